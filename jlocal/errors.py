@@ -1,0 +1,49 @@
+"""Every exception that jlocal and convert raise on purpose."""
+
+from __future__ import annotations
+
+
+class JlocalError(Exception):
+    """Base of all errors here; its message is one line that says what to do next."""
+
+
+class ModelError(JlocalError):
+    """A GGUF file cannot be found, read, or used for embeddings."""
+
+
+class CheckpointError(JlocalError):
+    """A checkpoint or an adapter cannot be converted exactly."""
+
+
+class HubError(JlocalError):
+    """A model hub cannot be reached, or does not have what was asked for."""
+
+
+class TextError(JlocalError):
+    """An input is not text."""
+
+
+class TextTooLongError(TextError):
+    """A text has more tokens than the model's context.
+
+    Attributes:
+        index: position of the text among the inputs, from 0.
+        tokens: its length in tokens, prompt and special tokens included.
+        limit: the most tokens that the model takes.
+
+    """
+
+    def __init__(self, index: int, tokens: int, limit: int) -> None:
+        self.index, self.tokens, self.limit = index, tokens, limit
+        super().__init__(
+            f"text {index} has {tokens:,} tokens and the limit is {limit:,}; "
+            "split it, or truncate it with on_long='truncate' (--on-long truncate)"
+        )
+
+
+class OutputError(JlocalError):
+    """A result cannot be written."""
+
+
+class TruncationWarning(UserWarning):
+    """A text was cut to the model's context because the caller asked for it."""

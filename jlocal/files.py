@@ -1,0 +1,51 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from jlocal.errors import OutputError
+
+
+@contextmanager
+def write_aside(target: Path) -> Iterator[BinaryIO]:
+    """Open a hidden file beside `target` and give it that name at the end.
+
+    Raises:
+        OutputError: the file cannot be written; nothing of it is left.
+
+    """
+    try:
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; name a file")
+        aside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+        file = aside.open("x+b")
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            aside.unlink()
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

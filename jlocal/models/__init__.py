@@ -1,0 +1,1 @@
+"""What a model is: names, headers, prompts. Nothing here loads weights."""

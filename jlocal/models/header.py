@@ -1,0 +1,204 @@
+"""Reading a GGUF header: metadata and tensor table, never the weights.
+
+Source of the format: the GGUF specification in ggml's docs/gguf.md. The file is hostile until
+checked: every count and length is bounded before anything is read or allocated by it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+from jlocal.errors import ModelError
+
+Scalar: TypeAlias = int | float | bool | str
+Value: TypeAlias = "Scalar | tuple[Scalar, ...] | LongArray"
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+_STRING, _ARRAY = 8, 9
+
+# Generous against every model in use, small against a header made to exhaust memory.
+_MAX_KEYS = 65_536
+_MAX_TENSORS = 1_000_000
+_MAX_NAME = 65_535
+_MAX_STRING = 16 << 20
+_MAX_ARRAY = 16_000_000
+_KEPT_ARRAY = 1024
+
+
+@dataclass(frozen=True)
+class LongArray:
+    """An array of metadata, such as the vocabulary, that was checked and skipped."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One row of the tensor table; `type` is ggml's type number, `offset` in bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says about itself."""
+
+    path: Path
+    file_size: int
+    version: int
+    metadata: Mapping[str, Value]
+    tensors: tuple[Tensor, ...]
+
+
+class _Cursor:
+    """A position in the mapped file that never leaves it."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.position, self.size = data, 0, len(data)
+
+    def take(self, count: int) -> bytes:
+        end = self.position + count
+        if count < 0 or end > self.size:
+            raise ValueError("it ends in the middle of the header")
+        chunk = self.data[self.position : end]
+        self.position = end
+        return chunk
+
+    def unpack(self, code: str) -> Scalar:
+        layout = struct.Struct("<" + code)
+        value: Scalar = layout.unpack(self.take(layout.size))[0]
+        return value
+
+    def count(self, code: str, limit: int, what: str) -> int:
+        value = int(self.unpack(code))
+        if value > limit:
+            raise ValueError(f"{what} is {value:,}, above the limit of {limit:,}")
+        return value
+
+    def string(self, limit: int, what: str) -> str:
+        return self.take(self.count("Q", limit, f"the length of {what}")).decode("utf-8", "replace")
+
+
+def read_header(path: str | Path) -> Header:
+    """Read and check the header of a GGUF file.
+
+    Raises:
+        ModelError: the file cannot be read, is not GGUF, or contradicts itself.
+
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ModelError(f"{path} is empty; download or convert the model again")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _read(path, _Cursor(data))
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a usable GGUF file: {error}; download or convert the model again"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, cursor: _Cursor) -> Header:
+    magic = cursor.take(min(4, cursor.size))
+    if magic != _MAGIC:
+        raise ValueError(f"it begins with {magic!r} and not with {_MAGIC!r}")
+    version = int(cursor.unpack("I"))
+    if version not in _VERSIONS:
+        raise ValueError(f"its version is {version:,}; versions 2 and 3 are known")
+    tensor_count = cursor.count("Q", _MAX_TENSORS, "the number of tensors")
+    key_count = cursor.count("Q", _MAX_KEYS, "the number of metadata keys")
+    metadata: dict[str, Value] = {}
+    for _ in range(key_count):
+        key = cursor.string(_MAX_NAME, "a key")
+        if key in metadata:
+            raise ValueError(f"the key {key!r} stands twice")
+        metadata[key] = _value(cursor, key)
+    tensors = tuple(_tensor(cursor) for _ in range(tensor_count))
+    _check_offsets(tensors, cursor, metadata.get("general.alignment", 32))
+    return Header(path, cursor.size, version, MappingProxyType(metadata), tensors)
+
+
+def _value(cursor: _Cursor, key: str) -> Value:
+    kind = int(cursor.unpack("I"))
+    if kind == _STRING:
+        return cursor.string(_MAX_STRING, key)
+    if kind == _ARRAY:
+        return _array(cursor, key)
+    if kind not in _SCALARS:
+        raise ValueError(f"the key {key!r} has the unknown type {kind}")
+    return cursor.unpack(_SCALARS[kind])
+
+
+def _array(cursor: _Cursor, key: str) -> Value:
+    kind = int(cursor.unpack("I"))
+    count = cursor.count("Q", _MAX_ARRAY, f"the length of {key!r}")
+    if kind == _STRING:
+        if count <= _KEPT_ARRAY:
+            return tuple(cursor.string(_MAX_STRING, key) for _ in range(count))
+        _skip_strings(cursor, count)
+        return LongArray(count)
+    if kind not in _SCALARS:
+        raise ValueError(f"the array {key!r} has the unknown or nested type {kind}")
+    layout = struct.Struct(f"<{count}{_SCALARS[kind]}")
+    if count <= _KEPT_ARRAY:
+        return layout.unpack(cursor.take(layout.size))
+    if cursor.position + layout.size > cursor.size:
+        raise ValueError("it ends in the middle of the header")
+    cursor.position += layout.size
+    return LongArray(count)
+
+
+def _skip_strings(cursor: _Cursor, count: int) -> None:
+    """Step over a vocabulary: no string is built, for this runs at every start."""
+    length_at = struct.Struct("<Q").unpack_from
+    data, position = cursor.data, cursor.position
+    try:
+        for _ in range(count):
+            position += 8 + length_at(data, position)[0]
+    except (struct.error, OverflowError):
+        position = cursor.size + 1
+    if position > cursor.size:
+        raise ValueError("it ends in the middle of the header")
+    cursor.position = position
+
+
+def _tensor(cursor: _Cursor) -> Tensor:
+    name = cursor.string(_MAX_NAME, "a tensor name")
+    dimensions = cursor.count("I", 4, f"the number of dimensions of {name!r}")
+    shape = tuple(int(cursor.unpack("Q")) for _ in range(dimensions))
+    return Tensor(name, shape, int(cursor.unpack("I")), int(cursor.unpack("Q")))
+
+
+def _check_offsets(tensors: tuple[Tensor, ...], cursor: _Cursor, alignment: Value) -> None:
+    if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+        raise ValueError(f"its alignment is {alignment!r}")
+    start = -(-cursor.position // alignment) * alignment
+    for tensor in tensors:
+        if start + tensor.offset >= cursor.size:
+            raise ValueError(f"it ends before the tensor {tensor.name!r}; it was cut off")

@@ -1,0 +1,81 @@
+"""Numpy on embeddings: Matryoshka truncation, length, precision, similarity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Vectors = npt.NDArray[Any]
+
+PRECISIONS = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
+
+
+def finish(vectors: Floats, truncate_dim: int | None, precision: str) -> Vectors:
+    """Cut, normalise and quantise vectors, in this order.
+
+    Args:
+        vectors: (n, d) float32, of any length.
+        truncate_dim: how many leading components to keep; None keeps all.
+        precision: one of `PRECISIONS`.
+
+    Returns:
+        (n, truncate_dim) float32, float16, int8 or uint8; for "binary" and "ubinary"
+        (n, truncate_dim / 8) int8 or uint8.
+
+    """
+    return quantize(normalize(vectors[:, :truncate_dim]), precision)
+
+
+def normalize(vectors: Floats) -> Floats:
+    """Scale each row of (n, d) to unit L2 length; a row of zeros stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def quantize(vectors: Floats, precision: str) -> Vectors:
+    """Store unit vectors of shape (n, d) in fewer bytes.
+
+    - float32, float16: as they are.
+    - int8: each vector scaled so that its largest component is 127. A direction needs no scale,
+      so compare them by cosine; no vector depends on the others of the same call.
+    - uint8: int8 plus 128; subtract 128 before comparing.
+    - binary, ubinary: the sign bits (component > 0), eight to a byte, as int8 (minus 128) and
+      uint8; d must be a multiple of 8.
+
+    Raises:
+        ValueError: the precision is unknown, or d is no multiple of 8 for a binary one.
+
+    """
+    if precision in ("float32", "float16"):
+        floats: Vectors = vectors.astype(precision, copy=False)
+        return floats
+    if precision in ("int8", "uint8"):
+        peaks = np.abs(vectors).max(axis=1, keepdims=True, initial=1e-12)
+        steps: Vectors = np.rint(vectors * (127 / peaks)).astype(np.int16)
+        return steps.astype(np.int8) if precision == "int8" else (steps + 128).astype(np.uint8)
+    if precision in ("binary", "ubinary"):
+        if vectors.shape[1] % 8:
+            raise ValueError(f"{precision} needs a multiple of 8 dimensions: {vectors.shape[1]}")
+        packed: Vectors = np.packbits(vectors > 0, axis=1)
+        if precision == "ubinary":
+            return packed
+        return (packed.astype(np.int16) - 128).astype(np.int8)
+    raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+
+
+def cosine_similarity(a: Vectors, b: Vectors) -> Floats:
+    """Cosine of every row of a (n, d) with every row of b (m, d), as (n, m) float32."""
+    return normalize(_rows(a)) @ normalize(_rows(b)).T
+
+
+def pairwise_cosine_similarity(a: Vectors, b: Vectors) -> Floats:
+    """Cosine of each row of a (n, d) with the same row of b (n, d), as (n,) float32."""
+    products: Floats = np.sum(normalize(_rows(a)) * normalize(_rows(b)), axis=1)
+    return products
+
+
+def _rows(vectors: Vectors) -> Floats:
+    return np.atleast_2d(np.asarray(vectors)).astype(np.float32, copy=False)

@@ -1,0 +1,119 @@
+"""Walking folders and decoding files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jlocal.documents import Document, Unreadable, decode, find_files, read_file, read_lines
+from jlocal.errors import TextError
+
+DECODED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", ""),
+    "white space": (b" \t\r\n", " \t\r\n"),
+    "UTF-8": ("Größe 日本 🙂".encode(), "Größe 日本 🙂"),
+    "UTF-8 with mark": (b"\xef\xbb\xbfx", "x"),
+    "decomposed": ("e\u0301".encode(), "e\u0301"),
+    "UTF-16 LE with mark": (b"\xff\xfe" + "día".encode("utf-16-le"), "día"),
+    "UTF-16 BE with mark": (b"\xfe\xff" + "día".encode("utf-16-be"), "día"),
+    "UTF-32 LE with mark": (b"\xff\xfe\0\0" + "día".encode("utf-32-le"), "día"),
+    "UTF-32 BE with mark": (b"\0\0\xfe\xff" + "día".encode("utf-32-be"), "día"),
+    "control tokens": (b"<|endoftext|>", "<|endoftext|>"),
+    "100,000 characters": (b"a" * 100_000, "a" * 100_000),
+}
+
+NOT_TEXT: dict[str, bytes] = {
+    "latin-1": "Größe".encode("latin-1"),
+    "cut UTF-8": "Größe".encode()[:3],
+    "encoded surrogate": b"\xed\xa0\x80",
+    "PNG": b"\x89PNG\r\n\x1a\n\0\0\0",
+    "UTF-16 without mark": "plain".encode("utf-16-le"),
+    "odd UTF-16": b"\xff\xfea",
+    "lone surrogate in UTF-16": b"\xff\xfe\x00\xd8",
+    "NUL": b"a\0b",
+}
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_decode(name: str) -> None:
+    data, text = DECODED[name]
+    assert decode(data) == text
+
+
+@pytest.mark.parametrize("name", NOT_TEXT)
+def test_not_text(name: str) -> None:
+    with pytest.raises(TextError, match="not"):
+        decode(NOT_TEXT[name])
+
+
+def test_lines_keep_their_numbers() -> None:
+    data = b"\xef\xbb\xbfone\r\n\ntwo\xff\nthree"
+    assert list(read_lines(io.BytesIO(data), "list.txt")) == [
+        Document("1", "one"),
+        Document("2", ""),
+        Unreadable("list.txt:3", "not UTF-8"),
+        Document("4", "three"),
+    ]
+
+
+def test_folders_are_walked_in_order(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.md", "sub/c.md", ".hidden/d.md", ".e.md"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+
+    def found(*include: str) -> list[str]:
+        return [
+            str(Path(str(path)).relative_to(tmp_path)) for path in find_files([tmp_path], include)
+        ]
+
+    assert found() == ["a.md", "b.txt", "sub/c.md"]
+    assert found("*.md") == ["a.md", "sub/c.md"]
+    assert found("sub/*") == ["sub/c.md"]
+    assert list(find_files([tmp_path / ".e.md"], ["*.txt"])) == [tmp_path / ".e.md"]
+
+
+def test_links(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    (folder / "linked.txt").symlink_to(folder / "a.txt")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "loop").symlink_to(folder)
+    (folder / "self").symlink_to("self")
+    items = [
+        item if isinstance(item, Unreadable) else read_file(item) for item in find_files([folder])
+    ]
+    texts = [Path(item.id).name for item in items if isinstance(item, Document)]
+    reasons = {Path(item.id).name: item.reason for item in items if isinstance(item, Unreadable)}
+    assert texts == ["a.txt", "linked.txt"]
+    assert set(reasons) == {"dangling", "loop", "self"}
+    assert "No such file" in reasons["dangling"]
+    assert "contains it" in reasons["loop"]
+
+
+def test_what_is_no_regular_file_is_reported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    item = read_file(tmp_path / "fifo")
+    assert isinstance(item, Unreadable)
+    assert "regular" in item.reason
+    assert isinstance(read_file(tmp_path / "missing"), Unreadable)
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Root reads every file, so for the test it is nobody."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+def test_unreadable_file_is_reported(tmp_path: Path, nobody: None) -> None:
+    item = read_file(Path("/etc/shadow"))
+    assert item == Unreadable("/etc/shadow", "Permission denied")

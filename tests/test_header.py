@@ -1,0 +1,195 @@
+"""The GGUF header reader against sound and hostile files."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from jlocal import ModelError
+from jlocal.models.header import LongArray, read_header
+from jlocal.models.profile import read_profile
+
+
+def string(text: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text
+
+
+def key(name: str, kind: int, value: bytes) -> bytes:
+    return string(name.encode()) + struct.pack("<I", kind) + value
+
+
+def text(name: str, value: str) -> bytes:
+    return key(name, 8, string(value.encode()))
+
+
+def uint32(name: str, value: int) -> bytes:
+    return key(name, 4, struct.pack("<I", value))
+
+
+def array(name: str, kind: int, count: int, items: bytes = b"") -> bytes:
+    return key(name, 9, struct.pack("<IQ", kind, count) + items)
+
+
+def tensor(name: str, shape: tuple[int, ...], offset: int, kind: int = 0) -> bytes:
+    table = string(name.encode()) + struct.pack("<I", len(shape))
+    return table + b"".join(struct.pack("<Q", n) for n in shape) + struct.pack("<IQ", kind, offset)
+
+
+def gguf(
+    keys: list[bytes],
+    tensors: list[bytes] | None = None,
+    *,
+    version: int = 3,
+    key_count: int | None = None,
+    tensor_count: int | None = None,
+    data: bytes = bytes(64),
+) -> bytes:
+    tensors = tensors or []
+    head = b"GGUF" + struct.pack(
+        "<IQQ",
+        version,
+        len(tensors) if tensor_count is None else tensor_count,
+        len(keys) if key_count is None else key_count,
+    )
+    body = head + b"".join(keys) + b"".join(tensors)
+    return body + bytes(-len(body) % 32) + data
+
+
+SOUND = [
+    text("general.architecture", "qwen3"),
+    uint32("qwen3.context_length", 40960),
+    uint32("qwen3.embedding_length", 64),
+    uint32("qwen3.pooling_type", 3),
+]
+
+HUGE = 1 << 62
+
+HOSTILE: dict[str, bytes] = {
+    "empty": b"",
+    "two bytes": b"GG",
+    "a zip": b"PK\x03\x04" + bytes(100),
+    "magic alone": b"GGUF",
+    "version 1": gguf(SOUND, version=1),
+    "big-endian version": gguf(SOUND, version=3 << 24),
+    "absurd key count": gguf(SOUND, key_count=HUGE),
+    "absurd tensor count": gguf(SOUND, tensor_count=HUGE),
+    "more keys than there are": gguf(SOUND, key_count=60_000),
+    "more tensors than there are": gguf(SOUND, tensor_count=60_000),
+    "key longer than the file": gguf([struct.pack("<Q", HUGE) + b"x"]),
+    "string longer than the file": gguf([key("a", 8, struct.pack("<Q", 1 << 20))]),
+    "string of 2^62": gguf([key("a", 8, struct.pack("<Q", HUGE))]),
+    "unknown type": gguf([key("a", 77, b"")]),
+    "array of 2^62": gguf([array("a", 4, HUGE)]),
+    "array past the end": gguf([array("a", 4, 1_000_000)]),
+    "array of arrays": gguf([array("a", 9, 1, struct.pack("<IQ", 4, 0))]),
+    "array of an unknown type": gguf([array("a", 99, 1)]),
+    "vocabulary past the end": gguf([array("a", 8, 5_000)]),
+    "vocabulary with a length of 2^62": gguf([array("a", 8, 5_000, struct.pack("<Q", HUGE))]),
+    "vocabulary with a length of 2^64-1": gguf(
+        [array("a", 8, 5_000, struct.pack("<Q", (1 << 64) - 1))]
+    ),
+    "a key twice": gguf([*SOUND, SOUND[0]]),
+    "alignment 0": gguf([*SOUND, uint32("general.alignment", 0)]),
+    "alignment that is text": gguf([*SOUND, text("general.alignment", "32")]),
+    "alignment of 2^31": gguf([*SOUND, uint32("general.alignment", 1 << 31)]),
+    "five dimensions": gguf(SOUND, [tensor("t", (1, 1, 1, 1, 1), 0)]),
+    "tensor past the end": gguf(SOUND, [tensor("t", (4,), 1 << 20)]),
+    "tensor at 2^63": gguf(SOUND, [tensor("t", (4,), 1 << 63)]),
+    "no architecture": gguf(SOUND[1:]),
+    "architecture that is a number": gguf([uint32("general.architecture", 3), *SOUND[1:]]),
+    "no context": gguf([SOUND[0], *SOUND[2:]]),
+    "context 0": gguf([SOUND[0], uint32("qwen3.context_length", 0), *SOUND[2:]]),
+    "context of 2^32-1": gguf(
+        [SOUND[0], uint32("qwen3.context_length", (1 << 32) - 1), *SOUND[2:]]
+    ),
+    "context that is text": gguf([SOUND[0], text("qwen3.context_length", "8"), *SOUND[2:]]),
+    "no embedding length": gguf([*SOUND[:2], SOUND[3]]),
+    "Matryoshka above the length": gguf(
+        [*SOUND, array("jlocal.matryoshka_dimensions", 4, 1, struct.pack("<I", 65))]
+    ),
+    "Matryoshka of text": gguf([*SOUND, array("jlocal.matryoshka_dimensions", 8, 1, string(b"9"))]),
+    "unknown normaliser": gguf([*SOUND, text("jlocal.unicode_normalizer", "NFKC")]),
+    "a prompt that is a number": gguf([*SOUND, uint32("jlocal.prompt.query", 1)]),
+    "lstrip tokens that are text": gguf([*SOUND, text("jlocal.lstrip_tokens", "<|mask|>")]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_header_is_one_line_and_bounded(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(HOSTILE[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError) as caught:
+            read_profile(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert peak < 64 << 20
+
+
+@pytest.mark.parametrize("cut", range(0, len(gguf(SOUND, [tensor("t", (4,), 0)])) - 64, 7))
+def test_every_cut_of_a_header_is_an_error(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf(SOUND, [tensor("t", (4,), 0)])[:cut])
+    with pytest.raises(ModelError):
+        read_profile(path)
+
+
+def test_sound_header(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    vocabulary = b"".join(string(f"token {i}".encode()) for i in range(3000))
+    keys = [
+        *SOUND,
+        array("tokenizer.ggml.tokens", 8, 3000, vocabulary),
+        array("tokenizer.ggml.token_type", 5, 3000, bytes(4 * 3000)),
+        array("jlocal.matryoshka_dimensions", 4, 2, struct.pack("<II", 64, 32)),
+        text("jlocal.prompt.query", "Query: "),
+        text("jlocal.default_prompt", "query"),
+        key("a.bool", 7, b"\x01"),
+    ]
+    path.write_bytes(gguf(keys, [tensor("t", (4, 2), 0)]))
+    header = read_header(path)
+    assert header.metadata["tokenizer.ggml.tokens"] == LongArray(3000)
+    assert header.metadata["a.bool"] is True
+    assert header.tensors[0].shape == (4, 2)
+    profile = read_profile(path)
+    assert (profile.pooling, profile.context, profile.dimensions) == ("last", 40960, 64)
+    assert profile.matryoshka == (32, 64)
+    assert profile.prompts == {"query": "Query: "}
+    assert profile.default_prompt == "query"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "context", "prompts"),
+    [
+        ("Jina Embeddings V5 Text Small Retrieval", "model.gguf", 32768, 2),
+        ("jina-embeddings-v5-text-small-clustering", "model.gguf", 32768, 2),
+        ("Merged", "v5-small-retrieval-Q8_0.gguf", 32768, 2),
+        ("Qwen3 Embedding 0.6B", "model.gguf", 40960, 0),
+    ],
+)
+def test_published_files_are_known_by_name(
+    name: str, file: str, context: int, prompts: int, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.write_bytes(
+        gguf([*SOUND, text("general.name", name), text("tokenizer.ggml.pre", "qwen2")])
+    )
+    profile = read_profile(path)
+    assert profile.context == context
+    assert len(profile.prompts) == prompts
+    assert profile.normalizer == "NFC"
+    assert profile.default_prompt == ("document" if prompts else None)
+
+
+def test_unreadable_files_are_model_errors(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot read"):
+        read_header(tmp_path / "missing.gguf")
+    with pytest.raises(ModelError, match="cannot read"):
+        read_header(tmp_path)

@@ -1,0 +1,66 @@
+"""Numpy on embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jlocal.vectors import cosine_similarity, finish, pairwise_cosine_similarity, quantize
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.standard_normal((50, 64)).astype(np.float32)
+
+
+def test_truncation_comes_before_normalisation() -> None:
+    out = finish(VECTORS, 16, "float32")
+    expected = VECTORS[:, :16] / np.linalg.norm(VECTORS[:, :16], axis=1, keepdims=True)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    assert out.dtype == np.float32
+    assert out.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "width", "least"),
+    [
+        ("float32", np.float32, 64, 0.999999),
+        ("float16", np.float16, 64, 0.99999),
+        ("int8", np.int8, 64, 0.9999),
+    ],
+)
+def test_precision_keeps_directions(precision: str, dtype: type, width: int, least: float) -> None:
+    out = finish(VECTORS, None, precision)
+    assert (out.dtype, out.shape) == (np.dtype(dtype), (50, width))
+    assert pairwise_cosine_similarity(out, VECTORS).min() > least
+
+
+def test_uint8_is_int8_plus_128() -> None:
+    signed = finish(VECTORS, None, "int8").astype(int)
+    assert (finish(VECTORS, None, "uint8").astype(int) == signed + 128).all()
+    assert np.abs(signed).max(axis=1).tolist() == [127] * 50
+
+
+def test_binary_is_sign_bits() -> None:
+    packed = finish(VECTORS, None, "ubinary")
+    assert packed.shape == (50, 8)
+    assert (np.unpackbits(packed, axis=1).astype(bool) == (VECTORS > 0)).all()
+    assert (finish(VECTORS, None, "binary").astype(int) == packed.astype(int) - 128).all()
+
+
+def test_bad_precision() -> None:
+    with pytest.raises(ValueError, match="float32"):
+        quantize(VECTORS, "int4")
+    with pytest.raises(ValueError, match="multiple of 8"):
+        quantize(VECTORS[:, :10], "binary")
+
+
+def test_zero_rows_and_no_rows() -> None:
+    zeros = np.zeros((2, 8), np.float32)
+    for precision in ("float32", "float16", "int8", "ubinary"):
+        assert np.isfinite(finish(zeros, None, precision)).all()
+        assert len(finish(zeros[:0], None, precision)) == 0
+
+
+def test_similarity_shapes() -> None:
+    assert cosine_similarity(VECTORS[0], VECTORS).shape == (1, 50)
+    assert np.allclose(np.diag(cosine_similarity(VECTORS, VECTORS)), 1, atol=1e-6)
+    assert pairwise_cosine_similarity(VECTORS, VECTORS).shape == (50,)
