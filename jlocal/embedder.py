@@ -1,0 +1,409 @@
+"""Embedder: texts to vectors, with the habits of sentence-transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, cast, overload
+
+import numpy as np
+
+from jlocal.errors import ModelError, TextError, TextTooLongError, TruncationWarning
+from jlocal.llama.model import Tokens
+from jlocal.llama.runtime import Runtime
+from jlocal.models.names import resolve
+from jlocal.models.profile import read_profile
+from jlocal.progress import OnTexts, texts_bar
+from jlocal.vectors import (
+    Floats,
+    Vectors,
+    cosine_similarity,
+    finish,
+    pairwise_cosine_similarity,
+)
+
+OnLong = Literal["error", "truncate"]
+
+# Texts are planned a window at a time: enough to find company of like length for each, few
+# enough that memory does not grow with the input.
+_WINDOW_TEXTS = 2048
+_WINDOW_CHARACTERS = 4_000_000
+
+
+class Embedder:
+    """An embedding model from a GGUF file; thread-safe, and a context manager.
+
+    Vectors are those of the reference implementation: last-token pooling, Matryoshka truncation,
+    then L2 normalisation.
+    """
+
+    similarity_fn_name = "cosine"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        threads: int | None = None,
+        gpu_layers: int = -1,
+        truncate_dim: int | None = None,
+        task: str | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        on_long: OnLong = "error",
+        pooling: Literal["last", "mean", "cls"] | None = None,
+        capture: bool | None = None,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: path of a GGUF file.
+            threads: CPU threads; None takes one for each physical core.
+            gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all.
+            truncate_dim: default length of vectors; None for the full length.
+            task: raise unless the file holds this task's adapter, where it says which.
+            prompts: prompt name to prefix, instead of those of the model.
+            default_prompt_name: the prompt when none is named, instead of the model's.
+            on_long: what to do with a text above the context: "error", or "truncate", which
+                keeps its beginning and the closing special token, and warns.
+            pooling: instead of the header's, for files that name none.
+            capture: False makes llama.cpp pool instead of reading hidden states; slower, same
+                vectors. None chooses by the model.
+
+        Raises:
+            ModelError: the file cannot be found, read, or used for embeddings.
+
+        """
+        profile = read_profile(resolve(model))
+        if pooling:
+            profile = dataclasses.replace(profile, pooling=pooling)
+        self.profile = profile
+        self._check_task(task)
+        self.prompts = dict(profile.prompts if prompts is None else prompts)
+        self.default_prompt_name = default_prompt_name or (
+            profile.default_prompt if profile.default_prompt in self.prompts else None
+        )
+        self.prompt_text(None, self.default_prompt_name)
+        self.truncate_dim = self._dimensions(truncate_dim)
+        self.on_long = on_long
+        self._runtime: Runtime | None = Runtime(
+            profile, threads=threads, gpu_layers=gpu_layers, capture=capture
+        )
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        runtime, self._runtime = self._runtime, None
+        if runtime:
+            runtime.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens in one text, prompt and special tokens included."""
+        return self.profile.context
+
+    def get_embedding_dimension(self) -> int:
+        """Length of the vectors that `encode` returns by default."""
+        return self.truncate_dim or self.profile.dimensions
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    def tokenize(self, text: str, prompt: str = "") -> Tokens:
+        """Token ids as the model sees them, as an int32 array, special tokens included.
+
+        Raises:
+            TextError: the text has characters that are no text (lone surrogates).
+
+        """
+        return self._tokens(0, text, prompt)
+
+    def encode(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        *,
+        sentences: str | Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> Vectors:
+        """Embed texts. The arguments are those of `SentenceTransformer.encode`.
+
+        Args:
+            inputs: one text, or several.
+            prompt_name: a key of `prompts`; None takes the model's default prompt.
+            prompt: the prefix itself; it wins over `prompt_name`, and "" means none.
+            batch_size: accepted and not needed: batches are planned by tokens.
+            show_progress_bar: show texts done, rate and time left on stderr.
+            output_value: only "sentence_embedding".
+            precision: float32, float16, int8, uint8, binary or ubinary (`vectors.quantize`).
+            convert_to_numpy: False gives a list of arrays.
+            convert_to_tensor: True gives a torch tensor; torch must be installed.
+            device: accepted and not needed: see `gpu_layers`.
+            normalize_embeddings: accepted and not needed: vectors always have unit length.
+            truncate_dim: length of the vectors, before normalisation.
+            sentences: an older name of `inputs`.
+            task: checked against the task of the file, which holds one adapter.
+
+        Returns:
+            (n, d) in the order of the inputs; (d,) for one text; (0, d) for none.
+
+        Raises:
+            TextTooLongError: a text is above the context (unless `on_long` is "truncate").
+            TextError: an input is not text, or leaves no token to pool.
+            ModelError: the model is closed, or has no such prompt, task or dimension.
+
+        """
+        del batch_size, device, normalize_embeddings
+        texts = sentences if inputs is None else inputs
+        if texts is None:
+            raise TypeError("encode() needs texts")
+        if output_value != "sentence_embedding":
+            raise ModelError(f"output_value {output_value!r}: only 'sentence_embedding' is known")
+        self._check_task(task)
+        batch = [texts] if isinstance(texts, str) else list(texts)
+        dimensions = self._dimensions(truncate_dim) or self.truncate_dim
+        with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
+            windows = self._windows(batch, self.prompt_text(prompt, prompt_name), on_texts, "raise")
+            # What raises errors returns none.
+            arrays = [
+                finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
+                for window in windows
+            ]
+        empty = np.empty((0, self.profile.dimensions), np.float32)
+        vectors = np.concatenate(arrays) if arrays else finish(empty, dimensions, precision)
+        if isinstance(texts, str):
+            vectors = vectors[0]
+        if convert_to_tensor:
+            return cast(Vectors, _tensor(vectors))
+        return vectors if convert_to_numpy else cast(Vectors, list(vectors))
+
+    def encode_query(
+        self, inputs: str | Sequence[str], prompt_name: str | None = None, **options: Any
+    ) -> Vectors:
+        """`encode` with the prompt named "query", where the model has one."""
+        return self.encode(inputs, self._named("query", prompt_name), **options)
+
+    def encode_document(
+        self, inputs: str | Sequence[str], prompt_name: str | None = None, **options: Any
+    ) -> Vectors:
+        """`encode` with the prompt named "document", where the model has one."""
+        return self.encode(inputs, self._named("document", prompt_name), **options)
+
+    def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
+
+        Raises:
+            ModelError: the model has no prompt of this name; the message lists those it has.
+
+        """
+        if prompt is not None:
+            return prompt
+        name = prompt_name or self.default_prompt_name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(self.prompts) or "none"
+            raise ModelError(f"{self.profile.path} has no prompt {name!r}; it has: {known}")
+        return self.prompts[name]
+
+    @overload
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        *,
+        truncate_dim: int | None = ...,
+        precision: str = ...,
+        errors: Literal["raise"] = ...,
+        on_texts: OnTexts | None = ...,
+    ) -> Iterator[Vectors]: ...
+
+    @overload
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        *,
+        truncate_dim: int | None = ...,
+        precision: str = ...,
+        errors: Literal["return"],
+        on_texts: OnTexts | None = ...,
+    ) -> Iterator[Vectors | TextError]: ...
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *,
+        truncate_dim: int | None = None,
+        precision: str = "float32",
+        errors: Literal["raise", "return"] = "raise",
+        on_texts: OnTexts | None = None,
+    ) -> Iterator[Vectors | TextError]:
+        """Embed an iterable of any length in bounded memory.
+
+        Args:
+            texts: read a window at a time.
+            prompt_name: as in `encode`.
+            prompt: as in `encode`.
+            truncate_dim: as in `encode`.
+            precision: as in `encode`.
+            errors: "return" puts the `TextError` of an unusable text in its vector's place and
+                goes on; "raise" raises it.
+            on_texts: called with the texts and tokens done since the last call.
+
+        Yields:
+            One (d,) vector for each text, in order.
+
+        Raises:
+            Like `encode`.
+
+        """
+        dimensions = self._dimensions(truncate_dim) or self.truncate_dim
+        prefix = self.prompt_text(prompt, prompt_name)
+        for window in self._windows(texts, prefix, on_texts, errors):
+            good = [vector for vector in window if not isinstance(vector, TextError)]
+            finished = iter(finish(np.stack(good), dimensions, precision) if good else ())
+            for vector in window:
+                yield vector if isinstance(vector, TextError) else next(finished)
+
+    def similarity(self, a: Vectors, b: Vectors) -> Floats:
+        """Cosine of each row of a (n, d) with each row of b (m, d), as (n, m) float32."""
+        return cosine_similarity(a, b)
+
+    def similarity_pairwise(self, a: Vectors, b: Vectors) -> Floats:
+        """Cosine of each row of a (n, d) with the same row of b, as (n,) float32."""
+        return pairwise_cosine_similarity(a, b)
+
+    def _windows(
+        self,
+        texts: Iterable[str],
+        prompt: str,
+        on_texts: OnTexts | None,
+        errors: Literal["raise", "return"],
+    ) -> Iterator[list[Floats | TextError]]:
+        """Full-length vectors of one window after the other, errors in their places."""
+        for start, window in _split(texts):
+            sequences: list[Tokens | TextError] = []
+            for index, text in enumerate(window, start):
+                try:
+                    sequences.append(self._fit(index, self._tokens(index, text, prompt)))
+                except TextError as error:
+                    if errors == "raise":
+                        raise
+                    sequences.append(error)
+            yield self._embed(sequences, on_texts)
+
+    def _embed(
+        self, sequences: list[Tokens | TextError], on_texts: OnTexts | None
+    ) -> list[Floats | TextError]:
+        # Identical texts are embedded once.
+        unique = {item.tobytes(): item for item in sequences if not isinstance(item, TextError)}
+        vectors = dict(
+            zip(unique, self._open().embed(list(unique.values()), on_texts), strict=True)
+        )
+        if on_texts and len(sequences) > len(unique):
+            on_texts(len(sequences) - len(unique), 0)
+        return [
+            item if isinstance(item, TextError) else vectors[item.tobytes()] for item in sequences
+        ]
+
+    def _tokens(self, index: int, text: object, prompt: str) -> Tokens:
+        if not isinstance(text, str):
+            raise TextError(f"text {index} is of type {type(text).__name__}; pass str")
+        try:
+            return self._open().model.tokenize(prompt + text)
+        except UnicodeEncodeError as error:
+            raise TextError(
+                f"text {index} has a lone surrogate at character {error.start - len(prompt)}; "
+                "decode it from its bytes again"
+            ) from None
+
+    def _fit(self, index: int, tokens: Tokens) -> Tokens:
+        limit = self.profile.context
+        if len(tokens) == 0:
+            raise TextError(f"text {index} is empty, and without a prompt there is nothing to pool")
+        if len(tokens) <= limit:
+            return tokens
+        if self.on_long == "error":
+            raise TextTooLongError(index, len(tokens), limit)
+        warnings.warn(
+            f"text {index} was cut from {len(tokens):,} to {limit:,} tokens",
+            TruncationWarning,
+            stacklevel=2,
+        )
+        closing = self._open().model.closing_tokens
+        return np.concatenate([tokens[: limit - closing], tokens[len(tokens) - closing :]])
+
+    def _open(self) -> Runtime:
+        if self._runtime is None:
+            raise ModelError("the model is closed; make a new Embedder")
+        return self._runtime
+
+    def _named(self, wanted: str, prompt_name: str | None) -> str | None:
+        return prompt_name or (wanted if wanted in self.prompts else None)
+
+    def _dimensions(self, truncate_dim: int | None) -> int | None:
+        if truncate_dim is not None and not 0 < truncate_dim <= self.profile.dimensions:
+            raise ModelError(
+                f"{truncate_dim} dimensions: {self.profile.path} has {self.profile.dimensions}"
+            )
+        return truncate_dim
+
+    def _check_task(self, task: str | None) -> None:
+        if task and self.profile.task and task != self.profile.task:
+            raise ModelError(
+                f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
+                f"load the file for {task!r}"
+            )
+
+
+def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Cut an iterable into windows, each with the position of its first text."""
+    iterator = iter(texts)
+    start = 0
+    for first in iterator:
+        window = [first]
+        characters = len(first) if isinstance(first, str) else 0
+        for text in itertools.islice(iterator, _WINDOW_TEXTS - 1):
+            window.append(text)
+            characters += len(text) if isinstance(text, str) else 0
+            if characters >= _WINDOW_CHARACTERS:
+                break
+        yield start, window
+        start += len(window)
+
+
+def _tensor(vectors: Vectors) -> object:
+    try:
+        import torch
+    except ImportError:
+        raise ModelError(
+            "convert_to_tensor needs torch; install it with: pip install torch"
+        ) from None
+    return torch.from_numpy(vectors)

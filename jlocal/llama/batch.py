@@ -1,0 +1,68 @@
+"""llama_batch over numpy arrays: filling it token by token from Python is slow."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.llama.library import api
+from jlocal.llama.model import Tokens
+
+
+class Batch:
+    """The C arrays of one `llama_decode` call, `capacity` tokens long."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._token = np.zeros(capacity, np.int32)
+        self._position = np.zeros(capacity, np.int32)
+        self._sequence = np.zeros(capacity, np.int32)
+        self._output = np.zeros(capacity, np.int8)
+        # Each token belongs to one sequence, and points at its own cell of `_sequence`.
+        self._count = np.ones(capacity, np.int32)
+        self._pointer = self._sequence.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self.raw = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._token, ctypes.c_int32),
+            pos=_pointer(self._position, ctypes.c_int32),
+            n_seq_id=_pointer(self._count, ctypes.c_int32),
+            seq_id=_pointer(self._pointer, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._output, ctypes.c_int8),
+        )
+
+    def fill(self, sequences: Sequence[Tokens], every_output: bool) -> Iterator[int]:
+        """Lay sequences end to end and load them a capacity at a time.
+
+        Args:
+            sequences: token ids; the number of a sequence is its position.
+            every_output: mark each token as an output, or only the last of each sequence.
+
+        Yields:
+            How many outputs the loaded piece has.
+
+        """
+        lengths = np.array([len(sequence) for sequence in sequences])
+        ends = np.cumsum(lengths)
+        total = int(ends[-1])
+        tokens = np.concatenate(sequences)
+        positions = np.arange(total) - np.repeat(ends - lengths, lengths)
+        numbers = np.repeat(np.arange(len(sequences)), lengths)
+        outputs = np.full(total, every_output, np.int8)
+        outputs[ends - 1] = 1
+        for start in range(0, total, self.capacity):
+            piece = slice(start, start + self.capacity)
+            size = len(tokens[piece])
+            self._token[:size] = tokens[piece]
+            self._position[:size] = positions[piece]
+            self._sequence[:size] = numbers[piece]
+            self._output[:size] = outputs[piece]
+            self.raw.n_tokens = size
+            yield int(self._output[:size].sum())
+
+
+def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -1,0 +1,173 @@
+"""One llama.cpp context, as large as the work needs, that turns token sequences into vectors.
+
+Two ways lead to the same last-token vectors. Pooled mode is llama.cpp's own. In embedding mode it
+marks every token as an output, and a decoder's graph then multiplies each token's hidden state by
+the vocabulary matrix, for logits that nobody reads. Capture mode marks only the last token of each
+sequence, reads the hidden states before that product through the scheduler's evaluation callback,
+and stops the graph there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ModelError
+from jlocal.llama.batch import Batch
+from jlocal.llama.library import api, ggml, last_errors
+from jlocal.llama.model import Model, Tokens
+
+Floats = npt.NDArray[np.float32]
+
+# Architectures whose graph ends in `result_norm` and then the vocabulary head.
+CAPTURED = frozenset({"qwen3"})
+
+_HIDDEN_STATE = b"result_norm"
+_UBATCH = 512
+_CELLS = 256  # llama.cpp rounds a context up to this
+
+
+class Stopped(Exception):
+    """The work was called off between two pieces of a wave."""
+
+
+class Context:
+    """Computes waves of sequences; not thread-safe."""
+
+    # More sequences in a wave than this gain nothing, and each costs a row of logits.
+    sequence_limit = 64
+
+    def __init__(self, model: Model, threads: int, capture: bool) -> None:
+        self._model, self._threads = model, threads
+        self._handle: ctypes.c_void_p | None = None
+        self._capacity = 0
+        self._capture = _Capture(model.dimensions) if capture else None
+        self.stop = False
+        profile = model.profile
+        # Only a causal model can take a sequence in pieces, and of its pooled vectors only the
+        # last token's; every other sequence must lie in one ubatch.
+        self._whole = not (profile.causal and profile.pooling == "last")
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._handle:
+            api.llama_free(self._handle)
+            self._handle = None
+            self._capacity = 0
+
+    def embed(self, sequences: Sequence[Tokens]) -> Floats:
+        """Compute one wave.
+
+        Args:
+            sequences: at most `sequence_limit` non-empty arrays of token ids.
+
+        Returns:
+            (n, d) float32, as pooled, not normalised.
+
+        Raises:
+            ModelError: llama.cpp cannot compute it, for want of memory for example.
+            Stopped: `stop` was set meanwhile.
+
+        """
+        self._grow(sum(map(len, sequences)))
+        rows: list[Floats] = []
+        memory = api.llama_get_memory(self._handle)
+        if memory:
+            api.llama_memory_clear(memory, False)
+        for outputs in self._batch.fill(sequences, every_output=self._capture is None):
+            if self.stop:
+                raise Stopped
+            status = api.llama_decode(self._handle, self._batch.raw)
+            if status != 0:
+                reason = last_errors() or f"status {status}"
+                raise ModelError(
+                    f"llama.cpp cannot compute with {self._model.profile.path}: {reason}"
+                )
+            if self._capture:
+                rows.append(self._capture.take(outputs))
+        return np.concatenate(rows) if self._capture else self._pooled(len(sequences))
+
+    def _pooled(self, count: int) -> Floats:
+        vectors = np.empty((count, self._model.dimensions), np.float32)
+        for number in range(count):
+            pointer = api.llama_get_embeddings_seq(self._handle, number)
+            if not pointer:
+                raise ModelError(
+                    f"llama.cpp gave no vector: {self._model.profile.path} may not pool"
+                )
+            vectors[number] = np.ctypeslib.as_array(pointer, (self._model.dimensions,))
+        return vectors
+
+    def _grow(self, tokens: int) -> None:
+        if tokens <= self._capacity:
+            return
+        self.close()
+        limit = _round_up(self._model.profile.context)
+        capacity = max(_UBATCH, min(limit, 1 << (tokens - 1).bit_length()))
+        params = api.llama_context_default_params()
+        params.n_ctx = max(capacity, _round_up(tokens))
+        params.n_batch = params.n_ubatch = params.n_ctx if self._whole else _UBATCH
+        params.n_seq_max = self.sequence_limit
+        params.kv_unified = True
+        params.n_threads = params.n_threads_batch = self._threads
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.embeddings = self._capture is None
+        if self._capture:
+            params.n_outputs_max = self.sequence_limit
+            params.cb_eval = self._capture.callback
+        else:
+            params.pooling_type = _POOLING[self._model.profile.pooling]
+        last_errors()
+        self._handle = api.llama_init_from_model(self._model.handle, params)
+        if not self._handle:
+            reason = last_errors() or "not enough memory"
+            raise ModelError(
+                f"llama.cpp cannot make a context of {params.n_ctx:,} tokens: {reason}"
+            )
+        self._capacity = params.n_ctx
+        self._batch = Batch(params.n_batch)
+
+
+_POOLING = {
+    "mean": api.LLAMA_POOLING_TYPE_MEAN,
+    "cls": api.LLAMA_POOLING_TYPE_CLS,
+    "last": api.LLAMA_POOLING_TYPE_LAST,
+}
+
+
+def _round_up(tokens: int) -> int:
+    return -(-tokens // _CELLS) * _CELLS
+
+
+class _Capture:
+    """Collects the rows of `result_norm` and ends the graph there.
+
+    With a unified KV cache the rows are the marked tokens in batch order.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+        self._rows: list[Floats] = []
+        # llama.cpp keeps the bare address: this reference keeps the callback alive.
+        self.callback = api.ggml_backend_sched_eval_callback(self._on_tensor)
+
+    def _on_tensor(self, tensor: int, ask: bool, _user_data: object) -> bool:
+        if ask:
+            return bool(ggml.ggml_get_name(tensor) == _HIDDEN_STATE)
+        size = ggml.ggml_nbytes(tensor)
+        rows = np.empty((size // (4 * self._dimensions), self._dimensions), np.float32)
+        if size:
+            ggml.ggml_backend_tensor_get(tensor, rows.ctypes.data, 0, size)
+        self._rows.append(rows)
+        return False
+
+    def take(self, expected: int) -> Floats:
+        """Return and forget the rows of one `llama_decode` call."""
+        rows, self._rows = self._rows, []
+        vectors = np.concatenate(rows) if rows else np.empty((0, self._dimensions), np.float32)
+        if len(vectors) != expected:
+            raise ModelError(f"llama.cpp gave {len(vectors)} hidden states for {expected} texts")
+        return vectors

@@ -1,0 +1,81 @@
+"""llama.cpp as a loaded library: its symbols, and its log as Python logging."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+from collections import deque
+from pathlib import Path
+
+import llama_cpp
+from llama_cpp import llama_cpp as api
+
+__all__ = ["api", "ggml", "last_errors"]
+
+logger = logging.getLogger("jlocal.llama")
+logger.addHandler(logging.NullHandler())
+
+# llama.cpp reports what a Python user would call information as INFO and even WARN, so each
+# level goes down by one: with logging configured at its default level nothing of it shows.
+_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
+_CONTINUATION = 5
+
+_errors: deque[str] = deque(maxlen=8)
+
+
+class _LogState:
+    """A log line arrives in pieces; the level of its first piece counts."""
+
+    level = logging.DEBUG
+    text = ""
+
+
+@api.llama_log_callback  # type: ignore[untyped-decorator]
+def _on_log(level: int, text: bytes, _user_data: object) -> None:
+    if level != _CONTINUATION:
+        _LogState.level = _LEVELS.get(level, logging.DEBUG)
+    _LogState.text += text.decode("utf-8", "replace")
+    if not _LogState.text.endswith("\n"):
+        return
+    line, _LogState.text = _LogState.text.strip(), ""
+    if line:
+        if _LogState.level >= logging.WARNING:
+            _errors.append(line)
+        logger.log(_LogState.level, "%s", line)
+
+
+def last_errors() -> str:
+    """Return and forget the error lines that llama.cpp logged since the last call."""
+    text = "; ".join(_errors)
+    _errors.clear()
+    return text
+
+
+def _load_ggml() -> ctypes.CDLL:
+    """ggml-base exports what the evaluation callback needs to read a tensor."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    names = {"win32": ["ggml-base.dll"], "darwin": ["libggml-base.dylib", "libggml-base.so"]}
+    for name in names.get(sys.platform, ["libggml-base.so"]):
+        if (folder / name).exists():
+            library = ctypes.CDLL(str(folder / name))
+            break
+    else:
+        raise ImportError(f"llama-cpp-python has no ggml-base library in {folder}")
+    library.ggml_get_name.argtypes = [ctypes.c_void_p]
+    library.ggml_get_name.restype = ctypes.c_char_p
+    library.ggml_nbytes.argtypes = [ctypes.c_void_p]
+    library.ggml_nbytes.restype = ctypes.c_size_t
+    library.ggml_backend_tensor_get.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_size_t,
+    ]
+    library.ggml_backend_tensor_get.restype = None
+    return library
+
+
+ggml = _load_ggml()
+api.llama_log_set(_on_log, ctypes.c_void_p(0))
+api.llama_backend_init()

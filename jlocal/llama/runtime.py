@@ -1,0 +1,114 @@
+"""A model and its context behind one thread: what the rest of jlocal sees of llama.cpp."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ModelError
+from jlocal.llama.context import CAPTURED, Context
+from jlocal.llama.model import Model, Tokens
+from jlocal.llama.planning import plan_waves
+from jlocal.llama.threads import default_threads
+from jlocal.models.profile import Profile
+
+Floats = npt.NDArray[np.float32]
+_T = TypeVar("_T")
+
+# Attention looks at every cell of a wave, also at other texts' (masked) ones, so that more tokens
+# in a wave cost more a token; fewer fill the matrix products worse.
+_TOKEN_BUDGET = 512
+
+
+class Runtime:
+    """Tokenises texts and embeds token sequences with one GGUF file; thread-safe.
+
+    Everything is computed by one thread of its own. The threads that call wait for it where
+    Python can interrupt them; in the thread that computes, Ctrl-C would end up in the evaluation
+    callback, from which no exception can reach the caller.
+    """
+
+    def __init__(
+        self, profile: Profile, *, threads: int | None, gpu_layers: int, capture: bool | None
+    ) -> None:
+        """Load the model.
+
+        Args:
+            profile: of the GGUF file.
+            threads: CPU threads; None takes one for each physical core.
+            gpu_layers: how many layers to put on a GPU; -1 for all.
+            capture: True to capture hidden states, False to use llama.cpp's pooling, None to
+                choose by the model.
+
+        Raises:
+            ModelError: the file cannot be loaded, or its vectors cannot be pooled.
+
+        """
+        fits = profile.architecture in CAPTURED and profile.causal and profile.pooling == "last"
+        if capture and not fits:
+            raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
+        if profile.pooling not in ("last", "mean", "cls"):
+            raise ModelError(_no_pooling(profile))
+        self.captures = fits if capture is None else capture
+        self._pid = os.getpid()
+        self.model = Model(profile, gpu_layers)
+        self._context = Context(self.model, threads or default_threads(), self.captures)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
+
+    def close(self) -> None:
+        """Free everything; waits for work in progress."""
+        self._worker.submit(self._context.close).result()
+        self._worker.shutdown()
+        self.model.close()
+
+    def embed(
+        self, sequences: Sequence[Tokens], on_wave: Callable[[int, int], None] | None = None
+    ) -> Floats:
+        """Embed token sequences of any number and length up to the model's context.
+
+        Args:
+            sequences: non-empty arrays of token ids.
+            on_wave: called after each wave with the texts and tokens in it.
+
+        Returns:
+            (n, d) float32 in the order of `sequences`, not normalised.
+
+        Raises:
+            ModelError: llama.cpp cannot compute them.
+
+        """
+        vectors = np.empty((len(sequences), self.model.dimensions), np.float32)
+        lengths = [len(sequence) for sequence in sequences]
+        for wave in plan_waves(lengths, _TOKEN_BUDGET, self._context.sequence_limit):
+            chosen = [sequences[position] for position in wave]
+            vectors[wave] = self._wait(self._worker.submit(self._context.embed, chosen))
+            if on_wave:
+                on_wave(len(wave), sum(map(len, chosen)))
+        return vectors
+
+    def _wait(self, future: Future[_T]) -> _T:
+        if os.getpid() != self._pid:
+            raise ModelError("a model cannot be used across fork; load it in the new process")
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                self._context.stop = True
+                wait_for([future])
+                self._context.stop = False
+            raise
+
+
+def _no_pooling(profile: Profile) -> str:
+    if profile.pooling == "rank":
+        return f"{profile.path} is a reranker, not an embedding model"
+    return (
+        f"{profile.path} names no pooling: it is a generative model, or was converted without it; "
+        "for a last-token embedding model pass pooling='last' (--pooling last)"
+    )

@@ -1,0 +1,111 @@
+"""Documents in, vectors out: one run from inputs to a file, with an account of what failed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from jlocal import __version__
+from jlocal.documents import Document, Unreadable
+from jlocal.embedder import Embedder
+from jlocal.errors import TextError, TextTooLongError
+from jlocal.files import sha256_of
+from jlocal.progress import OnTexts
+from jlocal.writers import Writer
+
+
+@dataclass(frozen=True)
+class Request:
+    """How documents are embedded; the fields are arguments of `Embedder.encode`."""
+
+    prompt_name: str | None = None
+    prompt: str | None = None
+    truncate_dim: int | None = None
+    precision: str = "float32"
+
+
+@dataclass
+class Account:
+    """How many documents were embedded, and how many were not."""
+
+    done: int = 0
+    failed: int = 0
+
+
+def embed_documents(
+    model: Embedder,
+    documents: Iterable[Document | Unreadable],
+    request: Request,
+    writer: Writer,
+    *,
+    on_failure: Callable[[Unreadable], None],
+    on_texts: OnTexts | None = None,
+) -> Account:
+    """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
+
+    Args:
+        model: an open model.
+        documents: read a window at a time.
+        request: how to embed.
+        writer: takes the vectors.
+        on_failure: called with each document that gave no vector.
+        on_texts: called with the texts and tokens done since its last call.
+
+    Raises:
+        ModelError, OutputError: what stops the whole run.
+
+    """
+    account = Account()
+    ids: deque[str] = deque()
+
+    def fail(failure: Unreadable) -> None:
+        account.failed += 1
+        on_failure(failure)
+
+    def texts() -> Iterator[str]:
+        for document in documents:
+            if isinstance(document, Unreadable):
+                fail(document)
+            else:
+                ids.append(document.id)
+                yield document.text
+
+    for vector in model.stream(
+        texts(),
+        request.prompt_name,
+        request.prompt,
+        truncate_dim=request.truncate_dim,
+        precision=request.precision,
+        errors="return",
+        on_texts=on_texts,
+    ):
+        id = ids.popleft()
+        if isinstance(vector, TextError):
+            fail(Unreadable(id, _reason(vector)))
+        else:
+            writer.add(id, vector)
+            account.done += 1
+    return account
+
+
+def describe(model: Embedder, request: Request) -> dict[str, object]:
+    """Say how vectors were made, so that they can be made again and never be mixed up."""
+    return {
+        "model": model.profile.name,
+        "model_sha256": sha256_of(model.profile.path),
+        "task": model.profile.task,
+        "prompt": model.prompt_text(request.prompt, request.prompt_name),
+        "dimensions": request.truncate_dim or model.get_embedding_dimension(),
+        "precision": request.precision,
+        "jlocal": __version__,
+    }
+
+
+def _reason(error: TextError) -> str:
+    if isinstance(error, TextTooLongError):
+        return (
+            f"{error.tokens:,} tokens, above the limit of {error.limit:,}; "
+            "split it, or cut it with --on-long truncate"
+        )
+    return str(error)
