@@ -1,0 +1,65 @@
+"""The command line: parsing, progress and printing. The work is the library's."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from jlocal import __version__
+from jlocal.errors import JlocalError
+
+_COMMANDS = ("embed", "similar", "convert", "show")
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is asked for, and turns errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"jlocal.cli.{cmd_name}")
+        command: click.Command = getattr(module, "command", None) or module.convert
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except JlocalError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Embed texts with jina-embeddings-v5 on this machine, offline.
+
+    \b
+    jlocal convert CHECKPOINT --to Q8_0 -o models     make a GGUF file
+    jlocal embed notes/ -m MODEL.gguf -o notes.npz    vectors of files
+    jlocal similar -m MODEL.gguf "a cat" "a kitten"   how alike texts are
+    """
+
+
+def main() -> None:
+    """Run the command line; the exit status is 130 after Ctrl-C."""
+    try:
+        status = cli.main(prog_name="jlocal", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader has gone, as with `| head`; Python would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

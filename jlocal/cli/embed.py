@@ -1,0 +1,169 @@
+"""`jlocal embed`: vectors of files, lines and strings."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+
+from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.documents import Document, Unreadable, find_files, read_file, read_lines
+from jlocal.errors import OutputError
+
+if TYPE_CHECKING:
+    from jlocal.embedder import Embedder
+    from jlocal.pipeline import Account, Request
+    from jlocal.writers import Writer
+
+
+@click.command("embed")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "-i", "--input", "inputs", multiple=True, help="Embed each line of this file; - is stdin."
+)
+@click.option("-c", "--content", multiple=True, help="Embed this text.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write; JSON lines on standard output if not given, or -.",
+)
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(["npy", "npz", "jsonl"]),
+    help="By the ending of the output file if not given.",
+)
+@model_options
+@text_options
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
+    default="float32",
+    show_default=True,
+    help="How vectors are stored.",
+)
+@click.option(
+    "--on-long",
+    type=click.Choice(["error", "truncate"]),
+    default="error",
+    show_default=True,
+    help="What to do with a text above the model's context.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    paths: tuple[Path, ...],
+    inputs: tuple[str, ...],
+    content: tuple[str, ...],
+    include: tuple[str, ...],
+    output: Path | None,
+    format: str | None,
+    precision: str,
+    quiet: bool,
+    task: str | None,
+    dimensions: int | None,
+    prompt: str | None,
+    prompt_text: str | None,
+    **model_arguments: Any,
+) -> None:
+    """Embed files, folders, lines or strings.
+
+    A file is one text, and its id is its path. Exit status 1 means that some input could not be
+    embedded; the others are written all the same.
+
+    \b
+    jlocal embed notes/ --include '*.md' -m MODEL.gguf -o notes.npz
+    jlocal embed -i lines.txt -m MODEL.gguf -o lines.npy
+    jlocal embed -c "one text" -m MODEL.gguf
+    """
+    from jlocal.pipeline import Request, embed_documents
+    from jlocal.progress import texts_bar
+
+    if not (paths or inputs or content):
+        raise click.UsageError("nothing to embed: name files or folders, or use -i or -c")
+    request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    found = list(find_files(paths, include))
+    if paths and not (found or inputs or content):
+        raise click.ClickException(f"no files to embed in {', '.join(map(str, paths))}")
+    with (
+        _truncations_on_stderr(),
+        open_model(task, **model_arguments) as model,
+        _open_output(output, format, model, request) as writer,
+        texts_bar(None if inputs else len(found) + len(content), show=_show(quiet)) as on_texts,
+    ):
+        account = embed_documents(
+            model,
+            _documents(found, inputs, content),
+            request,
+            writer,
+            on_failure=_report,
+            on_texts=on_texts,
+        )
+        if account.done == 0:
+            raise OutputError("nothing was embedded, so nothing was written")
+    _summarise(account, output, quiet)
+    if account.failed:
+        click.get_current_context().exit(1)
+
+
+def _documents(
+    found: Sequence[Path | Unreadable], inputs: Sequence[str], content: Sequence[str]
+) -> Iterator[Document | Unreadable]:
+    for item in found:
+        yield item if isinstance(item, Unreadable) else read_file(item)
+    for name in inputs:
+        try:
+            with cast(BinaryIO, click.open_file(name, "rb")) as file:
+                yield from read_lines(file, name)
+        except OSError as error:
+            yield Unreadable(name, error.strerror or str(error))
+    for number, text in enumerate(content, start=1):
+        yield Document(str(number), text)
+
+
+@contextmanager
+def _open_output(
+    output: Path | None, format: str | None, model: Embedder, request: Request
+) -> Iterator[Writer]:
+    from jlocal.pipeline import describe
+    from jlocal.writers import JsonLines, format_of, open_writer
+
+    if output is None or str(output) == "-":
+        if format not in (None, "jsonl"):
+            raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
+        yield JsonLines(sys.stdout.buffer)
+        sys.stdout.flush()
+        return
+    chosen = format or format_of(output)
+    with open_writer(output, chosen, lambda: describe(model, request)) as writer:
+        yield writer
+
+
+@contextmanager
+def _truncations_on_stderr() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
+        yield
+
+
+def _show(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
+
+
+def _report(failure: Unreadable) -> None:
+    click.echo(f"Not embedded: {failure.id}: {failure.reason}", err=True)
+
+
+def _summarise(account: Account, output: Path | None, quiet: bool) -> None:
+    if account.failed:
+        total = account.done + account.failed
+        click.echo(f"Error: {account.failed:,} of {total:,} inputs were not embedded.", err=True)
+    if not quiet and output is not None and str(output) != "-":
+        click.echo(f"Wrote {account.done:,} vectors to {output}", err=True)

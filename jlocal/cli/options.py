@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from jlocal.embedder import Embedder
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_MODEL_OPTIONS = (
+    click.option(
+        "-m",
+        "--model",
+        required=True,
+        envvar="JLOCAL_MODEL",
+        show_envvar=True,
+        help="Path of a GGUF file.",
+    ),
+    click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
+    click.option(
+        "-t",
+        "--threads",
+        type=click.IntRange(min=1),
+        envvar="JLOCAL_THREADS",
+        help="CPU threads; one for each physical core if not given.",
+    ),
+    click.option(
+        "-ngl",
+        "--gpu-layers",
+        type=int,
+        default=-1,
+        envvar="JLOCAL_GPU_LAYERS",
+        help="Layers on a GPU, where llama.cpp was built for one; all if not given.",
+    ),
+)
+_TEXT_OPTIONS = (
+    click.option("--prompt", help="query, document or none; by default the model's own choice."),
+    click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead."),
+    click.option(
+        "--dimensions",
+        type=click.IntRange(min=1),
+        help="Keep this many leading dimensions (Matryoshka).",
+    ),
+    click.option("--task", help="Fail unless the model holds this task's adapter."),
+)
+
+
+def _add(options: tuple[Callable[[_F], _F], ...], function: _F) -> _F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def model_options(function: _F) -> _F:
+    """Add what says which model is loaded, and how."""
+    return _add(_MODEL_OPTIONS, function)
+
+
+def text_options(function: _F) -> _F:
+    """Add what says how texts become vectors."""
+    return _add(_TEXT_OPTIONS, function)
+
+
+def open_model(task: str | None, model: str, **options: Any) -> Embedder:
+    """Load a model with the values of `model_options`, and check that it is for the task."""
+    from jlocal.embedder import Embedder
+
+    return Embedder(model, task=task, **options)
+
+
+def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str | None, str | None]:
+    """Turn the two prompt options into `prompt_name` and `prompt` of `Embedder.encode`."""
+    if prompt is not None and prompt_text is not None:
+        raise click.UsageError("give either --prompt or --prompt-text")
+    return (None, "") if prompt == "none" else (prompt, prompt_text)

@@ -1,0 +1,39 @@
+"""`jlocal show`: what a GGUF file says about itself."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("show")
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--header", is_flag=True, help="All metadata of the header instead.")
+def command(model: str, as_json: bool, header: bool) -> None:
+    """Show prompts, context, dimensions and origin of a model file."""
+    from jlocal.models.describe import describe, metadata_of
+    from jlocal.models.header import read_header
+    from jlocal.models.names import resolve
+
+    read = read_header(resolve(model))
+    facts = metadata_of(read) if header else describe(read)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        click.echo(f"{name:{width}}{_text(value)}")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "-"
+    if isinstance(value, dict):
+        return "  ".join(f"{key}={text!r}" for key, text in value.items()) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

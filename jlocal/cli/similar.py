@@ -1,0 +1,52 @@
+"""`jlocal similar`: how alike texts are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+
+_SHOWN = 60
+
+
+@click.command("similar")
+@click.argument("texts", nargs=-1, required=True)
+@model_options
+@text_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    texts: tuple[str, ...],
+    as_json: bool,
+    task: str | None,
+    dimensions: int | None,
+    prompt: str | None,
+    prompt_text: str | None,
+    **model_arguments: Any,
+) -> None:
+    """Print the cosine of each text with each other text.
+
+    \b
+    jlocal similar -m MODEL.gguf "a cat" "a kitten" "a stock exchange"
+    """
+    if len(texts) < 2:
+        raise click.UsageError("name at least two texts")
+    prompt_name, prefix = prompt_arguments(prompt, prompt_text)
+    with open_model(task, **model_arguments) as model:
+        vectors = model.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
+        table = model.similarity(vectors, vectors).tolist()
+    if as_json:
+        rounded = [[round(cosine, 6) for cosine in row] for row in table]
+        click.echo(json.dumps({"texts": texts, "similarity": rounded}, ensure_ascii=False))
+        return
+    width = max(6, len(str(len(texts))) + 1)
+    for number, row in enumerate(table, start=1):
+        cosines = "".join(f"{cosine:{width + 1}.3f}" for cosine in row)
+        click.echo(f"{number:>3}{cosines}  {_shorten(texts[number - 1])}")
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
