@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jlocal.errors import (
+    ArgumentError,
     HubError,
     JlocalError,
     ModelError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ArgumentError",
     "Embedder",
     "HubError",
     "JlocalError",

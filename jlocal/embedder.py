@@ -12,7 +12,13 @@ from typing import Any, Literal, cast, overload
 
 import numpy as np
 
-from jlocal.errors import ModelError, TextError, TextTooLongError, TruncationWarning
+from jlocal.errors import (
+    ArgumentError,
+    ModelError,
+    TextError,
+    TextTooLongError,
+    TruncationWarning,
+)
 from jlocal.llama.model import Tokens
 from jlocal.llama.runtime import Runtime
 from jlocal.models.names import resolve
@@ -21,6 +27,7 @@ from jlocal.progress import OnTexts, texts_bar
 from jlocal.vectors import (
     Floats,
     Vectors,
+    check_precision,
     cosine_similarity,
     finish,
     pairwise_cosine_similarity,
@@ -75,6 +82,7 @@ class Embedder:
 
         Raises:
             ModelError: the file cannot be found, read, or used for embeddings.
+            ArgumentError: the file has no such prompt, task or dimension.
 
         """
         profile = read_profile(resolve(model))
@@ -87,7 +95,8 @@ class Embedder:
             profile.default_prompt if profile.default_prompt in self.prompts else None
         )
         self.prompt_text(None, self.default_prompt_name)
-        self.truncate_dim = self._dimensions(truncate_dim)
+        self.truncate_dim: int | None = None
+        self.truncate_dim = self._dimensions(truncate_dim, "float32")
         self.on_long = on_long
         self._runtime: Runtime | None = Runtime(
             profile, threads=threads, gpu_layers=gpu_layers, capture=capture
@@ -172,7 +181,8 @@ class Embedder:
         Raises:
             TextTooLongError: a text is above the context (unless `on_long` is "truncate").
             TextError: an input is not text, or leaves no token to pool.
-            ModelError: the model is closed, or has no such prompt, task or dimension.
+            ArgumentError: the model has no such prompt, task, dimension or precision.
+            ModelError: the model is closed, or llama.cpp cannot compute the texts.
 
         """
         del batch_size, device, normalize_embeddings
@@ -180,10 +190,12 @@ class Embedder:
         if texts is None:
             raise TypeError("encode() needs texts")
         if output_value != "sentence_embedding":
-            raise ModelError(f"output_value {output_value!r}: only 'sentence_embedding' is known")
+            raise ArgumentError(
+                f"output_value {output_value!r}: only 'sentence_embedding' is known"
+            )
         self._check_task(task)
         batch = [texts] if isinstance(texts, str) else list(texts)
-        dimensions = self._dimensions(truncate_dim) or self.truncate_dim
+        dimensions = self._dimensions(truncate_dim, precision)
         with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
             windows = self._windows(batch, self.prompt_text(prompt, prompt_name), on_texts, "raise")
             # What raises errors returns none.
@@ -215,7 +227,7 @@ class Embedder:
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
 
         Raises:
-            ModelError: the model has no prompt of this name; the message lists those it has.
+            ArgumentError: the model has no prompt of this name; the message lists those it has.
 
         """
         if prompt is not None:
@@ -225,7 +237,7 @@ class Embedder:
             return ""
         if name not in self.prompts:
             known = ", ".join(self.prompts) or "none"
-            raise ModelError(f"{self.profile.path} has no prompt {name!r}; it has: {known}")
+            raise ArgumentError(f"{self.profile.path} has no prompt {name!r}; it has: {known}")
         return self.prompts[name]
 
     @overload
@@ -277,16 +289,21 @@ class Embedder:
                 goes on; "raise" raises it.
             on_texts: called with the texts and tokens done since the last call.
 
-        Yields:
-            One (d,) vector for each text, in order.
+        Returns:
+            An iterator over one (d,) vector for each text, in order.
 
         Raises:
             Like `encode`.
 
         """
-        dimensions = self._dimensions(truncate_dim) or self.truncate_dim
+        dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        for window in self._windows(texts, prefix, on_texts, errors):
+        return self._stream(self._windows(texts, prefix, on_texts, errors), dimensions, precision)
+
+    def _stream(
+        self, windows: Iterator[list[Floats | TextError]], dimensions: int, precision: str
+    ) -> Iterator[Vectors | TextError]:
+        for window in windows:
             good = [vector for vector in window if not isinstance(vector, TextError)]
             finished = iter(finish(np.stack(good), dimensions, precision) if good else ())
             for vector in window:
@@ -352,11 +369,7 @@ class Embedder:
             return tokens
         if self.on_long == "error":
             raise TextTooLongError(index, len(tokens), limit)
-        warnings.warn(
-            f"text {index} was cut from {len(tokens):,} to {limit:,} tokens",
-            TruncationWarning,
-            stacklevel=2,
-        )
+        warnings.warn(TruncationWarning(index, len(tokens), limit), stacklevel=2)
         closing = self._open().model.closing_tokens
         return np.concatenate([tokens[: limit - closing], tokens[len(tokens) - closing :]])
 
@@ -368,16 +381,17 @@ class Embedder:
     def _named(self, wanted: str, prompt_name: str | None) -> str | None:
         return prompt_name or (wanted if wanted in self.prompts else None)
 
-    def _dimensions(self, truncate_dim: int | None) -> int | None:
-        if truncate_dim is not None and not 0 < truncate_dim <= self.profile.dimensions:
-            raise ModelError(
-                f"{truncate_dim} dimensions: {self.profile.path} has {self.profile.dimensions}"
-            )
-        return truncate_dim
+    def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
+        full = self.profile.dimensions
+        dimensions = self.truncate_dim or full if truncate_dim is None else truncate_dim
+        if not 0 < dimensions <= full:
+            raise ArgumentError(f"{dimensions} dimensions: {self.profile.path} has {full}")
+        check_precision(precision, dimensions)
+        return dimensions
 
     def _check_task(self, task: str | None) -> None:
         if task and self.profile.task and task != self.profile.task:
-            raise ModelError(
+            raise ArgumentError(
                 f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
                 f"load the file for {task!r}"
             )

@@ -7,6 +7,10 @@ class JlocalError(Exception):
     """Base of all errors here; its message is one line that says what to do next."""
 
 
+class ArgumentError(JlocalError, ValueError):
+    """An argument has a value that the model or the call cannot take."""
+
+
 class ModelError(JlocalError):
     """A GGUF file cannot be found, read, or used for embeddings."""
 
@@ -46,4 +50,15 @@ class OutputError(JlocalError):
 
 
 class TruncationWarning(UserWarning):
-    """A text was cut to the model's context because the caller asked for it."""
+    """A text was cut to the model's context because the caller asked for it.
+
+    Attributes:
+        index: position of the text among the inputs, from 0.
+        tokens: its length before, in tokens.
+        limit: its length now.
+
+    """
+
+    def __init__(self, index: int, tokens: int, limit: int) -> None:
+        self.index, self.tokens, self.limit = index, tokens, limit
+        super().__init__(f"text {index} was cut from {tokens:,} to {limit:,} tokens")

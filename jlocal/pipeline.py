@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from jlocal import __version__
 from jlocal.documents import Document, Unreadable
 from jlocal.embedder import Embedder
-from jlocal.errors import TextError, TextTooLongError
+from jlocal.errors import TextError, TextTooLongError, TruncationWarning
 from jlocal.files import sha256_of
 from jlocal.progress import OnTexts
 from jlocal.writers import Writer
@@ -40,6 +41,7 @@ def embed_documents(
     writer: Writer,
     *,
     on_failure: Callable[[Unreadable], None],
+    on_cut: Callable[[str, TruncationWarning], None],
     on_texts: OnTexts | None = None,
 ) -> Account:
     """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
@@ -50,6 +52,7 @@ def embed_documents(
         request: how to embed.
         writer: takes the vectors.
         on_failure: called with each document that gave no vector.
+        on_cut: called with the id of each document that was truncated.
         on_texts: called with the texts and tokens done since its last call.
 
     Raises:
@@ -71,7 +74,7 @@ def embed_documents(
                 ids.append(document.id)
                 yield document.text
 
-    for vector in model.stream(
+    vectors = model.stream(
         texts(),
         request.prompt_name,
         request.prompt,
@@ -79,13 +82,24 @@ def embed_documents(
         precision=request.precision,
         errors="return",
         on_texts=on_texts,
-    ):
-        id = ids.popleft()
-        if isinstance(vector, TextError):
-            fail(Unreadable(id, _reason(vector)))
-        else:
-            writer.add(id, vector)
-            account.done += 1
+    )
+    taken = 0
+
+    def cut(warning: Warning | str, *_: object) -> None:
+        if isinstance(warning, TruncationWarning):
+            on_cut(ids[warning.index - taken], warning)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TruncationWarning)
+        warnings.showwarning = cut  # type: ignore[assignment]
+        for vector in vectors:
+            id = ids.popleft()
+            taken += 1
+            if isinstance(vector, TextError):
+                fail(Unreadable(id, _reason(vector)))
+            else:
+                writer.add(id, vector)
+                account.done += 1
     return account
 
 

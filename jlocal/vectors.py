@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jlocal.errors import ArgumentError
+
 Floats = npt.NDArray[np.float32]
 Vectors = npt.NDArray[Any]
 
@@ -46,9 +48,10 @@ def quantize(vectors: Floats, precision: str) -> Vectors:
       uint8; d must be a multiple of 8.
 
     Raises:
-        ValueError: the precision is unknown, or d is no multiple of 8 for a binary one.
+        ArgumentError: the precision is unknown, or d is no multiple of 8 for a binary one.
 
     """
+    check_precision(precision, vectors.shape[1])
     if precision in ("float32", "float16"):
         floats: Vectors = vectors.astype(precision, copy=False)
         return floats
@@ -56,14 +59,16 @@ def quantize(vectors: Floats, precision: str) -> Vectors:
         peaks = np.abs(vectors).max(axis=1, keepdims=True, initial=1e-12)
         steps: Vectors = np.rint(vectors * (127 / peaks)).astype(np.int16)
         return steps.astype(np.int8) if precision == "int8" else (steps + 128).astype(np.uint8)
-    if precision in ("binary", "ubinary"):
-        if vectors.shape[1] % 8:
-            raise ValueError(f"{precision} needs a multiple of 8 dimensions: {vectors.shape[1]}")
-        packed: Vectors = np.packbits(vectors > 0, axis=1)
-        if precision == "ubinary":
-            return packed
-        return (packed.astype(np.int16) - 128).astype(np.int8)
-    raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    packed: Vectors = np.packbits(vectors > 0, axis=1)
+    return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+
+
+def check_precision(precision: str, dimensions: int) -> None:
+    """Raise ArgumentError unless vectors of this length can be stored in this precision."""
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if precision in ("binary", "ubinary") and dimensions % 8:
+        raise ArgumentError(f"{precision} needs a multiple of 8 dimensions, not {dimensions}")
 
 
 def cosine_similarity(a: Vectors, b: Vectors) -> Floats:

@@ -151,7 +151,7 @@ def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
     done = jlocal("embed", "long.txt", "-m", nano, "--on-long", "truncate", "-o", "out.npy")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "Note: text 0 was cut from 9,003 to 8,192 tokens",
+        "Cut: long.txt: from 9,004 to 8,192 tokens",
         "Wrote 1 vectors to out.npy",
     ]
 
@@ -290,7 +290,7 @@ def test_ctrl_c(format: str, model: Path, tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130, stderr.decode()
-    assert stderr.decode() == "Interrupted.\n"
+    assert stderr.decode().strip() == "Interrupted."
     assert list(output.parent.iterdir()) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
 from jlocal.documents import Document, Unreadable, find_files, read_file, read_lines
-from jlocal.errors import OutputError
+from jlocal.errors import OutputError, TruncationWarning
 
 if TYPE_CHECKING:
     from jlocal.embedder import Embedder
@@ -92,7 +91,6 @@ def command(
     if paths and not (found or inputs or content):
         raise click.ClickException(f"no files to embed in {', '.join(map(str, paths))}")
     with (
-        _truncations_on_stderr(),
         open_model(task, **model_arguments) as model,
         _open_output(output, format, model, request) as writer,
         texts_bar(None if inputs else len(found) + len(content), show=_show(quiet)) as on_texts,
@@ -103,6 +101,7 @@ def command(
             request,
             writer,
             on_failure=_report,
+            on_cut=_report_cut,
             on_texts=on_texts,
         )
         if account.done == 0:
@@ -145,20 +144,16 @@ def _open_output(
         yield writer
 
 
-@contextmanager
-def _truncations_on_stderr() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
-        yield
-
-
 def _show(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
 
 
 def _report(failure: Unreadable) -> None:
     click.echo(f"Not embedded: {failure.id}: {failure.reason}", err=True)
+
+
+def _report_cut(id: str, cut: TruncationWarning) -> None:
+    click.echo(f"Cut: {id}: from {cut.tokens:,} to {cut.limit:,} tokens", err=True)
 
 
 def _summarise(account: Account, output: Path | None, quiet: bool) -> None:
