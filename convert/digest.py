@@ -1,0 +1,57 @@
+"""SHA-256 of source files, computed while other work goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from jlocal.errors import CheckpointError
+from jlocal.files import sha256_of
+
+
+class Digests:
+    """Digests of files; each file is read once, in the background. A context manager."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._digests: dict[Path, Future[str]] = {}
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, files: Iterable[Path]) -> None:
+        """Begin to read files."""
+        for file in files:
+            if file not in self._digests:
+                self._digests[file] = self._pool.submit(sha256_of, file)
+
+    def of(self, folder: Path, files: Iterable[Path]) -> str:
+        """Digest of a set of files: SHA-256 of what `sha256sum` prints for them.
+
+        One line `{hex}  {path}` for each, sorted by the path relative to `folder`.
+
+        Raises:
+            CheckpointError: a file cannot be read.
+
+        """
+        lines = []
+        for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix()):
+            self.start([file])
+            try:
+                digest = self._digests[file].result()
+            except OSError as error:
+                reason = error.strerror or error
+                raise CheckpointError(f"cannot read {file}: {reason}") from error
+            lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()

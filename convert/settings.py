@@ -1,0 +1,133 @@
+"""JSON files from outside, read within bounds, with every value's type checked."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jlocal.errors import CheckpointError
+
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class Settings(Mapping[str, Any]):
+    """A JSON object and the file that it came from, which every error names.
+
+    The getters raise CheckpointError for a missing key without default and for a wrong type.
+    JSON null counts as missing, as it does in transformers' configuration classes.
+    """
+
+    path: Path
+    table: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.table[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def integer(self, key: str, most: int, default: Any = _UNSET) -> int:
+        """Read an integer from 1 to `most`."""
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise self.wrong(key, f"an integer from 1 to {most:,}")
+        return value
+
+    def number(self, key: str, default: Any = _UNSET) -> float:
+        """Read a finite number above 0."""
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(key, "a number")
+        if not 0 < value < 1e30:
+            raise self.wrong(key, "a number above 0")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Read true or false."""
+        value = self._value(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def section(self, key: str) -> Settings:
+        """Read an object; a missing one is empty."""
+        value = self._value(key, {})
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object")
+        return Settings(self.path, value)
+
+    def wrong(self, key: str, expected: str) -> CheckpointError:
+        """Build the error that says what a key should hold."""
+        value = reprlib.repr(self.table.get(key))
+        return CheckpointError(f"{self.path}: {key} is {value}, and should be {expected}")
+
+    def _value(self, key: str, default: Any) -> Any:
+        value = self.table.get(key)
+        if value is None:
+            value = default
+        if value is _UNSET:
+            raise CheckpointError(f"{self.path} has no {key!r}; the checkpoint is incomplete")
+        return value
+
+
+def read_settings(path: Path, most_bytes: int = 16 << 20) -> Settings:
+    """Read a JSON object from a file of at most `most_bytes`.
+
+    Raises:
+        CheckpointError: the file cannot be read, is too large, or holds something else.
+
+    """
+    return Settings(path, parse_object(read_bytes(path, most_bytes), str(path)))
+
+
+def read_bytes(path: Path, most_bytes: int) -> bytes:
+    """Read a whole file of at most `most_bytes`.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is larger.
+
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent} has no {path.name}; it is incomplete") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > most_bytes:
+        raise CheckpointError(f"{path} is larger than {most_bytes:,} bytes; it cannot be right")
+    return content
+
+
+def parse_object(content: bytes, where: str) -> dict[str, Any]:
+    """Parse a JSON object in which no name stands twice.
+
+    Raises:
+        CheckpointError: `content` is not that; the message begins with `where`.
+
+    """
+    try:
+        value = json.loads(content, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(f"{where} is not valid JSON: {reason}; download it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} holds no JSON object; download it again")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in table if names.count(name) > 1)
+        raise ValueError(f"the name {reprlib.repr(twice)} stands twice")
+    return table

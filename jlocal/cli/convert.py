@@ -1,0 +1,132 @@
+"""`jlocal convert`: GGUF files from a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from convert import Progress
+    from convert.pipeline import OnProgress
+
+
+@click.command("convert")
+@click.argument("checkpoint")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="TASK",
+    help="retrieval (the default), text-matching, clustering, classification, or all.",
+)
+@click.option(
+    "--to",
+    "types",
+    multiple=True,
+    default=("F16",),
+    show_default=True,
+    metavar="TYPE",
+    help="F32, F16, BF16, Q8_0, Q4_K_M and other types of llama.cpp.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the files.",
+)
+@click.option("--revision", help="Branch, tag or commit of a repository.")
+@click.option("--name", help="What to call the model; as its folder or repository if not given.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(min=1),
+    envvar="JLOCAL_THREADS",
+    help="CPU threads; one for each physical core if not given.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+def convert(
+    checkpoint: str,
+    tasks: tuple[str, ...],
+    types: tuple[str, ...],
+    output: Path,
+    revision: str | None,
+    name: str | None,
+    force: bool,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Make GGUF files of a jina-embeddings-v5-text checkpoint.
+
+    CHECKPOINT is a folder, or a repository on the hub as OWNER/NAME. Each task's adapter is merged
+    into files of its own; prints their paths.
+
+    \b
+    jlocal convert jinaai/jina-embeddings-v5-text-small --to Q8_0 -o models
+    jlocal convert ./nano --task all --to F16 --to Q4_K_M -o models
+    """
+    from convert import convert as run
+
+    with _progress_bar(show=not quiet and sys.stderr.isatty()) as progress:
+        files = run(
+            checkpoint,
+            tasks=tasks or None,
+            types=types,
+            output=output,
+            revision=revision,
+            name=name,
+            overwrite=force,
+            threads=threads or 0,
+            progress=progress,
+        )
+    if not quiet:
+        _note_licence(files[0])
+    for file in files:
+        click.echo(file)
+
+
+def _note_licence(file: Path) -> None:
+    from jlocal.models.profile import read_profile
+
+    if licence := read_profile(file).license:
+        click.echo(f"Licence of these weights: {licence}", err=True)
+
+
+@contextmanager
+def _progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
+    """Show the current file, its rate and the time left on stderr; cleared at the end."""
+    if not show:
+        yield None
+        return
+    from tqdm import tqdm
+
+    bar: Any = None
+
+    def on_progress(step: Progress) -> None:
+        nonlocal bar
+        if bar is None or bar.desc != f"{step.file}: ":
+            if bar is not None:
+                bar.close()
+            bar = tqdm(
+                desc=step.file,
+                total=step.total,
+                unit=f" {step.unit}",
+                unit_scale=True,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+        bar.update(step.done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,114 @@
+"""No test touches the user's files or a network; checkpoints and conversions are made once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from checkpoints import Backbone, build
+from texts import AWKWARD
+
+if TYPE_CHECKING:
+    from reference import Reference
+
+KINDS = ("F32", "F16", "BF16", "Q8_0")
+PROMPTS = {"query": "Query: ", "document": "Document: "}
+
+# huggingface_hub reads these when it is imported, which is before any fixture runs.
+_hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
+for _name in list(os.environ):
+    if re.match(r"HF_|HUGGING|JLOCAL_|.*_PROXY$", _name, re.IGNORECASE):
+        del os.environ[_name]
+os.environ |= {
+    "HF_HOME": _hub.name,
+    "HF_ENDPOINT": "http://127.0.0.1:9",  # the discard port: nobody listens
+    "TOKENIZERS_PARALLELISM": "false",
+    # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
+    # time of models as small as these.
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+@pytest.fixture(autouse=True)
+def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a home of its own, for itself and the processes that it starts."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("CACHE", "CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    return home
+
+
+@pytest.fixture(scope="session")
+def workshop() -> Iterator[Path]:
+    """Return a folder for large files; it goes when the session ends."""
+    folder = Path(tempfile.mkdtemp(prefix="jlocal-tests-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(workshop: Path) -> Callable[[Backbone], Path]:
+    """Backbone -> a base checkpoint with all four adapters; not to be changed."""
+    return cache(lambda backbone: build(workshop / backbone, backbone))
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(checkpoint: Callable[[Backbone], Path]) -> Path:
+    """Return a base checkpoint in the layout of jina-embeddings-v5-text-small."""
+    return checkpoint("qwen3")
+
+
+@pytest.fixture(scope="session")
+def nano_checkpoint(checkpoint: Callable[[Backbone], Path]) -> Path:
+    """Return a base checkpoint in the layout of jina-embeddings-v5-text-nano."""
+    return checkpoint("eurobert")
+
+
+@pytest.fixture(scope="session")
+def converted(
+    workshop: Path, checkpoint: Callable[[Backbone], Path]
+) -> Callable[[Backbone, str, str], Path]:
+    """(backbone, task, type) -> the GGUF that `convert` makes."""
+    from convert import convert
+
+    @cache
+    def files(backbone: Backbone, task: str) -> dict[str, Path]:
+        source, output = checkpoint(backbone), workshop / f"{backbone}-{task}"
+        # In one go, which takes half the time.
+        return dict(
+            zip(KINDS, convert(source, tasks=(task,), types=KINDS, output=output), strict=True)
+        )
+
+    def file(backbone: Backbone, task: str = "retrieval", kind: str = "F16") -> Path:
+        return files(backbone, task)[kind]
+
+    return file
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint: Callable[[Backbone], Path]) -> Callable[[Backbone, str], Reference]:
+    """(backbone, task) -> the same model in transformers and PEFT."""
+    from reference import Reference
+
+    return cache(lambda backbone, task="retrieval": Reference(checkpoint(backbone), task))
+
+
+@pytest.fixture(scope="session")
+def expected(reference: Callable[[Backbone, str], Reference]) -> Callable[..., dict]:
+    """(backbone, task) -> name of the prompt -> the reference's vectors of AWKWARD."""
+
+    @cache
+    def vectors(backbone: Backbone, task: str) -> dict:
+        model = reference(backbone, task)
+        return {name: model.encode(AWKWARD.values(), prompt) for name, prompt in PROMPTS.items()}
+
+    return vectors
