@@ -25,7 +25,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"jlocal.cli.{cmd_name}")
-        command: click.Command = getattr(module, "command", None) or module.convert
+        command: click.Command = module.command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

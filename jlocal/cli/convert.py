@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     help="CPU threads; one for each physical core if not given.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
-def convert(
+def command(
     checkpoint: str,
     tasks: tuple[str, ...],
     types: tuple[str, ...],

@@ -1,0 +1,33 @@
+"""Write docs/cli.md from the help texts of the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from jlocal.cli import cli
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+
+
+def render() -> str:
+    """Return the page as it should be."""
+    parts = [
+        "# The command line\n\nMade from `--help` by `scripts/cli_docs.py`. Data goes to standard "
+        "output and everything else to\nstandard error. Exit status: 0 done, 1 failed in whole or "
+        "in part, 2 wrong usage, 130 interrupted.\n"
+    ]
+    root = click.Context(cli, info_name="jlocal")
+    for name in cli.list_commands(root):
+        command = cli.get_command(root, name)
+        assert command is not None
+        context = click.Context(
+            command, info_name=name, parent=root, max_content_width=98, terminal_width=98
+        )
+        parts.append(f"## jlocal {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")

@@ -1,0 +1,75 @@
+"""A virtual environment with this project in it, for demo.py and test.py beside this file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".venv"
+BINARIES = FOLDER / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
+
+
+def say(message: str) -> None:
+    """Print at once, also into a pipe."""
+    print(message, flush=True)
+
+
+def run(*command: str | Path) -> None:
+    """Show a command and run it; the program ends with its status if it fails."""
+    shown = " ".join(str(part).replace(f"{BINARIES}{os.sep}", "") for part in command)
+    say(f"\n$ {shown}")
+    status = subprocess.run([str(part) for part in command], cwd=ROOT).returncode
+    if status:
+        sys.exit(status)
+
+
+def install(*requirements: str) -> None:
+    """Make the environment, and install into it while a clock shows that it goes on.
+
+    llama.cpp is compiled, which takes minutes; CMAKE_ARGS goes through to its build.
+    """
+    if sys.version_info < (3, 10):  # noqa: UP036
+        sys.exit("jlocal needs Python 3.10 or later")
+    if not PYTHON.exists():
+        say(f"Making a virtual environment in {FOLDER} …")
+        venv.create(FOLDER, with_pip=True)
+    environment = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ}
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", *requirements]
+    with _clock("Installing; llama.cpp is compiled for this machine, on all cores"):
+        done = subprocess.run(command, cwd=ROOT, env=environment)
+    if done.returncode:
+        sys.exit("Installing failed: see above. It needs a C++ compiler and a package index.")
+
+
+@contextmanager
+def _clock(message: str) -> Iterator[None]:
+    """Say every so often that the work goes on."""
+    stop = threading.Event()
+    start = time.monotonic()
+    interval = 1 if sys.stdout.isatty() else 20
+
+    def tick() -> None:
+        while not stop.wait(interval):
+            minutes, seconds = divmod(int(time.monotonic() - start), 60)
+            end = "\r" if sys.stdout.isatty() else "\n"
+            print(f"{message} … {minutes}:{seconds:02d}", end=end, flush=True)
+
+    say(f"{message} …")
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        if sys.stdout.isatty():
+            print()
