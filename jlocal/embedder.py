@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -324,31 +325,35 @@ class Embedder:
         on_texts: OnTexts | None,
         errors: Literal["raise", "return"],
     ) -> Iterator[list[Floats | TextError]]:
-        """Full-length vectors of one window after the other, errors in their places."""
-        for start, window in _split(texts):
-            sequences: list[Tokens | TextError] = []
-            for index, text in enumerate(window, start):
-                try:
-                    sequences.append(self._fit(index, self._tokens(index, text, prompt)))
-                except TextError as error:
-                    if errors == "raise":
-                        raise
-                    sequences.append(error)
-            yield self._embed(sequences, on_texts)
+        """Full-length vectors of one window after the other, errors in their places.
 
-    def _embed(
-        self, sequences: list[Tokens | TextError], on_texts: OnTexts | None
-    ) -> list[Floats | TextError]:
-        # Identical texts are embedded once.
-        unique = {item.tobytes(): item for item in sequences if not isinstance(item, TextError)}
-        vectors = dict(
-            zip(unique, self._open().embed(list(unique.values()), on_texts), strict=True)
-        )
-        if on_texts and len(sequences) > len(unique):
-            on_texts(len(sequences) - len(unique), 0)
-        return [
-            item if isinstance(item, TextError) else vectors[item.tobytes()] for item in sequences
-        ]
+        The next window is tokenised while llama.cpp computes.
+        """
+        begun: deque[_Window] = deque()
+        try:
+            for start, window in _split(texts):
+                sequences = [
+                    self._sequence(index, text, prompt, errors)
+                    for index, text in enumerate(window, start)
+                ]
+                begun.append(_Window(self._open(), sequences))
+                if len(begun) > 1:
+                    yield begun.popleft().vectors(on_texts)
+            while begun:
+                yield begun.popleft().vectors(on_texts)
+        finally:
+            for left in begun:
+                left.job.cancel()
+
+    def _sequence(
+        self, index: int, text: str, prompt: str, errors: Literal["raise", "return"]
+    ) -> Tokens | TextError:
+        try:
+            return self._fit(index, self._tokens(index, text, prompt))
+        except TextError as error:
+            if errors == "raise":
+                raise
+            return error
 
     def _tokens(self, index: int, text: object, prompt: str) -> Tokens:
         if not isinstance(text, str):
@@ -395,6 +400,27 @@ class Embedder:
                 f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
                 f"load the file for {task!r}"
             )
+
+
+class _Window:
+    """Texts that are computed together; identical ones once."""
+
+    def __init__(self, runtime: Runtime, sequences: list[Tokens | TextError]) -> None:
+        self._sequences = sequences
+        self._unique = {
+            item.tobytes(): item for item in sequences if not isinstance(item, TextError)
+        }
+        self.job = runtime.submit(list(self._unique.values()))
+
+    def vectors(self, on_texts: OnTexts | None) -> list[Floats | TextError]:
+        """Wait for the vectors, or errors, in the order of the texts."""
+        vectors = dict(zip(self._unique, self.job.result(on_texts), strict=True))
+        if on_texts and len(self._sequences) > len(vectors):
+            on_texts(len(self._sequences) - len(vectors), 0)
+        return [
+            item if isinstance(item, TextError) else vectors[item.tobytes()]
+            for item in self._sequences
+        ]
 
 
 def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -165,7 +165,7 @@ def test_too_long(nano: Embedder, converted) -> None:
             vectors = cutting.encode(["short", long])
         tokens = nano.tokenize(long, "Document: ")
         kept = np.concatenate([tokens[:8191], tokens[-1:]])
-        expected = nano._open().embed([kept])[0]
+        expected = nano._open().submit([kept]).result()[0]
         assert vectors[1] @ expected / np.linalg.norm(expected) > 0.9999
         with warnings.catch_warnings():
             warnings.simplefilter("error")

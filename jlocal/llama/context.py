@@ -9,8 +9,9 @@ and stops the graph there.
 
 from __future__ import annotations
 
-import ctypes
+import weakref
 from collections.abc import Sequence
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ _UBATCH = 512
 _CELLS = 256  # llama.cpp rounds a context up to this
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The work was called off between two pieces of a wave."""
 
 
@@ -42,10 +43,10 @@ class Context:
 
     def __init__(self, model: Model, threads: int, capture: bool) -> None:
         self._model, self._threads = model, threads
-        self._handle: ctypes.c_void_p | None = None
+        self._handle: int | None = None
+        self._free: weakref.finalize[..., Context] | None = None
         self._capacity = 0
         self._capture = _Capture(model.dimensions) if capture else None
-        self.stop = False
         profile = model.profile
         # Only a causal model can take a sequence in pieces, and of its pooled vectors only the
         # last token's; every other sequence must lie in one ubatch.
@@ -53,23 +54,23 @@ class Context:
 
     def close(self) -> None:
         """Free the context."""
-        if self._handle:
-            api.llama_free(self._handle)
-            self._handle = None
-            self._capacity = 0
+        if self._free:
+            self._free()
+        self._capacity = 0
 
-    def embed(self, sequences: Sequence[Tokens]) -> Floats:
+    def embed(self, sequences: Sequence[Tokens], stop: Event) -> Floats:
         """Compute one wave.
 
         Args:
             sequences: at most `sequence_limit` non-empty arrays of token ids.
+            stop: set by another thread when the result is no longer wanted.
 
         Returns:
             (n, d) float32, as pooled, not normalised.
 
         Raises:
             ModelError: llama.cpp cannot compute it, for want of memory for example.
-            Stopped: `stop` was set meanwhile.
+            StoppedError: `stop` was set meanwhile.
 
         """
         self._grow(sum(map(len, sequences)))
@@ -78,8 +79,8 @@ class Context:
         if memory:
             api.llama_memory_clear(memory, False)
         for outputs in self._batch.fill(sequences, every_output=self._capture is None):
-            if self.stop:
-                raise Stopped
+            if stop.is_set():
+                raise StoppedError
             status = api.llama_decode(self._handle, self._batch.raw)
             if status != 0:
                 reason = last_errors() or f"status {status}"
@@ -127,6 +128,8 @@ class Context:
             raise ModelError(
                 f"llama.cpp cannot make a context of {params.n_ctx:,} tokens: {reason}"
             )
+        # What the context uses must outlive it, also when nobody closes it.
+        self._free = weakref.finalize(self, _free, self._handle, self._model, self._capture)
         self._capacity = params.n_ctx
         self._batch = Batch(params.n_batch)
 
@@ -136,6 +139,10 @@ _POOLING = {
     "cls": api.LLAMA_POOLING_TYPE_CLS,
     "last": api.LLAMA_POOLING_TYPE_LAST,
 }
+
+
+def _free(handle: int, *_used_until_now: object) -> None:
+    api.llama_free(handle)
 
 
 def _round_up(tokens: int) -> int:

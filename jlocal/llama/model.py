@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import unicodedata
+import weakref
 from functools import cached_property
 
 import numpy as np
@@ -46,15 +47,14 @@ class Model:
             raise ModelError(f"llama.cpp cannot load {profile.path}: {reason}")
         self.profile = profile
         self.handle = handle
+        self._free = weakref.finalize(self, api.llama_model_free, handle)
         self.dimensions = int(api.llama_model_n_embd_out(handle))
         self._vocabulary = api.llama_model_get_vocab(handle)
         self._strip_before = _strip_pattern(profile.lstrip_tokens)
 
     def close(self) -> None:
         """Free the weights."""
-        if self.handle:
-            api.llama_model_free(self.handle)
-            self.handle = None
+        self._free()
 
     def tokenize(self, text: str) -> Tokens:
         """Token ids of a text as the reference tokenizer gives them, special tokens included.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ from jlocal.llama.threads import default_threads
 from jlocal.models.profile import Profile
 
 Floats = npt.NDArray[np.float32]
-_T = TypeVar("_T")
 
 # Attention looks at every cell of a wave, also at other texts' (masked) ones, so that more tokens
 # in a wave cost more a token; fewer fill the matrix products worse.
@@ -56,53 +54,83 @@ class Runtime:
         if profile.pooling not in ("last", "mean", "cls"):
             raise ModelError(_no_pooling(profile))
         self.captures = fits if capture is None else capture
-        self._pid = os.getpid()
+        self._process = os.getpid()
         self.model = Model(profile, gpu_layers)
         self._context = Context(self.model, threads or default_threads(), self.captures)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
 
     def close(self) -> None:
         """Free everything; waits for work in progress."""
+        self._check_process()
         self._worker.submit(self._context.close).result()
         self._worker.shutdown()
         self.model.close()
 
-    def embed(
-        self, sequences: Sequence[Tokens], on_wave: Callable[[int, int], None] | None = None
-    ) -> Floats:
-        """Embed token sequences of any number and length up to the model's context.
+    def submit(self, sequences: Sequence[Tokens]) -> Job:
+        """Begin to embed token sequences of any number and length up to the model's context.
 
         Args:
             sequences: non-empty arrays of token ids.
-            on_wave: called after each wave with the texts and tokens in it.
+
+        Raises:
+            ModelError: this process was forked from the one that loaded the model.
+
+        """
+        self._check_process()
+        return Job(self._context, self._worker, sequences, self.model.dimensions)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ModelError("a model cannot be used across fork; load it in the new process")
+
+
+class Job:
+    """Sequences on their way through the computing thread."""
+
+    def __init__(
+        self,
+        context: Context,
+        worker: ThreadPoolExecutor,
+        sequences: Sequence[Tokens],
+        dimensions: int,
+    ) -> None:
+        self._shape = (len(sequences), dimensions)
+        self._lengths = [len(sequence) for sequence in sequences]
+        self._stop = Event()
+        self._waves = list(plan_waves(self._lengths, _TOKEN_BUDGET, context.sequence_limit))
+        self._futures = [
+            worker.submit(context.embed, [sequences[position] for position in wave], self._stop)
+            for wave in self._waves
+        ]
+
+    def result(self, on_wave: Callable[[int, int], None] | None = None) -> Floats:
+        """Wait for the vectors; an exception meanwhile calls the work off.
+
+        Args:
+            on_wave: called with the texts and tokens of each wave when it is done.
 
         Returns:
-            (n, d) float32 in the order of `sequences`, not normalised.
+            (n, d) float32 in the order of the sequences, not normalised.
 
         Raises:
             ModelError: llama.cpp cannot compute them.
 
         """
-        vectors = np.empty((len(sequences), self.model.dimensions), np.float32)
-        lengths = [len(sequence) for sequence in sequences]
-        for wave in plan_waves(lengths, _TOKEN_BUDGET, self._context.sequence_limit):
-            chosen = [sequences[position] for position in wave]
-            vectors[wave] = self._wait(self._worker.submit(self._context.embed, chosen))
-            if on_wave:
-                on_wave(len(wave), sum(map(len, chosen)))
+        vectors = np.empty(self._shape, np.float32)
+        try:
+            for wave, future in zip(self._waves, self._futures, strict=True):
+                vectors[wave] = future.result()
+                if on_wave:
+                    on_wave(len(wave), sum(self._lengths[position] for position in wave))
+        except BaseException:
+            self.cancel()
+            raise
         return vectors
 
-    def _wait(self, future: Future[_T]) -> _T:
-        if os.getpid() != self._pid:
-            raise ModelError("a model cannot be used across fork; load it in the new process")
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                self._context.stop = True
-                wait_for([future])
-                self._context.stop = False
-            raise
+    def cancel(self) -> None:
+        """Call the work off, and wait until the thread has let go of it."""
+        self._stop.set()
+        wait([future for future in self._futures if not future.cancel()])
 
 
 def _no_pooling(profile: Profile) -> str:
