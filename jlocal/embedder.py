@@ -20,8 +20,8 @@ from jlocal.errors import (
     TextTooLongError,
     TruncationWarning,
 )
-from jlocal.llama.model import Tokens
 from jlocal.llama.runtime import Runtime
+from jlocal.llama.tokenizer import Tokens
 from jlocal.models.names import resolve
 from jlocal.models.profile import read_profile
 from jlocal.progress import OnTexts, texts_bar
@@ -359,7 +359,7 @@ class Embedder:
         if not isinstance(text, str):
             raise TextError(f"text {index} is of type {type(text).__name__}; pass str")
         try:
-            return self._open().model.tokenize(prompt + text)
+            return self._open().model.tokenizer.encode(prompt + text)
         except UnicodeEncodeError as error:
             raise TextError(
                 f"text {index} has a lone surrogate at character {error.start - len(prompt)}; "
@@ -375,7 +375,7 @@ class Embedder:
         if self.on_long == "error":
             raise TextTooLongError(index, len(tokens), limit)
         warnings.warn(TruncationWarning(index, len(tokens), limit), stacklevel=2)
-        closing = self._open().model.closing_tokens
+        closing = self._open().model.tokenizer.closing_tokens
         return np.concatenate([tokens[: limit - closing], tokens[len(tokens) - closing :]])
 
     def _open(self) -> Runtime:

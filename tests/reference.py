@@ -25,7 +25,7 @@ try:
 except ImportError:  # transformers 4 leaves EuroBERT to remote code
     EuroBertConfig, EuroBertModel = LlamaConfig, LlamaModel
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # a second one costs models as small as these more than it gives
 
 CONFIG_KEYS = (
     "attention_bias",

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
 from jlocal.llama.library import api, ggml, last_errors
-from jlocal.llama.model import Model, Tokens
+from jlocal.llama.model import Model
+from jlocal.llama.tokenizer import Tokens
 
 Floats = npt.NDArray[np.float32]
 

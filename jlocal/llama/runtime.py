@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.context import CAPTURED, Context
-from jlocal.llama.model import Model, Tokens
+from jlocal.llama.model import Model
 from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
+from jlocal.llama.tokenizer import Tokens
 from jlocal.models.profile import Profile
 
 Floats = npt.NDArray[np.float32]

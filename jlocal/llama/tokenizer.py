@@ -1,0 +1,144 @@
+"""llama.cpp's tokenizer, made to give the ids that the tokenizers library gives."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import unicodedata
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ModelError
+from jlocal.llama.library import api
+from jlocal.models.profile import Profile
+
+Tokens = npt.NDArray[np.int32]
+
+# White_Space of the Unicode Character Database, which is what `lstrip` means in the tokenizers
+# library; Python's \s has four separators more.
+_WHITE_SPACE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+
+# The tokenizers library normalises by the tables of Unicode 9. To it, what later versions gave a
+# combining class or a composition is a character like any other, at which normalisation stops and
+# begins again; Python's tables are newer, and differ from version to version.
+_AFTER_UNICODE_9 = (
+    "\u05c8\u05c9\u07fd\u0897-\u089f\u08ca-\u08d3\u09fe\u0c3c\u0d3b\u0d3c\u0eba\u1715"
+    "\u1abf-\u1af0\u1df6-\u1dfa\ua82c\U000105c9\U000105d2\U000105da\U000105e4"
+    "\U00010d24-\U00010d27\U00010d69-\U00010d6d\U00010eab\U00010eac\U00010ecb-\U00010ecf"
+    "\U00010ef0-\U00010efb\U00010efd-\U00010eff\U00010f46-\U00010f50\U00010f82-\U00010f85"
+    "\U00011070\U0001133b\U00011382-\U00011385\U0001138b\U0001138e\U00011390\U00011391"
+    "\U000113b8\U000113bb\U000113c2\U000113c5\U000113c7-\U000113c9\U000113ce-\U000113d0"
+    "\U0001145e\U00011839\U0001183a\U00011930\U00011935\U00011938\U0001193d\U0001193e"
+    "\U00011943\U000119e0\U00011a34\U00011a47\U00011a99\U00011d42\U00011d44\U00011d45"
+    "\U00011d97\U00011f41\U00011f42\U0001611e-\U00016129\U0001612f\U00016d63"
+    "\U00016d67-\U00016d6a\U00016ff0\U00016ff1\U0001d127\U0001d128\U0001d250-\U0001d252"
+    "\U0001d25b\U0001d25c\U0001d25f\U0001d280\U0001d281\U0001e08f\U0001e130-\U0001e136"
+    "\U0001e2ae\U0001e2ec-\U0001e2ef\U0001e4ec-\U0001e4ef\U0001e5ee\U0001e5ef\U0001e6e3"
+    "\U0001e6e6\U0001e6ee\U0001e6ef\U0001e6f5"
+)
+
+_CONTROL_OR_USER_DEFINED = 8 | 16  # LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED
+
+# llama.cpp's search for added tokens takes time by the square of their number in a text.
+_LONG = 1 << 14
+
+
+class Tokenizer:
+    """The vocabulary of a loaded model; it must not outlive the model."""
+
+    def __init__(self, vocabulary: Any, profile: Profile) -> None:
+        self._vocabulary = vocabulary
+        self._normalizes = profile.normalizer == "NFC"
+        self._strip_before = _strip_pattern(profile.lstrip_tokens)
+        self._byte_level = api.llama_vocab_type(vocabulary) == api.LLAMA_VOCAB_TYPE_BPE
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids of a text as the reference tokenizer gives them, special tokens included.
+
+        Raises:
+            UnicodeEncodeError: the text has lone surrogates.
+            ModelError: llama.cpp cannot tokenise it.
+
+        """
+        if self._strip_before:
+            text = self._strip_before.sub("", text)
+        if self._normalizes and not unicodedata.is_normalized("NFC", text):
+            text = self._normalize(text)
+        if self._byte_level and len(text) > _LONG:
+            return self._in_pieces(text)
+        return self._encode(text)
+
+    @cached_property
+    def closing_tokens(self) -> int:
+        """How many tokens are added after a text; truncation must keep them."""
+        return int(bool(api.llama_vocab_get_add_eos(self._vocabulary)))
+
+    def _encode(self, text: str, special: bool = True) -> Tokens:
+        data = text.encode("utf-8")
+        # A byte-level BPE gives at most a token a byte; the rest is for special tokens.
+        tokens = np.empty(len(data) + 8, dtype=np.int32)
+        count = self._encode_into(data, tokens, special)
+        if count < 0:
+            tokens = np.empty(-count, dtype=np.int32)
+            count = self._encode_into(data, tokens, special)
+        if count < 0:
+            raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
+        return tokens[:count].copy()
+
+    def _encode_into(self, data: bytes, tokens: Tokens, special: bool) -> int:
+        buffer = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        return int(
+            api.llama_tokenize(
+                self._vocabulary, data, len(data), buffer, len(tokens), special, special
+            )
+        )
+
+    def _in_pieces(self, text: str) -> Tokens:
+        """Take the added tokens out here, and let llama.cpp see only what lies between."""
+        pieces = [
+            np.array([self._added_ids[piece]], dtype=np.int32)
+            if index % 2
+            else self._encode(piece, special=False)
+            for index, piece in enumerate(self._added_tokens.split(text))
+        ]
+        # Of no text at all, what is added before and after every text remains.
+        around = self._encode("")
+        opening = len(around) - self.closing_tokens
+        return np.concatenate([around[:opening], *pieces, around[opening:]])
+
+    def _normalize(self, text: str) -> str:
+        """NFC between the added tokens: the reference finds those before it normalises."""
+        parts = self._boundaries.split(text)
+        return "".join(
+            part if index % 2 else unicodedata.normalize("NFC", part)
+            for index, part in enumerate(parts)
+        )
+
+    @cached_property
+    def _added_ids(self) -> dict[str, int]:
+        vocabulary = self._vocabulary
+        ids = {
+            api.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace"): token
+            for token in range(api.llama_vocab_n_tokens(vocabulary))
+            if api.llama_vocab_get_attr(vocabulary, token) & _CONTROL_OR_USER_DEFINED
+        }
+        ids.pop("", None)
+        return ids
+
+    @cached_property
+    def _added_tokens(self) -> re.Pattern[str]:
+        longest_first = sorted(self._added_ids, key=len, reverse=True)
+        return re.compile("(" + ("|".join(map(re.escape, longest_first)) or "(?!)") + ")")
+
+    @cached_property
+    def _boundaries(self) -> re.Pattern[str]:
+        return re.compile(f"{self._added_tokens.pattern[:-1]}|[{_AFTER_UNICODE_9}])")
+
+
+def _strip_pattern(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not tokens:
+        return None
+    return re.compile(f"{_WHITE_SPACE}+(?={'|'.join(map(re.escape, tokens))})")
