@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from gguf_files import patch
 
 from jlocal import Embedder
 from jlocal.cli import cli
@@ -146,12 +147,13 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
 
 
 def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
-    (tmp_path / "long.txt").write_text("word " * 9000)
-    nano = converted("eurobert")
+    (tmp_path / "long.txt").write_text("word " * 1500)
+    nano = tmp_path / "nano.gguf"
+    patch(converted("eurobert"), nano, "eurobert.context_length", 8192, 1000)
     done = jlocal("embed", "long.txt", "-m", nano, "--on-long", "truncate", "-o", "out.npy")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "Cut: long.txt: from 9,004 to 8,192 tokens",
+        "Cut: long.txt: from 1,504 to 1,000 tokens",
         "Wrote 1 vectors to out.npy",
     ]
 
@@ -270,9 +272,9 @@ def test_a_mistake_is_one_line(name: str, model: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def start(model: Path, folder: Path, *options: object) -> subprocess.Popen[bytes]:
+def start(model: Path, folder: Path, words: int, *options: object) -> subprocess.Popen[bytes]:
     lines = folder / "lines.txt"
-    lines.write_text("".join(f"{'word ' * 300}{number}\n" for number in range(20_000)))
+    lines.write_text("".join(f"{'word ' * words}{number}\n" for number in range(20_000)))
     command = [sys.executable, "-m", "jlocal", "embed", "-i", lines, "-m", model, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -281,7 +283,7 @@ def start(model: Path, folder: Path, *options: object) -> subprocess.Popen[bytes
 def test_ctrl_c(format: str, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / f"v.{format}"
     output.parent.mkdir()
-    with start(model, tmp_path, "-o", output) as child:
+    with start(model, tmp_path, 300, "-o", output) as child:
         deadline = time.monotonic() + 60
         while not list(output.parent.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -295,7 +297,7 @@ def test_ctrl_c(format: str, model: Path, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves(model: Path, tmp_path: Path) -> None:
-    with start(model, tmp_path) as child:
+    with start(model, tmp_path, 3) as child:
         child.stdout.readline()
         child.stdout.close()
         stderr = child.stderr.read()

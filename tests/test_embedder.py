@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf_files import patch
 
 import jlocal
 from jlocal import (
@@ -154,17 +155,19 @@ def test_nano_has_a_token_for_the_empty_text(nano: Embedder) -> None:
     assert nano.encode("", prompt="").shape == (nano.get_embedding_dimension(),)
 
 
-def test_too_long(nano: Embedder, converted) -> None:
-    long = "word " * 9000
-    with pytest.raises(TextTooLongError) as caught:
-        nano.encode(["short", long])
-    assert (caught.value.index, caught.value.limit) == (1, 8192)
+def test_too_long(nano: Embedder, converted, tmp_path: Path) -> None:
+    long = "word " * 1500
+    path = tmp_path / "short.gguf"
+    patch(converted("eurobert"), path, "eurobert.context_length", 8192, 1000)
+    with Embedder(path) as model, pytest.raises(TextTooLongError) as caught:
+        model.encode(["short", long])
+    assert (caught.value.index, caught.value.limit) == (1, 1000)
     assert caught.value.tokens == len(nano.tokenize(long, "Document: "))
-    with Embedder(converted("eurobert"), on_long="truncate") as cutting:
-        with pytest.warns(TruncationWarning, match="text 1 was cut from 9,00. to 8,192 tokens"):
+    with Embedder(path, on_long="truncate") as cutting:
+        with pytest.warns(TruncationWarning, match="text 1 was cut from 1,50. to 1,000 tokens"):
             vectors = cutting.encode(["short", long])
         tokens = nano.tokenize(long, "Document: ")
-        kept = np.concatenate([tokens[:8191], tokens[-1:]])
+        kept = np.concatenate([tokens[:999], tokens[-1:]])
         expected = nano._open().submit([kept]).result()[0]
         assert vectors[1] @ expected / np.linalg.norm(expected) > 0.9999
         with warnings.catch_warnings():
@@ -206,24 +209,13 @@ def test_similarity(model: Embedder) -> None:
 
 
 def test_pooling_of_files_that_name_none(converted, tmp_path: Path) -> None:
-    import gguf
-
     source = converted("qwen3")
-    reader = gguf.GGUFReader(source)
-    field = reader.fields["qwen3.pooling_type"]
-    data = bytearray(source.read_bytes())
-    (value,) = field.parts[field.data[0]]
-    assert value == 3
-    offset = field.offset + sum(part.nbytes for part in field.parts[:-1])
-    assert data[offset : offset + 4] == b"\3\0\0\0"
-    data[offset] = 0
-    path = tmp_path / "generative.gguf"
-    path.write_bytes(data)
-    with pytest.raises(ModelError, match="--pooling last"):
-        Embedder(path)
-    data[offset] = 4
-    path.write_bytes(data)
+    path = tmp_path / "model.gguf"
+    patch(source, path, "qwen3.pooling_type", 3, 4)
     with pytest.raises(ModelError, match="reranker"):
+        Embedder(path)
+    patch(source, path, "qwen3.pooling_type", 3, 0)
+    with pytest.raises(ModelError, match="--pooling last"):
         Embedder(path)
     with Embedder(path, pooling="last") as model, Embedder(source) as same:
         assert (model.encode("x") == same.encode("x")).all()
