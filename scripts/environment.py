@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ def say(message: str) -> None:
 
 def run(*command: str | Path) -> None:
     """Show a command and run it; the program ends with its status if it fails."""
-    shown = " ".join(str(part).replace(f"{BINARIES}{os.sep}", "") for part in command)
+    shown = shlex.join(str(part).removeprefix(f"{BINARIES}{os.sep}") for part in command)
     say(f"\n$ {shown}")
     status = subprocess.run([str(part) for part in command], cwd=ROOT).returncode
     if status:
