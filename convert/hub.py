@@ -48,11 +48,15 @@ def locate(
 
     """
     path = Path(checkpoint).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{str(path)[:80]!r} cannot be a folder: {error}") from error
+    if is_folder:
         if revision is not None:
             raise CheckpointError(f"{path} is a folder; only a repository has revisions")
         return path
-    if path.exists():
+    if exists:
         raise CheckpointError(f"{path} is a file; give the folder of a checkpoint")
     if isinstance(checkpoint, str) and _REPOSITORY.fullmatch(checkpoint):
         with _hub_progress(show_progress):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jlocal.errors import OutputError
-from jlocal.files import write_aside
 from jlocal.llama.quantize import FILE_TYPES, NEEDS_IMPORTANCE_MATRIX
 
 
@@ -40,11 +39,14 @@ def check_folder(folder: Path) -> Path:
         OutputError: it is one.
 
     """
-    for path in (folder, *folder.parents):
-        if path.is_dir():
-            break
-        if path.exists():
-            raise OutputError(f"{path} is a file; name a folder for the output")
+    try:
+        for path in (folder, *folder.parents):
+            if path.is_dir():
+                break
+            if path.exists():
+                raise OutputError(f"{path} is a file; name a folder for the output")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{str(folder)[:80]!r} cannot be a folder: {error}") from error
     return folder
 
 
@@ -94,40 +96,39 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot make {str(folder)[:80]!r}: {reason}") from error
 
 
 @contextmanager
-def written_together(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Let files appear when all are complete; after an error none is left.
+def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
+    """Choose hidden files for the work; those that still have their name at the end are removed.
 
-    Yields:
-        For each target the path to write to meanwhile: a hidden file in the same folder.
-
-    Raises:
-        OutputError: a file cannot be written.
-
-    """
-    with ExitStack() as stack:
-        files = [stack.enter_context(write_aside(target)) for target in targets]
-        yield [Path(file.name) for file in files]
-        # Each is flushed once more as it gets its name, and then nothing can fail any more.
-        for file in files:
-            os.fsync(file.fileno())
-
-
-@contextmanager
-def scratch_file(folder: Path, name: str) -> Iterator[Path]:
-    """Make a hidden file that is removed at the end.
+    Args:
+        folder: where they lie, beside the files that they become.
+        names: what their names resemble.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: they cannot be written.
 
     """
+    files = [folder / f".{name}.{secrets.token_hex(4)}" for name in names]
     try:
-        file = tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.")  # noqa: SIM115
+        yield files
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-    with file:
-        yield Path(file.name)
+    finally:
+        for file in files:
+            with suppress(OSError):
+                file.unlink()
+
+
+def publish(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Give complete files their names, once all of them are safe on the disk."""
+    pairs = list(moves)
+    for hidden, _ in pairs:
+        with hidden.open("rb+") as file:
+            os.fsync(file.fileno())
+    for hidden, target in pairs:
+        hidden.replace(target)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from convert.hub import locate
 from convert.merge import Block, blocks
 from convert.plan import Job, Plan, make_plan, needs_f32
 from convert.recipe import check_name
+from jlocal.errors import ModelError
 from jlocal.llama.quantize import quantize
 from jlocal.llama.threads import default_threads
 
@@ -118,24 +118,20 @@ class _Run:
         metadata = self.plan.metadata(self.job)
         shapes = {tensor.name: tensor.shape for tensor in self.job.tensors}
         targets = self.job.targets
-        with ExitStack() as stack:
-            asides = stack.enter_context(outputs.written_together(list(targets.values())))
-            paths = dict(zip(targets, asides, strict=True))
-            if needs_f32(targets):
-                scratch = outputs.scratch_file(asides[0].parent, f"{self.job.stem}-F32")
-                paths["F32"] = stack.enter_context(scratch)
-            files = [
-                GGUFFile(path, name, metadata, shapes)
-                for name, path in paths.items()
-                if name in DIRECT_TYPES
-            ]
+        types = [*targets, *(["F32"] if needs_f32(targets) else [])]
+        names = (f"{self.job.stem}-{name}.gguf" for name in types)
+        with outputs.hidden_files(self.job.folder, names) as hidden:
+            paths = dict(zip(types, hidden, strict=True))
+            direct = [name for name in types if name in DIRECT_TYPES]
+            files = [GGUFFile(paths[name], name, metadata, shapes) for name in direct]
             self._write_tensors(files)
             digest = digests.of(self.plan.checkpoint.folder, sources)
             for file in files:
                 file.write_digest(digest)
-            for name in targets:
+            for name in types:
                 if name not in DIRECT_TYPES:
                     self._quantize(paths["F32"], paths[name], name)
+            outputs.publish((paths[name], target) for name, target in targets.items())
 
     def _write_tensors(self, files: Sequence[GGUFFile]) -> None:
         shown = f"{self.job.stem}-{'+'.join(file.type_name for file in files)}.gguf"
@@ -163,7 +159,12 @@ class _Run:
         def report(done: int, total: int) -> None:
             self._report(shown, done, total, "tensors")
 
-        quantize(source, target, type_name, threads=self.threads, progress=report)
+        try:
+            quantize(source, target, type_name, threads=self.threads, progress=report)
+        except ModelError:
+            # llama.cpp does not say that a disk is full.
+            outputs.check_space(self.job.folder, 1 << 20)
+            raise
 
     def _report(self, file: str, done: int, total: int, unit: str) -> None:
         if self.progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,19 @@ from convert.tokenizer import Tokenizer, read_tokenizer
 
 @dataclass(frozen=True)
 class Job:
-    """One task: the files that it makes by their type, and what goes into them."""
+    """One task: the files that it makes, one of each type, and what goes into them."""
 
     task: str | None
     stem: str
+    folder: Path
+    types: Sequence[str]
     adapter: Adapter | None
     tensors: Sequence[MergedTensor]
-    targets: Mapping[str, Path]
+
+    @property
+    def targets(self) -> dict[str, Path]:
+        """Type -> file."""
+        return {name: self.folder / f"{self.stem}-{name}.gguf" for name in self.types}
 
     @property
     def parameters(self) -> int:
@@ -69,8 +75,8 @@ class Plan:
         """At most how much room the files take, with those that are removed at the end."""
         # Tokens and merges take less in a header than in tokenizer.json.
         header = (self.checkpoint.folder / "tokenizer.json").stat().st_size + (1 << 20)
-        sizes = [job.bytes_of(name) + header for job in self.jobs for name in job.targets]
-        aside = [job.bytes_of("F32") + header for job in self.jobs if needs_f32(job.targets)]
+        sizes = [job.bytes_of(name) + header for job in self.jobs for name in job.types]
+        aside = [job.bytes_of("F32") + header for job in self.jobs if needs_f32(job.types)]
         return sum(sizes) + max(aside, default=0)
 
     def metadata(self, job: Job) -> Any:
@@ -90,7 +96,7 @@ class Plan:
         return writer
 
 
-def needs_f32(types: Sequence[str] | Mapping[str, Path]) -> bool:
+def needs_f32(types: Collection[str]) -> bool:
     """Whether an F32 file must be made aside, for llama.cpp to make another type from."""
     return "F32" not in types and any(name not in DIRECT_TYPES for name in types)
 
@@ -122,7 +128,7 @@ def make_plan(
         stem = checkpoint.name
         if task is not None and not stem.endswith(f"-{task}"):
             stem = f"{stem}-{task}"
-        files = {name: folder / f"{stem}-{name}.gguf" for name in types}
-        jobs.append(Job(task, stem, adapter, merge(checkpoint, targets, adapter), files))
+        tensors = merge(checkpoint, targets, adapter)
+        jobs.append(Job(task, stem, folder, types, adapter, tensors))
     tokenizer = read_tokenizer(checkpoint.folder, backbone.vocabulary)
     return Plan(checkpoint, backbone, tokenizer, read_recipe(checkpoint, backbone.hidden), jobs)

@@ -51,6 +51,7 @@ class Tokenizer:
         pre_tokenizer: llama.cpp's name for how text is split into words.
         tokens: by id, as long as the embedding matrix.
         types: gguf.TokenType of each.
+        merges: pairs of tokens, first the most important.
         eos: the token that is appended to each text, or None.
         normalizer: "NFC" or "none".
         lstrip: added tokens that swallow the white space before them.
@@ -61,6 +62,7 @@ class Tokenizer:
     pre_tokenizer: str
     tokens: list[str]
     types: list[int]
+    merges: list[str]
     eos: int | None
     normalizer: str
     lstrip: tuple[str, ...]
@@ -76,10 +78,15 @@ class Tokenizer:
 
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre(self.pre_tokenizer)
-        writer.add_token_list(self.tokens)
-        writer.add_token_types(self.types)
+        for key, values, kind in (
+            (gguf.Keys.Tokenizer.LIST, self.tokens, gguf.GGUFValueType.STRING),
+            (gguf.Keys.Tokenizer.TOKEN_TYPE, self.types, gguf.GGUFValueType.INT32),
+            (gguf.Keys.Tokenizer.MERGES, self.merges, gguf.GGUFValueType.STRING),
+        ):
+            # The type is named because finding it out takes longer than the writing.
+            writer.add_key_value(key, values, gguf.GGUFValueType.ARRAY, sub_type=kind)
         try:
-            special = gguf.SpecialVocab(self.folder, load_merges=True, n_vocab=len(self.tokens))
+            special = gguf.SpecialVocab(self.folder, n_vocab=len(self.tokens))
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise CheckpointError(
                 f"{self.folder}: tokenizer_config.json or config.json cannot be read: {error}"
@@ -114,6 +121,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     try:
         known, eos = _identify(values)
         tokens, types, lstrip = _vocabulary(values, vocabulary)
+        merges = [_merge(merge) for merge in values["model"]["merges"]]
         normalizer = _normalizer(values)
     except _UnusualError as error:
         raise CheckpointError(
@@ -121,7 +129,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         ) from error
     except (TypeError, AttributeError, LookupError) as error:
         raise CheckpointError(f"{path} is not a tokenizer of this kind: {error!r}") from error
-    return Tokenizer(folder, known.name, tokens, types, eos, normalizer, lstrip)
+    return Tokenizer(folder, known.name, tokens, types, merges, eos, normalizer, lstrip)
 
 
 class _UnusualError(Exception):
@@ -213,10 +221,16 @@ def _vocabulary(
         control = added["special"] or (content.startswith("<|") and content.endswith("|>"))
         kind = gguf.TokenType.CONTROL if control else gguf.TokenType.USER_DEFINED
         tokens[number], types[number] = content, int(kind)
-    merges = values["model"]["merges"]
-    if not all(isinstance(part, str) for merge in merges for part in merge):
-        raise _UnusualError("its merges are not pairs of strings")
     return tokens, types, tuple(lstrip)
+
+
+def _merge(merge: Any) -> str:
+    """Return a merge in its older way of writing, which GGUF has kept."""
+    text = merge if isinstance(merge, str) else " ".join(merge)
+    # Byte-level tokens have another character in the place of the space.
+    if text.count(" ") != 1:
+        raise _UnusualError(f"the merge {text[:40]!r} is not a pair of byte-level tokens")
+    return text
 
 
 def _checked(number: Any, size: int) -> int:

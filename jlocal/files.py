@@ -21,25 +21,20 @@ def write_aside(target: Path) -> Iterator[BinaryIO]:
         OutputError: the file cannot be written; nothing of it is left.
 
     """
+    aside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file")
-        aside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-        file = aside.open("x+b")
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    try:
-        with file:
+        with aside.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(target)
-    except BaseException as error:
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
         with suppress(OSError):
             aside.unlink()
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-        raise
 
 
 def sha256_of(path: Path) -> str:

@@ -111,7 +111,7 @@ def _progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
 
     def on_progress(step: Progress) -> None:
         nonlocal bar
-        if bar is None or bar.desc != f"{step.file}: ":
+        if bar is None or bar.desc != step.file:
             if bar is not None:
                 bar.close()
             bar = tqdm(
