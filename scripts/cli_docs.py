@@ -18,7 +18,7 @@ def render() -> str:
         "output and everything else to\nstandard error. Exit status: 0 done, 1 failed in whole or "
         "in part, 2 wrong usage, 130 interrupted.\n"
     ]
-    root = click.Context(cli, info_name="jlocal")
+    root = click.Context(cli, info_name="jlocal", **cli.context_settings)
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
