@@ -46,7 +46,7 @@ def find_files(
     """List files, and those in folders recursively, in sorted order.
 
     Entries of a folder whose names begin with a dot are left out, as is what does not match
-    `include`; links are followed, and a loop is reported.
+    `include`; links are followed; a loop, and a folder that gives nothing, is reported.
 
     Args:
         paths: files and folders.
@@ -55,10 +55,20 @@ def find_files(
 
     """
     for path in map(Path, paths):
-        if path.is_dir():
-            yield from _in_folder(path, path, include, ())
-        else:
+        try:
+            is_folder = path.is_dir()
+        except (OSError, ValueError) as error:
+            yield Unreadable(str(path), _reason(error))
+            continue
+        if not is_folder:
             yield path
+            continue
+        found = False
+        for item in _in_folder(path, path, include, ()):
+            found = True
+            yield item
+        if not found:
+            yield Unreadable(str(path), "no file in it matches" if include else "no file in it")
 
 
 def _in_folder(
@@ -92,29 +102,72 @@ def _included(relative: str, include: Sequence[str]) -> bool:
 
 
 def read_file(path: Path) -> Document | Unreadable:
-    """Read one file as one document."""
+    """Read one file as one document, without its final line breaks."""
     try:
         if not path.is_file() and path.exists():
-            return Unreadable(str(path), "not a regular file")
+            return Unreadable(str(path), "not a regular file; for a pipe use -i")
         if path.stat().st_size > _LARGEST_FILE:
             return Unreadable(str(path), "larger than 64 MiB; split it")
-        return Document(str(path), decode(path.read_bytes()))
+        return Document(str(path), decode(path.read_bytes()).rstrip("\r\n"))
     except TextError as error:
         return Unreadable(str(path), str(error))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Unreadable(str(path), _reason(error))
 
 
-def read_lines(file: BinaryIO, name: str) -> Iterator[Document | Unreadable]:
-    """Read one document a line, as UTF-8; ids are line numbers from 1. An empty line counts."""
-    for number, line in enumerate(file, start=1):
-        content = line.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 1:
-            content = content.removeprefix(codecs.BOM_UTF8)
+def read_lines(
+    file: BinaryIO, name: str, *, named: bool = False
+) -> Iterator[Document | Unreadable]:
+    """Read one document a line; an empty line counts.
+
+    Args:
+        file: UTF-8, or with a byte order mark what the mark says.
+        name: of the file, for reports.
+        named: make ids `name:number`; otherwise they are line numbers from 1.
+
+    """
+    for number, line in enumerate(_lines(file), start=1):
+        place = f"{name}:{number}"
         try:
-            yield Document(str(number), content.decode("utf-8"))
-        except UnicodeDecodeError:
-            yield Unreadable(f"{name}:{number}", "not UTF-8")
+            text = line if isinstance(line, str) else _text(line, "utf-8")
+        except TextError as error:
+            yield Unreadable(place, str(error))
+        else:
+            yield Document(place if named else str(number), text)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes | str]:
+    first = file.readline()
+    marks = tuple(mark for mark, encoding in _MARKS if encoding != "utf-8")
+    if first.startswith(marks):
+        # A line break is more than one byte there, so the whole is decoded first.
+        try:
+            text = decode(first + file.read())
+        except TextError:
+            yield first
+            return
+        yield from (line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+        return
+    line = first.removeprefix(codecs.BOM_UTF8)
+    while line:
+        yield line.removesuffix(b"\n").removesuffix(b"\r")
+        line = file.readline()
+
+
+def count_lines(path: Path) -> int | None:
+    """How many documents `read_lines` will find in a file; None if only reading it can tell."""
+    try:
+        if not path.is_file():
+            return None
+        last = b"\n"
+        count = 0
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                count += block.count(b"\n")
+                last = block[-1:]
+    except OSError:
+        return None
+    return count + (last != b"\n")
 
 
 def decode(data: bytes) -> str:
@@ -127,8 +180,12 @@ def decode(data: bytes) -> str:
     mark, encoding = next(
         ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8")
     )
+    return _text(data[len(mark) :], encoding)
+
+
+def _text(data: bytes, encoding: str) -> str:
     try:
-        text = data[len(mark) :].decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError:
         raise TextError(f"not {encoding.upper()} text") from None
     if "\0" in text:
@@ -136,5 +193,6 @@ def decode(data: bytes) -> str:
     return text
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | ValueError) -> str:
+    # A name with a NUL is a ValueError.
+    return getattr(error, "strerror", None) or str(error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, cast, overload
@@ -35,9 +36,11 @@ from jlocal.vectors import (
 )
 
 OnLong = Literal["error", "truncate"]
+OnCut = Callable[[TruncationWarning], None]
 
 # Texts are planned a window at a time: enough to find company of like length for each, few
 # enough that memory does not grow with the input.
+_FIRST_WINDOW = 64
 _WINDOW_TEXTS = 2048
 _WINDOW_CHARACTERS = 4_000_000
 
@@ -76,7 +79,8 @@ class Embedder:
             prompts: prompt name to prefix, instead of those of the model.
             default_prompt_name: the prompt when none is named, instead of the model's.
             on_long: what to do with a text above the context: "error", or "truncate", which
-                keeps its beginning and the closing special token, and warns.
+                keeps its beginning and the closing special token, and warns (Python shows equal
+                warnings once).
             pooling: instead of the header's, for files that name none.
             capture: False makes llama.cpp pool instead of reading hidden states; slower, same
                 vectors. None chooses by the model.
@@ -98,7 +102,12 @@ class Embedder:
         self.prompt_text(None, self.default_prompt_name)
         self.truncate_dim: int | None = None
         self.truncate_dim = self._dimensions(truncate_dim, "float32")
+        if on_long not in ("error", "truncate"):
+            raise ArgumentError(f"on_long={on_long!r}; it is 'error' or 'truncate'")
+        if threads is not None and threads < 1:
+            raise ArgumentError(f"threads={threads}; it is at least 1")
         self.on_long = on_long
+        self._max_seq_length = profile.context
         self._runtime: Runtime | None = Runtime(
             profile, threads=threads, gpu_layers=gpu_layers, capture=capture
         )
@@ -122,8 +131,17 @@ class Embedder:
 
     @property
     def max_seq_length(self) -> int:
-        """The most tokens in one text, prompt and special tokens included."""
-        return self.profile.context
+        """The most tokens in one text, prompt and special tokens included.
+
+        It can be set lower than the model's context.
+        """
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, tokens: int) -> None:
+        if not 1 < tokens <= self.profile.context:
+            raise ArgumentError(f"max_seq_length={tokens}; the model has {self.profile.context:,}")
+        self._max_seq_length = tokens
 
     def get_embedding_dimension(self) -> int:
         """Length of the vectors that `encode` returns by default."""
@@ -168,7 +186,7 @@ class Embedder:
             show_progress_bar: show texts done, rate and time left on stderr.
             output_value: only "sentence_embedding".
             precision: float32, float16, int8, uint8, binary or ubinary (`vectors.quantize`).
-            convert_to_numpy: False gives a list of arrays.
+            convert_to_numpy: False gives a list of arrays for several texts.
             convert_to_tensor: True gives a torch tensor; torch must be installed.
             device: accepted and not needed: see `gpu_layers`.
             normalize_embeddings: accepted and not needed: vectors always have unit length.
@@ -210,19 +228,34 @@ class Embedder:
             vectors = vectors[0]
         if convert_to_tensor:
             return cast(Vectors, _tensor(vectors))
-        return vectors if convert_to_numpy else cast(Vectors, list(vectors))
+        if convert_to_numpy or isinstance(texts, str):
+            return vectors
+        return cast(Vectors, list(vectors))
 
     def encode_query(
-        self, inputs: str | Sequence[str], prompt_name: str | None = None, **options: Any
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        *args: Any,
+        **options: Any,
     ) -> Vectors:
         """`encode` with the prompt named "query", where the model has one."""
-        return self.encode(inputs, self._named("query", prompt_name), **options)
+        name = prompt_name or self._first_of("query")
+        return self.encode(inputs, name, *args, **options)
 
     def encode_document(
-        self, inputs: str | Sequence[str], prompt_name: str | None = None, **options: Any
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        *args: Any,
+        **options: Any,
     ) -> Vectors:
-        """`encode` with the prompt named "document", where the model has one."""
-        return self.encode(inputs, self._named("document", prompt_name), **options)
+        """`encode` with the prompt named "document", "passage" or "corpus", the first there is."""
+        name = prompt_name or self._first_of("document", "passage", "corpus")
+        return self.encode(inputs, name, *args, **options)
+
+    def _first_of(self, *names: str) -> str | None:
+        return next((name for name in names if name in self.prompts), None)
 
     def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
@@ -252,7 +285,8 @@ class Embedder:
         precision: str = ...,
         errors: Literal["raise"] = ...,
         on_texts: OnTexts | None = ...,
-    ) -> Iterator[Vectors]: ...
+        on_cut: OnCut | None = ...,
+    ) -> Generator[Vectors, None, None]: ...
 
     @overload
     def stream(
@@ -265,7 +299,8 @@ class Embedder:
         precision: str = ...,
         errors: Literal["return"],
         on_texts: OnTexts | None = ...,
-    ) -> Iterator[Vectors | TextError]: ...
+        on_cut: OnCut | None = ...,
+    ) -> Generator[Vectors | TextError, None, None]: ...
 
     def stream(
         self,
@@ -277,7 +312,8 @@ class Embedder:
         precision: str = "float32",
         errors: Literal["raise", "return"] = "raise",
         on_texts: OnTexts | None = None,
-    ) -> Iterator[Vectors | TextError]:
+        on_cut: OnCut | None = None,
+    ) -> Generator[Vectors | TextError, None, None]:
         """Embed an iterable of any length in bounded memory.
 
         Args:
@@ -289,6 +325,7 @@ class Embedder:
             errors: "return" puts the `TextError` of an unusable text in its vector's place and
                 goes on; "raise" raises it.
             on_texts: called with the texts and tokens done since the last call.
+            on_cut: called for each truncated text, which is otherwise a warning.
 
         Returns:
             An iterator over one (d,) vector for each text, in order.
@@ -297,12 +334,29 @@ class Embedder:
             Like `encode`.
 
         """
+        if isinstance(texts, str):
+            raise ArgumentError("stream() takes an iterable of texts; for one text use encode()")
+        if errors not in ("raise", "return"):
+            raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        return self._stream(self._windows(texts, prefix, on_texts, errors), dimensions, precision)
+        windows = self._windows(texts, prefix, on_texts, errors, on_cut)
+        return self._stream(windows, dimensions, precision)
 
     def _stream(
-        self, windows: Iterator[list[Floats | TextError]], dimensions: int, precision: str
+        self,
+        windows: Generator[list[Floats | TextError], None, None],
+        dimensions: int,
+        precision: str,
+    ) -> Generator[Vectors | TextError, None, None]:
+        with contextlib.closing(windows):
+            yield from self._finished(windows, dimensions, precision)
+
+    def _finished(
+        self,
+        windows: Iterator[list[Floats | TextError]],
+        dimensions: int,
+        precision: str,
     ) -> Iterator[Vectors | TextError]:
         for window in windows:
             good = [vector for vector in window if not isinstance(vector, TextError)]
@@ -324,21 +378,33 @@ class Embedder:
         prompt: str,
         on_texts: OnTexts | None,
         errors: Literal["raise", "return"],
-    ) -> Iterator[list[Floats | TextError]]:
+        on_cut: OnCut | None = None,
+    ) -> Generator[list[Floats | TextError], None, None]:
         """Full-length vectors of one window after the other, errors in their places.
 
         The next window is tokenised while llama.cpp computes.
         """
         begun: deque[_Window] = deque()
+        windows = _split(texts)
         try:
-            for start, window in _split(texts):
-                sequences = [
-                    self._sequence(index, text, prompt, errors)
-                    for index, text in enumerate(window, start)
-                ]
+            while True:
+                try:
+                    start, window = next(windows)
+                    sequences = [
+                        self._sequence(index, text, prompt, errors, on_cut)
+                        for index, text in enumerate(window, start)
+                    ]
+                except StopIteration:
+                    break
                 begun.append(_Window(self._open(), sequences))
                 if len(begun) > 1:
                     yield begun.popleft().vectors(on_texts)
+        except Exception:
+            # What was begun before the bad text is still delivered.
+            while begun:
+                yield begun.popleft().vectors(on_texts)
+            raise
+        else:
             while begun:
                 yield begun.popleft().vectors(on_texts)
         finally:
@@ -346,10 +412,15 @@ class Embedder:
                 left.job.cancel()
 
     def _sequence(
-        self, index: int, text: str, prompt: str, errors: Literal["raise", "return"]
+        self,
+        index: int,
+        text: str,
+        prompt: str,
+        errors: Literal["raise", "return"],
+        on_cut: OnCut | None,
     ) -> Tokens | TextError:
         try:
-            return self._fit(index, self._tokens(index, text, prompt))
+            return self._fit(index, self._tokens(index, text, prompt), on_cut)
         except TextError as error:
             if errors == "raise":
                 raise
@@ -357,34 +428,36 @@ class Embedder:
 
     def _tokens(self, index: int, text: object, prompt: str) -> Tokens:
         if not isinstance(text, str):
-            raise TextError(f"text {index} is of type {type(text).__name__}; pass str")
+            raise TextError(f"is of type {type(text).__name__}; pass str", index)
         try:
-            return self._open().model.tokenizer.encode(prompt + text)
+            return self._open().tokenizer.encode(prompt + text)
         except UnicodeEncodeError as error:
+            start = error.start - len(prompt)
+            where = f"at character {start}" if start >= 0 else "in its prompt"
             raise TextError(
-                f"text {index} has a lone surrogate at character {error.start - len(prompt)}; "
-                "decode it from its bytes again"
+                f"has a lone surrogate {where}; decode it from its bytes again", index
             ) from None
 
-    def _fit(self, index: int, tokens: Tokens) -> Tokens:
-        limit = self.profile.context
+    def _fit(self, index: int, tokens: Tokens, on_cut: OnCut | None) -> Tokens:
+        limit = self.max_seq_length
         if len(tokens) == 0:
-            raise TextError(f"text {index} is empty, and without a prompt there is nothing to pool")
+            raise TextError("is empty, and without a prompt there is nothing to pool", index)
         if len(tokens) <= limit:
             return tokens
         if self.on_long == "error":
             raise TextTooLongError(index, len(tokens), limit)
-        warnings.warn(TruncationWarning(index, len(tokens), limit), stacklevel=2)
-        closing = self._open().model.tokenizer.closing_tokens
+        cut = TruncationWarning(index, len(tokens), limit)
+        if on_cut:
+            on_cut(cut)
+        else:
+            warnings.warn(cut, stacklevel=2)
+        closing = self._open().tokenizer.closing_tokens
         return np.concatenate([tokens[: limit - closing], tokens[len(tokens) - closing :]])
 
     def _open(self) -> Runtime:
         if self._runtime is None:
             raise ModelError("the model is closed; make a new Embedder")
         return self._runtime
-
-    def _named(self, wanted: str, prompt_name: str | None) -> str | None:
-        return prompt_name or (wanted if wanted in self.prompts else None)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions
@@ -424,19 +497,23 @@ class _Window:
 
 
 def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cut an iterable into windows, each with the position of its first text."""
+    """Cut an iterable into windows, each with the position of its first text.
+
+    The first windows are small, so that the first vectors come soon.
+    """
     iterator = iter(texts)
-    start = 0
+    start, size = 0, _FIRST_WINDOW
     for first in iterator:
         window = [first]
         characters = len(first) if isinstance(first, str) else 0
-        for text in itertools.islice(iterator, _WINDOW_TEXTS - 1):
+        for text in itertools.islice(iterator, size - 1):
             window.append(text)
             characters += len(text) if isinstance(text, str) else 0
             if characters >= _WINDOW_CHARACTERS:
                 break
         yield start, window
         start += len(window)
+        size = min(2 * size, _WINDOW_TEXTS)
 
 
 def _tensor(vectors: Vectors) -> object:

@@ -24,7 +24,16 @@ class HubError(JlocalError):
 
 
 class TextError(JlocalError):
-    """An input is not text."""
+    """An input is not text, or no text that can be embedded.
+
+    Attributes:
+        reason: the message without the position of the text.
+
+    """
+
+    def __init__(self, reason: str, index: int | None = None) -> None:
+        self.reason = reason
+        super().__init__(reason if index is None else f"text {index} {reason}")
 
 
 class TextTooLongError(TextError):
@@ -40,8 +49,9 @@ class TextTooLongError(TextError):
     def __init__(self, index: int, tokens: int, limit: int) -> None:
         self.index, self.tokens, self.limit = index, tokens, limit
         super().__init__(
-            f"text {index} has {tokens:,} tokens and the limit is {limit:,}; "
-            "split it, or truncate it with on_long='truncate' (--on-long truncate)"
+            f"has {tokens:,} tokens, above the limit of {limit:,}; "
+            "split it, or cut it with on_long='truncate' (--on-long truncate)",
+            index,
         )
 
 

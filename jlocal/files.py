@@ -21,15 +21,19 @@ def write_aside(target: Path) -> Iterator[BinaryIO]:
         OutputError: the file cannot be written; nothing of it is left.
 
     """
-    aside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    # A link stays, and what it names is replaced.
+    real = Path(os.path.realpath(target))
+    aside = real.parent / f".{real.name}.{secrets.token_hex(4)}"
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is not a regular file; write to a pipe with -o -")
         with aside.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(target)
+        aside.replace(real)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jlocal import __version__
 from jlocal.documents import Document, Unreadable
 from jlocal.embedder import Embedder
-from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.errors import TextError, TruncationWarning
 from jlocal.files import sha256_of
 from jlocal.progress import OnTexts
 from jlocal.writers import Writer
@@ -70,10 +70,16 @@ def embed_documents(
         for document in documents:
             if isinstance(document, Unreadable):
                 fail(document)
+                if on_texts:
+                    on_texts(1, 0)
             else:
                 ids.append(document.id)
                 yield document.text
 
+    def cut(warning: TruncationWarning) -> None:
+        on_cut(ids[warning.index - taken], warning)
+
+    taken = 0
     vectors = model.stream(
         texts(),
         request.prompt_name,
@@ -82,21 +88,15 @@ def embed_documents(
         precision=request.precision,
         errors="return",
         on_texts=on_texts,
+        on_cut=cut,
     )
-    taken = 0
-
-    def cut(warning: Warning | str, *_: object) -> None:
-        if isinstance(warning, TruncationWarning):
-            on_cut(ids[warning.index - taken], warning)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", TruncationWarning)
-        warnings.showwarning = cut  # type: ignore[assignment]
+    # Closed at once when the writer fails, or the work would go on behind the error.
+    with contextlib.closing(vectors):
         for vector in vectors:
             id = ids.popleft()
             taken += 1
             if isinstance(vector, TextError):
-                fail(Unreadable(id, _reason(vector)))
+                fail(Unreadable(id, vector.reason))
             else:
                 writer.add(id, vector)
                 account.done += 1
@@ -114,12 +114,3 @@ def describe(model: Embedder, request: Request) -> dict[str, object]:
         "precision": request.precision,
         "jlocal": __version__,
     }
-
-
-def _reason(error: TextError) -> str:
-    if isinstance(error, TextTooLongError):
-        return (
-            f"{error.tokens:,} tokens, above the limit of {error.limit:,}; "
-            "split it, or cut it with --on-long truncate"
-        )
-    return str(error)

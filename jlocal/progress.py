@@ -37,3 +37,13 @@ def texts_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | None]:
             bar.update(texts)
 
         yield on_texts
+
+
+def say(message: str) -> None:
+    """Print a line on stderr, above a bar where one is shown."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(message, file=sys.stderr)
+    else:
+        print(message, file=sys.stderr)  # noqa: T201

@@ -72,7 +72,10 @@ def check_precision(precision: str, dimensions: int) -> None:
 
 
 def cosine_similarity(a: Vectors, b: Vectors) -> Floats:
-    """Cosine of every row of a (n, d) with every row of b (m, d), as (n, m) float32."""
+    """Cosine of every row of a (n, d) with every row of b (m, d), as (n, m) float32.
+
+    For float and int8 vectors; bits (binary, ubinary) compare by Hamming distance instead.
+    """
     return normalize(_rows(a)) @ normalize(_rows(b)).T
 
 
@@ -83,4 +86,9 @@ def pairwise_cosine_similarity(a: Vectors, b: Vectors) -> Floats:
 
 
 def _rows(vectors: Vectors) -> Floats:
+    if np.asarray(vectors).dtype == np.uint8:
+        raise ArgumentError(
+            "uint8 vectors have no direction; take 128 from precision uint8, and compare ubinary "
+            "by Hamming distance"
+        )
     return np.atleast_2d(np.asarray(vectors)).astype(np.float32, copy=False)

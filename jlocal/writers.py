@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,7 +19,6 @@ from jlocal.files import write_aside
 from jlocal.vectors import Vectors
 
 FORMATS = ("npy", "npz", "jsonl")
-_Metadata = Callable[[], dict[str, object]]
 
 
 class Writer(Protocol):
@@ -37,6 +36,8 @@ def format_of(path: Path) -> str:
 
     """
     suffix = path.suffix.lower().removeprefix(".")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file")
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
         raise OutputError(f"{path}: its ending names no format; add one with -f ({known})")
@@ -44,14 +45,14 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def open_writer(path: Path, format: str, metadata: _Metadata) -> Iterator[Writer]:
+def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iterator[Writer]:
     """Open a file that appears under its name when the block ends well.
 
     Args:
         path: the file.
         format: "npy" (an array (n, d)), "npz" (arrays `embeddings` (n, d) and `ids` (n,), and
             `metadata`, a string of JSON) or "jsonl".
-        metadata: called at the end, for npz.
+        metadata: how the vectors were made, for npz.
 
     Raises:
         OutputError: the file cannot be written.
@@ -69,7 +70,7 @@ def open_writer(path: Path, format: str, metadata: _Metadata) -> Iterator[Writer
             with tempfile.TemporaryFile(dir=path.parent) as aside:
                 archive = _Npz(aside)
                 yield archive
-                archive.finish(file, metadata())
+                archive.finish(file, metadata)
 
 
 class JsonLines:
@@ -127,7 +128,7 @@ class _Npz:
         self._rows.add(id, vector)
         self._ids.append(id)
 
-    def finish(self, file: IO[bytes], metadata: dict[str, object]) -> None:
+    def finish(self, file: IO[bytes], metadata: Mapping[str, object]) -> None:
         self._rows.finish()
         self._aside.seek(0)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -135,7 +136,7 @@ class _Npz:
                 shutil.copyfileobj(self._aside, entry, 1 << 20)
             for name, array in (
                 ("ids", np.array(self._ids, dtype=np.str_)),
-                ("metadata", np.array(json.dumps(metadata, ensure_ascii=False))),
+                ("metadata", np.array(json.dumps(dict(metadata), ensure_ascii=False))),
             ):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, array, allow_pickle=False)

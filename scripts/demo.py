@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -22,9 +23,11 @@ def main() -> None:
     checkpoint = DEMO / "jina-embeddings-v5-text-small"
     build = (
         "import sys; sys.path.insert(0, 'tests'); from pathlib import Path; import checkpoints; "
-        f"checkpoints.build(Path({str(checkpoint)!r}), 'qwen3')"
+        f"target = Path({str(checkpoint)!r}); aside = target.with_name('partial'); "
+        "checkpoints.build(aside, 'qwen3'); aside.rename(target)"
     )
     if not checkpoint.exists():
+        shutil.rmtree(DEMO / "partial", ignore_errors=True)
         status = subprocess.run([str(PYTHON), "-c", build], cwd=ROOT).returncode
         if status:
             sys.exit(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -42,7 +43,11 @@ def install(*requirements: str) -> None:
         sys.exit("jlocal needs Python 3.10 or later")
     if not PYTHON.exists():
         say(f"Making a virtual environment in {FOLDER} …")
-        venv.create(FOLDER, with_pip=True)
+        try:
+            venv.create(FOLDER, with_pip=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            sys.exit(f"Cannot make it ({error}); on Debian and Ubuntu, install python3-venv.")
     environment = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ}
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", *requirements]
     with _clock("Installing; llama.cpp is compiled for this machine, on all cores"):

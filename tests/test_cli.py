@@ -103,7 +103,7 @@ def test_embed_lines_and_texts(jlocal, model: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["id"] for line in lines] == ["1", "2", "3", "1"]
+    assert [line["id"] for line in lines] == ["-:1", "-:2", "-:3", "1"]
     with Embedder(model) as embedder:
         expected = embedder.encode_query(["one", "", "two", "three"], truncate_dim=32)
     np.testing.assert_allclose([line["embedding"] for line in lines], expected, atol=1e-6)
@@ -138,8 +138,8 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
         "Not embedded: notes/latin.txt: not UTF-8 text",
         "Not embedded: notes/loop: a link to a folder that contains it",
         "Not embedded: notes/picture.png: not UTF-8 text",
-        "Not embedded: notes/long.txt: 40,003 tokens, above the limit of 32,768; "
-        "split it, or cut it with --on-long truncate",
+        "Not embedded: notes/long.txt: has 40,003 tokens, above the limit of 32,768; "
+        "split it, or cut it with on_long='truncate' (--on-long truncate)",
         "Error: 5 of 6 inputs were not embedded.",
         "Wrote 1 vectors to out.npz",
     ]
@@ -212,8 +212,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "empty model": (bad_model(b""), 1, "is empty"),
     "renamed zip": (bad_model(b"PK\x03\x04" + bytes(100)), 1, "begins with b'PK"),
     "cut header": (bad_model(b"GGUF\3\0\0\0" + bytes(3)), 1, "middle of the header"),
-    "empty folder": (in_folder(), 1, "no files to embed in notes"),
+    "empty folder": (in_folder(), 1, "notes: no file in it"),
     "folder without text": (in_folder("a.png", "b.png"), 1, "nothing was embedded"),
+    "a text without -c": (lambda _: ["embed", "x " * 200, "-m", "MODEL"], 1, "File name too long"),
+    "a long model": (lambda _: ["embed", "-c", "x", "-m", "x" * 300], 1, "File name too long"),
     "missing file": (lambda _: ["embed", "no.txt", "-m", "MODEL"], 1, "No such file"),
     "missing lines": (lambda _: ["embed", "-i", "no.txt", "-m", "MODEL"], 1, "No such file"),
     "unknown ending": (
@@ -272,6 +274,27 @@ def test_a_mistake_is_one_line(name: str, model: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_full_standard_output(model: Path) -> None:
+    for arguments in (["embed", "-c", "x", "-m", model], ["show", model]):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "jlocal", *arguments],
+                stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == "Error: cannot write standard output: No space left on device\n"
+
+
+def test_a_terminal_without_the_characters(model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jlocal", "similar", "日本", "b", "-m", model],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert b"\\u65e5" in done.stdout
+
+
 def start(model: Path, folder: Path, words: int, *options: object) -> subprocess.Popen[bytes]:
     lines = folder / "lines.txt"
     lines.write_text("".join(f"{'word ' * words}{number}\n" for number in range(20_000)))
@@ -279,8 +302,9 @@ def start(model: Path, folder: Path, words: int, *options: object) -> subprocess
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("format", ["npy", "npz", "jsonl"])
-def test_ctrl_c(format: str, model: Path, tmp_path: Path) -> None:
+def test_ctrl_c(format: str, stop: int, status: int, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / f"v.{format}"
     output.parent.mkdir()
     with start(model, tmp_path, 300, "-o", output) as child:
@@ -289,10 +313,10 @@ def test_ctrl_c(format: str, model: Path, tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(0.3)
         assert child.poll() is None
-        child.send_signal(signal.SIGINT)
+        child.send_signal(stop)
         _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130, stderr.decode()
-    assert stderr.decode().strip() == "Interrupted."
+    assert child.returncode == status, stderr.decode()
+    assert stderr.decode().strip() == ("Interrupted." if status == 130 else "")
     assert list(output.parent.iterdir()) == []
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from jlocal.documents import Document, Unreadable, decode, find_files, read_file, read_lines
+from jlocal.documents import (
+    Document,
+    Unreadable,
+    count_lines,
+    decode,
+    find_files,
+    read_file,
+    read_lines,
+)
 from jlocal.errors import TextError
 
 DECODED: dict[str, tuple[bytes, str]] = {
@@ -55,9 +63,50 @@ def test_lines_keep_their_numbers() -> None:
     assert list(read_lines(io.BytesIO(data), "list.txt")) == [
         Document("1", "one"),
         Document("2", ""),
-        Unreadable("list.txt:3", "not UTF-8"),
+        Unreadable("list.txt:3", "not UTF-8 text"),
         Document("4", "three"),
     ]
+
+
+def test_lines_of_several_files_are_named() -> None:
+    lines = read_lines(io.BytesIO(b"one\n\xff\xfetwo\na\0b\n"), "list.txt", named=True)
+    assert list(lines) == [
+        Document("list.txt:1", "one"),
+        Unreadable("list.txt:2", "not UTF-8 text"),
+        Unreadable("list.txt:3", "not text: it contains NUL characters"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_lines_with_a_byte_order_mark(encoding: str) -> None:
+    data = "\ufeffone\r\nz\u0a00wei\r\n\r\n".encode(encoding)
+    lines = list(read_lines(io.BytesIO(data), "list.txt"))
+    assert lines == [Document("1", "one"), Document("2", "z\u0a00wei"), Document("3", "")]
+    (cut,) = read_lines(io.BytesIO(data[:-1]), "list.txt")
+    assert isinstance(cut, Unreadable)
+
+
+def test_final_line_breaks_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\nhello \r\n\n")
+    assert read_file(tmp_path / "a") == Document(str(tmp_path / "a"), "\nhello ")
+
+
+def test_names_that_cannot_be_files(tmp_path: Path) -> None:
+    for name in ("x" * 300, "\0"):
+        (item,) = (
+            item if isinstance(item, Unreadable) else read_file(item) for item in find_files([name])
+        )
+        assert isinstance(item, Unreadable)
+    (item,) = find_files([tmp_path], ["*.md"])
+    assert item == Unreadable(str(tmp_path), "no file in it matches")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"a", b"a\n", b"a\nb", b"\n\n", b"a\r\nb\r\n"])
+def test_lines_are_counted_as_they_are_read(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_bytes(data)
+    assert count_lines(path) == len(list(read_lines(io.BytesIO(data), "")))
+    assert count_lines(tmp_path) is None
 
 
 def test_folders_are_walked_in_order(tmp_path: Path) -> None:

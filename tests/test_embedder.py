@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_shapes_follow_the_input(model: Embedder) -> None:
     assert model.encode(np.array(TEXTS)).shape == (len(TEXTS), dimensions)
     assert model.encode(sentences=TEXTS, task="retrieval").shape == (len(TEXTS), dimensions)
     assert isinstance(model.encode(TEXTS, convert_to_numpy=False), list)
+    assert model.encode("one", convert_to_numpy=False).shape == (dimensions,)
 
 
 def test_the_positions_of_sentence_transformers(model: Embedder) -> None:
@@ -175,6 +177,91 @@ def test_too_long(nano: Embedder, converted, tmp_path: Path) -> None:
             cutting.encode("short")
 
 
+def test_what_comes_before_a_bad_text_is_delivered(model: Embedder) -> None:
+    def texts() -> Iterator[str]:
+        yield from (f"text {number}" for number in range(500))
+        raise OSError("the source failed")
+
+    for inputs, error in (([*map(str, range(500)), None], TextError), (texts(), OSError)):
+        delivered = []
+        with pytest.raises(error):
+            delivered.extend(model.stream(inputs))  # type: ignore[arg-type]
+        assert len(delivered) >= 448
+
+
+def test_arguments_are_checked(model: Embedder, converted) -> None:
+    for arguments in ({"on_long": "cut"}, {"threads": 0}, {"threads": -1}, {"truncate_dim": 4096}):
+        with pytest.raises(ArgumentError):
+            Embedder(converted("qwen3"), **arguments)
+    with pytest.raises(ArgumentError, match="iterable"):
+        model.stream("one text")
+    with pytest.raises(ArgumentError, match="errors"):
+        model.stream(["x"], errors="ignore")
+    with pytest.raises(ArgumentError, match="output_value"):
+        model.encode("x", output_value="token_embeddings")
+    with pytest.raises(ArgumentError, match="float32"):
+        model.encode("x", precision="int4")
+    with pytest.raises(TextError, match="surrogate in its prompt"):
+        model.encode("x", prompt="\ud800")
+
+
+def test_a_shorter_limit(converted) -> None:
+    with Embedder(converted("qwen3")) as model:
+        model.max_seq_length = 8
+        model.encode("short")
+        with pytest.raises(TextTooLongError, match="limit of 8"):
+            model.encode("word " * 8)
+        with pytest.raises(ArgumentError):
+            model.max_seq_length = 40_000
+
+
+def test_prompts_of_other_families(converted) -> None:
+    prompts = {"query": "q: ", "passage": "p: "}
+    with Embedder(converted("qwen3"), prompts=prompts) as model:
+        assert (model.encode_document("x") == model.encode("p: x", prompt="")).all()
+        assert (model.encode_query("x", None, "q: ") == model.encode_query(sentences="x")).all()
+        assert (model.encode("x") == model.encode("x", prompt="")).all()
+
+
+def test_closing_ends_what_goes_on(converted) -> None:
+    """Neither the queue nor a text that is being tokenised keeps a model, or is left in it."""
+    model = Embedder(converted("qwen3"))
+    stream = model.stream("word " * 300 + str(number) for number in range(3000))
+    next(stream)
+    started, errors = threading.Event(), []
+
+    def tokenize() -> None:
+        started.set()
+        try:
+            while True:
+                model.tokenize("ab cd efgh ij " * 100_000)
+        except ModelError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=tokenize)
+    thread.start()
+    started.wait()
+    begin = time.monotonic()
+    model.close()
+    assert time.monotonic() - begin < 5
+    thread.join()
+    assert "closed" in str(errors[0])
+    with pytest.raises(ModelError, match="closed"):
+        list(stream)
+
+
+def test_callers_take_turns(converted) -> None:
+    with Embedder(converted("qwen3")) as model:
+        stream = model.stream("word " * 300 + str(number) for number in range(3000))
+        next(stream)
+        turns = []
+        thread = threading.Thread(target=lambda: turns.append(model.encode("a question")))
+        thread.start()
+        thread.join(20)
+        assert len(turns) == 1
+        stream.close()
+
+
 def test_closed(converted) -> None:
     model = Embedder(converted("qwen3"))
     model.close()
@@ -206,6 +293,9 @@ def test_similarity(model: Embedder) -> None:
     assert model.similarity(vectors, vectors)[0, -1] == pytest.approx(1, abs=1e-5)
     assert model.similarity_pairwise(vectors, vectors) == pytest.approx(1, abs=1e-5)
     assert model.similarity_fn_name == "cosine"
+    bits = model.encode(TEXTS, precision="ubinary")
+    with pytest.raises(ArgumentError, match="Hamming"):
+        model.similarity(bits, bits)
 
 
 def test_pooling_of_files_that_name_none(converted, tmp_path: Path) -> None:

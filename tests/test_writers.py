@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ VECTORS = np.random.default_rng(0).standard_normal((1000, 8)).astype(np.float32)
 
 
 def write(path: Path, format: str, vectors: np.ndarray) -> None:
-    with open_writer(path, format, lambda: {"model": "ü"}) as writer:
+    with open_writer(path, format, {"model": "ü"}) as writer:
         for number, vector in enumerate(vectors):
             writer.add(f"id {number}", vector)
 
@@ -63,17 +64,32 @@ def write_one_and_fail(writer: Writer) -> None:
 def test_a_failed_run_leaves_nothing_and_keeps_what_was_there(format: str, tmp_path: Path) -> None:
     path = tmp_path / f"v.{format}"
     path.write_text("before")
-    with pytest.raises(TypeError), open_writer(path, format, dict) as writer:
+    with pytest.raises(TypeError), open_writer(path, format, {}) as writer:
         write_one_and_fail(writer)
     assert path.read_text() == "before"
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
 def test_bad_targets(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="folder"), open_writer(tmp_path, "npy", dict):
+    with pytest.raises(OutputError, match="folder"), open_writer(tmp_path, "npy", {}):
         pass
-    with pytest.raises(OutputError, match="No such"), open_writer(tmp_path / "a/b", "npy", dict):
+    with pytest.raises(OutputError, match="No such"), open_writer(tmp_path / "a/b", "npy", {}):
         pass
     with pytest.raises(OutputError, match="-f"):
         format_of(Path("vectors.bin"))
     assert format_of(Path("V.NPZ")) == "npz"
+
+
+def test_links_stay_and_pipes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "real.npy").write_text("before")
+    (tmp_path / "link.npy").symlink_to("real.npy")
+    write(tmp_path / "link.npy", "npy", VECTORS)
+    assert (tmp_path / "link.npy").is_symlink()
+    assert (np.load(tmp_path / "real.npy") == VECTORS).all()
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(OutputError, match="regular"),
+        open_writer(tmp_path / "pipe", "npy", {}),
+    ):
+        pass
+    assert (tmp_path / "pipe").is_fifo()

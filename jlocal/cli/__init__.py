@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import signal
 import sys
 from typing import Any
 
@@ -48,7 +50,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit status is 130 after Ctrl-C."""
+    """Run the command line; the exit status is 130 after Ctrl-C, 143 after SIGTERM."""
+    # A name or a text that the terminal's encoding lacks is shown escaped, not as a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         status = cli.main(prog_name="jlocal", standalone_mode=False)
         sys.stdout.flush()
@@ -58,8 +65,16 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone, as with `| head`; Python would complain once more while it ends.
+    except OSError as error:
+        # Files have errors of their own, so this is standard output. A reader that has gone, as
+        # with `| head`, knows; Python would complain once more while it ends.
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"Error: cannot write standard output: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _on_sigterm(_signal: int, _frame: object) -> None:
+    # As an exception, so that half-written files go.
+    sys.exit(143)

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
-from jlocal.documents import Document, Unreadable, find_files, read_file, read_lines
+from jlocal.documents import (
+    Document,
+    Unreadable,
+    count_lines,
+    find_files,
+    read_file,
+    read_lines,
+)
 from jlocal.errors import OutputError, TruncationWarning
+from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.embedder import Embedder
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write; JSON lines on standard output if not given, or -.",
+    help="File to write or replace; JSON lines on standard output if not given, or -.",
 )
 @click.option(
     "-f",
@@ -73,8 +81,9 @@ def command(
 ) -> None:
     """Embed files, folders, lines or strings.
 
-    A file is one text, and its id is its path. Exit status 1 means that some input could not be
-    embedded; the others are written all the same.
+    A file is one text, without its final line breaks, and its id is its path. Of folders, what
+    begins with a dot is left out. Exit status 1 means that some input could not be embedded; the
+    others are written all the same.
 
     \b
     jlocal embed notes/ --include '*.md' -m MODEL.gguf -o notes.npz
@@ -87,13 +96,18 @@ def command(
     if not (paths or inputs or content):
         raise click.UsageError("nothing to embed: name files or folders, or use -i or -c")
     request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    chosen = _format(output, format)
     found = list(find_files(paths, include))
-    if paths and not (found or inputs or content):
-        raise click.ClickException(f"no files to embed in {', '.join(map(str, paths))}")
+    if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
+        for item in found:
+            _report(cast(Unreadable, item))
+        raise click.ClickException("there is nothing to embed")
+    show = not quiet and sys.stderr.isatty()
+    total = _total(found, inputs, content) if show else None
     with (
         open_model(task, **model_arguments) as model,
-        _open_output(output, format, model, request) as writer,
-        texts_bar(None if inputs else len(found) + len(content), show=_show(quiet)) as on_texts,
+        _open_output(output, chosen, model, request) as writer,
+        texts_bar(total, show=show) as on_texts,
     ):
         account = embed_documents(
             model,
@@ -116,44 +130,58 @@ def _documents(
 ) -> Iterator[Document | Unreadable]:
     for item in found:
         yield item if isinstance(item, Unreadable) else read_file(item)
+    named = len(found) + len(inputs) + bool(content) > 1
     for name in inputs:
         try:
             with cast(BinaryIO, click.open_file(name, "rb")) as file:
-                yield from read_lines(file, name)
+                yield from read_lines(file, name, named=named)
         except OSError as error:
             yield Unreadable(name, error.strerror or str(error))
     for number, text in enumerate(content, start=1):
         yield Document(str(number), text)
 
 
+def _format(output: Path | None, format: str | None) -> str:
+    """Settle the format while nothing has been loaded yet."""
+    from jlocal.writers import format_of
+
+    if output is not None and str(output) != "-":
+        return format or format_of(output)
+    if format not in (None, "jsonl"):
+        raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
+    return "jsonl"
+
+
 @contextmanager
 def _open_output(
-    output: Path | None, format: str | None, model: Embedder, request: Request
+    output: Path | None, format: str, model: Embedder, request: Request
 ) -> Iterator[Writer]:
     from jlocal.pipeline import describe
-    from jlocal.writers import JsonLines, format_of, open_writer
+    from jlocal.writers import JsonLines, open_writer
 
     if output is None or str(output) == "-":
-        if format not in (None, "jsonl"):
-            raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
         yield JsonLines(sys.stdout.buffer)
         sys.stdout.flush()
         return
-    chosen = format or format_of(output)
-    with open_writer(output, chosen, lambda: describe(model, request)) as writer:
+    metadata = describe(model, request) if format == "npz" else {}
+    with open_writer(output, format, metadata) as writer:
         yield writer
 
 
-def _show(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
+def _total(
+    found: Sequence[Path | Unreadable], inputs: Sequence[str], content: Sequence[str]
+) -> int | None:
+    lines = [None if name == "-" else count_lines(Path(name)) for name in inputs]
+    known = [count for count in lines if count is not None]
+    return None if len(known) < len(lines) else len(found) + len(content) + sum(known)
 
 
 def _report(failure: Unreadable) -> None:
-    click.echo(f"Not embedded: {failure.id}: {failure.reason}", err=True)
+    say(f"Not embedded: {failure.id}: {failure.reason}")
 
 
 def _report_cut(id: str, cut: TruncationWarning) -> None:
-    click.echo(f"Cut: {id}: from {cut.tokens:,} to {cut.limit:,} tokens", err=True)
+    say(f"Cut: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
 
 
 def _summarise(account: Account, output: Path | None, quiet: bool) -> None:

@@ -27,6 +27,7 @@ _MODEL_OPTIONS = (
         "--threads",
         type=click.IntRange(min=1),
         envvar="JLOCAL_THREADS",
+        show_envvar=True,
         help="CPU threads; one for each physical core if not given.",
     ),
     click.option(
@@ -35,6 +36,7 @@ _MODEL_OPTIONS = (
         type=int,
         default=-1,
         envvar="JLOCAL_GPU_LAYERS",
+        show_envvar=True,
         help="Layers on a GPU, where llama.cpp was built for one; all if not given.",
     ),
 )

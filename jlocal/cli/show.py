@@ -8,7 +8,7 @@ import click
 
 
 @click.command("show")
-@click.argument("model")
+@click.argument("model", envvar="JLOCAL_MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--header", is_flag=True, help="All metadata of the header instead.")
 def command(model: str, as_json: bool, header: bool) -> None:

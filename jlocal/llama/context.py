@@ -10,8 +10,7 @@ and stops the graph there.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from threading import Event
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,28 +58,32 @@ class Context:
             self._free()
         self._capacity = 0
 
-    def embed(self, sequences: Sequence[Tokens], stop: Event) -> Floats:
+    def embed(self, sequences: Sequence[Tokens], called_off: Callable[[], bool]) -> Floats:
         """Compute one wave.
 
         Args:
             sequences: at most `sequence_limit` non-empty arrays of token ids.
-            stop: set by another thread when the result is no longer wanted.
+            called_off: asked between pieces of the wave whether the result is still wanted.
 
         Returns:
             (n, d) float32, as pooled, not normalised.
 
         Raises:
             ModelError: llama.cpp cannot compute it, for want of memory for example.
-            StoppedError: `stop` was set meanwhile.
+            StoppedError: it was called off.
 
         """
+        if called_off():
+            raise StoppedError
         self._grow(sum(map(len, sequences)))
+        if self._capture:
+            self._capture.forget()
         rows: list[Floats] = []
         memory = api.llama_get_memory(self._handle)
         if memory:
             api.llama_memory_clear(memory, False)
         for outputs in self._batch.fill(sequences, every_output=self._capture is None):
-            if stop.is_set():
+            if called_off():
                 raise StoppedError
             status = api.llama_decode(self._handle, self._batch.raw)
             if status != 0:
@@ -171,6 +174,10 @@ class _Capture:
             ggml.ggml_backend_tensor_get(tensor, rows.ctypes.data, 0, size)
         self._rows.append(rows)
         return False
+
+    def forget(self) -> None:
+        """Drop what a failed call may have left."""
+        self._rows.clear()
 
     def take(self, expected: int) -> Floats:
         """Return and forget the rows of one `llama_decode` call."""

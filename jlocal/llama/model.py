@@ -7,12 +7,11 @@ import weakref
 
 from jlocal.errors import ModelError
 from jlocal.llama.library import api, last_errors
-from jlocal.llama.tokenizer import Tokenizer
 from jlocal.models.profile import Profile
 
 
 class Model:
-    """Weights and vocabulary, without a context."""
+    """Weights and vocabulary, without a context; freed when nobody refers to it."""
 
     def __init__(self, profile: Profile, gpu_layers: int) -> None:
         """Load the file.
@@ -32,12 +31,7 @@ class Model:
         if not handle:
             reason = last_errors() or "no reason given"
             raise ModelError(f"llama.cpp cannot load {profile.path}: {reason}")
-        self._free = weakref.finalize(self, api.llama_model_free, handle)
+        weakref.finalize(self, api.llama_model_free, handle)
         self.handle = handle
         self.profile = profile
         self.dimensions = int(api.llama_model_n_embd_out(handle))
-        self.tokenizer = Tokenizer(api.llama_model_get_vocab(handle), profile)
-
-    def close(self) -> None:
-        """Free the weights."""
-        self._free()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from threading import Event
 
 import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
-from jlocal.llama.context import CAPTURED, Context
+from jlocal.llama.context import CAPTURED, Context, StoppedError
 from jlocal.llama.model import Model
 from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
-from jlocal.llama.tokenizer import Tokens
+from jlocal.llama.tokenizer import Tokenizer, Tokens
 from jlocal.models.profile import Profile
 
 Floats = npt.NDArray[np.float32]
@@ -28,9 +30,9 @@ _TOKEN_BUDGET = 512
 class Runtime:
     """Tokenises texts and embeds token sequences with one GGUF file; thread-safe.
 
-    Everything is computed by one thread of its own. The threads that call wait for it where
-    Python can interrupt them; in the thread that computes, Ctrl-C would end up in the evaluation
-    callback, from which no exception can reach the caller.
+    One thread of its own computes. The threads that call tokenise, and wait where Python can
+    interrupt them; in the thread that computes, Ctrl-C would end up in the evaluation callback,
+    from which no exception can reach the caller.
     """
 
     def __init__(
@@ -55,17 +57,24 @@ class Runtime:
         if profile.pooling not in ("last", "mean", "cls"):
             raise ModelError(_no_pooling(profile))
         self.captures = fits if capture is None else capture
-        self._process = os.getpid()
-        self.model = Model(profile, gpu_layers)
-        self._context = Context(self.model, threads or default_threads(), self.captures)
+        model = Model(profile, gpu_layers)
+        self.tokenizer = Tokenizer(model)
+        self._dimensions = model.dimensions
+        self._context = Context(model, threads or default_threads(), self.captures)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
+        self._closing = Event()
+        self._process = os.getpid()
 
     def close(self) -> None:
-        """Free everything; waits for work in progress."""
+        """Call off all work and free the context.
+
+        The weights go when nobody refers to the runtime any more: another thread may be
+        tokenising.
+        """
         self._check_process()
+        self._closing.set()
         self._worker.submit(self._context.close).result()
         self._worker.shutdown()
-        self.model.close()
 
     def submit(self, sequences: Sequence[Tokens]) -> Job:
         """Begin to embed token sequences of any number and length up to the model's context.
@@ -74,11 +83,12 @@ class Runtime:
             sequences: non-empty arrays of token ids.
 
         Raises:
-            ModelError: this process was forked from the one that loaded the model.
+            ModelError: the model is closed, or this process was forked from the one that
+                loaded it.
 
         """
         self._check_process()
-        return Job(self._context, self._worker, sequences, self.model.dimensions)
+        return Job(self._context, self._worker, self._closing, sequences, self._dimensions)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -86,23 +96,29 @@ class Runtime:
 
 
 class Job:
-    """Sequences on their way through the computing thread."""
+    """Sequences on their way through the computing thread.
+
+    The thread takes a wave, and queues the job again behind those of other callers.
+    """
 
     def __init__(
         self,
         context: Context,
         worker: ThreadPoolExecutor,
+        closing: Event,
         sequences: Sequence[Tokens],
         dimensions: int,
     ) -> None:
-        self._shape = (len(sequences), dimensions)
-        self._lengths = [len(sequence) for sequence in sequences]
+        self._context, self._worker, self._closing = context, worker, closing
+        self._sequences = sequences
         self._stop = Event()
-        self._waves = list(plan_waves(self._lengths, _TOKEN_BUDGET, context.sequence_limit))
-        self._futures = [
-            worker.submit(context.embed, [sequences[position] for position in wave], self._stop)
-            for wave in self._waves
-        ]
+        lengths = [len(sequence) for sequence in sequences]
+        self._waves = deque(plan_waves(lengths, _TOKEN_BUDGET, context.sequence_limit))
+        self._left = len(self._waves)
+        self._done: SimpleQueue[list[int] | BaseException] = SimpleQueue()
+        self._vectors = np.empty((len(sequences), dimensions), np.float32)
+        if self._waves:
+            self._queue()
 
     def result(self, on_wave: Callable[[int, int], None] | None = None) -> Floats:
         """Wait for the vectors; an exception meanwhile calls the work off.
@@ -114,24 +130,47 @@ class Job:
             (n, d) float32 in the order of the sequences, not normalised.
 
         Raises:
-            ModelError: llama.cpp cannot compute them.
+            ModelError: llama.cpp cannot compute them, or the model was closed meanwhile.
 
         """
-        vectors = np.empty(self._shape, np.float32)
         try:
-            for wave, future in zip(self._waves, self._futures, strict=True):
-                vectors[wave] = future.result()
+            for _ in range(self._left):
+                wave = self._done.get()
+                if isinstance(wave, BaseException):
+                    raise wave
                 if on_wave:
-                    on_wave(len(wave), sum(self._lengths[position] for position in wave))
+                    on_wave(len(wave), sum(len(self._sequences[position]) for position in wave))
         except BaseException:
             self.cancel()
             raise
-        return vectors
+        return self._vectors
 
     def cancel(self) -> None:
-        """Call the work off, and wait until the thread has let go of it."""
+        """Call the work off; what is being computed ends with its piece."""
         self._stop.set()
-        wait([future for future in self._futures if not future.cancel()])
+
+    def _queue(self) -> None:
+        try:
+            self._worker.submit(self._step)
+        except RuntimeError:  # the worker was shut down, or Python ends
+            self._done.put(ModelError("the model is closed; make a new Embedder"))
+
+    def _step(self) -> None:
+        wave = self._waves.popleft()
+        try:
+            chosen = [self._sequences[position] for position in wave]
+            self._vectors[wave] = self._context.embed(chosen, self._called_off)
+        except StoppedError:
+            self._done.put(ModelError("the model was closed before the vectors were ready"))
+        except BaseException as error:
+            self._done.put(error)
+        else:
+            self._done.put(wave)
+            if self._waves:
+                self._queue()
+
+    def _called_off(self) -> bool:
+        return self._stop.is_set() or self._closing.is_set()
 
 
 def _no_pooling(profile: Profile) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.library import api
-from jlocal.models.profile import Profile
+from jlocal.llama.model import Model
 
 Tokens = npt.NDArray[np.int32]
 
@@ -47,10 +47,13 @@ _LONG = 1 << 14
 
 
 class Tokenizer:
-    """The vocabulary of a loaded model; it must not outlive the model."""
+    """The vocabulary of a loaded model; thread-safe."""
 
-    def __init__(self, vocabulary: Any, profile: Profile) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, model: Model) -> None:
+        profile = model.profile
+        self._model = model  # the vocabulary is a part of it
+        self._vocabulary: Any = api.llama_model_get_vocab(model.handle)
+        vocabulary = self._vocabulary
         self._normalizes = profile.normalizer == "NFC"
         self._strip_before = _strip_pattern(profile.lstrip_tokens)
         self._byte_level = api.llama_vocab_type(vocabulary) == api.LLAMA_VOCAB_TYPE_BPE

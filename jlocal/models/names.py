@@ -22,13 +22,17 @@ def resolve(model: str | Path) -> Path:
         ModelError: there is no such file.
 
     """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        files = sorted(found.name for found in path.glob("*.gguf"))
-        inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
-        raise ModelError(f"{path} is a folder; {inside}")
-    if path.exists():
-        return path
+    try:
+        path = Path(model).expanduser()
+        if path.is_dir():
+            files = sorted(found.name for found in path.glob("*.gguf"))
+            inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
+            raise ModelError(f"{path} is a folder; {inside}")
+        if path.exists():
+            return path
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot use {str(model)[:80]!r} as a model: {reason}") from error
     if _PUBLISHED.fullmatch(str(model)):
         raise ModelError(
             f"{model}: models are not downloaded by name yet; fetch its .gguf file from "
