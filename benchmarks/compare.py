@@ -83,10 +83,10 @@ def main() -> None:
     for kind in options.types:
         for load in options.loads:
             rows += compare(options, kind, load, folder)
-    text = report(rows, options)
-    print("\n" + text)
+            if options.output:  # each time, since a full run takes long
+                options.output.write_text(report(rows, options))
+    print("\n" + report(rows, options))
     if options.output:
-        options.output.write_text(text)
         plot(rows, options.output.with_suffix(".svg"))
 
 
