@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, cast, overload
@@ -18,8 +15,6 @@ from jlocal.errors import (
     ArgumentError,
     ModelError,
     TextError,
-    TextTooLongError,
-    TruncationWarning,
 )
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
@@ -34,15 +29,9 @@ from jlocal.vectors import (
     finish,
     pairwise_cosine_similarity,
 )
+from jlocal.windows import OnCut, Reader
 
 OnLong = Literal["error", "truncate"]
-OnCut = Callable[[TruncationWarning], None]
-
-# Texts are planned a window at a time: enough to find company of like length for each, few
-# enough that memory does not grow with the input.
-_FIRST_WINDOW = 64
-_WINDOW_TEXTS = 2048
-_WINDOW_CHARACTERS = 4_000_000
 
 
 class Embedder:
@@ -156,7 +145,7 @@ class Embedder:
             TextError: the text has characters that are no text (lone surrogates).
 
         """
-        return self._tokens(0, text, prompt)
+        return self._reader(prompt).tokens(0, text)
 
     def encode(
         self,
@@ -216,11 +205,11 @@ class Embedder:
         batch = [texts] if isinstance(texts, str) else list(texts)
         dimensions = self._dimensions(truncate_dim, precision)
         with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
-            windows = self._windows(batch, self.prompt_text(prompt, prompt_name), on_texts, "raise")
+            reader = self._reader(self.prompt_text(prompt, prompt_name))
             # What raises errors returns none.
             arrays = [
                 finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
-                for window in windows
+                for window in reader.windows(batch, on_texts)
             ]
         empty = np.empty((0, self.profile.dimensions), np.float32)
         vectors = np.concatenate(arrays) if arrays else finish(empty, dimensions, precision)
@@ -340,8 +329,8 @@ class Embedder:
             raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        windows = self._windows(texts, prefix, on_texts, errors, on_cut)
-        return self._stream(windows, dimensions, precision)
+        reader = self._reader(prefix, errors, on_cut)
+        return self._stream(reader.windows(texts, on_texts), dimensions, precision)
 
     def _stream(
         self,
@@ -350,19 +339,11 @@ class Embedder:
         precision: str,
     ) -> Generator[Vectors | TextError, None, None]:
         with contextlib.closing(windows):
-            yield from self._finished(windows, dimensions, precision)
-
-    def _finished(
-        self,
-        windows: Iterator[list[Floats | TextError]],
-        dimensions: int,
-        precision: str,
-    ) -> Iterator[Vectors | TextError]:
-        for window in windows:
-            good = [vector for vector in window if not isinstance(vector, TextError)]
-            finished = iter(finish(np.stack(good), dimensions, precision) if good else ())
-            for vector in window:
-                yield vector if isinstance(vector, TextError) else next(finished)
+            for window in windows:
+                good = [vector for vector in window if not isinstance(vector, TextError)]
+                finished = iter(finish(np.stack(good), dimensions, precision) if good else ())
+                for vector in window:
+                    yield vector if isinstance(vector, TextError) else next(finished)
 
     def similarity(self, a: Vectors, b: Vectors) -> Floats:
         """Cosine of each row of a (n, d) with each row of b (m, d), as (n, m) float32."""
@@ -372,92 +353,16 @@ class Embedder:
         """Cosine of each row of a (n, d) with the same row of b, as (n,) float32."""
         return pairwise_cosine_similarity(a, b)
 
-    def _windows(
+    def _reader(
         self,
-        texts: Iterable[str],
         prompt: str,
-        on_texts: OnTexts | None,
-        errors: Literal["raise", "return"],
+        errors: Literal["raise", "return"] = "raise",
         on_cut: OnCut | None = None,
-    ) -> Generator[list[Floats | TextError], None, None]:
-        """Full-length vectors of one window after the other, errors in their places.
-
-        The next window is tokenised while llama.cpp computes.
-        """
-        begun: deque[_Window] = deque()
-        windows = _split(texts)
-        try:
-            while True:
-                try:
-                    start, window = next(windows)
-                    sequences = [
-                        self._sequence(index, text, prompt, errors, on_cut)
-                        for index, text in enumerate(window, start)
-                    ]
-                except StopIteration:
-                    break
-                begun.append(_Window(self._open(), sequences))
-                if len(begun) > 1:
-                    yield begun.popleft().vectors(on_texts)
-        except Exception:
-            # What was begun before the bad text is still delivered.
-            while begun:
-                yield begun.popleft().vectors(on_texts)
-            raise
-        else:
-            while begun:
-                yield begun.popleft().vectors(on_texts)
-        finally:
-            for left in begun:
-                left.job.cancel()
-
-    def _sequence(
-        self,
-        index: int,
-        text: str,
-        prompt: str,
-        errors: Literal["raise", "return"],
-        on_cut: OnCut | None,
-    ) -> Tokens | TextError:
-        try:
-            return self._fit(index, self._tokens(index, text, prompt), on_cut)
-        except TextError as error:
-            if errors == "raise":
-                raise
-            return error
-
-    def _tokens(self, index: int, text: object, prompt: str) -> Tokens:
-        if not isinstance(text, str):
-            raise TextError(f"is of type {type(text).__name__}; pass str", index)
-        try:
-            return self._open().tokenizer.encode(prompt + text)
-        except UnicodeEncodeError as error:
-            start = error.start - len(prompt)
-            where = f"at character {start}" if start >= 0 else "in its prompt"
-            raise TextError(
-                f"has a lone surrogate {where}; decode it from its bytes again", index
-            ) from None
-
-    def _fit(self, index: int, tokens: Tokens, on_cut: OnCut | None) -> Tokens:
-        limit = self.max_seq_length
-        if len(tokens) == 0:
-            raise TextError("is empty, and without a prompt there is nothing to pool", index)
-        if len(tokens) <= limit:
-            return tokens
-        if self.on_long == "error":
-            raise TextTooLongError(index, len(tokens), limit)
-        cut = TruncationWarning(index, len(tokens), limit)
-        if on_cut:
-            on_cut(cut)
-        else:
-            warnings.warn(cut, stacklevel=2)
-        closing = self._open().tokenizer.closing_tokens
-        return np.concatenate([tokens[: limit - closing], tokens[len(tokens) - closing :]])
-
-    def _open(self) -> Runtime:
+    ) -> Reader:
         if self._runtime is None:
             raise ModelError("the model is closed; make a new Embedder")
-        return self._runtime
+        truncate = self.on_long == "truncate"
+        return Reader(self._runtime, prompt, self.max_seq_length, truncate, errors, on_cut)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions
@@ -473,47 +378,6 @@ class Embedder:
                 f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
                 f"load the file for {task!r}"
             )
-
-
-class _Window:
-    """Texts that are computed together; identical ones once."""
-
-    def __init__(self, runtime: Runtime, sequences: list[Tokens | TextError]) -> None:
-        self._sequences = sequences
-        self._unique = {
-            item.tobytes(): item for item in sequences if not isinstance(item, TextError)
-        }
-        self.job = runtime.submit(list(self._unique.values()))
-
-    def vectors(self, on_texts: OnTexts | None) -> list[Floats | TextError]:
-        """Wait for the vectors, or errors, in the order of the texts."""
-        vectors = dict(zip(self._unique, self.job.result(on_texts), strict=True))
-        if on_texts and len(self._sequences) > len(vectors):
-            on_texts(len(self._sequences) - len(vectors), 0)
-        return [
-            item if isinstance(item, TextError) else vectors[item.tobytes()]
-            for item in self._sequences
-        ]
-
-
-def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cut an iterable into windows, each with the position of its first text.
-
-    The first windows are small, so that the first vectors come soon.
-    """
-    iterator = iter(texts)
-    start, size = 0, _FIRST_WINDOW
-    for first in iterator:
-        window = [first]
-        characters = len(first) if isinstance(first, str) else 0
-        for text in itertools.islice(iterator, size - 1):
-            window.append(text)
-            characters += len(text) if isinstance(text, str) else 0
-            if characters >= _WINDOW_CHARACTERS:
-                break
-        yield start, window
-        start += len(window)
-        size = min(2 * size, _WINDOW_TEXTS)
 
 
 def _tensor(vectors: Vectors) -> object:
