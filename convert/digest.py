@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 
 from jlocal.errors import CheckpointError
 from jlocal.files import sha256_of
@@ -22,12 +21,7 @@ class Digests:
     def __enter__(self) -> Digests:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, files: Iterable[Path]) -> None:

@@ -6,16 +6,11 @@ import contextlib
 import dataclasses
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 
-from jlocal.errors import (
-    ArgumentError,
-    ModelError,
-    TextError,
-)
+from jlocal.errors import ArgumentError, ModelError, TextError
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.names import resolve
@@ -89,8 +84,8 @@ class Embedder:
             profile.default_prompt if profile.default_prompt in self.prompts else None
         )
         self.prompt_text(None, self.default_prompt_name)
-        self.truncate_dim: int | None = None
-        self.truncate_dim = self._dimensions(truncate_dim, "float32")
+        self.truncate_dim = truncate_dim
+        self._dimensions(truncate_dim, "float32")
         if on_long not in ("error", "truncate"):
             raise ArgumentError(f"on_long={on_long!r}; it is 'error' or 'truncate'")
         if threads is not None and threads < 1:
@@ -110,12 +105,7 @@ class Embedder:
     def __enter__(self) -> Embedder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,8 @@ from gguf_files import patch
 
 from jlocal import Embedder
 from jlocal.cli import cli
+from jlocal.vectors import PRECISIONS
+from jlocal.writers import FORMATS
 
 ALL = ("embed", "similar", "convert", "show")
 
@@ -53,6 +56,17 @@ def test_every_command_has_help(command: str) -> None:
     for parameter in cli.get_command(None, command).params:
         hidden = getattr(parameter, "hidden", True)
         assert hidden or parameter.help, f"{command} {parameter.name} has no help"
+
+
+def test_choices_are_those_of_the_library() -> None:
+    """The command line repeats them, so that its help need not import numpy."""
+    choices = {
+        parameter.name: parameter.type.choices
+        for parameter in cli.get_command(None, "embed").params
+        if isinstance(parameter.type, click.Choice)
+    }
+    assert tuple(choices["format"]) == FORMATS
+    assert tuple(choices["precision"]) == PRECISIONS
 
 
 def test_help_loads_nothing_heavy() -> None:

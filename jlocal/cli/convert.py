@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jlocal.cli.options import threads_option
+
 if TYPE_CHECKING:
     from convert import Progress
     from convert.pipeline import OnProgress
@@ -44,13 +46,7 @@ if TYPE_CHECKING:
 @click.option("--revision", help="Branch, tag or commit of a repository.")
 @click.option("--name", help="What to call the model; as its folder or repository if not given.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option(
-    "-t",
-    "--threads",
-    type=click.IntRange(min=1),
-    envvar="JLOCAL_THREADS",
-    help="CPU threads; one for each physical core if not given.",
-)
+@threads_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
 def command(
     checkpoint: str,

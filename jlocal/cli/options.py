@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+threads_option = click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(min=1),
+    envvar="JLOCAL_THREADS",
+    show_envvar=True,
+    help="CPU threads; one for each physical core if not given.",
+)
 _MODEL_OPTIONS = (
     click.option(
         "-m",
@@ -22,14 +30,7 @@ _MODEL_OPTIONS = (
         help="Path of a GGUF file.",
     ),
     click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
-    click.option(
-        "-t",
-        "--threads",
-        type=click.IntRange(min=1),
-        envvar="JLOCAL_THREADS",
-        show_envvar=True,
-        help="CPU threads; one for each physical core if not given.",
-    ),
+    threads_option,
     click.option(
         "-ngl",
         "--gpu-layers",

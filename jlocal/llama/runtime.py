@@ -56,11 +56,12 @@ class Runtime:
             raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
         if profile.pooling not in ("last", "mean", "cls"):
             raise ModelError(_no_pooling(profile))
-        self.captures = fits if capture is None else capture
         model = Model(profile, gpu_layers)
         self.tokenizer = Tokenizer(model)
         self._dimensions = model.dimensions
-        self._context = Context(model, threads or default_threads(), self.captures)
+        self._context = Context(
+            model, threads or default_threads(), fits if capture is None else capture
+        )
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
         self._closing = Event()
         self._process = os.getpid()
