@@ -59,6 +59,10 @@ class OutputError(JlocalError):
     """A result cannot be written."""
 
 
+class DeviceWarning(UserWarning):
+    """The CPU computes although a GPU was asked for, or is there."""
+
+
 class TruncationWarning(UserWarning):
     """A text was cut to the model's context because the caller asked for it.
 

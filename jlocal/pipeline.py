@@ -112,5 +112,6 @@ def describe(model: Embedder, request: Request) -> dict[str, object]:
         "prompt": model.prompt_text(request.prompt, request.prompt_name),
         "dimensions": request.truncate_dim or model.get_embedding_dimension(),
         "precision": request.precision,
+        "compute_type": model.compute_type,
         "jlocal": __version__,
     }

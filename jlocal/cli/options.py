@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,10 +36,18 @@ _MODEL_OPTIONS = (
         "-ngl",
         "--gpu-layers",
         type=int,
-        default=-1,
         envvar="JLOCAL_GPU_LAYERS",
         show_envvar=True,
         help="Layers on a GPU, where llama.cpp was built for one; all if not given.",
+    ),
+    click.option(
+        "--compute-type",
+        type=click.Choice(["auto", "stored", "bfloat16"]),
+        default="auto",
+        envvar="JLOCAL_COMPUTE_TYPE",
+        show_envvar=True,
+        help="Compute with the weights as stored, or widen quantised ones to bfloat16 in memory; "
+        "by default whichever is faster.",
     ),
 )
 _TEXT_OPTIONS = (
@@ -72,8 +81,14 @@ def text_options(function: _F) -> _F:
 def open_model(task: str | None, model: str, **options: Any) -> Embedder:
     """Load a model with the values of `model_options`, and check that it is for the task."""
     from jlocal.embedder import Embedder
+    from jlocal.errors import DeviceWarning
 
-    return Embedder(model, task=task, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeviceWarning)
+        embedder = Embedder(model, task=task, **options)
+    for warning in caught:
+        click.echo(f"Note: {warning.message}.", err=True)
+    return embedder
 
 
 def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str | None, str | None]:

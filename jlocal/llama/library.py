@@ -76,7 +76,7 @@ def last_errors() -> str:
 
 
 def _load_ggml() -> ctypes.CDLL:
-    """ggml-base exports what the evaluation callback needs to read a tensor."""
+    """ggml-base exports what it takes to read a tensor, and to widen one."""
     folder = Path(llama_cpp.__file__).parent / "lib"
     names = {"win32": ["ggml-base.dll"], "darwin": ["libggml-base.dylib", "libggml-base.so"]}
     for name in names.get(sys.platform, ["libggml-base.so"]):
@@ -96,6 +96,14 @@ def _load_ggml() -> ctypes.CDLL:
         ctypes.c_size_t,
     ]
     library.ggml_backend_tensor_get.restype = None
+    library.ggml_fp32_to_bf16_row.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    library.ggml_fp32_to_bf16_row.restype = None
+    library.ggml_type_name.argtypes = [ctypes.c_int]
+    library.ggml_type_name.restype = ctypes.c_char_p
+    library.ggml_type_size.argtypes = [ctypes.c_int]
+    library.ggml_type_size.restype = ctypes.c_size_t
+    library.ggml_blck_size.argtypes = [ctypes.c_int]
+    library.ggml_blck_size.restype = ctypes.c_int64
     return library
 
 

@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 import weakref
+from pathlib import Path
+from typing import Literal
 
-from jlocal.errors import ModelError
+from jlocal.errors import DeviceWarning, ModelError
 from jlocal.llama.library import api, last_errors
+from jlocal.llama.widen import Widened, widening_pays
 from jlocal.models.profile import Profile
+
+ComputeType = Literal["auto", "stored", "bfloat16"]
 
 
 class Model:
-    """Weights and vocabulary, without a context; freed when nobody refers to it."""
+    """Weights and vocabulary, without a context; freed when nobody refers to it.
 
-    def __init__(self, profile: Profile, gpu_layers: int) -> None:
+    Attributes:
+        dimensions: length of its vectors.
+        compute_type: "stored", or "bfloat16" where the weights were widened.
+
+    """
+
+    def __init__(
+        self, profile: Profile, *, threads: int, gpu_layers: int | None, compute_type: ComputeType
+    ) -> None:
         """Load the file.
 
         Args:
             profile: of the file to load.
-            gpu_layers: how many layers to put on a GPU; -1 for all.
+            threads: that widen weights.
+            gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
+            compute_type: "stored" computes with the weights as they are in the file, "bfloat16"
+                widens quantised ones in memory, "auto" does so where it is faster.
 
         Raises:
-            ModelError: llama.cpp cannot load the file.
+            ModelError: llama.cpp cannot load the file, or its weights cannot be widened.
 
         """
+        self.profile = profile
+        on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
+        if gpu_layers and not on_gpu:
+            warnings.warn(
+                DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"), stacklevel=2
+            )
+        if compute_type == "auto":
+            pays = not on_gpu and widening_pays(profile.header)
+            compute_type = "bfloat16" if pays else "stored"
+        self.compute_type = compute_type
+        if compute_type == "bfloat16":
+            with contextlib.closing(Widened(profile.header, threads)) as widened:
+                self.handle = self._load(widened.path, gpu_layers)
+                widened.wait()
+        else:
+            self.handle = self._load(profile.path, gpu_layers)
+        self.dimensions = int(api.llama_model_n_embd_out(self.handle))
+
+    def _load(self, path: Path, gpu_layers: int | None) -> int:
         params = api.llama_model_default_params()
-        params.n_gpu_layers = gpu_layers
+        params.n_gpu_layers = -1 if gpu_layers is None else gpu_layers
         last_errors()
-        handle = api.llama_model_load_from_file(os.fsencode(profile.path), params)
+        handle = api.llama_model_load_from_file(os.fsencode(path), params)
         if not handle:
             reason = last_errors() or "no reason given"
-            raise ModelError(f"llama.cpp cannot load {profile.path}: {reason}")
+            if gpu_layers is None and api.llama_supports_gpu_offload():
+                warnings.warn(
+                    DeviceWarning(
+                        f"the GPU cannot take the model ({reason}); computing on the CPU"
+                    ),
+                    stacklevel=3,
+                )
+                return self._load(path, 0)
+            raise ModelError(f"llama.cpp cannot load {self.profile.path}: {reason}")
         weakref.finalize(self, api.llama_model_free, handle)
-        self.handle = handle
-        self.profile = profile
-        self.dimensions = int(api.llama_model_n_embd_out(handle))
+        return int(handle)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.context import CAPTURED, Context, StoppedError
-from jlocal.llama.model import Model
+from jlocal.llama.model import ComputeType, Model
 from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer, Tokens
@@ -36,14 +36,21 @@ class Runtime:
     """
 
     def __init__(
-        self, profile: Profile, *, threads: int | None, gpu_layers: int, capture: bool | None
+        self,
+        profile: Profile,
+        *,
+        threads: int | None,
+        gpu_layers: int | None,
+        compute_type: ComputeType,
+        capture: bool | None,
     ) -> None:
         """Load the model.
 
         Args:
             profile: of the GGUF file.
             threads: CPU threads; None takes one for each physical core.
-            gpu_layers: how many layers to put on a GPU; -1 for all.
+            gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
+            compute_type: as in `Model`.
             capture: True to capture hidden states, False to use llama.cpp's pooling, None to
                 choose by the model.
 
@@ -56,12 +63,12 @@ class Runtime:
             raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
         if profile.pooling not in ("last", "mean", "cls"):
             raise ModelError(_no_pooling(profile))
-        model = Model(profile, gpu_layers)
+        threads = threads or default_threads()
+        model = Model(profile, threads=threads, gpu_layers=gpu_layers, compute_type=compute_type)
         self.tokenizer = Tokenizer(model)
+        self.compute_type = model.compute_type
         self._dimensions = model.dimensions
-        self._context = Context(
-            model, threads or default_threads(), fits if capture is None else capture
-        )
+        self._context = Context(model, threads, fits if capture is None else capture)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
         self._closing = Event()
         self._process = os.getpid()

@@ -64,13 +64,22 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself."""
+    """What a GGUF file says about itself.
+
+    Attributes:
+        table_start: position of the tensor table in the file, in bytes.
+        data_start: position that the offsets of tensors count from, in bytes.
+
+    """
 
     path: Path
     file_size: int
     version: int
     metadata: Mapping[str, Value]
     tensors: tuple[Tensor, ...]
+    table_start: int
+    data_start: int
+    alignment: int
 
 
 class _Cursor:
@@ -139,9 +148,23 @@ def _read(path: Path, cursor: _Cursor) -> Header:
         if key in metadata:
             raise ValueError(f"the key {key!r} stands twice")
         metadata[key] = _value(cursor, key)
+    table_start = cursor.position
     tensors = tuple(_tensor(cursor) for _ in range(tensor_count))
-    _check_offsets(tensors, cursor, metadata.get("general.alignment", 32))
-    return Header(path, cursor.size, version, MappingProxyType(metadata), tensors)
+    alignment = _alignment(metadata)
+    data_start = -(-cursor.position // alignment) * alignment
+    for tensor in tensors:
+        if data_start + tensor.offset >= cursor.size:
+            raise ValueError(f"it ends before the tensor {tensor.name!r}; it was cut off")
+    return Header(
+        path,
+        cursor.size,
+        version,
+        MappingProxyType(metadata),
+        tensors,
+        table_start,
+        data_start,
+        alignment,
+    )
 
 
 def _value(cursor: _Cursor, key: str) -> Value:
@@ -195,10 +218,8 @@ def _tensor(cursor: _Cursor) -> Tensor:
     return Tensor(name, shape, int(cursor.unpack("I")), int(cursor.unpack("Q")))
 
 
-def _check_offsets(tensors: tuple[Tensor, ...], cursor: _Cursor, alignment: Value) -> None:
+def _alignment(metadata: Mapping[str, Value]) -> int:
+    alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
         raise ValueError(f"its alignment is {alignment!r}")
-    start = -(-cursor.position // alignment) * alignment
-    for tensor in tensors:
-        if start + tensor.offset >= cursor.size:
-            raise ValueError(f"it ends before the tensor {tensor.name!r}; it was cut off")
+    return alignment

@@ -30,6 +30,7 @@ class Profile:
     """How texts become vectors with one GGUF file.
 
     Attributes:
+        header: what it was read from.
         pooling: "last", "mean", "cls", or "none" when the header names no pooling.
         causal: whether a token attends only to the tokens before it.
         context: the most tokens in one text, prompt and special tokens included.
@@ -42,6 +43,7 @@ class Profile:
 
     """
 
+    header: Header = field(repr=False)
     path: Path
     name: str
     architecture: str
@@ -80,6 +82,7 @@ def profile_of(header: Header) -> Profile:
     pooling = _get(header, f"{architecture}.pooling_type", int, 0)
     default = _get(header, "jlocal.default_prompt", str, "")
     return Profile(
+        header=header,
         path=header.path,
         name=_get(header, "general.name", str, "") or header.path.stem,
         architecture=architecture,

@@ -1,0 +1,197 @@
+"""A model's quantised matrices widened to bfloat16, in memory, while llama.cpp reads the rest.
+
+Where a processor multiplies bfloat16 in hardware, llama.cpp computes with such weights twice as
+fast as with Q8_0, and more exactly: for Q8_0 it rounds the activations to eight bits as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jlocal.errors import ModelError
+from jlocal.llama.library import api, ggml
+from jlocal.models.header import Header, Tensor
+
+# Type numbers of ggml.
+_BF16, _Q8_0 = 30, 8
+_QUANTISED = frozenset({2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 29})
+
+_INSTEAD = "compute with the stored ones: compute_type='stored' (--compute-type stored)"
+
+# Values in one step: what is read, the float32 in between, and what is written stay in the L2
+# cache. Every block of a quantisation divides it.
+_STEP = 1 << 16
+
+# A machine whose memory is less than so many times the wide weights keeps the narrow ones.
+_MEMORY_SHARE = 4
+
+
+def widening_pays(header: Header) -> bool:
+    """Tell whether llama.cpp computes faster with the widened file on this machine.
+
+    Measured for Q8_0 on a processor with AVX512-BF16; with AMX, llama.cpp has another way.
+    """
+    features = api.llama_print_system_info().decode()
+    matrices = [tensor for tensor in header.tensors if _in_layer(tensor)]
+    wide = sum(2 * math.prod(tensor.shape) for tensor in matrices)
+    return (
+        hasattr(os, "memfd_create")
+        and "AVX512_BF16 = 1" in features
+        and "AMX_INT8 = 1" not in features
+        and bool(matrices)
+        and all(tensor.type == _Q8_0 for tensor in matrices)
+        and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+
+
+class Widened:
+    """The same model as a GGUF file in memory that threads are filling.
+
+    Only the matrices of the layers are widened: of the token embeddings a text needs few rows.
+    """
+
+    def __init__(self, header: Header, threads: int) -> None:
+        """Write the header, and begin with the weights.
+
+        Raises:
+            ModelError: the file contradicts itself or has nothing to widen, or memory is short.
+
+        """
+        if not hasattr(os, "memfd_create"):
+            raise ModelError(f"only Linux can widen weights in memory; {_INSTEAD}")
+        self._path = header.path
+        parts = list(_plan(header))
+        if not any(part.widen for part in parts):
+            raise ModelError(f"{header.path} has no quantised weights to widen to bfloat16")
+        with contextlib.ExitStack() as opened:
+            try:
+                self._source = os.open(header.path, os.O_RDONLY)
+                opened.callback(os.close, self._source)
+                self._file = os.memfd_create("jlocal")
+                opened.callback(os.close, self._file)
+                start = self._write_header(header, parts)
+                os.ftruncate(self._file, start + max(part.target + part.size for part in parts))
+            except OSError as error:
+                raise self._failure(error) from error
+            self._opened = opened.pop_all()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="jlocal-widen")
+        self._work = [
+            self._pool.submit(
+                self._widen if part.widen else self._copy, part, header.data_start, start
+            )
+            for part in parts
+        ]
+
+    @property
+    def path(self) -> Path:
+        """Where llama.cpp finds the file, until it is closed."""
+        return Path(f"/proc/self/fd/{self._file}")
+
+    def wait(self) -> None:
+        """Wait until all weights are there.
+
+        Raises:
+            ModelError: the model cannot be read, or memory is short.
+
+        """
+        try:
+            for part in self._work:
+                part.result()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Let go of the file; who has mapped it keeps the memory."""
+        self._pool.shutdown(cancel_futures=True)
+        self._opened.close()
+
+    def _write_header(self, header: Header, parts: list[_Part]) -> int:
+        """Write metadata as they are and a new tensor table; return where the data begin."""
+        table = b"".join(_row(part) for part in parts)
+        self._write(self._read(header.table_start, 0) + table, 0)
+        return _align(header.table_start + len(table), header.alignment)
+
+    def _copy(self, part: _Part, source: int, target: int) -> None:
+        for start in range(0, part.size, _STEP):
+            count = min(_STEP, part.size - start)
+            data = self._read(count, source + part.tensor.offset + start)
+            self._write(data, target + part.target + start)
+
+    def _widen(self, part: _Part, source: int, target: int) -> None:
+        kind = part.tensor.type
+        block, size = ggml.ggml_blck_size(kind), ggml.ggml_type_size(kind)
+        to_float = ggml[f"dequantize_row_{ggml.ggml_type_name(kind).decode()}"]
+        to_float.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64]
+        to_float.restype = None
+        floats, wide = np.empty(_STEP, np.float32), np.empty(_STEP, np.uint16)
+        for start in range(0, part.size // 2, _STEP):
+            count = min(_STEP, part.size // 2 - start)
+            position = source + part.tensor.offset + start // block * size
+            to_float(self._read(count // block * size, position), floats.ctypes.data, count)
+            ggml.ggml_fp32_to_bf16_row(floats.ctypes.data, wide.ctypes.data, count)
+            self._write(wide[:count].data.cast("B"), target + part.target + 2 * start)
+
+    def _read(self, count: int, position: int) -> bytes:
+        data = os.pread(self._source, count, position)
+        if len(data) < count:
+            raise ModelError(f"{self._path} ends too early; download or convert the model again")
+        return data
+
+    def _write(self, data: bytes | memoryview, position: int) -> None:
+        while data:
+            count = os.pwrite(self._file, data, position)
+            data, position = data[count:], position + count
+
+    def _failure(self, error: OSError) -> ModelError:
+        return ModelError(
+            f"cannot widen the weights of {self._path} in memory: {error.strerror}; {_INSTEAD}"
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A tensor of the file, and where in the data of the new one it goes, in bytes."""
+
+    tensor: Tensor
+    target: int
+    size: int
+    widen: bool
+
+
+def _plan(header: Header) -> Iterator[_Part]:
+    starts = sorted(tensor.offset for tensor in header.tensors)
+    ends = dict(zip(starts, [*starts[1:], header.file_size - header.data_start], strict=True))
+    target = 0
+    for tensor in header.tensors:
+        widen = _in_layer(tensor) and tensor.type in _QUANTISED
+        size = 2 * math.prod(tensor.shape) if widen else ends[tensor.offset] - tensor.offset
+        if widen and tensor.shape[0] % ggml.ggml_blck_size(tensor.type):
+            raise ModelError(f"{header.path} is not a usable GGUF file: shape of {tensor.name!r}")
+        yield _Part(tensor, target, size, widen)
+        target = _align(target + size, header.alignment)
+
+
+def _row(part: _Part) -> bytes:
+    """One row of the tensor table: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
+    name, shape = part.tensor.name.encode(), part.tensor.shape
+    kind = _BF16 if part.widen else part.tensor.type
+    head = struct.pack(f"<Q{len(name)}sI", len(name), name, len(shape))
+    return head + struct.pack(f"<{len(shape)}QIQ", *shape, kind, part.target)
+
+
+def _in_layer(tensor: Tensor) -> bool:
+    return tensor.name.startswith("blk.") and len(tensor.shape) == 2
+
+
+def _align(position: int, alignment: int) -> int:
+    return -(-position // alignment) * alignment
