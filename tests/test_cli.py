@@ -22,7 +22,7 @@ from jlocal.cli import cli
 from jlocal.vectors import PRECISIONS
 from jlocal.writers import FORMATS
 
-ALL = ("embed", "similar", "convert", "show")
+ALL = ("embed", "similar", "convert", "show", "bench")
 
 
 @pytest.fixture(scope="module")

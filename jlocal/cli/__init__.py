@@ -14,7 +14,7 @@ import click
 from jlocal import __version__
 from jlocal.errors import JlocalError
 
-_COMMANDS = ("embed", "similar", "convert", "show")
+_COMMANDS = ("embed", "similar", "convert", "show", "bench")
 
 
 class _Commands(click.Group):
@@ -46,6 +46,7 @@ def cli() -> None:
     jlocal convert CHECKPOINT --to Q8_0 -o models     make a GGUF file
     jlocal embed notes/ -m MODEL.gguf -o notes.npz    vectors of files
     jlocal similar -m MODEL.gguf "a cat" "a kitten"   how alike texts are
+    jlocal bench BF16.gguf Q8_0.gguf                  which file to take here
     """
 
 

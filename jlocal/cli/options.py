@@ -21,16 +21,7 @@ threads_option = click.option(
     show_envvar=True,
     help="CPU threads; one for each physical core if not given.",
 )
-_MODEL_OPTIONS = (
-    click.option(
-        "-m",
-        "--model",
-        required=True,
-        envvar="JLOCAL_MODEL",
-        show_envvar=True,
-        help="Path of a GGUF file.",
-    ),
-    click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
+_COMPUTE_OPTIONS = (
     threads_option,
     click.option(
         "-ngl",
@@ -50,6 +41,18 @@ _MODEL_OPTIONS = (
         "by default whichever is faster.",
     ),
 )
+_MODEL_OPTIONS = (
+    click.option(
+        "-m",
+        "--model",
+        required=True,
+        envvar="JLOCAL_MODEL",
+        show_envvar=True,
+        help="Path of a GGUF file.",
+    ),
+    click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
+    *_COMPUTE_OPTIONS,
+)
 _TEXT_OPTIONS = (
     click.option("--prompt", help="query, document or none; by default the model's own choice."),
     click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead."),
@@ -66,6 +69,11 @@ def _add(options: tuple[Callable[[_F], _F], ...], function: _F) -> _F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def compute_options(function: _F) -> _F:
+    """Add what says how a model is computed."""
+    return _add(_COMPUTE_OPTIONS, function)
 
 
 def model_options(function: _F) -> _F:

@@ -1,0 +1,77 @@
+"""The machine that is measured on, and what it says of the memory of a process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from jlocal import __version__
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the files were measured on.
+
+    Attributes:
+        gpu: whether llama.cpp has one that was not ruled out by `gpu_layers`.
+        system_info: llama.cpp's own words on the instructions that it was built for.
+
+    """
+
+    cpu: str
+    threads: int
+    gpu: bool
+    jlocal: str
+    llama_cpp: str
+    llama_cpp_python: str
+    system_info: str
+
+
+def this_machine(threads: int | None = None, gpu_layers: int | None = None, **_: object) -> Machine:
+    """Describe this machine; the arguments are those of `Embedder`."""
+    from jlocal.llama.library import api
+    from jlocal.llama.threads import default_threads
+
+    return Machine(
+        cpu=_cpu(),
+        threads=threads or default_threads(),
+        gpu=gpu_layers != 0 and bool(api.llama_supports_gpu_offload()),
+        jlocal=__version__,
+        llama_cpp=api.llama_version().decode(),
+        llama_cpp_python=version("llama-cpp-python"),
+        system_info=api.llama_print_system_info().decode().strip(" |"),
+    )
+
+
+def peak_bytes() -> int | None:
+    """Find the most memory that this process has had resident; None where nobody tells."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux counts the peak of the process that started this one into ru_maxrss.
+        peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return 1024 * int(peaks[0].split()[1]) if peaks else None
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _cpu() -> str:
+    """Name the processor; `platform` knows no more than its architecture on most systems."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.stdout.strip():
+            return done.stdout.strip()
+    return platform.processor() or platform.machine()

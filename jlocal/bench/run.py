@@ -1,0 +1,151 @@
+"""Model files measured one after the other, each in a process of its own.
+
+Memory that one file has used cannot be told from another's in the same process, and what one
+leaves behind would speed up or slow down the next.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jlocal.bench.machine import Machine
+from jlocal.bench.report import Failed, Measured, Report, Speed
+from jlocal.errors import ModelError
+from jlocal.models.names import resolve
+from jlocal.models.profile import Profile, read_profile
+from jlocal.vectors import pairwise_cosine_similarity
+
+OnStep = Callable[[str, str], None]
+
+
+def bench(
+    models: Sequence[str | Path],
+    *,
+    seconds: float = 90.0,
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> Report:
+    """Measure model files, one after the other.
+
+    Args:
+        models: paths of GGUF files; the vectors of the others are compared with the first one's.
+        seconds: how long all may take together. It is exceeded where one round at each length,
+            after one that warms up, takes longer.
+        on_step: called with the name of a file and what is done with it next.
+        options: of `Embedder`, as JSON can hold them: threads, gpu_layers, compute_type.
+
+    Returns:
+        What was measured. A file that cannot be loaded or computed is among the models as
+        `Failed`, and does not stop the others.
+
+    Raises:
+        ModelError: a file is missing or is no usable GGUF file; nothing has been measured then.
+
+    """
+    profiles = [read_profile(resolve(model)) for model in models]
+    names = _names([profile.path for profile in profiles])
+    deadline = time.perf_counter() + seconds
+    machine: Machine | None = None
+    first: _Vectors | None = None
+    results: list[Measured | Failed] = []
+    for number, (profile, name) in enumerate(zip(profiles, names, strict=True)):
+        job = {
+            "file": str(profile.path),
+            "seconds": (deadline - time.perf_counter()) / (len(profiles) - number),
+            "options": options,
+            "compare": len(profiles) > 1,
+        }
+        try:
+            answer = _measure_apart(job, name, on_step)
+        except ModelError as error:
+            results.append(Failed(profile.path, name, str(error)))
+            continue
+        machine = machine or Machine(**answer["machine"])
+        vectors = _Vectors(profile, answer["tokens"], answer["vectors"])
+        cosine, no_cosine = _cosine(vectors, first) if first else (None, "it is the first")
+        first = first or vectors
+        speeds = {key: Speed(**speed) for key, speed in answer["speeds"].items()}
+        figures = answer["figures"]
+        results.append(Measured(profile.path, name, speeds, cosine, no_cosine, **figures))
+    return Report(machine, results)
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    stems = [file.stem for file in files]
+    unique = len(set(stems)) == len(set(files))
+    return stems if unique else [str(file.with_suffix("")) for file in files]
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """The texts that files are compared by, as one file sees them."""
+
+    profile: Profile
+    tokens: list[list[int]]
+    vectors: list[list[float]]
+
+
+def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]:
+    """Find the least cosine over the texts, or say why there is none."""
+    for what in ("architecture", "dimensions", "task"):
+        theirs, ours = getattr(other.profile, what), getattr(first.profile, what)
+        if theirs != ours:
+            return None, f"{what}: {theirs}, not {ours} as in the first"
+    if other.tokens != first.tokens:
+        return None, "the same texts have other token ids than in the first"
+    cosines = pairwise_cosine_similarity(np.array(other.vectors), np.array(first.vectors))
+    return min(1.0, float(cosines.min())), None
+
+
+def _measure_apart(job: dict[str, Any], name: str, on_step: OnStep | None) -> dict[str, Any]:
+    """Measure in a process of its own, which never outlives this call."""
+    # What this process can import, that one can; a folder that happens to be the current one adds
+    # nothing.
+    code = f"import sys; sys.path[:] = {sys.path!a}; from jlocal.bench.measure import main; main()"
+    command = [sys.executable, "-c", code, json.dumps(job)]
+    with (
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                said = json.loads(line)
+                if "answer" in said:
+                    answer: dict[str, Any] = said["answer"]
+                    return answer
+                if "error" in said:
+                    raise ModelError(said["error"])
+                if on_step:
+                    on_step(name, said["step"])
+            status = process.wait()
+        finally:
+            process.kill()
+        stderr.seek(0)
+        raise ModelError(_last_words(status, stderr.read().decode(errors="replace")))
+
+
+def _last_words(status: int, stderr: str) -> str:
+    """Say how a process ended that gave no answer."""
+    ended = f"with status {status}"
+    if status < 0:
+        ended = f"by {signal.Signals(-status).name}"
+        if -status == getattr(signal, "SIGKILL", None):
+            ended += ", as when memory runs out"
+    lines = stderr.strip().splitlines()
+    # Python says last what went wrong; llama.cpp says it first, and then where.
+    reason = f": {lines[0 if status < 0 else -1]}" if lines else ""
+    return f"the process that measured it was ended {ended}{reason}"

@@ -1,0 +1,70 @@
+"""The texts that are timed and compared: ours, in nine languages, and always the same."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jlocal.embedder import Embedder
+    from jlocal.llama.tokenizer import Tokens
+
+SENTENCES = (
+    "The ferry to the island leaves at seven, unless the fog has not lifted by then.",
+    "A lighthouse keeper wrote down the weather four times a day for thirty-one years.",
+    "Turn off the water before you replace the washer, and keep the old one to compare.",
+    "Der Bäcker an der Ecke öffnet um halb sechs, sonntags eine Stunde später.",
+    "Nach dem Hochwasser wurde die Brücke neu gebaut, diesmal zwei Meter höher.",
+    "Wer den Vertrag kündigen will, muss das drei Monate vorher schriftlich tun.",
+    "Le musée a prêté deux tableaux pour l'été, et l'un des cadres est revenu fendu.",
+    "On laisse reposer la pâte une nuit au frais avant de l'étaler.",
+    "La ligne 4 est interrompue entre la gare et l'hôpital jusqu'à nouvel avis.",
+    "Las cigüeñas volvieron en febrero y ocuparon el mismo campanario de siempre.",
+    "El informe compara el precio del trigo en once mercados durante dos décadas.",
+    "Si la luz parpadea, apague el aparato y espere diez segundos.",
+    "Поезд пришёл на двадцать минут раньше, и на платформе ещё никого не было.",
+    "Зимой озеро замерзает, и почту возят по льду на санях.",
+    "وصلت الرسالة بعد ثلاثة أسابيع، وكان عليها طابع من بلد آخر.",
+    "تزرع القرية الزيتون على السفح الجنوبي منذ زمن بعيد.",
+    "बारिश रुकते ही बच्चे मैदान में लौट आए और खेल फिर शुरू हुआ।",
+    "पुस्तकालय सोमवार को बंद रहता है, बाकी दिन सुबह नौ बजे खुलता है।",
+    "山上的茶园每年春天只采摘两次，雨后的第一天最忙。",
+    "这台旧收音机修好以后，又能听到邻国的电台了。",
+    "駅前の時計は五分進んでいるが、町の人はみなそれを知っている。",
+    "台風が近づいているため、明日の船はすべて欠航になります。",
+)
+_SHORTEST_SENTENCE = 8  # tokens; that of every tokenizer here is longer
+
+
+def make_texts(model: Embedder, length: int, count: int) -> list[str]:
+    """Put sentences together to texts that all differ: identical ones are embedded once only.
+
+    Args:
+        model: whose tokens count.
+        length: tokens in each text, or the model's context if that is less; default prompt and
+            special tokens included. A text has fewer where its next character needs several,
+            and more only if the prompt alone does.
+        count: how many texts; always the same ones.
+
+    """
+    random = Random(0)  # noqa: S311
+    length = min(length, model.max_seq_length)
+    texts = []
+    for number in range(1, count + 1):
+        start = f"{number}."
+        sentences = random.choices(SENTENCES, k=length // _SHORTEST_SENTENCE)
+        texts.append(start + _cut(model, start, " " + " ".join(sentences), length))
+    return texts
+
+
+def _cut(model: Embedder, start: str, text: str, length: int) -> str:
+    """Keep as much of a text as gives `length` tokens after its start."""
+    ends = range(len(text) + 1)
+    fitting = bisect_right(ends, length, key=lambda end: len(tokens_of(model, start + text[:end])))
+    return text[: max(0, fitting - 1)]
+
+
+def tokens_of(model: Embedder, text: str) -> Tokens:
+    """Token ids of a text with the default prompt."""
+    return model.tokenize(text, model.prompt_text(None, None))

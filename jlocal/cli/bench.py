@@ -1,0 +1,175 @@
+"""`jlocal bench`: what model files do on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jlocal.cli.options import compute_options
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.bench.machine import Machine
+    from jlocal.bench.report import Measured, Report, Speed
+    from jlocal.bench.run import OnStep
+
+_WIDTH = 80
+
+
+@click.command("bench")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=90,
+    show_default=True,
+    help="How long all may take together; slow machines need more for one round of each length.",
+)
+@compute_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the seconds of each round.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    models: tuple[str, ...],
+    seconds: float,
+    as_json: bool,
+    quiet: bool,
+    **model_arguments: Any,
+) -> None:
+    """Measure model files on this machine, and say which to take.
+
+    MODEL is the path of a GGUF file; JLOCAL_MODEL if none is given. Measured are the time to load
+    a file (less if it was read lately) and to its first vector, tokens a second in texts of three
+    lengths, the most memory its process held, and the least cosine of its vectors with those of
+    the first file. Exit status 1 means that some file could not be measured.
+
+    \b
+    jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf
+    """
+    from jlocal.bench.run import bench
+
+    chosen = models or tuple(filter(None, [os.environ.get("JLOCAL_MODEL")]))
+    if not chosen:
+        raise click.UsageError("name a model file, or set JLOCAL_MODEL")
+    with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
+        report = bench(chosen, seconds=seconds, on_step=on_step, **model_arguments)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    elif report.measured:
+        click.echo("\n".join(_page(report)))
+    _report_failures(report)
+
+
+@contextmanager
+def _progress(count: int, *, show: bool) -> Iterator[OnStep | None]:
+    """Show on stderr what is being measured; cleared at the end."""
+    if not show:
+        yield None
+        return
+    from tqdm import tqdm
+
+    names: dict[str, int] = {}
+    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, bar_format="{desc}") as bar:
+
+        def on_step(name: str, step: str) -> None:
+            number = names.setdefault(name, len(names) + 1)
+            bar.set_description_str(f"{number} of {count}, {name}: {step}")
+
+        yield on_step
+
+
+def _page(report: Report) -> Iterator[str]:
+    from jlocal.bench.report import recommend
+
+    assert report.machine
+    yield from _about(report.machine)
+    yield ""
+    yield from _table(report)
+    yield ""
+    yield from _notes(report.measured, report.machine.gpu)
+    yield ""
+    yield from _wrap(recommend(report.measured))
+
+
+def _about(machine: Machine) -> Iterator[str]:
+    threads = f"{machine.threads} thread" + "s" * (machine.threads > 1)
+    yield from _wrap(f"{machine.cpu}, {threads}" + ", layers on a GPU" * machine.gpu)
+    yield (
+        f"jlocal {machine.jlocal}, llama.cpp {machine.llama_cpp} "
+        f"(llama-cpp-python {machine.llama_cpp_python})"
+    )
+    yield from _wrap(machine.system_info.replace(" = 1", "").replace(" | ", " "))
+
+
+def _table(report: Report) -> Iterator[str]:
+    """Two lines of head and one for each model; the names have what the figures leave."""
+    from jlocal.bench.report import LENGTHS, Measured
+
+    # The space is the place of an asterisk.
+    lengths = [f"{length:,} " for length in LENGTHS.values()]
+    lines = [
+        ("", ["file", "load", "first", *lengths, "peak", "cosine"]),
+        ("", ["MB", "s", "s", *["tok/s "] * len(lengths), "MB", ""]),
+        *((model.name, _figures(model)) for model in report.models if isinstance(model, Measured)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in lines), strict=True)]
+    room = min(max(len(model.name) for model in report.models), _WIDTH - sum(widths) - len(widths))
+    for name, cells in lines:
+        shown = name if len(name) <= room else f"…{name[-room + 1 :]}"
+        figures = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        yield " ".join([shown.ljust(room), *figures]).rstrip()
+
+
+def _figures(model: Measured) -> list[str]:
+    return [
+        f"{model.bytes / 1e6:,.0f}",
+        f"{model.load_seconds:.2f}",
+        f"{model.first_vector_seconds:.2f}",
+        *(f"{speed.tokens_per_second:,.0f}{_mark(speed)}" for speed in model.speeds.values()),
+        "-" if model.peak_bytes is None else f"{model.peak_bytes / 1e6:,.0f}",
+        "-" if model.cosine is None else f"{model.cosine:.5f}",
+    ]
+
+
+def _mark(speed: Speed) -> str:
+    return "*" if len(speed.rounds) == 1 else " "
+
+
+def _notes(measured: Sequence[Measured], gpu: bool) -> Iterator[str]:
+    """Say what one must know to read the table."""
+    from jlocal.bench.report import LENGTHS
+
+    lengths = ", ".join(f"{length:,}" for length in LENGTHS.values())
+    peak = "peak: of memory" + " (not the GPU's)" * gpu
+    yield from _wrap(f"first: to the first vector; {lengths}: tokens in a text; {peak}")
+    for model in measured:
+        longest = model.speeds["long"].length
+        notes = list(model.notes)
+        if longest < LENGTHS["long"]:
+            notes.append(f"its longest texts have {longest:,} tokens, as its context")
+        if model.compute_type == "bfloat16":
+            notes.append("its weights are widened to bfloat16 in memory")
+        for note in notes:
+            yield from _wrap(f"{model.name}: {note}")
+    if any(_mark(speed) == "*" for model in measured for speed in model.speeds.values()):
+        yield "* from one round only; a larger --seconds allows more"
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
+
+
+def _report_failures(report: Report) -> None:
+    if report.failed and len(report.models) == 1:
+        raise click.ClickException(report.failed[0].reason)
+    for model in report.failed:
+        say(f"Not measured: {model.file}: {model.reason}")
+    if report.failed:
+        count = f"{len(report.failed)} of {len(report.models)} models"
+        raise click.ClickException(f"{count} could not be measured")
