@@ -6,15 +6,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import checkpoints  # noqa: E402
 
-from convert import convert  # noqa: E402
-
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     # Qwen3-0.6B and EuroBERT-210m, the backbones of small and nano.
     "small": dict(hidden=1024, layers=28, heads=16, kv_heads=8, head_dim=128, ffn=3072),
     "nano": dict(hidden=768, layers=12, heads=12, kv_heads=12, ffn=3072),
@@ -48,8 +47,42 @@ def gguf(name: str, kind: str, folder: Path) -> Path:
     found = list(output.glob(f"{name}*-{kind}.gguf"))
     if found:
         return found[0]
+    from convert import convert
+
     (path,) = convert(checkpoint(name, folder), tasks=("retrieval",), types=(kind,), output=output)
     return path
+
+
+def files(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
+    """Make both, once."""
+    return gguf(name, kind, folder), checkpoint(name, folder)
+
+
+def weights(path: Path, wide: bool) -> int:
+    """Bytes of a GGUF file, with the matrices of its layers in bfloat16 if they are widened."""
+    from gguf import GGUFReader
+
+    size = path.stat().st_size
+    if wide:
+        for tensor in GGUFReader(path).tensors:
+            if tensor.name.startswith("blk.") and len(tensor.shape) == 2:
+                size += 2 * int(tensor.n_elements) - int(tensor.n_bytes)
+    return size
+
+
+def operations_per_token(name: str) -> int:
+    """Operations of the layers' matrix products: no attention, no vocabulary head."""
+    return 2 * sum(rows * columns for _, rows, columns in _shape(name).projections())
+
+
+def cache_per_token(name: str) -> int:
+    """Bytes of a KV cache in float16."""
+    shape = _shape(name)
+    return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim
+
+
+def _shape(name: str) -> checkpoints.Shape:
+    return checkpoints.shape_of(BACKBONES[name], **SHAPES[name])
 
 
 def _for_sentence_transformers(folder: Path) -> None:

@@ -1,155 +1,215 @@
-"""One program that embeds, as a process that waits for work: `python peers.py NAME MODEL`.
+"""One program that embeds: `python peers.py NAME MODEL`, a process that waits for work.
 
 Each line on standard input is JSON: {"texts": file, "vectors": file}. The answer is a line of
-JSON with the seconds that embedding took and the peak memory of the process in bytes.
+JSON with the seconds that embedding took and the peak memory of the process in bytes. With `--once
+TEXT` it embeds one text, prints the vector and ends.
+
+What a peer needs is imported by that peer alone: the time to start is measured too.
 """
 
 from __future__ import annotations
 
+import argparse
+import atexit
+import importlib.util
 import json
 import os
-import resource
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from jlocal.llama.threads import default_threads
 
 Embed = Callable[[list[str]], Any]
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+DEVICES = ("cpu", "cuda")
+THREADS = default_threads()  # all peers compute with as many
 
 
-def jlocal(model: str) -> Embed:
+@dataclass(frozen=True)
+class Setting:
+    """How a peer should load its model.
+
+    Attributes:
+        model: a GGUF file, or a checkpoint for sentence-transformers.
+        device: "cpu" or "cuda".
+        longest: the most tokens in one text, for those that must know before.
+
+    """
+
+    model: str
+    device: str
+    longest: int
+
+    @property
+    def gpu_layers(self) -> int:
+        """All layers on a GPU, or none."""
+        if self.device == "cpu":
+            return 0
+        from jlocal.llama.library import api
+
+        if not api.llama_supports_gpu_offload():
+            sys.exit("llama-cpp-python was compiled without a GPU backend, or there is no GPU")
+        return -1
+
+
+def _jlocal(setting: Setting, layers: int, **options: Any) -> Embed:
+    from jlocal import Embedder
+
+    embedder = Embedder(setting.model, threads=THREADS, gpu_layers=layers, **options)
+    LOADED["compute_type"] = embedder.compute_type
+    return lambda texts: embedder.encode(texts, prompt="")
+
+
+def jlocal(setting: Setting) -> Embed:
     """Ours, as it comes."""
-    from jlocal import Embedder
-
-    embedder = Embedder(model)
-    return lambda texts: embedder.encode(texts, prompt="")
+    return _jlocal(setting, setting.gpu_layers)
 
 
-def pooled(model: str) -> Embed:
+def pooled(setting: Setting) -> Embed:
     """Ours with llama.cpp's own pooling, vocabulary head included."""
-    from jlocal import Embedder
-
-    embedder = Embedder(model, capture=False)
-    return lambda texts: embedder.encode(texts, prompt="")
+    return _jlocal(setting, setting.gpu_layers, capture=False)
 
 
-def _llama_cpp_python(model: str, batch: int) -> Embed:
+def jlocal_stored(setting: Setting) -> Embed:
+    """Ours with the weights as they are in the file."""
+    return _jlocal(setting, setting.gpu_layers, compute_type="stored")
+
+
+def jlocal_no_layers(setting: Setting) -> Embed:
+    """Ours with --gpu-layers 0 in sight of a GPU."""
+    return _jlocal(setting, 0)
+
+
+def _llama_embed(setting: Setting, batch: int) -> Embed:
     import llama_cpp
 
+    # A batch is computed by itself, so a longer context would only take memory.
     llama = llama_cpp.Llama(
-        model, embedding=True, n_ctx=32768, n_batch=batch, n_ubatch=batch,
-        n_threads=THREADS, n_threads_batch=THREADS, flash_attn=True, verbose=False,
+        setting.model, embedding=True, n_ctx=batch, n_batch=batch, n_ubatch=batch,
+        n_threads=THREADS, n_threads_batch=THREADS, n_gpu_layers=setting.gpu_layers,
+        flash_attn=True, verbose=False,
     )  # fmt: skip
     return lambda texts: llama.embed(texts, normalize=True)
 
 
-def llama_embed_512(model: str) -> Embed:
+def llama_embed_512(setting: Setting) -> Embed:
     """`Llama.embed` of llama-cpp-python; a batch of 512 is its default."""
-    return _llama_cpp_python(model, 512)
+    return _llama_embed(setting, 512)
 
 
-def llama_embed_2048(model: str) -> Embed:
-    """`Llama.embed` with batches in which long texts fit too."""
-    return _llama_cpp_python(model, 2048)
+def llama_embed_2048(setting: Setting) -> Embed:
+    """`Llama.embed` with batches in which longer texts fit too."""
+    return _llama_embed(setting, 2048)
 
 
-def _sentence_transformers(model: str, dtype: str) -> Embed:
+def llama_embed_longest(setting: Setting) -> Embed:
+    """`Llama.embed` with batches in which the longest text fits."""
+    return _llama_embed(setting, max(512, setting.longest))
+
+
+def _sentence_transformers(setting: Setting, dtype: str) -> Embed:
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(THREADS)
     transformer = SentenceTransformer(
-        model, device="cpu", model_kwargs={"torch_dtype": getattr(torch, dtype)}
+        setting.model, device=setting.device, model_kwargs={"torch_dtype": getattr(torch, dtype)}
     )
-    return lambda texts: transformer.encode(texts, normalize_embeddings=True)
+    return lambda texts: transformer.encode(texts, prompt="", normalize_embeddings=True)
 
 
-def st_bfloat16(model: str) -> Embed:
+def st_bfloat16(setting: Setting) -> Embed:
     """sentence-transformers in bfloat16."""
-    return _sentence_transformers(model, "bfloat16")
+    return _sentence_transformers(setting, "bfloat16")
 
 
-def st_float32(model: str) -> Embed:
+def st_float32(setting: Setting) -> Embed:
     """sentence-transformers as it comes."""
-    return _sentence_transformers(model, "float32")
+    return _sentence_transformers(setting, "float32")
 
 
-def llama_server(model: str) -> Embed:
+def llama_server(setting: Setting) -> Embed:
     """llama-server over HTTP on loopback, all texts in one request."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    program = shutil.which("llama-server")
-    assert program, "llama-server is not on PATH"
-    server = subprocess.Popen(
-        [program, "-m", model, "--embedding", "--pooling", "last", "--port", str(port),
-         "-c", "32768", "-b", "2048", "-ub", "2048", "-t", str(THREADS), "-fa", "on"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{url}/health").close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    PEAK_OF.append(server.pid)
+    import server
 
-    def embed(texts: list[str]) -> Any:
-        request = urllib.request.Request(
-            f"{url}/v1/embeddings",
-            json.dumps({"input": texts}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            return [row["embedding"] for row in json.load(answer)["data"]]
-
-    return embed
+    port = server.free_port()
+    layers = "0" if setting.device == "cpu" else "all"
+    process = subprocess.Popen(
+        server.command(setting.model, port, THREADS, setting.longest, layers),
+        stdout=subprocess.DEVNULL,
+    )
+    atexit.register(process.kill)
+    LOADED["server"] = process.pid
+    server.wait(process, port)
+    return lambda texts: server.embed(port, texts)
 
 
-PEAK_OF: list[int] = []
-PEERS: dict[str, Callable[[str], Embed]] = {
+# What the ready line says of the loaded peer.
+LOADED: dict[str, Any] = {}
+PEERS: dict[str, Callable[[Setting], Embed]] = {
     function.__name__: function
     for function in (
-        jlocal, pooled, llama_embed_512, llama_embed_2048, st_bfloat16, st_float32, llama_server,
+        jlocal, jlocal_stored, jlocal_no_layers, pooled, llama_embed_512, llama_embed_2048,
+        llama_embed_longest, llama_server, st_bfloat16, st_float32,
     )
 }  # fmt: skip
 
 
-def peak_memory() -> int:
-    """Peak resident memory in bytes, of the server where there is one."""
-    if PEAK_OF:
-        status = Path(f"/proc/{PEAK_OF[0]}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def why_not(name: str, longest: int) -> str | None:
+    """Say why a peer cannot take part, or None."""
+    if name == "llama_server" and not shutil.which("llama-server"):
+        return "no llama-server on PATH"
+    if name.startswith("st_") and not importlib.util.find_spec("sentence_transformers"):
+        return "sentence-transformers is not installed"
+    batch = name.removeprefix("llama_embed_")
+    if batch.isdigit() and longest > int(batch):
+        return "it would cut the texts to its batch"  # without a word
+    return None
 
 
-def main(name: str, model: str) -> None:
+def takes_checkpoint(name: str) -> bool:
+    """Tell whether a peer reads a checkpoint, not a GGUF file."""
+    return name.startswith("st_")
+
+
+def main() -> None:
     """Load, say so, and work until standard input ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=PEERS)
+    parser.add_argument("model")
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--longest", type=int, default=512)
+    parser.add_argument("--once", metavar="TEXT")
+    options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    embed = PEERS[name](model)
-    print(json.dumps({"ready": name}), file=answers, flush=True)
+    embed = PEERS[options.name](Setting(options.model, options.device, options.longest))
+    if options.once is not None:
+        print(*embed([options.once])[0], file=answers)
+        return
+    print(json.dumps(LOADED), file=answers, flush=True)
+    _work(embed, answers)
+
+
+def _work(embed: Embed, answers: Any) -> None:
+    import numpy as np
+    from processes import peak_memory
+
     for line in sys.stdin:
         job = json.loads(line)
         texts = json.loads(Path(job["texts"]).read_text())
-        start = time.perf_counter()
+        begin = time.perf_counter()
         vectors = embed(texts)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - begin
         np.save(job["vectors"], np.asarray(vectors, dtype=np.float32))
-        answer = {"seconds": seconds, "peak": peak_memory()}
+        answer = {"seconds": seconds, "peak": peak_memory(LOADED.get("server"))}
         print(json.dumps(answer), file=answers, flush=True)
-    for pid in PEAK_OF:
-        os.kill(pid, 15)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
