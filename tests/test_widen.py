@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -23,9 +24,9 @@ BACKBONES = ("qwen3", "eurobert")
 linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd")
 
 
-def widened(path, tmp_path):
+def widened(header, tmp_path):
     """Return the file in memory as one on disk."""
-    file = Widened(read_header(path), threads=2)
+    file = Widened(header, threads=2)
     try:
         file.wait()
         return shutil.copyfile(file.path, tmp_path / "wide.gguf")
@@ -64,13 +65,13 @@ def assert_is_the_same_model(narrow, wide):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_widened_q8_0(converted, tmp_path, backbone):
     path = converted(backbone, kind="Q8_0")
-    assert_is_the_same_model(path, widened(path, tmp_path))
+    assert_is_the_same_model(path, widened(read_header(path), tmp_path))
 
 
 @linux
 def test_widened_types(kinds, tmp_path):
     for path in kinds.values():
-        assert_is_the_same_model(path, widened(path, tmp_path))
+        assert_is_the_same_model(path, widened(read_header(path), tmp_path))
 
 
 @linux
@@ -144,6 +145,28 @@ def test_a_file_that_was_cut_off(converted, tmp_path):
     for compute_type in ("stored", "bfloat16"):
         with pytest.raises(ModelError, match=r"cannot load .*cut\.gguf"):
             Embedder(path, compute_type=compute_type)
+
+
+@linux
+@pytest.mark.parametrize("shape", [(1 << 40, 1 << 40), (1 << 63, 1 << 63), (33, 8), (0, 1 << 62)])
+def test_hostile_shapes(converted, tmp_path, shape):
+    """What the header claims must be in the file, before memory is reserved for it."""
+    header = read_header(converted("qwen3", kind="Q8_0"))
+    number = next(n for n, tensor in enumerate(header.tensors) if "attn_q.weight" in tensor.name)
+    tensors = list(header.tensors)
+    tensors[number] = replace(tensors[number], shape=shape)
+    hostile = replace(header, tensors=tuple(tensors))
+    if 0 in shape:
+        # Nothing is widened then; llama.cpp refuses what does not fit the model.
+        assert_refused(widened(hostile, tmp_path))
+        return
+    with pytest.raises(ModelError, match=r"attn_q\.weight"):
+        Widened(hostile, threads=1)
+
+
+def assert_refused(path):
+    with pytest.raises(ModelError, match="cannot load"):
+        Embedder(path)
 
 
 @linux

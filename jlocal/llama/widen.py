@@ -174,9 +174,16 @@ def _plan(header: Header) -> Iterator[_Part]:
     target = 0
     for tensor in header.tensors:
         widen = _in_layer(tensor) and tensor.type in _QUANTISED
-        size = 2 * math.prod(tensor.shape) if widen else ends[tensor.offset] - tensor.offset
-        if widen and tensor.shape[0] % ggml.ggml_blck_size(tensor.type):
-            raise ModelError(f"{header.path} is not a usable GGUF file: shape of {tensor.name!r}")
+        size = ends[tensor.offset] - tensor.offset
+        if widen:
+            values, block = math.prod(tensor.shape), ggml.ggml_blck_size(tensor.type)
+            narrow = values // block * ggml.ggml_type_size(tensor.type)
+            if tensor.shape[0] % block or narrow > size:
+                raise ModelError(
+                    f"{header.path} is not a usable GGUF file: {tensor.name!r} has the shape "
+                    f"{tensor.shape}, for which there is no room; download or convert it again"
+                )
+            size = 2 * values
         yield _Part(tensor, target, size, widen)
         target = _align(target + size, header.alignment)
 
