@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from convert.checkpoint import TASKS
 from jlocal.errors import CheckpointError, HubError
+from jlocal.models.hub import explain, hub_progress
+from jlocal.models.offline import is_offline
 
 # https://huggingface.co/docs/huggingface_hub/package_reference/utilities#validate-repo-id
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -59,7 +60,7 @@ def locate(
     if exists:
         raise CheckpointError(f"{path} is a file; give the folder of a checkpoint")
     if isinstance(checkpoint, str) and _REPOSITORY.fullmatch(checkpoint):
-        with _hub_progress(show_progress):
+        with hub_progress(show_progress):
             return _download(checkpoint, tasks or ("retrieval",), revision)
     raise CheckpointError(
         f"no such folder: {path}; give a checkpoint's folder, or a repository as owner/name"
@@ -74,7 +75,10 @@ def _download(repository: str, tasks: Sequence[str], revision: str | None) -> Pa
     adapters = [f"adapters/{task}/adapter_model.safetensors" for task in wanted]
     try:
         folder = snapshot_download(
-            repository, revision=revision, allow_patterns=[*_FILES, *adapters]
+            repository,
+            revision=revision,
+            allow_patterns=[*_FILES, *adapters],
+            local_files_only=is_offline(),
         )
     # Which exceptions a network failure raises depends on the release of huggingface_hub: it has
     # changed its HTTP library.
@@ -86,33 +90,9 @@ def _download(repository: str, tasks: Sequence[str], revision: str | None) -> Pa
 def _explain(error: Exception, repository: str, revision: str | None) -> str:
     from huggingface_hub import constants, errors
 
-    if isinstance(error, errors.GatedRepoError):
-        return f"{repository} is gated: accept its terms at {constants.ENDPOINT}/{repository}"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{repository} has no revision {revision!r}; leave it out for the newest"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return (
-            f"the hub has no model {repository}; check the name, or set HF_TOKEN if it is private"
-        )
     if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
         return (
             f"{repository} is not on this machine and {constants.ENDPOINT} cannot be reached; run "
             f"`hf download {repository}` on a connected machine and give the folder's path"
         )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"cannot download {repository}: {reason}"
-
-
-@contextmanager
-def _hub_progress(show: bool) -> Iterator[None]:
-    """Show the hub's progress bars or not."""
-    from huggingface_hub import utils
-
-    if show or utils.are_progress_bars_disabled():
-        yield
-        return
-    utils.disable_progress_bars()
-    try:
-        yield
-    finally:
-        utils.enable_progress_bars()
+    return explain(error, repository, revision)

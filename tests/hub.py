@@ -4,17 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
+@dataclass
+class Faults:
+    """What goes wrong, and what was asked for.
+
+    Attributes:
+        answers: statuses to give to the next requests instead of what they ask for.
+        headers: what those answers carry, such as Retry-After or X-Error-Code.
+        cuts: of the next downloads, how many bytes come before the connection breaks.
+        stalls: of the next downloads, how many bytes come before nothing more does.
+        vanished: whether files are gone that the listing still has.
+        damaged: whether files come with other bytes than the listing says.
+        sizes: file to the size that the listing claims.
+        ranges: the Range of each download, or "".
+
+    """
+
+    answers: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    cuts: list[int] = field(default_factory=list)
+    stalls: list[int] = field(default_factory=list)
+    vanished: bool = False
+    damaged: bool = False
+    sizes: dict[str, int] = field(default_factory=dict)
+    ranges: list[str] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+
+
 @contextmanager
-def serve(repositories: dict[str, Path]) -> Iterator[tuple[str, list[str]]]:
+def serve(
+    repositories: dict[str, Path], faults: Faults | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """Serve folders as repositories, by `owner/name`.
 
     Yields:
@@ -22,16 +54,24 @@ def serve(repositories: dict[str, Path]) -> Iterator[tuple[str, list[str]]]:
 
     """
     requests: list[str] = []
+    wrong = faults or Faults()
 
     class Handler(_Handler):
         folders = repositories
         downloaded = requests
+        faults = wrong
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        # A client that is killed is part of the tests.
+        def handle_error(self, *_: Any) -> None:
+            pass
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", requests
         finally:
+            wrong.release.set()
             server.shutdown()
 
 
@@ -39,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folders: dict[str, Path]
     downloaded: list[str]
+    faults: Faults
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -51,7 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if self.faults.answers:
+            self._send(self.faults.answers.pop(0), b"", body, self.faults.headers)
+        elif parts[:2] == ["api", "models"]:
             self._api("/".join(parts[2:4]), parts[4:], body)
         elif len(parts) > 4 and parts[2] == "resolve":
             self._file("/".join(parts[:2]), "/".join(parts[4:]), body)
@@ -63,36 +106,55 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None:
             self._send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
             return
-        if rest[:1] == ["revision"] and rest[1] != "main":
+        if rest[:1] == ["revision"] and rest[1] not in ("main", "v1", _commit(repository)):
             self._send(404, b"{}", body, {"X-Error-Code": "RevisionNotFound"})
             return
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if rest[:1] == ["tree"]:
-            tree = [
-                {
-                    "type": "file",
-                    "path": path.relative_to(folder).as_posix(),
-                    "size": path.stat().st_size,
-                    "oid": _etag(path),
-                }
-                for path in files
-            ]
+            tree = [{"type": "file", **self._facts(path, folder, "path", "oid")} for path in files]
             self._send(200, json.dumps(tree).encode(), body)
             return
-        siblings = [{"rfilename": path.relative_to(folder).as_posix()} for path in files]
-        info = {"id": repository, "sha": _commit(repository), "siblings": siblings}
+        info = {
+            "id": repository,
+            "sha": _commit(repository),
+            "siblings": [self._facts(path, folder, "rfilename", "blobId") for path in files],
+            "cardData": {"license": "cc-by-nc-4.0"},
+        }
         self._send(200, json.dumps(info).encode(), body)
+
+    def _facts(self, path: Path, folder: Path, name: str, id: str) -> dict[str, Any]:
+        relative = path.relative_to(folder).as_posix()
+        size = self.faults.sizes.get(relative, path.stat().st_size)
+        facts = {name: relative, "size": size, id: _etag(path)}
+        if path.suffix == ".gguf":
+            sha256 = _sha256(path)
+            facts["lfs"] = {"oid": sha256, "sha256": sha256, "size": size, "pointerSize": 134}
+        return facts
 
     def _file(self, repository: str, name: str, body: bool) -> None:
         folder = self.folders.get(repository)
-        if folder is None or not (folder / name).is_file():
+        if folder is None or not (folder / name).is_file() or self.faults.vanished:
             code = "RepoNotFound" if folder is None else "EntryNotFound"
             self._send(404, b"", body, {"X-Error-Code": code})
             return
-        if body:
-            self.downloaded.append(name)
-        headers = {"ETag": f'"{_etag(folder / name)}"', "X-Repo-Commit": _commit(repository)}
-        self._send(200, (folder / name).read_bytes(), body, headers)
+        path = folder / name
+        content = path.read_bytes()
+        headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": _commit(repository)}
+        if path.suffix == ".gguf":
+            headers |= {"X-Linked-Etag": f'"{_sha256(path)}"', "X-Linked-Size": str(len(content))}
+        if not body:
+            self._send(200, content, body, headers)
+            return
+        self.downloaded.append(name)
+        self.faults.ranges.append(self.headers.get("Range", ""))
+        if self.faults.damaged:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        status = 200
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start, status = int(asked[1]), 206
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            content = content[start:]
+        self._send(status, content, body, headers)
 
     def _send(
         self, status: int, content: bytes, body: bool, headers: dict[str, str] | None = None
@@ -102,7 +164,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if body:
+        if not body:
+            return
+        if "X-Linked-Etag" in (headers or {}) and self.faults.cuts:
+            self.wfile.write(content[: self.faults.cuts.pop(0)])
+            self.close_connection = True
+        elif "X-Linked-Etag" in (headers or {}) and self.faults.stalls:
+            self.wfile.write(content[: self.faults.stalls.pop(0)])
+            self.wfile.flush()
+            self.faults.release.wait(60)
+            self.close_connection = True
+        else:
             self.wfile.write(content)
 
 
@@ -112,3 +184,8 @@ def _commit(repository: str) -> str:
 
 def _etag(path: Path) -> str:
     return hashlib.sha1(str(path).encode()).hexdigest()
+
+
+@cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jlocal import ModelError
+from jlocal.models import header
 from jlocal.models.header import LongArray, read_header
 from jlocal.models.profile import read_profile
 
@@ -82,6 +83,12 @@ HOSTILE: dict[str, bytes] = {
     "string longer than the file": gguf([key("a", 8, struct.pack("<Q", 1 << 20))]),
     "string of 2^62": gguf([key("a", 8, struct.pack("<Q", HUGE))]),
     "unknown type": gguf([key("a", 77, b"")]),
+    "escape codes in a key": gguf([key("a\nb\x1b[2J", 8, struct.pack("<Q", HUGE))]),
+    "escape codes in an architecture": gguf([text("general.architecture", "\x1b[2J\n")]),
+    "an architecture of 1 MB": gguf([text("general.architecture", "x" * (1 << 20))]),
+    "an architecture that is long texts": gguf(
+        [array("general.architecture", 8, 9, 9 * string(b"x" * (1 << 20)))]
+    ),
     "array of 2^62": gguf([array("a", 4, HUGE)]),
     "array past the end": gguf([array("a", 4, 1_000_000)]),
     "array of arrays": gguf([array("a", 9, 1, struct.pack("<IQ", 4, 0))]),
@@ -128,9 +135,23 @@ def test_hostile_header_is_one_line_and_bounded(name: str, tmp_path: Path) -> No
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
     assert str(path) in str(caught.value)
     assert peak < 64 << 20
+
+
+def test_many_long_texts_take_no_memory(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(header, "_MAX_HEADER", 8 << 20)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf([array("a", 8, 40, 40 * string(bytes(1 << 20)))]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=r"above the limit of 8,388,608 bytes"):
+            read_header(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("cut", range(0, len(gguf(SOUND, [tensor("t", (4,), 0)])) - 64, 7))
@@ -154,10 +175,10 @@ def test_sound_header(tmp_path: Path) -> None:
         key("a.bool", 7, b"\x01"),
     ]
     path.write_bytes(gguf(keys, [tensor("t", (4, 2), 0)]))
-    header = read_header(path)
-    assert header.metadata["tokenizer.ggml.tokens"] == LongArray(3000)
-    assert header.metadata["a.bool"] is True
-    assert header.tensors[0].shape == (4, 2)
+    found = read_header(path)
+    assert found.metadata["tokenizer.ggml.tokens"] == LongArray(3000)
+    assert found.metadata["a.bool"] is True
+    assert found.tensors[0].shape == (4, 2)
     profile = read_profile(path)
     assert (profile.pooling, profile.context, profile.dimensions) == ("last", 40960, 64)
     assert profile.matryoshka == (32, 64)

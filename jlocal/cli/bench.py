@@ -44,10 +44,10 @@ def command(
 ) -> None:
     """Measure model files on this machine, and say which to take.
 
-    MODEL is the path of a GGUF file; JLOCAL_MODEL if none is given. Measured are the time to load
-    a file (less if it was read lately) and to its first vector, tokens a second in texts of three
-    lengths, the most memory its process held, and the least cosine of its vectors with those of
-    the first file. Exit status 1 means that some file could not be measured.
+    MODEL is a name or the path of a GGUF file; JLOCAL_MODEL if none is given. Measured are the time
+    to load a file (less if it was read lately) and to its first vector, tokens a second in texts of
+    three lengths, the most memory its process held, and the least cosine of its vectors with those
+    of the first file. Exit status 1 means that some file could not be measured.
 
     \b
     jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf

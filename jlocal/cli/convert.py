@@ -70,7 +70,7 @@ def command(
     """
     from convert import convert as run
 
-    with _progress_bar(show=not quiet and sys.stderr.isatty()) as progress:
+    with progress_bar(show=not quiet and sys.stderr.isatty()) as progress:
         files = run(
             checkpoint,
             tasks=tasks or None,
@@ -96,7 +96,7 @@ def _note_licence(file: Path) -> None:
 
 
 @contextmanager
-def _progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
+def progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
     """Show the current file, its rate and the time left on stderr; cleared at the end."""
     if not show:
         yield None

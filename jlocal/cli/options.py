@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,7 +50,7 @@ _MODEL_OPTIONS = (
         required=True,
         envvar="JLOCAL_MODEL",
         show_envvar=True,
-        help="Path of a GGUF file.",
+        help="Path of a GGUF file, or name of a model that is on this machine.",
     ),
     click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
     *_COMPUTE_OPTIONS,
@@ -104,3 +106,38 @@ def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str |
     if prompt is not None and prompt_text is not None:
         raise click.UsageError("give either --prompt or --prompt-text")
     return (None, "") if prompt == "none" else (prompt, prompt_text)
+
+
+def _set_offline(_context: click.Context, _option: click.Parameter, offline: bool) -> None:
+    if offline:
+        os.environ |= {"JLOCAL_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def offline_option() -> click.Option:
+    """Make the option that every command has; it acts for the whole process."""
+    return click.Option(
+        ["--offline"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_offline,
+        help="Use no network; as JLOCAL_OFFLINE=1 or HF_HUB_OFFLINE=1 do.",
+    )
+
+
+def confirm(question: str, without_terminal: str) -> None:
+    """Ask on the terminal.
+
+    Raises:
+        click.Abort: the answer is no.
+        click.ClickException: there is no terminal to ask on.
+
+    """
+    if not sys.stdin.isatty():
+        raise click.ClickException(without_terminal)
+    click.confirm(question, abort=True, err=True)
+
+
+def size_text(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

@@ -12,13 +12,16 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--header", is_flag=True, help="All metadata of the header instead.")
 def command(model: str, as_json: bool, header: bool) -> None:
-    """Show prompts, context, dimensions and origin of a model file."""
-    from jlocal.models.describe import describe, metadata_of
+    """Show prompts, context, dimensions and origin of a model.
+
+    MODEL is the name of a model on this machine, or the path of a GGUF file.
+    """
+    from jlocal.models.describe import describe, metadata_of, origin
     from jlocal.models.header import read_header
     from jlocal.models.names import resolve
 
     read = read_header(resolve(model))
-    facts = metadata_of(read) if header else describe(read)
+    facts = metadata_of(read) if header else describe(read) | origin(read.path)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from math import prod
+from pathlib import Path
 
 from gguf.constants import GGMLQuantizationType, LlamaFileType
 
+from jlocal.errors import ModelError
+from jlocal.files import sha256_of
 from jlocal.models.header import Header, LongArray
 from jlocal.models.profile import profile_of
+from jlocal.models.store import at
 
 
 def describe(header: Header) -> dict[str, object]:
@@ -36,6 +40,24 @@ def describe(header: Header) -> dict[str, object]:
         "license": profile.license,
         "source sha256": header.metadata.get("jlocal.source_sha256"),
     }
+
+
+def origin(path: Path) -> dict[str, object]:
+    """Say where a file is from and what it is, byte for byte: source, revision, license, sha256.
+
+    Raises:
+        ModelError: the file, or a record of the models on this machine, cannot be read.
+
+    """
+    known = at(path)
+    try:
+        facts: dict[str, object] = {"sha256": sha256_of(path)}
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if known:
+        facts |= {"source": known.source, "revision": known.revision}
+        facts |= {"license": known.license} if known.license else {}
+    return facts
 
 
 def metadata_of(header: Header) -> dict[str, object]:

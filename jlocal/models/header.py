@@ -7,6 +7,7 @@ checked: every count and length is bounded before anything is read or allocated 
 from __future__ import annotations
 
 import mmap
+import reprlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,18 @@ _MAX_NAME = 65_535
 _MAX_STRING = 16 << 20
 _MAX_ARRAY = 16_000_000
 _KEPT_ARRAY = 1024
+# In bytes; a vocabulary of 262,144 tokens with its merges takes 20 MB.
+_MAX_HEADER = 128 << 20
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+_short.maxtuple = 2
+
+
+def shown(value: object) -> str:
+    """Return something of a file for a message: on one line, and short."""
+    return _short.repr(value)
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,8 @@ class _Cursor:
         end = self.position + count
         if count < 0 or end > self.size:
             raise ValueError("it ends in the middle of the header")
+        if end > _MAX_HEADER:
+            raise ValueError(f"its header is above the limit of {_MAX_HEADER:,} bytes")
         chunk = self.data[self.position : end]
         self.position = end
         return chunk
@@ -146,7 +161,7 @@ def _read(path: Path, cursor: _Cursor) -> Header:
     for _ in range(key_count):
         key = cursor.string(_MAX_NAME, "a key")
         if key in metadata:
-            raise ValueError(f"the key {key!r} stands twice")
+            raise ValueError(f"the key {shown(key)} stands twice")
         metadata[key] = _value(cursor, key)
     table_start = cursor.position
     tensors = tuple(_tensor(cursor) for _ in range(tensor_count))
@@ -154,7 +169,7 @@ def _read(path: Path, cursor: _Cursor) -> Header:
     data_start = -(-cursor.position // alignment) * alignment
     for tensor in tensors:
         if data_start + tensor.offset >= cursor.size:
-            raise ValueError(f"it ends before the tensor {tensor.name!r}; it was cut off")
+            raise ValueError(f"it ends before the tensor {shown(tensor.name)}; it was cut off")
     return Header(
         path,
         cursor.size,
@@ -170,24 +185,24 @@ def _read(path: Path, cursor: _Cursor) -> Header:
 def _value(cursor: _Cursor, key: str) -> Value:
     kind = int(cursor.unpack("I"))
     if kind == _STRING:
-        return cursor.string(_MAX_STRING, key)
+        return cursor.string(_MAX_STRING, shown(key))
     if kind == _ARRAY:
         return _array(cursor, key)
     if kind not in _SCALARS:
-        raise ValueError(f"the key {key!r} has the unknown type {kind}")
+        raise ValueError(f"the key {shown(key)} has the unknown type {kind}")
     return cursor.unpack(_SCALARS[kind])
 
 
 def _array(cursor: _Cursor, key: str) -> Value:
     kind = int(cursor.unpack("I"))
-    count = cursor.count("Q", _MAX_ARRAY, f"the length of {key!r}")
+    count = cursor.count("Q", _MAX_ARRAY, f"the length of {shown(key)}")
     if kind == _STRING:
         if count <= _KEPT_ARRAY:
-            return tuple(cursor.string(_MAX_STRING, key) for _ in range(count))
+            return tuple(cursor.string(_MAX_STRING, shown(key)) for _ in range(count))
         _skip_strings(cursor, count)
         return LongArray(count)
     if kind not in _SCALARS:
-        raise ValueError(f"the array {key!r} has the unknown or nested type {kind}")
+        raise ValueError(f"the array {shown(key)} has the unknown or nested type {kind}")
     layout = struct.Struct(f"<{count}{_SCALARS[kind]}")
     if count <= _KEPT_ARRAY:
         return layout.unpack(cursor.take(layout.size))
@@ -213,7 +228,7 @@ def _skip_strings(cursor: _Cursor, count: int) -> None:
 
 def _tensor(cursor: _Cursor) -> Tensor:
     name = cursor.string(_MAX_NAME, "a tensor name")
-    dimensions = cursor.count("I", 4, f"the number of dimensions of {name!r}")
+    dimensions = cursor.count("I", 4, f"the number of dimensions of {shown(name)}")
     shape = tuple(int(cursor.unpack("Q")) for _ in range(dimensions))
     return Tensor(name, shape, int(cursor.unpack("I")), int(cursor.unpack("Q")))
 
@@ -221,5 +236,5 @@ def _tensor(cursor: _Cursor) -> Tensor:
 def _alignment(metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-        raise ValueError(f"its alignment is {alignment!r}")
+        raise ValueError(f"its alignment is {shown(alignment)}")
     return alignment

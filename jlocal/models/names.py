@@ -1,41 +1,78 @@
-"""From what a user calls a model to a GGUF file on disk."""
+"""From what a user calls a model to a GGUF file on disk. Nothing here opens a connection."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from jlocal.errors import ModelError
-
-_PUBLISHED = re.compile(
-    r"(small|nano)(-[a-z-]+)?(:[\w-]+)?|jinaai/[\w.-]+(:[\w-]+)?", re.IGNORECASE
-)
+from jlocal.models import catalogue, store
+from jlocal.models.offline import is_offline
 
 
-def resolve(model: str | Path) -> Path:
+def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
     """Find the file of a model.
 
     Args:
-        model: path of a `.gguf` file.
+        model: path of a `.gguf` file, or the name of a model on this machine.
+        offline: what the message about a missing model says; None asks the environment.
 
     Raises:
-        ModelError: there is no such file.
+        ModelError: there is no such file and no such model here; the message says how to get it.
 
     """
+    if path := _file(model):
+        return path
+    if isinstance(model, Path) or _is_path(model):
+        raise ModelError(f"no such file: {model}; pass the path of a .gguf file")
+    if found := store.find(model):
+        store.mark_used(found)
+        return found.path
+    if broken := store.damaged(model):
+        raise ModelError(
+            f"{broken.path} is damaged: its size is not the {broken.size:,} bytes that were "
+            f"checked; `jlocal pull {broken.name}` or install its bundle again"
+        )
+    raise ModelError(missing(model, is_offline() if offline is None else offline))
+
+
+def missing(name: str, offline: bool) -> str:
+    """Say how to get a model that is not on this machine.
+
+    Raises:
+        ModelError: the name means nothing.
+
+    """
+    wanted = catalogue.parse(name).name
+    if not offline:
+        return f"{wanted} is not on this machine; get it with `jlocal pull {wanted}`"
+    return (
+        f"{wanted} is not on this machine, which is offline; on a connected one, run "
+        f"`jlocal pull {wanted}` and `jlocal bundle create {wanted} -o model.tar`, "
+        "carry model.tar over, and run `jlocal bundle install model.tar`"
+    )
+
+
+def _file(model: str | Path) -> Path | None:
+    """Return the path of a file that is there."""
     try:
         path = Path(model).expanduser()
-        if path.is_dir():
+        if str(model) and path.is_dir():
+            # A folder of the name of a model that is here does not hide the model.
+            if isinstance(model, str) and not _is_path(model) and store.find(model):
+                return None
             files = sorted(found.name for found in path.glob("*.gguf"))
             inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
             raise ModelError(f"{path} is a folder; {inside}")
-        if path.exists():
-            return path
+        return path if str(model) and path.exists() else None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot use {str(model)[:80]!r} as a model: {reason}") from error
-    if _PUBLISHED.fullmatch(str(model)):
-        raise ModelError(
-            f"{model}: models are not downloaded by name yet; fetch its .gguf file from "
-            "https://huggingface.co/jinaai, or make it with `jlocal convert`, and pass its path"
-        )
-    raise ModelError(f"no such file: {path}; pass the path of a .gguf file")
+
+
+def _is_path(model: str) -> bool:
+    return (
+        model.endswith(".gguf")
+        or model.startswith((".", "/", "~"))
+        or "\\" in model
+        or model.count("/") > 1
+    )

@@ -10,17 +10,15 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from jlocal.errors import ModelError
-from jlocal.models.header import Header, LongArray, read_header
+from jlocal.models.catalogue import MATRYOSHKA, MODELS, PROMPTS, TASKS
+from jlocal.models.header import Header, LongArray, read_header, shown
 
 POOLING = MappingProxyType({0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"})
 
 # https://huggingface.co/jinaai/jina-embeddings-v5-text-small: the published files carry neither
 # prompts nor dimensions, and the small one's header names the 40,960 tokens of its base model.
-_V5_PROMPTS = {"query": "Query: ", "document": "Document: "}
 _V5_NAME = re.compile(r"(?:^|jina-embeddings-)v5-(?:text-)?(?:small|nano)", re.IGNORECASE)
-_V5_CONTEXT = {"qwen3": 32_768, "eurobert": 8_192}
-_V5_DIMENSIONS = (32, 64, 128, 256, 512, 768, 1024)
-_TASKS = ("retrieval", "text-matching", "clustering", "classification")
+_V5_CONTEXT = {model.architecture: model.context for model in MODELS.values()}
 
 _T = TypeVar("_T")
 
@@ -93,7 +91,7 @@ def profile_of(header: Header) -> Profile:
         dimensions=dimensions,
         matryoshka=_matryoshka(header, dimensions, published),
         task=_get(header, "jlocal.task", str, "") or (_task_in(header) if published else None),
-        prompts=MappingProxyType(_prompts(header) or (_V5_PROMPTS if published else {})),
+        prompts=MappingProxyType(_prompts(header) or (PROMPTS if published else {})),
         default_prompt=default or ("document" if published else None),
         normalizer=_normalizer(header),
         lstrip_tokens=_lstrip_tokens(header, published and architecture == "eurobert"),
@@ -107,14 +105,14 @@ def _get(header: Header, key: str, kind: type, default: _T) -> _T:
         return default
     # In Python a bool is an int; in a header it is not.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ModelError(f"{header.path} is not a usable GGUF file: {key} is {value!r}")
+        raise ModelError(f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}")
     return cast(_T, value)
 
 
 def _need(header: Header, key: str, kind: type[_T]) -> _T:
     value = _get(header, key, kind, None)
     if value is None or (isinstance(value, int) and not 0 < value < 1 << 31):
-        raise ModelError(f"{header.path} is not a usable GGUF file: {key} is {value!r}")
+        raise ModelError(f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}")
     return value
 
 
@@ -129,18 +127,18 @@ def _is_v5(header: Header, architecture: str) -> bool:
 
 def _task_in(header: Header) -> str | None:
     names = " ".join(_names(header)).lower()
-    return next((task for task in _TASKS if task in names), None)
+    return next((task for task in TASKS if task in names), None)
 
 
 def _matryoshka(header: Header, dimensions: int, published: bool) -> tuple[int, ...]:
     value = header.metadata.get("jlocal.matryoshka_dimensions")
     if value is None:
-        known = _V5_DIMENSIONS if published else ()
+        known = MATRYOSHKA if published else ()
         return tuple(size for size in known if size <= dimensions)
     if not isinstance(value, tuple) or not all(
         isinstance(size, int) and 0 < size <= dimensions for size in value
     ):
-        raise ModelError(f"{header.path} has unusable Matryoshka dimensions: {value!r}")
+        raise ModelError(f"{header.path} has unusable Matryoshka dimensions: {shown(value)}")
     return tuple(sorted(int(size) for size in value))
 
 
@@ -159,7 +157,7 @@ def _normalizer(header: Header) -> str:
     known = "NFC" if pre_tokenizer == "qwen2" else "none"
     normalizer = _get(header, "jlocal.unicode_normalizer", str, known)
     if normalizer not in ("NFC", "none"):
-        raise ModelError(f"{header.path} asks for the unknown normaliser {normalizer!r}")
+        raise ModelError(f"{header.path} asks for the unknown normaliser {shown(normalizer)}")
     return normalizer
 
 

@@ -1,0 +1,38 @@
+"""`jlocal rm`: models off this machine."""
+
+from __future__ import annotations
+
+import click
+
+from jlocal.cli.options import confirm, size_text
+
+
+@click.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("-y", "--yes", is_flag=True, help="Remove without being asked.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
+    """Remove models by name, as `jlocal list` shows them, and free their room on disk.
+
+    Of huggingface_hub's cache, all revisions of the file go; its other files stay.
+
+    \b
+    jlocal rm small nano-text-matching:F16
+    """
+    from jlocal.errors import ModelError
+    from jlocal.models.store import Installed, find, remove
+
+    models: dict[str, Installed] = {}
+    for name in names:
+        model = find(name)
+        if model is None:
+            raise ModelError(f"{name[:80]!r} is not on this machine; `jlocal list` shows what is")
+        models[model.name] = model
+    if not yes:
+        for model in models.values():
+            click.echo(f"{model.name}  {size_text(model.size)}  {model.path}", err=True)
+        confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
+    for model in models.values():
+        remove(model)
+        if not quiet:
+            click.echo(f"Removed {model.name}, {size_text(model.size)}", err=True)
