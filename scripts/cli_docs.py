@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,6 +10,19 @@ import click
 from jlocal.cli import cli
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+
+
+def _contexts(group: click.Group, parent: click.Context) -> Iterator[click.Context]:
+    """Go through the commands of a group, and theirs."""
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
+        assert command is not None
+        context = click.Context(
+            command, info_name=name, parent=parent, max_content_width=98, terminal_width=98
+        )
+        yield context
+        if isinstance(command, click.Group):
+            yield from _contexts(command, context)
 
 
 def render() -> str:
@@ -19,13 +33,8 @@ def render() -> str:
         "in part, 2 wrong usage, 130 interrupted.\n"
     ]
     root = click.Context(cli, info_name="jlocal", **cli.context_settings)
-    for name in cli.list_commands(root):
-        command = cli.get_command(root, name)
-        assert command is not None
-        context = click.Context(
-            command, info_name=name, parent=root, max_content_width=98, terminal_width=98
-        )
-        parts.append(f"## jlocal {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    for context in _contexts(cli, root):
+        parts.append(f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n")
     return "\n".join(parts)
 
 

@@ -1,0 +1,168 @@
+"""Check a bundle, and put its models in place."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
+from jlocal.errors import BundleError, ModelError, OutputError
+from jlocal.models.header import read_header
+from jlocal.models.profile import profile_of
+from jlocal.models.store import Installed, adopt, check_name, find, home
+
+# Bytes done since the last call.
+OnBytes = Callable[[int], object]
+
+# What a disk should have left beside the models.
+_SPARE = 64 << 20
+
+# A staging folder that nobody has touched for a day is what a killed process left.
+_STALE = 86_400
+
+# Where a model came from before it was bundled.
+_SOURCE = re.compile(r"convert|[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[0-9a-f]{7,64}")
+
+# More than the longest header that read_header takes.
+_HEADER = 256 << 20
+
+
+def verify(path: Path, on_bytes: OnBytes | None = None) -> Manifest:
+    """Check every byte of a bundle, and the headers of its models.
+
+    The headers are read from copies that are gone afterwards: a header is read by mapping a file.
+
+    Raises:
+        BundleError: it is not a whole bundle, or a model in it is unusable.
+        OutputError: the disk cannot hold the largest part of a header.
+
+    """
+    with _reporting(path), Bundle(path) as bundle, tempfile.TemporaryDirectory() as folder:
+        for member, content in bundle.members(on_bytes):
+            if member.path.startswith("models/"):
+                staged = Path(folder) / "model.gguf"
+                # As long as the model, and empty after its header.
+                with staged.open("wb") as file:
+                    for chunk in content:
+                        if file.tell() < _HEADER:
+                            file.write(chunk)
+                    file.truncate(member.size)
+                _check_model(member.path, staged)
+        return bundle.manifest
+
+
+def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
+    """Put the models of a bundle in place, after all of it was checked.
+
+    Nothing is kept when a check fails. A model that is here already, with the same content, stays.
+
+    Raises:
+        BundleError: the bundle is not sound, holds no model, or a model in it is unusable or has
+            the name of a different one that is here.
+        OutputError: the disk cannot take the models.
+
+    """
+    with _reporting(path), Bundle(path) as bundle:
+        manifest = bundle.manifest
+        if not manifest.models:
+            raise RefusedError("it holds no model")
+        sums = {member.path: member.sha256 for member in manifest.members}
+        for model in manifest.models:
+            _check_free(model["name"], sums[model["path"]])
+        with _staging(manifest) as folder:
+            for member, content in bundle.members(on_bytes):
+                if member.path.startswith("models/"):
+                    staged = folder / Path(member.path).name
+                    with staged.open("xb") as file:
+                        file.writelines(content)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    _check_model(member.path, staged)
+            return [_place(model, folder, sums[model["path"]]) for model in manifest.models]
+
+
+def vector_file(sha256: str) -> Path:
+    """Say where the vector is kept that the sender's machine made with a model file."""
+    return home() / "checks" / f"{sha256}.json"
+
+
+def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
+    from jlocal.models.describe import describe
+
+    staged = folder / Path(model["path"]).name
+    header = read_header(staged)
+    profile = profile_of(header)
+    record: dict[str, object] = {
+        "name": model["name"],
+        "source": "bundle",
+        "sha256": sha256,
+        "license": profile.license,
+        "task": profile.task,
+        "type": describe(header)["type"],
+    }
+    for key, pattern in (("source", _SOURCE), ("revision", _REVISION)):
+        if isinstance(model.get(key), str) and pattern.fullmatch(model[key]):
+            record[key] = model[key]
+    check, target = folder / "check.json", vector_file(sha256)
+    if isinstance(model.get("check"), dict):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check.write_text(json.dumps(model["check"]), encoding="utf-8")
+    installed = adopt(staged, record)
+    if check.exists():
+        check.replace(target)
+    return installed
+
+
+def _check_free(name: str, sha256: str) -> None:
+    there = find(check_name(name))
+    if there is not None and there.cached is None and there.sha256 not in (None, sha256):
+        raise RefusedError(
+            f"a different {there.name} is on this machine; `jlocal rm {there.name}` first"
+        )
+
+
+def _check_model(name: str, staged: Path) -> None:
+    try:
+        profile_of(read_header(staged))
+    except ModelError as error:
+        raise RefusedError(str(error).replace(str(staged), name)) from error
+
+
+@contextmanager
+def _staging(manifest: Manifest) -> Iterator[Path]:
+    """Make a folder on the disk of the models, with room for them; gone at the end."""
+    home().mkdir(parents=True, exist_ok=True)
+    for left in home().glob(".bundle-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE:
+                shutil.rmtree(left)
+    need = sum(m.size for m in manifest.members if m.path.startswith("models/"))
+    free = shutil.disk_usage(home()).free
+    if need + _SPARE > free:
+        raise OutputError(
+            f"{home()} has {free / 1e6:,.0f} MB free; these models need {need / 1e6:,.0f} MB"
+        )
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home()) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    """Name the bundle in what goes wrong."""
+    try:
+        yield
+    except RefusedError as error:
+        raise BundleError(f"{path}: {error}") from error
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror or error}") from error
+    except ModelError as error:
+        raise BundleError(f"{path}: {error}") from error

@@ -1,0 +1,449 @@
+"""Check a bundle of jlocal and install what is in it, with Python's standard library alone.
+
+In a bundle this file is `install.py`:
+
+    tar -xf BUNDLE.tar install.py
+    python3 install.py BUNDLE.tar
+
+It checks every byte, makes a virtual environment, installs the wheels without an index, and has
+jlocal put the models in place. jlocal itself reads bundles with the same code.
+
+A bundle is an uncompressed tar: `manifest.json`, then its members in the manifest's order, with
+headers that hold nothing but a path and a size. So there is one way to write a given content, and
+whatever else a tar can hold (links, devices, renaming headers, gaps) is refused without a rule
+for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+FORMAT = "jlocal bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 16 << 20
+END = bytes(1024)
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+_MEMBER_LIMIT = 10_000
+_SIZE_LIMIT = 1 << 42
+_NAME_LIMIT = 100
+_FILE = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?"
+_PATH = re.compile(
+    rf"LICENSE|install\.py|(?:licenses/{_FILE}\.txt|models/{_FILE}\.gguf|wheels/{_FILE}\.whl)"
+)
+_KINDS = {
+    **dict.fromkeys((tarfile.LNKTYPE, tarfile.SYMTYPE), "a link"),
+    **dict.fromkeys((tarfile.CHRTYPE, tarfile.BLKTYPE), "a device"),
+    **{tarfile.DIRTYPE: "a folder", tarfile.FIFOTYPE: "a FIFO"},
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+}
+_OTHER = "an extended header, or of an unknown type"
+
+
+class RefusedError(Exception):
+    """A bundle is not what it should be, or cannot be installed here; one line."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a bundle; `size` in bytes, `sha256` in hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says that it holds.
+
+    Attributes:
+        members: in the order of the archive.
+        models: for each model at least its `name` and its `path` among the members.
+        program: what the wheels need of a machine; None in a bundle of models alone.
+        end: length of the whole archive, in bytes.
+
+    """
+
+    members: tuple[Member, ...]
+    models: tuple[dict[str, Any], ...]
+    program: dict[str, Any] | None
+    end: int
+
+
+def header(path: str, size: int) -> bytes:
+    """Return the one header that a member may have: no owner, no time, mode 644."""
+    folder, _, name = path.rpartition("/") if len(path) > _NAME_LIMIT else ("", "", path)
+    length = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
+    owner, time = 2 * b"0000000\0", b"%011o\0" % 0
+    before = name.encode("ascii").ljust(100, b"\0") + b"0000644\0" + owner + length + time
+    after = b"0".ljust(101, b"\0") + b"ustar\x0000" + bytes(80) + folder.encode("ascii")
+    total = sum(before + 8 * b" " + after)
+    return (before + b"%06o\0 " % total + after).ljust(_BLOCK, b"\0")
+
+
+def padding(size: int) -> bytes:
+    """Return what fills the last block of a member."""
+    return bytes(-size % _BLOCK)
+
+
+class Bundle:
+    """A bundle opened for reading; a context manager.
+
+    Attributes:
+        manifest: what it says that it holds; nothing of that is checked yet.
+
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open a bundle and read its manifest.
+
+        Raises:
+            RefusedError: it is no bundle, cut off, or of an unknown version.
+            OSError: it cannot be read.
+
+        """
+        if not Path(path).is_file():
+            raise RefusedError(
+                "it is not a regular file" if Path(path).exists() else "no such file"
+            )
+        self._file: BinaryIO = open(path, "rb")  # noqa: PTH123, SIM115 - closed by close()
+        try:
+            self.manifest = self._read_manifest()
+            length = os.fstat(self._file.fileno()).st_size
+            if length < self.manifest.end:
+                raise RefusedError(
+                    f"it is cut off: {length:,} bytes, {self.manifest.end:,} in its manifest"
+                )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def members(
+        self, on_bytes: Callable[[int], object] | None = None
+    ) -> Iterator[tuple[Member, Iterator[bytes]]]:
+        """Go through all members once; their content is checked, whether it is taken or not.
+
+        Raises:
+            RefusedError: while it is read: the archive is not what its manifest says.
+
+        """
+        for member in self.manifest.members:
+            block = self._file.read(_BLOCK)
+            if block != header(member.path, member.size):
+                raise RefusedError(self._fault(block, member))
+            content = self._content(member, on_bytes)
+            yield member, content
+            for _ in content:
+                pass
+        if self._file.read(len(END)) != END:
+            raise RefusedError("it holds more than its manifest says")
+        if self._file.read(1):
+            raise RefusedError("it goes on after its end")
+
+    def _read_manifest(self) -> Manifest:
+        block = self._file.read(_BLOCK)
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (tarfile.HeaderError, ValueError):
+            raise RefusedError("it is not a tar archive") from None
+        if info.name != MANIFEST:
+            raise RefusedError(f"it does not begin with {MANIFEST}: not a bundle of jlocal")
+        if info.type != tarfile.REGTYPE:
+            raise RefusedError(f"{MANIFEST} is {_KINDS.get(info.type, _OTHER)}")
+        if not 0 < info.size <= MANIFEST_LIMIT:
+            raise RefusedError(f"its manifest has {info.size:,} bytes; at most {MANIFEST_LIMIT:,}")
+        if block != header(MANIFEST, info.size):
+            raise RefusedError(f"the header of {MANIFEST} was not written by this format's rules")
+        data = self._file.read(info.size)
+        if self._file.read(len(padding(info.size))) != padding(info.size):
+            raise RefusedError("it is cut off in its manifest, or has data in a gap")
+        return parse_manifest(data)
+
+    def _content(self, member: Member, on_bytes: Callable[[int], object] | None) -> Iterator[bytes]:
+        digest, left = hashlib.sha256(), member.size
+        while left:
+            chunk = self._file.read(min(left, _CHUNK))
+            if not chunk:
+                raise RefusedError(f"it is cut off in {member.path}")
+            digest.update(chunk)
+            left -= len(chunk)
+            yield chunk
+            if on_bytes:
+                on_bytes(len(chunk))
+        if self._file.read(len(padding(member.size))) != padding(member.size):
+            raise RefusedError(f"it has data in the gap after {member.path}")
+        if digest.hexdigest() != member.sha256:
+            raise RefusedError(f"{member.path} is damaged: its sha256 is not the manifest's")
+
+    def _fault(self, block: bytes, expected: Member) -> str:
+        """Say what is wrong with the header of a member."""
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (tarfile.HeaderError, ValueError):
+            return f"no member begins where {expected.path} should"
+        name = ascii(info.name)[:120]
+        if info.type != tarfile.REGTYPE:
+            return f"{name} is {_KINDS.get(info.type, _OTHER)}; a bundle holds regular files only"
+        if not _PATH.fullmatch(info.name):
+            return f"{name} is no path that a bundle may hold"
+        if info.name not in {member.path for member in self.manifest.members}:
+            return f"{name} is not in the manifest"
+        if info.name != expected.path:
+            return f"{name} stands where {expected.path} should: twice, or out of order"
+        if info.size != expected.size:
+            return f"{name} has {info.size:,} bytes; {expected.size:,} in the manifest"
+        return f"the header of {name} holds more than a path and a size: not written by jlocal"
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Check a manifest by itself.
+
+    Raises:
+        RefusedError: it is not JSON, of an unknown version, or contradicts itself.
+
+    """
+    try:
+        value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"its manifest is not JSON: {str(error)[:80]}") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise RefusedError("its manifest is not that of a bundle of jlocal")
+    version = value.get("version")
+    if type(version) is not int or version != VERSION:
+        raise RefusedError(
+            f"its version is {ascii(version)[:40]}; this program knows {VERSION}: update jlocal"
+        )
+    members = tuple(map(_member, _list(value, "members")))
+    if len({member.path.lower() for member in members}) < len(members):
+        raise RefusedError("its manifest has a path twice")
+    models = tuple(map(_model, _list(value, "models")))
+    files = sorted(member.path for member in members if member.path.startswith("models/"))
+    if sorted(model["path"] for model in models) != files:
+        raise RefusedError("the models in its manifest are not those among its members")
+    if len({model["name"].lower() for model in models}) < len(models):
+        raise RefusedError("its manifest has a model twice")
+    program = value.get("program")
+    if program is not None:
+        _check_program(program)
+    if (program is not None) != any(member.path.startswith("wheels/") for member in members):
+        raise RefusedError("its manifest does not say what its wheels need")
+    sizes = [len(data), *(member.size for member in members)]
+    end = sum(_BLOCK + size + len(padding(size)) for size in sizes) + len(END)
+    return Manifest(members, models, program, end)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _list(value: dict[str, Any], key: str) -> list[Any]:
+    items = value.get(key)
+    if not isinstance(items, list) or len(items) > _MEMBER_LIMIT:
+        raise RefusedError(f"{key!r} in its manifest is no list, or too long")
+    return items
+
+
+def _member(value: Any) -> Member:
+    if not isinstance(value, dict):
+        raise RefusedError("a member in its manifest is no object")
+    path, size, sha256 = value.get("path"), value.get("size"), value.get("sha256")
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or len(path) > 2 * _NAME_LIMIT:
+        raise RefusedError(f"{ascii(path)[:120]} is no path that a bundle may hold")
+    if len(path.rpartition("/")[2]) > _NAME_LIMIT:
+        raise RefusedError(f"the name of {path} is too long for a tar")
+    if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
+        raise RefusedError(f"the size of {path} in its manifest is {ascii(size)[:40]}")
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise RefusedError(f"the sha256 of {path} in its manifest is none")
+    return Member(path, size, sha256)
+
+
+def _model(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RefusedError("a model in its manifest is no object")
+    if not all(isinstance(value.get(key), str) for key in ("name", "path")):
+        raise RefusedError("a model in its manifest has no name or no path")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}", value["name"]):
+        raise RefusedError(f"{ascii(value['name'])[:120]} is no name that a model may have")
+    return value
+
+
+def _check_program(program: Any) -> None:
+    if not isinstance(program, dict):
+        raise RefusedError("its manifest does not say what its wheels need")
+    texts = [program.get(key) for key in ("jlocal", "python", "platform")]
+    lists = [program.get(key) or [] for key in ("cpu", "libraries")]
+    words = [*texts, *(word for items in lists if isinstance(items, list) for word in items)]
+    if (
+        not all(isinstance(items, list) for items in lists)
+        or not all(isinstance(word, str) and re.fullmatch(r"[\w.+-]{1,64}", word) for word in words)
+        or not re.fullmatch(r"3\.\d{1,3}", program["python"], re.ASCII)
+        or not re.fullmatch(r"\d{1,4}\.\d{1,4}", str(program.get("glibc") or "0.0"), re.ASCII)
+    ):
+        raise RefusedError("its manifest does not say in a known way what its wheels need")
+
+
+def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
+    """Compare what the wheels need with this machine.
+
+    Returns:
+        What is missing here, or None; and what could not be checked.
+
+    """
+    here, need = f"{sys.version_info[0]}.{sys.version_info[1]}", program["python"]
+    if need != here:
+        return f"its wheels are for Python {need}; this is {here}: run it with python{need}", []
+    if not _same_platform(program["platform"]):
+        return f"its wheels are for {program['platform']}; this is {sysconfig.get_platform()}", []
+    flags = cpu_flags()
+    checked = program.get("cpu") is not None and flags is not None
+    lacking = [flag for flag in program["cpu"] if flag not in flags] if checked and flags else []
+    if lacking:
+        return f"its llama.cpp needs a CPU with {', '.join(lacking)}, which this one lacks", []
+    kind, version = platform.libc_ver()
+    need = program.get("glibc") or "0"
+    if kind == "glibc" and list(map(int, version.split("."))) < list(map(int, need.split("."))):
+        return f"its llama.cpp needs glibc {need} or later; this machine has {version}", []
+    for name in program.get("libraries") or ():
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            return f"its llama.cpp needs {name}, which this machine lacks; install it first", []
+    return None, [] if checked else ["instruction sets"]
+
+
+def cpu_flags() -> frozenset[str] | None:
+    """Return this CPU's features as Linux names them; None where nobody tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return None
+
+
+def _same_platform(tag: str) -> bool:
+    """Compare the platform tag of wheels with this machine: system and processor."""
+    system = {"darwin": "macosx", "win32": "win"}.get(sys.platform, sys.platform)
+    machines = {"x86_64": ("x86_64", "amd64"), "arm64": ("arm64", "aarch64")}
+    here = platform.machine().lower()
+    names = next((names for names in machines.values() if here in names), (here,))
+    return system in tag and tag.endswith((*names, "universal2"))
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="install.py", description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", help="the .tar that this file came in")
+    active = sys.prefix if sys.prefix != sys.base_prefix else "jlocal-venv"
+    parser.add_argument("--venv", metavar="DIR", default=active, help="%(default)s if not given")
+    arguments = parser.parse_args()
+    try:
+        _install(Path(arguments.bundle), Path(arguments.venv).absolute())
+    except RefusedError as error:
+        sys.exit(f"Error: {arguments.bundle}: {error}")
+    except OSError as error:
+        sys.exit(f"Error: {arguments.bundle}: {error.strerror or error}: {error.filename or ''}")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+
+
+def _install(bundle: Path, folder: Path) -> None:
+    with Bundle(bundle) as opened:
+        program = opened.manifest.program
+        if program is None:
+            raise RefusedError("it holds no program; where jlocal is: jlocal bundle install")
+        missing, unchecked = unmet(program)
+        if missing:
+            raise RefusedError(missing)
+        for what in unchecked:
+            _say(f"Not checked on this machine: {what}.")
+        _say("Checking every file …")
+        for _ in opened.members():
+            pass
+    made = not folder.exists()
+    try:
+        python = _environment(folder)
+        _say(f"Installing the program into {folder} …")
+        _install_wheels(bundle, python)
+        if opened.manifest.models:
+            command = [str(python), "-I", "-m", "jlocal", "bundle", "install"]
+            command.append(str(bundle.absolute()))
+            if subprocess.run(command, check=False).returncode:  # noqa: S603
+                raise RefusedError("jlocal could not put the models in place: see above")
+    except BaseException:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _say(f"Done. The program: {python.parent / 'jlocal'}")
+
+
+def _environment(folder: Path) -> Path:
+    binaries = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = binaries / ("python.exe" if os.name == "nt" else "python")
+    if not python.exists():
+        if folder.exists():
+            raise RefusedError(f"{folder} is there and is no virtual environment")
+        # As a command: in this process, a failure of its pip would be a traceback.
+        command = [sys.executable, "-m", "venv", str(folder)]
+        done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
+        if done.returncode:
+            raise RefusedError(f"cannot make {folder}; Debian and Ubuntu need python3-venv for it")
+    return python
+
+
+def _install_wheels(bundle: Path, python: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="jlocal-") as folder, Bundle(bundle) as opened:
+        for member, content in opened.members():
+            if member.path.startswith("wheels/"):
+                with (Path(folder) / Path(member.path).name).open("xb") as file:
+                    file.writelines(content)
+        wheels = [str(path) for path in sorted(Path(folder).iterdir())]
+        # Isolated: no setting of this machine may point pip at an index or at other versions.
+        command = [str(python), "-I", "-m", "pip", "--isolated", "install", "--quiet"]
+        offline = ["--no-index", "--no-cache-dir", "--disable-pip-version-check"]
+        done = subprocess.run([*command, *offline, *wheels], check=False)  # noqa: S603
+    if done.returncode:
+        raise RefusedError("pip could not install the wheels: see above")
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(message + "\n")
+
+
+if __name__ == "__main__":
+    _main()

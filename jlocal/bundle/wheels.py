@@ -1,0 +1,273 @@
+"""The wheels of jlocal and of all that it needs, for a machine that has no index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import os
+import platform as this
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jlocal import __version__
+from jlocal.errors import BundleError
+from jlocal.files import write_aside
+from jlocal.models.offline import is_offline
+
+_LLAMA = "llama-cpp-python"
+
+# Every x86-64 laptop and server since 2013 (Intel) or 2015 (AMD) has these.
+_PORTABLE_CPU = ("avx", "avx2", "bmi2", "f16c", "fma")
+_PORTABLE = "-DGGML_NATIVE=OFF -DGGML_SSE42=ON " + " ".join(
+    f"-DGGML_{name.upper()}=ON" for name in _PORTABLE_CPU
+)
+
+_NAME_LIMIT = 100
+_CONSTRAINTS = "constraints.txt"
+
+# The date of every file in a wheel made here: the first that a zip can hold.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def collect(
+    folder: Path, *, platform: str | None, native: bool, say: Callable[[str], object]
+) -> dict[str, Any]:
+    """Put wheels into a folder, and say what they need of a machine.
+
+    Versions are those of this environment. llama.cpp is compiled once for any x86-64 CPU with
+    AVX2, which takes minutes, and kept in the user's cache.
+
+    Args:
+        folder: an empty one.
+        platform: a wheel's platform tag; None for this machine.
+        native: take the llama.cpp of this environment as it is.
+        say: called with what is being done.
+
+    Raises:
+        BundleError: a wheel cannot be had; the message says which and what to do.
+
+    """
+    here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    foreign = platform is not None and platform != here
+    say("building the wheel of jlocal")
+    _own_wheel(folder)
+    if not foreign and not native and not _portable():
+        say("compiling llama.cpp, once, in minutes")
+        _compile_portable()
+    say("collecting wheels")
+    if foreign:
+        _download(folder, str(platform))
+    else:
+        llama = repack(_LLAMA, folder) if native else _portable()[0]
+        own = [str(path) for path in folder.glob("jlocal-*.whl")]
+        done = _pip(
+            "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), *own, str(llama)
+        )
+        if done.returncode:
+            raise BundleError(f"pip cannot make the wheels: {_last_error(done)}")
+    (folder / _CONSTRAINTS).unlink()
+    for path in folder.glob("*.whl"):
+        path.rename(folder / _short(path.name))
+    return {
+        "jlocal": __version__,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "platform": platform if foreign else here,
+        "cpu": None if foreign else _cpu(native),
+        "glibc": None if foreign else this.libc_ver()[1] or None,
+        "libraries": ["libgomp.so.1", "libstdc++.so.6"]
+        if not foreign and sys.platform == "linux"
+        else None,
+    }
+
+
+def cache_folder() -> Path:
+    """Return the folder for what jlocal can make again: the platform's place for caches."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "jlocal"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "jlocal" / "Cache"
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    return (Path(chosen) if chosen else Path.home() / ".cache") / "jlocal"
+
+
+def repack(distribution: str, folder: Path) -> Path:
+    """Make the wheel of an installed distribution from its files.
+
+    Raises:
+        BundleError: it is not installed as files of its own.
+
+    """
+    try:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        found = None
+    tags = [
+        line.partition(":")[2].strip()
+        for line in ((found and found.read_text("WHEEL")) or "").splitlines()
+        if line.startswith("Tag:")
+    ]
+    files = {
+        file.as_posix(): Path(str(file.locate()))
+        for file in (found and found.files) or ()
+        if ".." not in file.parts and "__pycache__" not in file.parts
+    }
+    if found is None or not tags or f"{distribution.replace('-', '_')}" not in str(files):
+        raise BundleError(f"{distribution} is not installed from a wheel here: no wheel of it")
+    left_out = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json")
+    name = distribution.replace("-", "_")
+    # "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file's name.
+    parts = zip(*(tag.split("-") for tag in tags), strict=True)
+    tag = "-".join(".".join(dict.fromkeys(part)) for part in parts)
+    target = folder / f"{name}-{found.version}-{tag}.whl"
+    info = f"{name}-{found.version}.dist-info"
+    rows = []
+    with zipfile.ZipFile(target, "w") as wheel:
+        for path in sorted(files):
+            if path.endswith(left_out) and path.startswith(info):
+                continue
+            data = files[path].read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            rows.append(f"{path},sha256={digest},{len(data)}\n")
+            wheel.writestr(_entry(path), data, zipfile.ZIP_DEFLATED)
+        record = f"{info}/RECORD"
+        wheel.writestr(_entry(record), "".join([*rows, f"{record},,\n"]), zipfile.ZIP_DEFLATED)
+    return target
+
+
+def _short(name: str) -> str:
+    """Drop platforms from the name of a wheel that is for several until a tar can hold it.
+
+    The later ones in the alphabet are the narrower: manylinux2014, manylinux_2_17, manylinux_2_28.
+    """
+    stem, _, platforms = name.removesuffix(".whl").rpartition("-")
+    kept = sorted(platforms.split("."))
+    while len(name) > _NAME_LIMIT and len(kept) > 1:
+        kept.pop()
+        name = f"{stem}-{'.'.join(kept)}.whl"
+    return name
+
+
+def _entry(path: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(path, _DATE)
+    entry.external_attr = 0o100644 << 16
+    return entry
+
+
+def _own_wheel(folder: Path) -> None:
+    """Build jlocal's wheel from its checkout, or from its installed files where there is none."""
+    found = importlib.util.find_spec("jlocal")
+    root = Path(str(found.origin)).resolve().parents[1] if found else Path()
+    if not (root / "pyproject.toml").is_file():
+        repack("jlocal", folder)
+        return
+    done = _pip("wheel", "--no-deps", "-w", str(folder), str(root))
+    if done.returncode:
+        raise BundleError(f"cannot build the wheel of jlocal in {root}: {_last_error(done)}")
+
+
+def _portable_settings() -> str:
+    x86 = this.machine().lower() in ("x86_64", "amd64")
+    settings = _PORTABLE if x86 else "-DGGML_NATIVE=OFF"
+    return f"{os.environ.get('CMAKE_ARGS', '')} {settings}".strip()
+
+
+def _portable_folder() -> Path:
+    key = hashlib.sha256(_portable_settings().encode()).hexdigest()[:12]
+    return cache_folder() / "wheels" / f"{metadata.version(_LLAMA)}-{key}"
+
+
+def _portable() -> list[Path]:
+    """Return the portable build in the cache, where there is one."""
+    return sorted(_portable_folder().glob("*.whl"))
+
+
+def _compile_portable() -> None:
+    version, folder = metadata.version(_LLAMA), _portable_folder()
+    environment = {
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
+        **os.environ,
+        "CMAKE_ARGS": _portable_settings(),
+    }
+    with tempfile.TemporaryDirectory(prefix="jlocal-") as work:
+        # pip's own cache does not know for which CPU a wheel was compiled.
+        alone = ["--no-deps", "--no-cache-dir", "--no-binary", _LLAMA]
+        done = _pip("wheel", *alone, "-w", work, f"{_LLAMA}=={version}", environment=environment)
+        built = sorted(Path(work).glob("*.whl"))
+        if done.returncode or not built:
+            raise BundleError(
+                f"cannot compile {_LLAMA} {version}: {_last_error(done)}; it needs a C++ "
+                "compiler and an index, or take the one that runs here: --native"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with write_aside(folder / built[0].name) as file, built[0].open("rb") as source:
+            shutil.copyfileobj(source, file)
+
+
+def _download(folder: Path, platform: str) -> None:
+    """Fetch ready wheels for another platform."""
+    only = ["--only-binary", ":all:", "--platform", platform, "--dest", str(folder)]
+    llama = f"{_LLAMA}=={metadata.version(_LLAMA)}"
+    if _pip("download", "--no-deps", *only, llama).returncode:
+        raise BundleError(
+            f"there is no wheel of {llama} for {platform}: compile it there with `pip wheel "
+            f"--no-deps {llama}`, and name its folder in PIP_FIND_LINKS"
+        )
+    # pip evaluates "only on Windows" for this machine.
+    more = ["colorama"] if platform.startswith("win") and sys.platform != "win32" else []
+    wheels = [str(path) for path in folder.glob("*.whl")]
+    done = _pip("download", *only, *_pinned(folder), *wheels, *more)
+    if done.returncode:
+        raise BundleError(f"a wheel for {platform} is missing: {_last_error(done)}")
+
+
+def _pinned(folder: Path) -> list[str]:
+    """Hold pip to the versions of this environment, which are those that were tried together."""
+    pins = {
+        f"{found.name}=={found.version}"
+        for found in metadata.distributions()
+        if found.name and found.name.lower() not in ("jlocal", "llama_cpp_python", _LLAMA)
+    }
+    file = folder / _CONSTRAINTS
+    file.write_text("\n".join(sorted(pins)), encoding="utf-8")
+    return ["--constraint", str(file), "--find-links", str(folder)]
+
+
+def _cpu(native: bool) -> list[str] | None:
+    if native:
+        from jlocal.llama.features import FLAGS, features_in
+        from jlocal.llama.library import api
+
+        features = features_in(api.llama_print_system_info().decode())
+        return sorted(FLAGS[name] for name in features if name in FLAGS)
+    return sorted(_PORTABLE_CPU) if this.machine().lower() in ("x86_64", "amd64") else []
+
+
+def _pip(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    if importlib.util.find_spec("pip") is None:
+        raise BundleError("this environment has no pip: python -m ensurepip")
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    if is_offline():
+        command.append("--no-index")
+    return subprocess.run(  # noqa: S603
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace",
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def _last_error(done: subprocess.CompletedProcess[str]) -> str:
+    """Choose the line of pip's many that says why: that of the innermost failure."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["no reason given"])[-1].removeprefix("ERROR: ")
+    return f"{reason} (offline)" if is_offline() else reason

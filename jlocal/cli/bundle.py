@@ -1,0 +1,195 @@
+"""`jlocal bundle`: models and the program in one file, for a machine without a network."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jlocal.cli.options import offline_option
+
+if TYPE_CHECKING:
+    from jlocal.bundle.create import OnStep
+    from jlocal.bundle.install import OnBytes
+
+_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+_bundle = click.argument("bundle", type=click.Path(path_type=Path))
+
+
+@click.group("bundle")
+def command() -> None:
+    """Carry models, and the program itself, to a machine without a network.
+
+    A bundle is one uncompressed tar with a SHA-256 of every file in it. With --with-wheels it
+    holds the program too; there, only Python is needed:
+
+    \b
+    jlocal bundle create MODEL --with-wheels -o jlocal.tar      here
+    tar -xf jlocal.tar install.py                               there
+    python3 install.py jlocal.tar
+    """
+
+
+@command.command("create")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The bundle to write.",
+)
+@click.option("--with-wheels", is_flag=True, help="Put in jlocal and all that it needs.")
+@click.option(
+    "--platform",
+    metavar="TAG",
+    help="Wheels for another platform, such as manylinux_2_28_x86_64, win_amd64 or "
+    "macosx_11_0_arm64.",
+)
+@click.option(
+    "--native",
+    is_flag=True,
+    help="llama.cpp as it runs here, for a CPU like this one; otherwise it is compiled for any "
+    "x86-64 CPU with AVX2 (once, in minutes).",
+)
+@_quiet
+def create(
+    models: tuple[str, ...],
+    output: Path,
+    with_wheels: bool,
+    platform: str | None,
+    native: bool,
+    quiet: bool,
+) -> None:
+    """Write a bundle of models on this machine.
+
+    MODEL is a name that `jlocal list` shows, or the path of a GGUF file. Prints the bundle's path.
+    The wheels are for the Python version that runs this.
+    """
+    from jlocal.bundle.create import create as run
+
+    if not models and not with_wheels:
+        raise click.UsageError("name a model, or put in the program with --with-wheels")
+    if (platform or native) and not with_wheels:
+        raise click.UsageError("--platform and --native choose wheels: add --with-wheels")
+    if platform and native:
+        raise click.UsageError("give either --platform or --native")
+    with _steps(show=not quiet and sys.stderr.isatty()) as on_step:
+        run(
+            models,
+            output,
+            with_wheels=with_wheels,
+            platform=platform,
+            native=native,
+            on_step=on_step,
+        )
+    click.echo(output)
+
+
+@command.command("verify")
+@_bundle
+@_quiet
+def verify(bundle: Path, quiet: bool) -> None:
+    """Check every byte of a bundle, and the headers of its models."""
+    from jlocal.bundle.install import verify as run
+
+    with _bytes(bundle, "checking", show=not quiet and sys.stderr.isatty()) as on_bytes:
+        manifest = run(bundle, on_bytes)
+    click.echo(f"{bundle}: all {len(manifest.members)} files are as its manifest says")
+    for model in manifest.models:
+        click.echo(f"model    {model['name']}  {_plain(model.get('license'))}")
+    if program := manifest.program:
+        needs = " ".join(program.get("cpu") or ["no particular CPU"])
+        click.echo(
+            f"program  jlocal {program['jlocal']}  Python {program['python']}  "
+            f"{program['platform']}  {needs}"
+        )
+
+
+@command.command("install")
+@_bundle
+@_quiet
+def install(bundle: Path, quiet: bool) -> None:
+    """Put the models of a bundle in place, after every byte of it was checked.
+
+    Prints their names. The program in a bundle is installed by its install.py.
+    """
+    from jlocal.bundle.install import install as run
+
+    with _bytes(bundle, "checking", show=not quiet and sys.stderr.isatty()) as on_bytes:
+        models = run(bundle, on_bytes)
+    for model in models:
+        if not quiet and model.license:
+            click.echo(f"Licence of {model.name}: {_plain(model.license)}", err=True)
+        click.echo(model.name)
+
+
+def _plain(licence: object) -> str:
+    """Show what a file says, without what a terminal would obey."""
+    text = str(licence or "no licence named")[:80]
+    return text if text.isprintable() else ascii(text)
+
+
+for _subcommand in command.commands.values():
+    _subcommand.params.append(offline_option())
+
+
+@contextmanager
+def _steps(*, show: bool) -> Iterator[OnStep | None]:
+    """Show on stderr what is being done, with a clock or a bar; cleared at the end."""
+    if not show:
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[Any] = []
+    lock, ended = threading.Lock(), threading.Event()
+
+    def on_step(what: str, size: int) -> OnBytes:
+        shape = None if size else "{desc} … {elapsed}"
+        with lock:
+            while bars:
+                bars.pop().close()
+            bar = tqdm(
+                desc=what,
+                total=size or None,
+                unit="B",
+                unit_scale=True,
+                bar_format=shape,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+            bars.append(bar)
+        update: OnBytes = bar.update
+        return update
+
+    def tick() -> None:
+        """Let the clock go on: compiling takes minutes, and says nothing."""
+        while not ended.wait(1):
+            with lock:
+                for bar in bars:
+                    bar.refresh()
+
+    clock = threading.Thread(target=tick, daemon=True)
+    clock.start()
+    try:
+        yield on_step
+    finally:
+        ended.set()
+        clock.join()
+        while bars:
+            bars.pop().close()
+
+
+@contextmanager
+def _bytes(bundle: Path, what: str, *, show: bool) -> Iterator[OnBytes | None]:
+    with _steps(show=show) as on_step:
+        size = bundle.stat().st_size if bundle.is_file() else 0
+        yield on_step(what, size) if on_step else None

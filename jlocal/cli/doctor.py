@@ -1,0 +1,124 @@
+"""`jlocal doctor`: what a person needs when it does not work."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from jlocal.doctor import Report
+
+_WIDTH = 80
+_LEFT = 20
+
+
+@click.command("doctor")
+@click.argument("model", required=False, envvar="JLOCAL_MODEL")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str | None, as_json: bool) -> None:
+    """Say what is installed, how it fits this machine, and whether it computes right.
+
+    The self-test embeds a sentence with MODEL (a name or a path; JLOCAL_MODEL, or the smallest
+    model on this machine, if not given), compares with llama.cpp's own pooling, and, where the
+    model came in a bundle, with the vector of the machine that made it. Exit status 1 means that
+    something does not work; a warning is none.
+    """
+    from jlocal.doctor import diagnose
+
+    report = diagnose(model)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(_page(report)))
+    if report.broken:
+        sys.exit(1)
+
+
+def _page(report: Report) -> Iterator[str]:
+    for name, value in report.versions.items():
+        yield from _row(name, value or "not installed")
+    if report.llama:
+        yield from _row("llama.cpp", str(report.llama["llama.cpp"]))
+        yield from _row("GPU", _gpu(report))
+    yield from _row("memory", _memory(report))
+    variables = report.offline["variables"]
+    words = " ".join(f"{name}={value}" for name, value in variables.items())
+    yield from _row("offline", f"yes: {words}" if report.offline["offline"] else "no")
+    yield from _features(report)
+    yield ""
+    for folder in report.folders:
+        writable = "" if folder["writable"] else ", cannot be written"
+        free = "" if folder["free"] is None else f", {_mega(folder['free'])} free"
+        yield from _row(folder["name"], f"{_mega(folder['size'])}{free}{writable}")
+        yield from _row("", folder["path"])
+    yield ""
+    for model in report.models:
+        yield from _row("model", model["name"])
+        yield from _row("", f"{_mega(model['size'])}, about {_mega(model['needs'])} in memory")
+    yield from _self_test(report)
+    yield from _findings(report)
+
+
+def _gpu(report: Report) -> str:
+    backends = [name for name in report.llama["backends"] if name not in ("cpu", "blas")]
+    built = f"built for {', '.join(backends)}" if backends else "built for the CPU alone"
+    return f"{built}; found: {', '.join(report.llama['gpus']) or 'none'}"
+
+
+def _memory(report: Report) -> str:
+    words = [f"{_mega(size)} {name}" for name, size in report.memory.items() if size is not None]
+    return ", ".join(words) or "not known"
+
+
+def _features(report: Report) -> Iterator[str]:
+    if not report.features:
+        return
+    yield ""
+    yield f"{'instruction set':{_LEFT}}{'llama.cpp':12}this CPU"
+    for name, row in report.features.items():
+        here = "not known" if row["cpu"] is None else "yes" if row["cpu"] else "no"
+        yield f"{name:{_LEFT}}{'yes' if row['llama.cpp'] else 'no':12}{here}"
+
+
+def _self_test(report: Report) -> Iterator[str]:
+    test = report.self_test
+    if not test["done"]:
+        yield from _row("self-test", f"not done: {test['reason']}")
+        return
+    yield from _row("self-test", "passed" if test["passed"] else "FAILED")
+    yield from _row("", test["model"])
+    for name, cosine in test.get("cosine", {}).items():
+        yield from _row("", f"cosine {cosine:.6f} with {name}")
+
+
+def _findings(report: Report) -> Iterator[str]:
+    for finding in report.findings:
+        yield ""
+        yield from textwrap.wrap(
+            f"{finding.level.capitalize()}: {finding.text}",
+            _WIDTH,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield from finding.command
+    if not report.findings:
+        yield ""
+        yield "Nothing is wrong."
+
+
+def _row(name: str, value: str) -> Iterator[str]:
+    """Put a value beside its name, on as many lines as it takes; a path stays whole."""
+    lines = textwrap.wrap(
+        value, _WIDTH - _LEFT, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    for number, line in enumerate(lines):
+        yield f"{'' if number else name:{_LEFT}}{line}"
+
+
+def _mega(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,310 @@
+"""What a person needs to know when jlocal does not work, or is slow."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jlocal import __version__
+from jlocal.bundle.install import vector_file
+from jlocal.bundle.standalone import cpu_flags
+from jlocal.bundle.wheels import cache_folder
+from jlocal.errors import ModelError
+from jlocal.files import sha256_of
+from jlocal.llama.features import FLAGS, features_in
+from jlocal.models import store
+from jlocal.models.cache import cache_folder as hub_folder
+from jlocal.models.names import resolve
+from jlocal.models.offline import VARIABLES, is_offline
+from jlocal.models.profile import read_profile
+
+_PACKAGES = ("llama-cpp-python", "gguf", "numpy", "huggingface_hub")
+
+# Beside the weights: context, buffers and Python, in bytes.
+_BESIDE = 400 << 20
+
+# The least cosine for the same file computed in two ways. Quantised weights are multiplied with
+# quantised activations, whose rounding depends on the kernel that is chosen.
+_SAME, _ALIKE = 0.9999, 0.999
+_EXACT_TYPES = (0, 1, 32)  # F32, F16, BF16 of llama_ftype
+
+# In seconds: an hour-long hang is what `doctor` is asked about.
+_PATIENCE = 600
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        level: "broken", or "warning" where jlocal works all the same.
+        command: lines to type that may mend it.
+
+    """
+
+    level: str
+    text: str
+    command: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """What was found; each part holds values that JSON can hold.
+
+    Attributes:
+        features: for each instruction set, whether llama.cpp uses it and the CPU has it (None
+            where the system does not say).
+        memory: in bytes.
+
+    """
+
+    versions: dict[str, str | None] = field(default_factory=dict)
+    llama: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, dict[str, bool | None]] = field(default_factory=dict)
+    memory: dict[str, int | None] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    folders: list[dict[str, Any]] = field(default_factory=list)
+    offline: dict[str, Any] = field(default_factory=dict)
+    self_test: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def broken(self) -> bool:
+        """Whether something does not work at all."""
+        return any(finding.level == "broken" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        return asdict(self) | {"broken": self.broken}
+
+    def add(self, level: str, text: str, *command: str) -> None:
+        """Note something that is wrong."""
+        self.findings.append(Finding(level, text, command))
+
+
+def diagnose(model: str | None = None) -> Report:
+    """Look at everything; nothing is changed, and no network is used.
+
+    Args:
+        model: a name or a path to test with; None takes the smallest one on this machine.
+
+    """
+    report = Report()
+    _versions(report)
+    _llama(report)
+    _features(report)
+    report.memory = memory()
+    _models(report)
+    _folders(report)
+    set_variables = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    report.offline = {"offline": is_offline(), "variables": set_variables}
+    _self_test(report, model)
+    return report
+
+
+def memory() -> dict[str, int | None]:
+    """Return this machine's memory in bytes: all of it, and what a program can still get."""
+    info = Path("/proc/meminfo")
+    if info.exists():
+        rows = (line.partition(":") for line in info.read_text().splitlines())
+        sizes = {name: 1024 * int(value.split()[0]) for name, _, value in rows}
+        return {"total": sizes.get("MemTotal"), "free": sizes.get("MemAvailable")}
+    try:
+        return {"total": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "free": None}
+    except (AttributeError, OSError, ValueError):  # Windows
+        return {"total": None, "free": None}
+
+
+def _versions(report: Report) -> None:
+    report.versions = {"jlocal": __version__, "Python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            report.versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            report.versions[name] = None
+            report.add("broken", f"{name} is not installed.", f"pip install {name}")
+    report.versions["system"] = f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _llama(report: Report) -> None:
+    try:
+        report.llama = _probe()
+    except ModelError as error:
+        report.add("broken", f"llama.cpp cannot be used: {error}.", *_rebuild())
+        return
+    gpu = [name for name in report.llama["backends"] if name not in ("cpu", "blas")]
+    if gpu and not report.llama["gpus"]:
+        report.add("warning", f"llama.cpp was built for {', '.join(gpu)}, and finds no GPU.")
+
+
+def _features(report: Report) -> None:
+    if not report.llama:
+        return
+    built, flags = features_in(report.llama["system info"]), cpu_flags()
+    for name, flag in FLAGS.items():
+        here = None if flags is None else flag in flags
+        if here or name in built:
+            report.features[name] = {"llama.cpp": name in built, "cpu": here}
+    wasted = [name for name, row in report.features.items() if row["cpu"] and not row["llama.cpp"]]
+    lacking = [name for name, row in report.features.items() if row["cpu"] is False]
+    if lacking:
+        words = ", ".join(lacking)
+        report.add("broken", f"llama.cpp was built for a CPU with {words}.", *_rebuild())
+    elif wasted:
+        words = ", ".join(wasted)
+        text = f"llama.cpp was built without {words}, which this CPU has: it may be slow."
+        report.add("warning", text, *_rebuild())
+
+
+def _rebuild() -> tuple[str, ...]:
+    try:
+        version = f"=={metadata.version('llama-cpp-python')}"
+    except metadata.PackageNotFoundError:
+        version = ""
+    return (
+        'CMAKE_ARGS="-DGGML_NATIVE=ON" pip install --no-cache-dir --force-reinstall \\',
+        f"    --no-deps --no-binary llama-cpp-python llama-cpp-python{version}",
+    )
+
+
+def _models(report: Report) -> None:
+    try:
+        models = store.installed()
+    except (ModelError, ImportError) as error:
+        report.add("broken", f"the models cannot be listed: {error}.")
+        return
+    total, free = report.memory["total"], report.memory["free"]
+    for model in models:
+        need = model.size + _BESIDE
+        report.models.append(
+            {"name": model.name, "path": str(model.path), "size": model.size, "needs": need}
+        )
+        if total is not None and need > total:
+            report.add("warning", f"{model.name} is larger than this machine's memory.")
+        elif free is not None and need > free:
+            report.add("warning", f"{model.name} is larger than the memory that is free.")
+
+
+def _folders(report: Report) -> None:
+    folders = {"home": store.home(), "cache": cache_folder()}
+    with contextlib.suppress(ImportError):  # which is among the findings already
+        folders["hub cache"] = hub_folder()
+    for name, path in folders.items():
+        try:
+            beside = next(folder for folder in (path, *path.parents) if folder.exists())
+            free, size = shutil.disk_usage(beside).free, _size(path)
+            writable = beside.is_dir() and os.access(beside, os.W_OK | os.X_OK)
+        except OSError:
+            free, size, writable = None, 0, False
+        report.folders.append(
+            {"name": name, "path": str(path), "size": size, "free": free, "writable": writable}
+        )
+        if not writable:
+            report.add("warning", f"{path} cannot be written: nothing can be kept there.")
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files below, links not counted."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            # It may go while we look.
+            with contextlib.suppress(FileNotFoundError):
+                size += (Path(place) / name).lstat().st_size
+    return size
+
+
+def _self_test(report: Report, model: str | None) -> None:
+    if not report.llama:
+        report.self_test = {"done": False, "reason": "llama.cpp cannot be used"}
+        return
+    if model is None:
+        if not report.models:
+            report.self_test = {"done": False, "reason": "there is no model on this machine"}
+            return
+        model = str(min(report.models, key=lambda entry: entry["size"])["path"])
+    try:
+        path = resolve(model)
+        exact = read_profile(path).file_type in _EXACT_TYPES
+        # The sender's own words, if there are some, so that the vectors can be compared.
+        stored = _stored(path)
+        found = _probe(str(path), *([stored["text"]] if stored else []))
+    except ModelError as error:
+        report.self_test = {"done": True, "model": model, "passed": False}
+        report.add("broken", f"the self-test with {model} failed: {error}.")
+        return
+    ours = found["ours"]
+    least = _SAME if exact else _ALIKE
+    compared = {"llama.cpp's own pooling": (_cosine(ours, found["theirs"]), least)}
+    if stored:
+        compared["the machine that made the bundle"] = (_cosine(ours, stored["vector"]), _ALIKE)
+    cosines = {name: cosine for name, (cosine, _) in compared.items()}
+    failed = [name for name, (cosine, least) in compared.items() if not cosine >= least]
+    report.self_test = {"done": True, "model": str(path), "passed": not failed, "cosine": cosines}
+    for name in failed:
+        report.add(
+            "broken",
+            f"with {path}, the vector has a cosine of {cosines[name]:.6f} with that of {name}; "
+            f"it should be at least {compared[name][1]}. Rebuild llama.cpp, or fetch the model "
+            "again.",
+            *_rebuild(),
+        )
+
+
+def _stored(path: Path) -> dict[str, Any] | None:
+    """Return the text and vector that came with a model file, where it came in a bundle."""
+    if not vector_file("").parent.is_dir():
+        return None
+    try:
+        value = json.loads(vector_file(sha256_of(path)).read_bytes())
+        text, vector = value["text"], [float(number) for number in value["vector"]]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"the stored vector of {path} cannot be read ({error})") from error
+    return {"text": str(text), "vector": vector}
+
+
+def _cosine(a: list[float], b: list[float]) -> float:
+    """Return the cosine of two vectors; not a number when they cannot be compared."""
+    lengths = math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    if len(a) != len(b) or not lengths:
+        return math.nan
+    return sum(x * y for x, y in zip(a, b, strict=True)) / lengths
+
+
+def _probe(*arguments: str) -> dict[str, Any]:
+    """Ask llama.cpp in a process of its own.
+
+    Raises:
+        ModelError: it failed, or the process was ended.
+
+    """
+    command = [sys.executable, "-m", "jlocal.probe", *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False,
+            timeout=_PATIENCE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"no answer within {_PATIENCE} seconds") from None
+    if done.returncode == 0:
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+    if done.returncode == -getattr(signal, "SIGILL", 4):
+        raise ModelError("it uses instructions that this CPU does not have")
+    if done.returncode < 0:
+        raise ModelError(f"its process was ended by signal {-done.returncode}")
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    raise ModelError(lines[-1].rstrip(".") if lines else f"exit status {done.returncode}")
