@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from jlocal.errors import (
     ArgumentError,
+    CollectionError,
     HubError,
     JlocalError,
     ModelError,
@@ -22,16 +24,23 @@ from jlocal.errors import (
 )
 
 if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.index import Report
+    from jlocal.collection.search import Hit
     from jlocal.embedder import Embedder
 
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
+    "Collection",
+    "CollectionError",
     "Embedder",
+    "Hit",
     "HubError",
     "JlocalError",
     "ModelError",
     "OutputError",
+    "Report",
     "TextError",
     "TextTooLongError",
     "TruncationWarning",
@@ -39,10 +48,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # Embedder brings numpy and llama.cpp; `import jlocal` alone should cost milliseconds.
-    if name == "Embedder":
-        from jlocal.embedder import Embedder
+# These bring numpy and llama.cpp; `import jlocal` alone should cost milliseconds.
+_LAZY = {
+    "Collection": "jlocal.collection.collection",
+    "Embedder": "jlocal.embedder",
+    "Hit": "jlocal.collection.search",
+    "Report": "jlocal.collection.index",
+}
 
-        return Embedder
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import TextError
+from jlocal.selection import Selection
 
 _LARGEST_FILE = 64 << 20
 
@@ -34,24 +34,39 @@ class Document:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An input that gave no text, and why."""
+    """An input that gave no text, and why.
+
+    Attributes:
+        id: its name.
+        reason: why.
+        is_known: whether it was looked at: a folder without files, or a file without text.
+
+    """
 
     id: str
     reason: str
+    is_known: bool = field(default=False, compare=False)
 
 
 def find_files(
-    paths: Iterable[str | Path], include: Sequence[str] = ()
+    paths: Iterable[str | Path],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    gitignore: bool = False,
 ) -> Iterator[Path | Unreadable]:
     """List files, and those in folders recursively, in sorted order.
 
-    Entries of a folder whose names begin with a dot are left out, as is what does not match
-    `include`; links are followed; a loop, and a folder that gives nothing, is reported.
+    Entries of a folder whose names begin with a dot are left out, as is what the globs leave out;
+    links are followed; a loop, and a folder that gives nothing, is reported.
 
     Args:
         paths: files and folders.
         include: globs for files inside folders, matched against the name or, with a slash in
             the glob, against the path inside the folder. A file named in `paths` is always read.
+        exclude: globs for files and folders inside folders that are left out.
+        gitignore: leave out what .gitignore files in the folders, and above them in the same
+            repository, name.
 
     """
     for path in map(Path, paths):
@@ -63,20 +78,24 @@ def find_files(
         if not is_folder:
             yield path
             continue
+        selection = Selection(path, include, exclude)
         found = False
-        for item in _in_folder(path, path, include, ()):
+        for item in _in_folder(path, selection.with_gitignore() if gitignore else selection, ()):
             found = True
             yield item
         if not found:
-            yield Unreadable(str(path), "no file in it matches" if include else "no file in it")
+            chosen = include or exclude or gitignore
+            reason = "no file in it matches" if chosen else "no file in it"
+            yield Unreadable(str(path), reason, is_known=True)
 
 
 def _in_folder(
-    root: Path, folder: Path, include: Sequence[str], above: tuple[tuple[int, int], ...]
+    folder: Path, selection: Selection, above: tuple[tuple[int, int], ...]
 ) -> Iterator[Path | Unreadable]:
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        selection = selection.inside(folder)
     except OSError as error:
         yield Unreadable(str(folder), _reason(error))
         return
@@ -86,31 +105,25 @@ def _in_folder(
         return
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith("."):
+        is_folder = path.is_dir()
+        if not selection.takes(path, folder=is_folder):
             continue
-        if path.is_dir():
-            yield from _in_folder(root, path, include, (*above, here))
-        elif _included(path.relative_to(root).as_posix(), include):
+        if is_folder:
+            yield from _in_folder(path, selection, (*above, here))
+        else:
             yield path
-
-
-def _included(relative: str, include: Sequence[str]) -> bool:
-    name = relative.rpartition("/")[2]
-    return not include or any(
-        fnmatch.fnmatchcase(relative if "/" in glob else name, glob) for glob in include
-    )
 
 
 def read_file(path: Path) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks."""
     try:
         if not path.is_file() and path.exists():
-            return Unreadable(str(path), "not a regular file; for a pipe use -i")
+            return Unreadable(str(path), "not a regular file; for a pipe use -i", is_known=True)
         if path.stat().st_size > _LARGEST_FILE:
-            return Unreadable(str(path), "larger than 64 MiB; split it")
+            return Unreadable(str(path), "larger than 64 MiB; split it", is_known=True)
         return Document(str(path), decode(path.read_bytes()).rstrip("\r\n"))
     except TextError as error:
-        return Unreadable(str(path), str(error))
+        return Unreadable(str(path), str(error), is_known=True)
     except (OSError, ValueError) as error:
         return Unreadable(str(path), _reason(error))
 

@@ -57,7 +57,7 @@ class Embedder:
         """Load a model.
 
         Args:
-            model: path of a GGUF file.
+            model: path of a GGUF file, or the name of a model on this machine, such as "small".
             threads: CPU threads; None takes one for each physical core.
             gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all,
                 None for all if they fit.

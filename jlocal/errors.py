@@ -15,12 +15,20 @@ class ModelError(JlocalError):
     """A GGUF file cannot be found, read, or used for embeddings."""
 
 
+class BundleError(ModelError):
+    """A bundle cannot be made, is not what it should be, or cannot be installed."""
+
+
 class CheckpointError(JlocalError):
     """A checkpoint or an adapter cannot be converted exactly."""
 
 
 class HubError(JlocalError):
     """A model hub cannot be reached, or does not have what was asked for."""
+
+
+class NotPublishedError(HubError):
+    """The hub has the model, and no GGUF file of the type that was asked for."""
 
 
 class TextError(JlocalError):
@@ -53,6 +61,10 @@ class TextTooLongError(TextError):
             "split it, or cut it with on_long='truncate' (--on-long truncate)",
             index,
         )
+
+
+class CollectionError(JlocalError):
+    """A collection cannot be opened, read or written, or is not for what was asked of it."""
 
 
 class OutputError(JlocalError):

@@ -22,7 +22,10 @@ from jlocal.cli import cli
 from jlocal.vectors import PRECISIONS
 from jlocal.writers import FORMATS
 
-ALL = ("embed", "similar", "convert", "show", "bench")
+ALL = (
+    *("embed", "similar", "index", "search", "pull", "list", "show", "rm", "convert", "bundle"),
+    *("doctor", "bench"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +224,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "nothing to embed": (lambda _: ["embed", "-m", "MODEL"], 2, "nothing to embed"),
     "no model": (lambda _: ["embed", "-c", "x"], 2, "JLOCAL_MODEL"),
     "no such model": (lambda _: ["embed", "-c", "x", "-m", "no.gguf"], 1, "no such file: no.gguf"),
-    "a name": (lambda _: ["embed", "-c", "x", "-m", "small"], 1, "jlocal convert"),
+    "a name": (lambda _: ["embed", "-c", "x", "-m", "small"], 1, "jlocal pull small-retrieval"),
     "a folder as model": (lambda _: ["embed", "-c", "x", "-m", "."], 1, "is a folder"),
     "empty model": (bad_model(b""), 1, "is empty"),
     "renamed zip": (bad_model(b"PK\x03\x04" + bytes(100)), 1, "begins with b'PK"),

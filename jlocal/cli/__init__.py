@@ -12,22 +12,29 @@ from typing import Any
 import click
 
 from jlocal import __version__
+from jlocal.cli.options import offline_option
 from jlocal.errors import JlocalError
 
-_COMMANDS = ("embed", "similar", "convert", "show", "bench")
+_COMMANDS = (
+    *("embed", "similar", "index", "search", "pull", "list", "show", "rm", "convert"),
+    *("bundle", "doctor", "bench"),
+)
 
 
 class _Commands(click.Group):
     """Loads a command's module when it is asked for, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        # `list` is a module of this package once that command is loaded.
+        return [*_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"jlocal.cli.{cmd_name}")
         command: click.Command = module.command
+        if not any(option.name == "offline" for option in command.params):
+            command.params.append(offline_option())
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -43,10 +50,15 @@ def cli() -> None:
     """Embed texts with jina-embeddings-v5 on this machine, offline.
 
     \b
+    jlocal pull small                                 get a model
+    jlocal embed notes/ -m small -o notes.npz         vectors of files
+    jlocal similar -m small "a cat" "a kitten"        how alike texts are
+    jlocal index notes/ -m small -d notes.db          files into a collection
+    jlocal search -d notes.db "a question"            what is nearest to it
     jlocal convert CHECKPOINT --to Q8_0 -o models     make a GGUF file
-    jlocal embed notes/ -m MODEL.gguf -o notes.npz    vectors of files
-    jlocal similar -m MODEL.gguf "a cat" "a kitten"   how alike texts are
+    jlocal bundle create small -o small.tar           carry a model over an air gap
     jlocal bench BF16.gguf Q8_0.gguf                  which file to take here
+    jlocal doctor                                     what is wrong on this machine
     """
 
 

@@ -1,0 +1,141 @@
+"""`jlocal index`: files into a collection."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from jlocal.cli.options import compute_options, open_model, prompt_arguments, text_options
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.index import Report
+    from jlocal.documents import Unreadable
+
+
+@click.command("index")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-d",
+    "--database",
+    required=True,
+    type=click.Path(path_type=Path),
+    envvar="JLOCAL_DATABASE",
+    show_envvar=True,
+    help="File of the collection; made if it is not there.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")
+@click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")
+@click.option(
+    "--chunk",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Cut texts to chunks of at most so many tokens; whole texts if not given.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(min=0),
+    metavar="TOKENS",
+    help="So much of a chunk's end comes again in the next; an eighth of --chunk if not given.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Embed this field of each record of .jsonl, .ndjson, .csv and .tsv files.",
+)
+@click.option(
+    "-m",
+    "--model",
+    envvar="JLOCAL_MODEL",
+    show_envvar=True,
+    help="Path of a GGUF file, or name of a model that is on this machine; the one that the "
+    "collection was made with, if there is one.",
+)
+@compute_options
+@text_options
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    paths: tuple[Path, ...],
+    database: Path,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    no_gitignore: bool,
+    chunk: int | None,
+    overlap: int | None,
+    fields: tuple[str, ...],
+    model: str | None,
+    quiet: bool,
+    task: str | None,
+    dimensions: int | None,
+    prompt: str | None,
+    prompt_text: str | None,
+    **compute: Any,
+) -> None:
+    """Bring a collection up to date with files and folders.
+
+    Only what is new or changed is embedded. Documents below PATHS that are gone, or that are no
+    longer chosen, are removed. Left out of folders: what begins with a dot, and what .gitignore
+    files name. How texts are cut and embedded is settled by the first run; later ones need only
+    -d. It may be interrupted at any time and run again. Exit status 1 means that some file was
+    not taken in; the others were.
+
+    \b
+    jlocal index notes/ -d notes.db -m small --chunk 512
+    jlocal index notes/ -d notes.db
+    jlocal index faq.jsonl --field question --field answer -d faq.db -m small
+    """
+    from jlocal.collection.collection import Collection
+    from jlocal.progress import texts_bar
+
+    prompt_name, prefix = prompt_arguments(prompt, prompt_text)
+    source = click.get_current_context().get_parameter_source("model")
+    with Collection(database) as before:
+        recipe = before.made_with()
+        # What the environment names is for when nothing else does.
+        if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
+            model = str(before.model_file())
+        compute["pooling"] = recipe.pooling if recipe else None
+    if model is None:
+        raise click.UsageError("a new collection needs a model: name one with -m")
+    with (
+        open_model(task, model, **compute) as embedder,
+        Collection(database, embedder) as collection,
+        texts_bar(None, show=not quiet and sys.stderr.isatty()) as on_texts,
+    ):
+        report = collection.index(
+            paths,
+            include=include,
+            exclude=exclude,
+            gitignore=not no_gitignore,
+            chunk=chunk,
+            overlap=overlap,
+            fields=fields,
+            prompt_name=prompt_name,
+            prompt=prefix,
+            truncate_dim=dimensions,
+            on_failure=_report,
+            on_texts=on_texts,
+        )
+    if not quiet:
+        _summarise(report)
+    if report.failed:
+        what = "input was" if report.failed == 1 else "inputs were"
+        click.echo(f"Error: {report.failed:,} {what} not taken in.", err=True)
+        click.get_current_context().exit(1)
+
+
+def _report(failure: Unreadable) -> None:
+    say(f"Not indexed: {failure.id}: {failure.reason}")
+
+
+def _summarise(report: Report) -> None:
+    counts = ("new", "changed", "unchanged", "removed", "failed")
+    said = ", ".join(f"{getattr(report, name):,} {name}" for name in counts)
+    click.echo(f"{said}; texts embedded: {report.embedded:,}", err=True)

@@ -1,0 +1,1 @@
+"""Collections: texts embedded once, kept in one SQLite file, and found by meaning."""

@@ -1,0 +1,269 @@
+"""Collection: the public object over a file of embedded texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jlocal.collection.chunks import check_size
+from jlocal.collection.index import Choice, OnFailure, Report, run
+from jlocal.collection.recipe import Recipe
+from jlocal.collection.schema import sole_indexer
+from jlocal.collection.search import Hit, search
+from jlocal.collection.store import Store
+from jlocal.embedder import Embedder
+from jlocal.errors import ArgumentError, CollectionError
+from jlocal.progress import OnTexts
+
+
+class Collection:
+    """Texts and their vectors in one SQLite file; a context manager, for one thread at a time.
+
+    A collection has one model, prompt, dimension and way of cutting texts, which the first
+    `index` settles. The model is loaded when it is first needed.
+    """
+
+    def __init__(
+        self, path: str | Path, model: str | Path | Embedder | None = None, **options: Any
+    ) -> None:
+        """Name a collection; nothing is opened yet.
+
+        Args:
+            path: the file; `index` makes it.
+            model: an open model, which stays open, or where its GGUF file is; None takes the one
+                that the collection was made with.
+            options: more arguments of `Embedder`.
+
+        """
+        self.path = Path(path)
+        self._given, self._options = model, options
+        self._model: Embedder | None = model if isinstance(model, Embedder) else None
+        self._store: Store | None = None
+
+    def close(self) -> None:
+        """Close the file, and the model if it was loaded here. Idempotent."""
+        store, self._store = self._store, None
+        if store:
+            store.close()
+        if self._model and self._model is not self._given:
+            self._model.close()
+            self._model = None
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def made_with(self) -> Recipe | None:
+        """Say how the vectors are made; None where nothing was indexed yet.
+
+        Raises:
+            CollectionError: the file is no collection.
+
+        """
+        if not self._store and not (self.path.exists() and self.path.stat().st_size):
+            return None
+        store = self._open(create=False)
+        return store.recipe() if store.count_documents() else None
+
+    def model_file(self) -> Path:
+        """Find the model that the collection was made with, where it was last seen.
+
+        Raises:
+            CollectionError: there is no collection, nothing in it, or no model there any more.
+
+        """
+        path = Path(self.recipe.model_path)
+        if not path.exists():
+            raise CollectionError(
+                f"{self.path} was made with {path}, which is no longer there; name the file with -m"
+            )
+        return path
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the vectors are made.
+
+        Raises:
+            CollectionError: there is no collection, or nothing in it.
+
+        """
+        self._open(create=False)
+        recipe = self.made_with()
+        if recipe is None:
+            raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
+        return recipe
+
+    def index(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        gitignore: bool = True,
+        chunk: int | None = None,
+        overlap: int | None = None,
+        fields: Sequence[str] = (),
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        wait: float = 10,
+        on_failure: OnFailure | None = None,
+        on_texts: OnTexts | None = None,
+    ) -> Report:
+        """Embed files that are new or changed, and remove documents that are gone.
+
+        What is not given is as the collection was made; what is given must agree with it.
+
+        Args:
+            paths: files and folders. Documents below the folders that are no longer there, or no
+                longer chosen, are removed.
+            include: globs that files in folders must match, as in `jlocal.documents.find_files`.
+            exclude: globs of files and folders that are left out.
+            gitignore: leave out what .gitignore files name.
+            chunk: cut texts to at most so many tokens, the prompt included; otherwise each text
+                is kept whole, and one above the context fails.
+            overlap: how many tokens of a chunk's end come again in the next; an eighth of a
+                chunk if None.
+            fields: of .jsonl, .ndjson, .csv and .tsv files, the fields to embed of each record.
+            prompt_name: as in `Embedder.encode`; by default the one for documents.
+            prompt: as in `Embedder.encode`.
+            truncate_dim: length of the vectors.
+            wait: how many seconds to wait for another indexer of this collection.
+            on_failure: called with each file that is not taken in.
+            on_texts: called with the texts and tokens done since the last call.
+
+        Raises:
+            ArgumentError: the model or the collection cannot do what is asked.
+            CollectionError: the file cannot be written, is in use, or was made in another way.
+            ModelError: the model cannot be loaded, or cannot compute.
+
+        """
+        chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        with sole_indexer(self.path, wait):
+            store = self._open(create=True)
+            # Where there are no documents, there is nothing to mix with.
+            made = self.made_with()
+            model = self._load(made)
+            recipe = self._recipe(
+                model, made, chunk, overlap, fields, prompt_name, prompt, truncate_dim
+            )
+            _check_chunks(recipe, model)
+            if recipe != store.recipe():
+                store.drop_unused()
+                store.set_recipe(recipe)
+            choice = Choice(chosen, include, exclude, gitignore)
+            return run(store, model, recipe, choice, on_failure, on_texts)
+
+    def search(
+        self,
+        query: str,
+        n: int = 10,
+        path: str | None = None,
+        *,
+        min_score: float | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[Hit]:
+        """Find what is nearest to a query, best first, each document once.
+
+        Args:
+            query: what to look for.
+            n: the most hits.
+            path: a glob that documents must match: their name or, with a slash, the end of their
+                path.
+            min_score: the least cosine.
+            prompt_name: as in `Embedder.encode`; by default the one for queries.
+            prompt: as in `Embedder.encode`.
+
+        Raises:
+            ArgumentError: the query is empty, or the model has no such prompt.
+            CollectionError: there is no such collection, or another model made it.
+            ModelError: the model cannot be found or loaded.
+            TextError: the query cannot be embedded.
+
+        """
+        if not query.strip():
+            raise ArgumentError("the query is empty")
+        if n < 1:
+            raise ArgumentError(f"n={n}; it is at least 1")
+        recipe = self.recipe
+        vector = self._load(recipe).encode_query(
+            query, prompt_name, prompt, truncate_dim=recipe.dimensions
+        )
+        return search(self._open(create=False), vector, n, path, min_score)
+
+    def _open(self, *, create: bool) -> Store:
+        if self._store is None:
+            self._store = Store(self.path, create=create)
+        return self._store
+
+    def _load(self, made: Recipe | None) -> Embedder:
+        if self._model is None:
+            source = None if isinstance(self._given, Embedder) else self._given
+            if source is None and made:
+                source = self.model_file()
+            if source is None:
+                raise CollectionError(f"{self.path} is new; name a model with -m")
+            pooling = {"pooling": made.pooling} if made else {}
+            self._model = Embedder(source, **pooling | self._options)
+        if made:
+            path = self._model.profile.path
+            made.check_model(
+                str(path), self._open(create=False).sha256_of_model(path), str(self.path)
+            )
+        return self._model
+
+    def _recipe(
+        self,
+        model: Embedder,
+        made: Recipe | None,
+        chunk: int | None,
+        overlap: int | None,
+        fields: Sequence[str],
+        prompt_name: str | None,
+        prompt: str | None,
+        truncate_dim: int | None,
+    ) -> Recipe:
+        """Settle how vectors are made: as asked, else as they were made, else by default."""
+        store = self._open(create=True)
+        if prompt is None and prompt_name is None:
+            names = ("document", "passage", "corpus")
+            prompt_name = next((name for name in names if name in model.prompts), None)
+            prompt = made.prompt if made else None
+        if chunk is None and made:
+            chunk = made.chunk
+        if overlap is None:
+            overlap = made.overlap if made and made.chunk == chunk else (chunk or 0) // 8
+        recipe = Recipe(
+            model=model.profile.name,
+            model_path=str(model.profile.path.absolute()),
+            model_sha256=store.sha256_of_model(model.profile.path),
+            pooling=model.profile.pooling,
+            prompt=model.prompt_text(prompt, prompt_name),
+            dimensions=truncate_dim
+            or (made.dimensions if made else model.get_embedding_dimension()),
+            precision="float32",
+            compute_type=made.compute_type if made else model.compute_type,
+            chunk=chunk,
+            overlap=overlap,
+            fields=tuple(fields) or (made.fields if made else ()),
+        )
+        if made:
+            made.check_same(recipe, str(self.path))
+        return recipe
+
+
+def _check_chunks(recipe: Recipe, model: Embedder) -> None:
+    if recipe.chunk is None:
+        if recipe.overlap:
+            raise ArgumentError("an overlap needs chunks (--chunk)")
+        return
+    check_size(
+        recipe.chunk,
+        recipe.overlap,
+        lambda text: len(model.tokenize(text, recipe.prompt)),
+        model.max_seq_length,
+    )

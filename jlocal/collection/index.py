@@ -1,0 +1,293 @@
+"""One run over files: embed what is new or changed, forget what is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jlocal.collection.chunks import Chunk, split, whole
+from jlocal.collection.recipe import Recipe
+from jlocal.collection.records import kind_of, records_of
+from jlocal.collection.store import Batch, Entry, Store, digest_of
+from jlocal.documents import Unreadable, find_files, read_file
+from jlocal.embedder import Embedder
+from jlocal.errors import TextError, TextTooLongError
+from jlocal.progress import OnTexts
+
+OnFailure = Callable[[Unreadable], None]
+
+# What is embedded and written together, and so may have to be done again after a crash.
+_TEXTS = 256
+_CHARACTERS = 200_000
+_ROWS = 5000
+
+# A file changed this shortly before it was read can change again without its times telling.
+_TICK_NS = 2_000_000_000
+
+
+@dataclass
+class Report:
+    """What a run found and did.
+
+    Attributes:
+        new: documents that were not in the collection.
+        changed: documents whose content is another now.
+        unchanged: documents whose content is as it was.
+        removed: documents that are no longer there, or no longer chosen.
+        failed: files that are not in the collection because of `failures`, and folders that
+            could not be read.
+        embedded: texts that the model computed; identical ones count once.
+        failures: what failed, and why.
+
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failed: int = 0
+    embedded: int = 0
+    failures: list[Unreadable] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files are meant; see `documents.find_files`."""
+
+    paths: Sequence[str | Path]
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    gitignore: bool = True
+
+
+def run(
+    store: Store,
+    model: Embedder,
+    recipe: Recipe,
+    choice: Choice,
+    on_failure: OnFailure | None = None,
+    on_texts: OnTexts | None = None,
+) -> Report:
+    """Bring a collection up to date with files.
+
+    Args:
+        store: of which this is the only indexer.
+        model: the one that the recipe names.
+        recipe: how texts become vectors.
+        choice: the files. Documents below the chosen folders that are not among them are removed.
+        on_failure: called with each file that is not taken in.
+        on_texts: called with the texts and tokens done since the last call.
+
+    Raises:
+        CollectionError, ModelError: what stops the whole run; what was written before stays.
+
+    """
+    return _Run(store, model, recipe, on_failure, on_texts).all(choice)
+
+
+class _Run:
+    def __init__(
+        self,
+        store: Store,
+        model: Embedder,
+        recipe: Recipe,
+        on_failure: OnFailure | None,
+        on_texts: OnTexts | None,
+    ) -> None:
+        self._store, self._model, self._recipe = store, model, recipe
+        self._on_failure, self._on_texts = on_failure, on_texts
+        self._report = Report()
+        self._seen: set[str] = set()
+        self._kept: list[str] = []  # what lies here could not be looked at
+        self._pending: dict[bytes, str] = {}
+        self._characters = 0
+        self._bad: dict[bytes, str] = {}
+        self._ready: list[tuple[Entry, bool]] = []  # with whether the document is new
+        self._batch = Batch()
+
+    def all(self, choice: Choice) -> Report:
+        roots = [_absolute(path) for path in choice.paths]
+        own = {
+            f"{_absolute(self._store.path)}{end}"
+            for end in ("", "-wal", "-shm", "-lock", "-journal")
+        } - set(roots)
+        for item in find_files(
+            choice.paths, choice.include, choice.exclude, gitignore=choice.gitignore
+        ):
+            if isinstance(item, Unreadable):
+                self._unlisted(item)
+            elif (path := _absolute(item)) not in self._seen and path not in own:
+                self._file(item, path)
+            if len(self._batch) + len(self._ready) >= _ROWS:
+                self._flush()
+        self._flush()
+        self._prune(roots)
+        self._store.drop_unused()
+        return self._report
+
+    def _unlisted(self, item: Unreadable) -> None:
+        path = _absolute(item.id)
+        if item.is_known:
+            if any(_is_under(known, path) for known in self._store.paths()):
+                return  # to be pruned
+        else:
+            self._kept.append(path)
+        self._fail(item)
+
+    def _file(self, item: Path, path: str) -> None:
+        try:
+            stamp = _stamp(item.stat())
+        except (OSError, ValueError) as error:
+            if not isinstance(error, FileNotFoundError):
+                self._kept.append(path)
+            elif any(_is_under(known, path) for known in self._store.paths()):
+                return  # to be pruned
+            self._fail(Unreadable(str(item), getattr(error, "strerror", None) or str(error)))
+            return
+        self._seen.add(path)
+        known = self._store.stamp(path)
+        if known and stamp and known[0] == stamp:
+            self._report.unchanged += 1
+            return
+        document = read_file(item)
+        if isinstance(document, Unreadable):
+            self._fail(document, path if document.is_known else None)
+            return
+        digest = digest_of(document.text, kind_of(item, self._recipe.fields))
+        if known and known[1] == digest:
+            self._report.unchanged += 1
+            self._batch.stamps.append((path, stamp))
+            return
+        try:
+            chunks = () if self._store.has_content(digest) else self._chunks(item, document.text)
+        except TextError as error:
+            self._fail(Unreadable(str(item), error.reason), path)
+            return
+        self._ready.append((Entry(path, stamp, digest, chunks), known is None))
+
+    def _chunks(self, path: Path, text: str) -> list[tuple[int, Chunk, bytes]]:
+        """Cut a file, and have the texts embedded that are not known."""
+        chunks = []
+        for record, chunk in self._cut(path, text):
+            digest = digest_of(chunk.text)
+            chunks.append((record, chunk, digest))
+            if digest not in self._pending and not self._store.has_passage(digest):
+                self._pending[digest] = chunk.text
+                self._characters += len(chunk.text)
+                if len(self._pending) >= _TEXTS or self._characters >= _CHARACTERS:
+                    self._flush()
+        return chunks
+
+    def _cut(self, path: Path, text: str) -> Iterator[tuple[int, Chunk]]:
+        limit, overlap = self._recipe.chunk, self._recipe.overlap
+        for record in records_of(path, text, self._recipe.fields):
+            chunks: Iterable[Chunk] = (
+                split(record.text, limit, overlap, self._count, record.line)
+                if limit
+                else (whole(record.text, record.line),)
+            )
+            for chunk in chunks:
+                # White space has nothing to find.
+                if chunk.text.strip():
+                    yield record.number, chunk
+
+    @functools.cached_property
+    def _count(self) -> Callable[[str], int]:
+        model, prompt = self._model, self._recipe.prompt
+        return lambda text: len(model.tokenize(text, prompt))
+
+    def _flush(self) -> None:
+        """Embed and write what has come together."""
+        if self._pending:
+            self._embed()
+        for entry, is_new in self._ready:
+            bad = next((self._bad[d] for _, _, d in entry.chunks if d in self._bad), None)
+            if bad:
+                self._fail(Unreadable(os.path.relpath(entry.path), bad), entry.path)
+                continue
+            self._batch.entries.append(entry)
+            if is_new:
+                self._report.new += 1
+            else:
+                self._report.changed += 1
+        if len(self._batch):
+            self._store.write(self._batch)
+        self._batch, self._ready = Batch(), []
+
+    def _embed(self) -> None:
+        texts = self._pending
+        self._pending, self._characters = {}, 0
+        passages = {}
+        vectors = self._model.stream(
+            texts.values(),
+            prompt=self._recipe.prompt,
+            truncate_dim=self._recipe.dimensions,
+            errors="return",
+            on_texts=self._on_texts,
+        )
+        try:
+            with contextlib.closing(vectors):
+                for (digest, text), vector in zip(texts.items(), vectors, strict=True):
+                    if isinstance(vector, TextError):
+                        self._bad[digest] = _advice(vector)
+                    else:
+                        passages[digest] = (text, vector.astype(np.float32, copy=False))
+        finally:
+            # What was computed before an interruption need not be computed again.
+            if passages:
+                self._store.write(Batch(passages=passages))
+                self._report.embedded += len(passages)
+
+    def _fail(self, failure: Unreadable, known: str | None = None) -> None:
+        """Report a failure, and forget what the collection holds of a document that changed."""
+        self._report.failed += 1
+        self._report.failures.append(failure)
+        if known:
+            self._batch.removed.append(known)
+        if self._on_failure:
+            self._on_failure(failure)
+
+    def _prune(self, roots: Sequence[str]) -> None:
+        gone = [
+            path
+            for path in self._store.paths()
+            if path not in self._seen
+            and any(_is_under(path, root) for root in roots)
+            and not any(_is_under(path, kept) for kept in self._kept)
+        ]
+        if gone:
+            self._store.write(Batch(removed=gone))
+            self._report.removed += len(gone)
+
+
+def _absolute(path: str | Path) -> str:
+    # Links stay as they are named: `resolve` would follow them.
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _stamp(status: os.stat_result) -> str | None:
+    """Tell a file's state without reading it; None if it may change and keep its times."""
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    if time.time_ns() - changed < _TICK_NS:
+        return None
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _is_under(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _advice(error: TextError) -> str:
+    if not isinstance(error, TextTooLongError):
+        return error.reason
+    return (
+        f"has {error.tokens:,} tokens, above the limit of {error.limit:,}; index into a new "
+        "collection with chunk=512 (--chunk 512)"
+    )

@@ -1,0 +1,206 @@
+"""The file of a collection: its tables, opening it, and what SQLite's errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from jlocal.errors import CollectionError
+
+APPLICATION_ID = 0x6A6C6F63  # "jloc"
+VERSION = 1
+
+# A path that is no UTF-8 is a BLOB. In a passage the vector stands before the text, because
+# SQLite would read all of a long text to reach what stands behind it.
+_TABLES = """
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE model_file (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE content (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE);
+CREATE TABLE document (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    stamp TEXT,
+    content_id INTEGER NOT NULL REFERENCES content (id)
+);
+CREATE INDEX document_content ON document (content_id);
+CREATE TABLE passage (
+    id INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,
+    vector BLOB NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE TABLE chunk (
+    content_id INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+    record INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    last_line INTEGER NOT NULL,
+    passage_id INTEGER NOT NULL REFERENCES passage (id),
+    PRIMARY KEY (content_id, record, start)
+) WITHOUT ROWID;
+CREATE INDEX chunk_passage ON chunk (passage_id);
+CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB NOT NULL, bits BLOB NOT NULL);
+"""
+
+
+@contextlib.contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line that says what to do.
+
+    Raises:
+        CollectionError: SQLite raised an error.
+
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CollectionError(_explain(path, str(error))) from error
+
+
+def _explain(path: Path, message: str) -> str:
+    known = {
+        "file is not a database": f"{path} is no collection: it is not an SQLite file",
+        "database disk image is malformed": f"{path} is damaged; delete it and index again",
+        "database is locked": f"{path} is in use by another process; try again later",
+        "database or disk is full": f"cannot write {path}: no space is left; what was finished "
+        "is kept, so make room and run it again",
+        "disk I/O error": f"cannot read or write {path}: the disk reports an error, and may be "
+        "full; what was finished is kept, so make room and run it again",
+        "attempt to write a readonly database": f"{path} cannot be written: it is read-only",
+        "unable to open database file": f"cannot open {path}: no such folder, or no permission",
+    }
+    return known.get(message, f"{path}: {message}")
+
+
+def connect(path: Path, *, create: bool) -> sqlite3.Connection:
+    """Open a collection.
+
+    Args:
+        path: the file.
+        create: make the file, or fill an empty one, where there is none.
+
+    Raises:
+        CollectionError: there is no such file, or it is no collection that can be read here.
+
+    """
+    if path.is_dir():
+        raise CollectionError(f"{path} is a folder; name a file")
+    if not create and not path.exists():
+        raise CollectionError(f"no such file: {path}; make it with: jlocal index PATH… -d {path}")
+    with plain_errors(path):
+        connection = _open(path, create)
+        try:
+            # Before anything is written: the file may be someone else's.
+            if not _is_ours(connection, path):
+                if not create:
+                    raise CollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
+                _make(connection)
+            connection.execute("PRAGMA foreign_keys = ON")
+            # A killed process loses nothing that was committed; a power cut may lose the end.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _open(path: Path, create: bool) -> sqlite3.Connection:
+    name = quote(str(path.absolute()), errors="surrogateescape")
+    uri = f"file:{name}?mode={'rwc' if create else 'rw'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        wal = path.with_name(f"{path.name}-wal")
+        if create or wal.exists():
+            raise
+        # On a read-only medium there is no room for the file that readers share.
+        connection.close()
+        connection = sqlite3.connect(
+            f"file:{name}?immutable=1", uri=True, timeout=30, isolation_level=None
+        )
+    return connection
+
+
+def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    (identity,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if identity == 0 and version == 0 and objects == 0:
+        return False
+    if identity != APPLICATION_ID:
+        raise CollectionError(f"{path} is no collection: it is another program's SQLite file")
+    if version != VERSION:
+        raise CollectionError(
+            f"{path} has format {version}, and this jlocal knows format {VERSION}; install the "
+            "jlocal that made it"
+        )
+    return True
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have been faster.
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def sole_indexer(path: Path, wait: float) -> Iterator[None]:
+    """Keep other indexers out; the system lets go of the lock however the process ends.
+
+    Args:
+        path: of the collection.
+        wait: how many seconds to wait for another one.
+
+    Raises:
+        CollectionError: another one is still at work.
+
+    """
+    aside = path.with_name(f"{path.name}-lock")
+    deadline = time.monotonic() + wait
+    while (lock := _try_to_lock(aside, deadline)) is None:
+        if time.monotonic() >= deadline:
+            raise CollectionError(
+                f"another jlocal is indexing into {path}; run this again when it has ended"
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        lock.close()
+
+
+def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
+    """Lock an empty database, which works on every system; None if another has it."""
+    try:
+        aside.touch()
+        before = aside.stat().st_ino
+    except OSError as error:
+        raise CollectionError(f"cannot write {aside}: {error.strerror or error}") from error
+    left = max(0.0, deadline - time.monotonic())
+    lock = sqlite3.connect(aside, timeout=left, isolation_level=None)
+    try:
+        lock.execute("PRAGMA journal_mode = MEMORY")
+        lock.execute("BEGIN EXCLUSIVE")
+        # Whoever had it before has removed the file, and another may have made one since.
+        if aside.stat().st_ino == before:
+            return lock
+    except (sqlite3.Error, OSError):
+        pass
+    lock.close()
+    return None

@@ -1,0 +1,170 @@
+"""The nearest passages to a query: exact over few vectors, a first look at codes over many."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.collection.store import Bits, Ids, Store, pack
+from jlocal.vectors import Floats
+
+# Reading so many vectors from the file takes about as long as the codes of 100,000.
+_EXACT = 5000
+# How many candidates of the first look are compared exactly, for vectors of so many dimensions;
+# fewer signs tell less, and need more candidates.
+_CANDIDATES, _DIMENSIONS = 1000, 1024
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document, or a record of one, with its best passage.
+
+    Attributes:
+        path: absolute path of the file.
+        first_line: where the passage begins, from 1.
+        last_line: where it ends.
+        score: cosine of query and passage, from -1 to 1.
+        text: the passage.
+
+    """
+
+    path: str
+    first_line: int
+    last_line: int
+    score: float
+    text: str
+
+
+def search(
+    store: Store,
+    query: Floats,
+    n: int,
+    path: str | None = None,
+    min_score: float | None = None,
+    *,
+    exact: bool | None = None,
+) -> list[Hit]:
+    """Find the documents nearest to a query, best first.
+
+    Args:
+        store: an open collection.
+        query: (d,) float32 of unit length.
+        n: the most hits.
+        path: a glob that documents must match: their name or, with a slash, the end of their path.
+        min_score: the least score.
+        exact: whether all vectors are compared, or those first whose signs agree best with the
+            query's; None decides by their number.
+
+    Raises:
+        CollectionError: the file cannot be read.
+
+    """
+    store.use_path_filter(_glob(path))
+    with store.snapshot():
+        return _search(store, query, n, path is not None, min_score, exact)
+
+
+def _search(
+    store: Store, query: Floats, n: int, filtered: bool, min_score: float | None, exact: bool | None
+) -> list[Hit]:
+    allowed = store.passages_under() if filtered else None
+    count = store.count_passages() if allowed is None else len(allowed)
+    if exact is None:
+        exact = count <= _EXACT
+    look = _all if exact else _by_codes
+    wanted = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
+    while True:
+        ids, scores = look(store, query, allowed, wanted)
+        if min_score is not None:
+            ids, scores = ids[scores >= min_score], scores[scores >= min_score]
+        hits, n = _hits(store, ids, scores, n)
+        # With many passages of the same documents there may be too few documents.
+        if len(hits) >= n or len(ids) < min(wanted, count) or wanted >= count:
+            return hits
+        wanted *= 8
+
+
+def _all(store: Store, query: Floats, allowed: Ids | None, _: int) -> tuple[Ids, Floats]:
+    """Compare with all vectors, or with those allowed, in blocks."""
+    ids, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for block, vectors in store.vectors(allowed):
+        ids.append(block)
+        scores.append(vectors @ query)
+    return _sorted(np.concatenate(ids), np.concatenate(scores))
+
+
+def _by_codes(store: Store, query: Floats, allowed: Ids | None, wanted: int) -> tuple[Ids, Floats]:
+    """Compare with the vectors whose signs agree best with the query's."""
+    code = pack(query[None])[0]
+    ids, distances = [np.empty(0, np.int64)], [np.empty(0, np.uint16)]
+    for block, codes in store.codes():
+        near = slice(None) if allowed is None else np.isin(block, allowed)
+        ids.append(block[near])
+        distances.append(hamming(codes[near], code))
+    all_ids, all_distances = np.concatenate(ids), np.concatenate(distances)
+    if wanted < len(all_ids):
+        all_ids = all_ids[np.argpartition(all_distances, wanted)[:wanted]]
+    return _all(store, query, np.sort(all_ids), wanted)
+
+
+def hamming(codes: Bits, code: Bits) -> npt.NDArray[np.uint16]:
+    """How many bits differ between rows of codes (n, w) and one code (w,), as (n,)."""
+    return _count_bits(codes ^ code)
+
+
+def _count_bits_by_table(words: Bits) -> npt.NDArray[np.uint16]:
+    counts: npt.NDArray[np.uint16] = _BITS[words.view(np.uint8)].sum(axis=1, dtype=np.uint16)
+    return counts
+
+
+def _count_bits_at_once(words: Bits) -> npt.NDArray[np.uint16]:
+    counts: npt.NDArray[np.uint16] = np.bitwise_count(words).sum(axis=1, dtype=np.uint16)
+    return counts
+
+
+_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
+# numpy 1 has no bitwise_count.
+_count_bits = _count_bits_at_once if hasattr(np, "bitwise_count") else _count_bits_by_table
+
+
+def _sorted(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
+    order = np.lexsort((ids, -scores))
+    return ids[order], scores[order]
+
+
+def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], int]:
+    """Find the documents of passages, best first; of each document, or record, the best passage.
+
+    Returns the hits, and how many there can be at most: n, or fewer where there are fewer.
+    """
+    hits: dict[tuple[str, int], Hit] = {}
+    for number, (id, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True)):
+        if number == _CANDIDATES:
+            # A few long documents: not to go through all of their passages for one more.
+            n = min(n, store.count_records())
+        if len(hits) >= n:
+            break
+        text = None
+        # Some of these places may be of documents that are found already.
+        for place in store.places(id, n + len(hits)):
+            key = (place.path, place.record)
+            if len(hits) < n and key not in hits:
+                text = store.text(id) if text is None else text
+                hits[key] = Hit(place.path, place.first_line, place.last_line, score, text)
+    return list(hits.values()), n
+
+
+def _glob(pattern: str | None) -> Callable[[str], bool]:
+    if pattern is None:
+        return lambda _: True
+    if pattern.endswith("/"):
+        pattern += "*"
+    if "/" not in pattern:
+        return lambda path: fnmatch.fnmatchcase(path.rpartition("/")[2], pattern)
+    return lambda path: (
+        fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"*/{pattern}")
+    )

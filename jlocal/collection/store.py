@@ -1,0 +1,401 @@
+"""Every statement that a collection's file is read and written with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.collection.chunks import Chunk
+from jlocal.collection.recipe import Recipe
+from jlocal.collection.schema import connect, plain_errors
+from jlocal.files import sha256_of
+from jlocal.vectors import Floats
+
+Ids = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint64]
+
+# Codes of this many neighbouring passages are one row: few rows to read, little to write again.
+_BLOCK = 1024
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document to write.
+
+    Attributes:
+        path: its absolute path.
+        stamp: what tells that the file has not changed; None where nothing can tell.
+        digest: of its content.
+        chunks: (record, chunk, digest of the chunk's text); not needed where content is known.
+
+    """
+
+    path: str
+    stamp: str | None
+    digest: bytes
+    chunks: Sequence[tuple[int, Chunk, bytes]] = ()
+
+
+@dataclass
+class Batch:
+    """What is written together.
+
+    Attributes:
+        passages: digest of a text to the text and its vector.
+        entries: documents that are new or changed.
+        stamps: (path, stamp) of documents that are unchanged.
+        removed: paths of documents that are gone.
+
+    """
+
+    passages: dict[bytes, tuple[str, Floats]] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    stamps: list[tuple[str, str | None]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.passages, self.entries, self.stamps, self.removed)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a passage stands."""
+
+    path: str
+    record: int
+    first_line: int
+    last_line: int
+
+
+def digest_of(text: str, kind: str = "") -> bytes:
+    """SHA-256 of a text, which with another kind is another."""
+    return hashlib.sha256(f"{kind}\0{text}".encode()).digest()
+
+
+class Store:
+    """An open collection file; to be used by one thread at a time."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the file.
+
+        Raises:
+            CollectionError: it cannot be opened, or is no collection.
+
+        """
+        self.path = path
+        self._connection = connect(path, create=create)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        with plain_errors(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+    def _value(self, statement: str, *values: object) -> Any:
+        rows = self._rows(statement, *values)
+        return rows[0][0] if rows else None
+
+    def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
+        with plain_errors(self.path):
+            cursor = self._connection.execute(statement, values)
+            while rows := cursor.fetchmany(_ROWS):
+                yield rows
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with plain_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has already done so after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the file as it is now, whatever an indexer does meanwhile."""
+        with plain_errors(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with plain_errors(self.path):
+                self._connection.execute("ROLLBACK")
+
+    # How vectors are made
+
+    def recipe(self) -> Recipe | None:
+        """Read how the vectors are made; None where nothing was indexed yet."""
+        settings = {key: json.loads(value) for key, value in self._rows("SELECT * FROM setting")}
+        return Recipe.from_settings(settings) if settings else None
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Write how the vectors are made."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO setting VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in recipe.to_settings().items()],
+            )
+
+    def sha256_of_model(self, path: Path) -> str:
+        """SHA-256 of a model's file, computed once for each size and time of change."""
+        status = path.stat()
+        key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+        known: str | None = self._value(
+            "SELECT sha256 FROM model_file WHERE (path, size, mtime_ns) = (?, ?, ?)", *key
+        )
+        return known or self._remember(key, sha256_of(path))
+
+    def _remember(self, key: tuple[str, int, int], sha256: str) -> str:
+        # Only a shortcut: a collection that cannot be written can still be searched.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO model_file VALUES (?, ?, ?, ?)", (*key, sha256)
+            )
+        return sha256
+
+    # Documents
+
+    def count_documents(self) -> int:
+        """How many documents there are."""
+        return int(self._value("SELECT count(*) FROM document"))
+
+    def count_passages(self) -> int:
+        """How many passages there are, and so vectors."""
+        return int(self._value("SELECT count(*) FROM passage"))
+
+    def paths(self) -> Iterator[str]:
+        """All paths of documents."""
+        for rows in self._blocks("SELECT path FROM document"):
+            yield from (_read_path(path) for (path,) in rows)
+
+    def stamp(self, path: str) -> tuple[str | None, bytes] | None:
+        """Stamp and digest of content of a document; None where it is not known."""
+        rows = self._rows(
+            "SELECT stamp, sha256 FROM document JOIN content ON content.id = content_id "
+            "WHERE path = ?",
+            _store_path(path),
+        )
+        return rows[0] if rows else None
+
+    def has_content(self, digest: bytes) -> bool:
+        """Whether all of this content is here."""
+        return self._value("SELECT id FROM content WHERE sha256 = ?", digest) is not None
+
+    def has_passage(self, digest: bytes) -> bool:
+        """Whether the vector of this text is here."""
+        return self._value("SELECT id FROM passage WHERE sha256 = ?", digest) is not None
+
+    # Writing
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, all of it or nothing.
+
+        Raises:
+            CollectionError: it cannot be written, for want of space for example.
+
+        """
+        with self._transaction() as connection:
+            self._write_passages(connection, batch.passages)
+            for entry in batch.entries:
+                self._write_entry(connection, entry)
+            connection.executemany(
+                "UPDATE document SET stamp = ? WHERE path = ?",
+                [(stamp, _store_path(path)) for path, stamp in batch.stamps],
+            )
+            connection.executemany(
+                "DELETE FROM document WHERE path = ?",
+                [(_store_path(path),) for path in batch.removed],
+            )
+
+    def _write_passages(
+        self, connection: sqlite3.Connection, passages: dict[bytes, tuple[str, Floats]]
+    ) -> None:
+        ids, vectors = [], []
+        for digest, (text, vector) in passages.items():
+            cursor = connection.execute(
+                "INSERT OR IGNORE INTO passage (sha256, vector, text) VALUES (?, ?, ?)",
+                (digest, vector.astype("<f4").tobytes(), text),
+            )
+            if cursor.rowcount:
+                ids.append(cursor.lastrowid)
+                vectors.append(vector)
+        if ids:
+            self._add_codes(connection, np.array(ids, "<i8"), pack(np.stack(vectors)))
+
+    def _write_entry(self, connection: sqlite3.Connection, entry: Entry) -> None:
+        fresh = connection.execute(
+            "INSERT OR IGNORE INTO content (sha256) VALUES (?)", (entry.digest,)
+        ).rowcount
+        (content,) = connection.execute(
+            "SELECT id FROM content WHERE sha256 = ?", (entry.digest,)
+        ).fetchone()
+        if fresh:
+            connection.executemany(
+                "INSERT INTO chunk VALUES "
+                "(?, ?, ?, ?, ?, ?, (SELECT id FROM passage WHERE sha256 = ?))",
+                [
+                    (content, record, c.start, c.end, c.first_line, c.last_line, digest)
+                    for record, c, digest in entry.chunks
+                ],
+            )
+        connection.execute(
+            "INSERT INTO document (path, stamp, content_id) VALUES (?, ?, ?) ON CONFLICT (path) "
+            "DO UPDATE SET stamp = excluded.stamp, content_id = excluded.content_id",
+            (_store_path(entry.path), entry.stamp, content),
+        )
+
+    def drop_unused(self) -> None:
+        """Delete content of no document, and passages of no content."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM content WHERE id NOT IN (SELECT content_id FROM document)"
+            )
+            gone = [
+                id
+                for (id,) in connection.execute(
+                    "SELECT id FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
+                )
+            ]
+            connection.executemany("DELETE FROM passage WHERE id = ?", [(id,) for id in gone])
+            self._drop_codes(connection, np.array(gone, "<i8"))
+
+    # Codes: the signs of vectors, for a first look at many of them
+
+    def _add_codes(self, connection: sqlite3.Connection, ids: Ids, codes: Bits) -> None:
+        for block, mine in _by_block(ids):
+            old_ids, old_codes = self._read_block(connection, block, codes.shape[1])
+            self._write_block(
+                connection,
+                block,
+                np.concatenate([old_ids, ids[mine]]),
+                np.concatenate([old_codes, codes[mine]]),
+            )
+
+    def _drop_codes(self, connection: sqlite3.Connection, ids: Ids) -> None:
+        for block, mine in _by_block(ids):
+            old_ids, old_codes = self._read_block(connection, block, None)
+            kept = ~np.isin(old_ids, ids[mine])
+            self._write_block(connection, block, old_ids[kept], old_codes[kept])
+
+    @staticmethod
+    def _read_block(
+        connection: sqlite3.Connection, block: int, words: int | None
+    ) -> tuple[Ids, Bits]:
+        row = connection.execute(
+            "SELECT passage_ids, bits FROM code WHERE block = ?", (block,)
+        ).fetchone() or (b"", b"")
+        ids = np.frombuffer(row[0], "<i8")
+        return ids, np.frombuffer(row[1], "<u8").reshape(len(ids), words or -1)
+
+    @staticmethod
+    def _write_block(connection: sqlite3.Connection, block: int, ids: Ids, codes: Bits) -> None:
+        if len(ids):
+            connection.execute(
+                "INSERT OR REPLACE INTO code VALUES (?, ?, ?)",
+                (block, ids.tobytes(), codes.tobytes()),
+            )
+        else:
+            connection.execute("DELETE FROM code WHERE block = ?", (block,))
+
+    def codes(self) -> Iterator[tuple[Ids, Bits]]:
+        """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `pack` gives them."""
+        with plain_errors(self.path):
+            for passage_ids, bits in self._connection.execute("SELECT passage_ids, bits FROM code"):
+                ids = np.frombuffer(passage_ids, "<i8")
+                yield ids, np.frombuffer(bits, "<u8").reshape(len(ids), -1)
+
+    # Searching
+
+    def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
+        """Blocks of passage ids (n,) and vectors (n, d), of these passages or of all."""
+        if ids is None:
+            blocks = self._blocks("SELECT id, vector FROM passage")
+        else:
+            blocks = self._blocks(
+                "SELECT id, vector FROM passage WHERE id IN (SELECT value FROM json_each(?))",
+                json.dumps(ids.tolist()),
+            )
+        for rows in blocks:
+            data = b"".join([vector for _, vector in rows])
+            yield (
+                np.array([id for id, _ in rows], np.int64),
+                np.frombuffer(data, "<f4").reshape(len(rows), -1),
+            )
+
+    def use_path_filter(self, matches: Callable[[str], bool]) -> None:
+        """Set what `passages_under` and `places` ask of a path: a function of str to bool."""
+        self._connection.create_function("wanted", 1, lambda path: matches(_read_path(path)))
+
+    def passages_under(self) -> Ids:
+        """Ids of passages in documents whose paths are wanted."""
+        rows = self._rows(
+            "SELECT DISTINCT passage_id FROM document JOIN chunk USING (content_id) "
+            "WHERE wanted(path)"
+        )
+        return np.array([id for (id,) in rows], np.int64)
+
+    def count_records(self) -> int:
+        """How many records there are in documents whose paths are wanted."""
+        return int(
+            self._value(
+                "SELECT count(*) FROM (SELECT DISTINCT document.id, record FROM document "
+                "JOIN chunk USING (content_id) WHERE wanted(path))"
+            )
+        )
+
+    def places(self, passage: int, limit: int) -> list[Place]:
+        """Where a passage first stands in each record of documents whose paths are wanted."""
+        rows = self._rows(
+            "SELECT path, record, min(first_line), last_line FROM chunk JOIN document "
+            "USING (content_id) WHERE passage_id = ? AND wanted(path) "
+            "GROUP BY path, record ORDER BY path, record LIMIT ?",
+            passage,
+            limit,
+        )
+        return [Place(_read_path(path), *numbers) for path, *numbers in rows]
+
+    def text(self, passage: int) -> str:
+        """Text of a passage."""
+        return str(self._value("SELECT text FROM passage WHERE id = ?", passage))
+
+
+def pack(vectors: Floats) -> Bits:
+    """Signs of vectors (n, d) as (n, d / 64) uint64, zero bits where d is no multiple of 64."""
+    bits = np.packbits(vectors > 0, axis=1)
+    padding = -bits.shape[1] % 8
+    return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, padding)))).view("<u8")
+
+
+def _by_block(ids: Ids) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    blocks = ids // _BLOCK
+    for block in np.unique(blocks):
+        yield int(block), blocks == block
+
+
+def _store_path(path: str) -> str | bytes:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _read_path(path: str | bytes) -> str:
+    return os.fsdecode(path) if isinstance(path, bytes) else path

@@ -1,0 +1,279 @@
+"""Search: the same answers as comparing everything, and what a person sees of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from texts import AWKWARD, prose
+
+import jlocal.collection.search as module
+from jlocal import Collection, CollectionError, Embedder, Hit
+from jlocal.collection.chunks import whole
+from jlocal.collection.search import hamming, search
+from jlocal.collection.store import Batch, Entry, Store, digest_of, pack
+from jlocal.errors import ArgumentError, TextError
+from jlocal.vectors import normalize
+
+
+@pytest.fixture(scope="module")
+def model_file(converted) -> Path:
+    return converted("qwen3", "retrieval", "F32")
+
+
+@pytest.fixture(scope="module")
+def model(model_file: Path) -> Embedder:
+    with Embedder(model_file) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
+    """Return a folder with a few notes and their collection."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "notes" / "sub").mkdir(parents=True)
+    texts = {
+        "notes/backup.md": "# Backups\n\nEvery night, kept for thirty days.\n",
+        "notes/sub/budget.md": "# Budget\n\n" + "We spend less. " * 60,
+        "notes/sub/火星.md": "火星被称为红色星球。" * 30,
+        "notes/escape.txt": "red \x1b[31m text\x07",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with Collection(folder / "notes.db", model) as collection:
+        collection.index(folder / "notes", chunk=48)
+    return folder
+
+
+@pytest.fixture
+def jlocal(notes: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jlocal", *map(str, arguments)],
+            capture_output=True, cwd=notes, check=False, encoding="utf-8",
+            env=os.environ | environment,
+        )  # fmt: skip
+
+    return run
+
+
+def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Store, np.ndarray]:
+    """Make a store of documents with as many passages each, around directions of their own."""
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((groups, 1, dimensions))
+    spread = rng.standard_normal((groups, each, dimensions)) * 0.7
+    vectors = normalize((centres + spread).reshape(-1, dimensions).astype(np.float32))
+    store = Store(path, create=True)
+    batch = Batch()
+    for group in range(groups):
+        chunks = []
+        for number in range(each):
+            text = f"{group} {number}"
+            digest = digest_of(text)
+            batch.passages[digest] = (text, vectors[group * each + number])
+            chunks.append((0, whole(text, number + 1), digest))
+        # A key is made of record and start.
+        chunks = [(0, type(c)(n, n + 1, c.first_line, c.last_line, c.text), d)
+                  for n, (_, c, d) in enumerate(chunks)]  # fmt: skip
+        batch.entries.append(
+            Entry(f"/d/{group % 7}/{group}.md", None, digest_of(str(group)), chunks)
+        )
+    store.write(batch)
+    return store, vectors
+
+
+@pytest.mark.parametrize(("groups", "each"), [(600, 20), (6, 2000)])
+def test_codes_find_what_comparing_everything_finds(tmp_path: Path, groups: int, each: int) -> None:
+    store, vectors = made(tmp_path / "c.db", groups, each)
+    found = 0
+    for query in vectors[:: len(vectors) // 40][:40]:
+        exact = search(store, query, 10, exact=True)
+        quick = search(store, query, 10, exact=False)
+        assert len(exact) == min(10, groups)
+        assert len(quick) == len(exact), "enough documents, although one has most candidates"
+        assert [h.score for h in exact] == sorted((h.score for h in exact), reverse=True)
+        assert exact[0].text == quick[0].text
+        assert len({hit.path for hit in quick}) == len(quick)
+        found += len({h.path for h in exact} & {h.path for h in quick}) / len(exact)
+        # By hand
+        scores = (vectors @ query).reshape(groups, each).max(axis=1)
+        np.testing.assert_allclose(
+            [hit.score for hit in exact], np.sort(scores)[::-1][: len(exact)], rtol=1e-5
+        )
+    # Nine of the ten are random directions, of which codes say least.
+    assert found / 40 >= 0.95, found / 40
+    store.close()
+
+
+def test_filters(tmp_path: Path) -> None:
+    store, vectors = made(tmp_path / "c.db", 700, 3)
+    for exact in (True, False):
+        hits = search(store, vectors[0], 2000, "/d/3/*", exact=exact)
+        assert len(hits) == 100
+        assert all(hit.path.startswith("/d/3/") for hit in hits)
+        assert search(store, vectors[0], 5, "3/*", exact=exact) == hits[:5]
+        assert search(store, vectors[0], 5, "0.md", exact=exact)[0].path == "/d/0/0.md"
+        assert search(store, vectors[0], 5, "nothing", exact=exact) == []
+        limit = hits[7].score
+        least = search(store, vectors[0], 2000, "3/", limit, exact=exact)
+        assert least == hits[:8]
+        assert len(search(store, vectors[0], 2000, exact=exact)) == 700
+    store.close()
+
+
+def test_more_passages_are_looked_at_by_their_codes(tmp_path: Path, monkeypatch) -> None:
+    store, vectors = made(tmp_path / "c.db", 50, 4)
+    monkeypatch.setattr(module, "_EXACT", 100)
+    monkeypatch.setattr(Store, "codes", lambda _: iter(()))
+    assert search(store, vectors[0], 5) == []
+    monkeypatch.setattr(module, "_EXACT", 1000)
+    assert len(search(store, vectors[0], 5)) == 5
+    store.close()
+
+
+@pytest.mark.parametrize("dimensions", [8, 32, 100, 1024])
+def test_hamming_distance(dimensions: int, monkeypatch) -> None:
+    vectors = np.random.default_rng(1).standard_normal((50, dimensions)).astype(np.float32)
+    codes = pack(vectors)
+    assert codes.shape == (50, -(-dimensions // 64))
+    expected = ((vectors > 0) != (vectors[3] > 0)).sum(axis=1)
+    np.testing.assert_array_equal(hamming(codes, codes[3]), expected)
+    monkeypatch.setattr(module, "_count_bits", module._count_bits_by_table)
+    np.testing.assert_array_equal(hamming(codes, codes[3]), expected)
+
+
+def test_prompts_and_places(notes: Path, model: Embedder) -> None:
+    with Collection(notes / "notes.db", model) as collection:
+        hits = collection.search("# Budget", prompt_name="document")
+        assert len(hits) == 4
+        budget = next(hit for hit in hits if hit.path.endswith("budget.md"))
+        assert isinstance(budget, Hit)
+        expected = model.encode_query("# Budget") @ model.encode_document(budget.text)
+        again = next(h for h in collection.search("# Budget") if h.path == budget.path)
+        assert again.score >= expected - 1e-5
+        lines = Path(again.path).read_text().splitlines()
+        assert again.text.splitlines()[0] == lines[again.first_line - 1] or (
+            again.text.splitlines()[0] in lines[again.first_line - 1]
+        )
+        (hit,) = collection.search("x", n=1)
+        assert hit == collection.search("x", n=3)[0]
+        for text in AWKWARD.values():
+            if text.strip():
+                assert len(collection.search(text)) == 4
+        for query in ("", " \n"):
+            with pytest.raises(ArgumentError, match="the query is empty"):
+                collection.search(query)
+        with pytest.raises(ArgumentError):
+            collection.search("x", n=0)
+        with pytest.raises(TextError):
+            collection.search(prose(model.max_seq_length))
+
+
+def test_a_copy_is_a_hit_of_its_own(tmp_path: Path, model: Embedder) -> None:
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text("same")
+    with Collection(tmp_path / "c.db", model) as collection:
+        collection.index([tmp_path / "a.md", tmp_path / "b.md"])
+        assert [Path(hit.path).name for hit in collection.search("same")] == ["a.md", "b.md"]
+
+
+def test_search_on_the_command_line(jlocal, notes: Path) -> None:
+    done = jlocal("search", "-d", "notes.db", "backups", "--path", "backup.md")
+    assert (done.returncode, done.stderr) == (0, "")
+    score = done.stdout[:5]
+    assert done.stdout == (
+        f"{score}  notes/backup.md:1\n       # Backups Every night, kept for thirty days.\n"
+    )
+    done = jlocal("search", "-d", "notes.db", "backups", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert sum(not line.startswith(" ") for line in lines) == 4
+    assert "\x1b" not in done.stdout
+    assert "\x07" not in done.stdout
+    wide = [sum(1 + ("\u4e00" <= letter <= "\u9fff") for letter in line) for line in lines]
+    assert max(wide) <= 80
+    done = jlocal("search", "-d", "notes.db", "backups", "--json", "-n", 2)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 2
+    assert set(rows[0]) == {"path", "first_line", "last_line", "score", "text"}
+    assert Path(rows[0]["path"]).is_absolute()
+    assert rows[0]["score"] >= rows[1]["score"]
+    done = jlocal("search", "-d", "notes.db", "backups", "--min-score", "0.9999")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
+
+
+def test_errors_are_one_line(jlocal, notes: Path, converted, tmp_path: Path) -> None:
+    other = converted("qwen3", "retrieval", "Q8_0")
+    for arguments, message in (
+        (("search", "-d", "none.db", "x"), "no such file: none.db; make it with: jlocal index"),
+        (("search", "-d", "notes.db", " "), "the query is empty"),
+        (("search", "-d", "notes/backup.md", "x"), "not an SQLite file"),
+        (("search", "-d", "notes.db", "x", "-m", other), "is another file"),
+        (("search", "-d", "notes.db", "x", "-m", "none.gguf"), "no such file"),
+        (("index", "notes", "-d", "notes.db", "--chunk", 50), "cannot be mixed in"),
+        (("index", "notes", "-d", "no/notes.db", "-m", other), "No such file or directory"),
+    ):
+        done = jlocal(*arguments)
+        assert (done.returncode, done.stdout) == (1, ""), arguments
+        assert done.stderr.startswith("Error: ")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert jlocal("index", "notes", "-d", tmp_path / "new.db").returncode == 2
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.md").write_text("alpha")
+    (folder / "b.bin").write_bytes(b"\0")
+    database = tmp_path / "n.db"
+    done = jlocal("index", folder, "-d", database, "-m", model_file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"Not indexed: {folder}/b.bin: not text: it contains NUL characters",
+        "1 new, 0 changed, 0 unchanged, 0 removed, 1 failed; texts embedded: 1",
+        "Error: 1 input was not taken in.",
+    ]
+    # The collection's own model comes before that of the environment.
+    arguments = ("index", folder, "-d", database, "--exclude", "*.bin")
+    done = jlocal(*arguments, JLOCAL_MODEL="other.gguf")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "0 new, 0 changed, 1 unchanged, 0 removed, 0 failed; texts embedded: 0\n"
+    assert jlocal(*arguments, "-q").stderr == ""
+    done = jlocal("search", "x", JLOCAL_DATABASE=str(database))
+    assert done.stdout.endswith("a.md:1\n       alpha\n")
+
+
+def test_a_collection_that_was_never_filled(tmp_path: Path, model: Embedder) -> None:
+    (tmp_path / "bad.bin").write_bytes(b"\0")
+    with Collection(tmp_path / "c.db", model) as collection:
+        assert collection.index(tmp_path / "bad.bin").failed == 1
+        with pytest.raises(CollectionError, match="is empty; fill it with"):
+            collection.search("x")
+        # It may still become another one.
+        (tmp_path / "good.md").write_text("good")
+        assert collection.index(tmp_path / "good.md", chunk=64).new == 1
+        assert collection.recipe.chunk == 64
+
+
+def test_importing_jlocal_stays_light() -> None:
+    code = (
+        "import sys, jlocal; print([m for m in ('llama_cpp', 'numpy', 'sqlite3', 'pathspec') "
+        "if m in sys.modules]); jlocal.Collection, jlocal.Hit, jlocal.Report"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_after_a_run_in_which_everything_failed(jlocal, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.bin").write_bytes(b"\0")
+    for _ in range(2):
+        done = jlocal("index", tmp_path / "bad.bin", "-d", tmp_path / "c.db", "-m", model_file)
+        assert done.returncode == 1
+        assert done.stderr.endswith("Error: 1 input was not taken in.\n")
