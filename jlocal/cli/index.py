@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from jlocal.cli.options import compute_options, open_model, prompt_arguments, text_options
+from jlocal.cli.options import (
+    compute_options,
+    database_option,
+    open_model,
+    prompt_arguments,
+    text_options,
+)
 from jlocal.progress import say
 
 if TYPE_CHECKING:
@@ -19,15 +25,7 @@ if TYPE_CHECKING:
 
 @click.command("index")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-d",
-    "--database",
-    required=True,
-    type=click.Path(path_type=Path),
-    envvar="JLOCAL_DATABASE",
-    show_envvar=True,
-    help="File of the collection; made if it is not there.",
-)
+@database_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")
 @click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")

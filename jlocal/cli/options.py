@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,6 +23,15 @@ threads_option = click.option(
     envvar="JLOCAL_THREADS",
     show_envvar=True,
     help="CPU threads; one for each physical core if not given.",
+)
+database_option = click.option(
+    "-d",
+    "--database",
+    required=True,
+    type=click.Path(path_type=Path),
+    envvar="JLOCAL_DATABASE",
+    show_envvar=True,
+    help="File of the collection; `index` makes it.",
 )
 _COMPUTE_OPTIONS = (
     threads_option,

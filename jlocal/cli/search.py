@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jlocal.cli.options import compute_options, open_model, prompt_arguments
+from jlocal.cli.options import compute_options, database_option, open_model, prompt_arguments
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit
@@ -22,15 +22,7 @@ _LINES = 3
 
 @click.command("search")
 @click.argument("query")
-@click.option(
-    "-d",
-    "--database",
-    required=True,
-    type=click.Path(path_type=Path),
-    envvar="JLOCAL_DATABASE",
-    show_envvar=True,
-    help="File of the collection.",
-)
+@database_option
 @click.option(
     "-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="The most hits."
 )
