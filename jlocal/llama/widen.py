@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.errors import ModelError
+from jlocal.llama.features import features_in
 from jlocal.llama.library import api, ggml
 from jlocal.models.header import Header, Tensor
 
@@ -41,13 +42,13 @@ def widening_pays(header: Header) -> bool:
 
     Measured for Q8_0 on a processor with AVX512-BF16; with AMX, llama.cpp has another way.
     """
-    features = api.llama_print_system_info().decode()
+    features = features_in(api.llama_print_system_info().decode())
     matrices = [tensor for tensor in header.tensors if _in_layer(tensor)]
     wide = sum(2 * math.prod(tensor.shape) for tensor in matrices)
     return (
         hasattr(os, "memfd_create")
-        and "AVX512_BF16 = 1" in features
-        and "AMX_INT8 = 1" not in features
+        and "AVX512_BF16" in features
+        and "AMX_INT8" not in features
         and bool(matrices)
         and all(tensor.type == _Q8_0 for tensor in matrices)
         and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
