@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from jlocal.errors import TextError
+from jlocal.errors import ExtraError, TextError
+from jlocal.extract import PAGE_BREAK, html_encoding, html_text, kind_of, pdf_pages
 from jlocal.selection import Selection
 
 _LARGEST_FILE = 64 << 20
@@ -115,17 +116,37 @@ def _in_folder(
 
 
 def read_file(path: Path) -> Document | Unreadable:
-    """Read one file as one document, without its final line breaks."""
+    """Read one file as one document, without its final line breaks.
+
+    Of HTML it is what the page shows; pages of a PDF file are apart by `extract.PAGE_BREAK`.
+    """
     try:
         if not path.is_file() and path.exists():
             return Unreadable(str(path), "not a regular file; for a pipe use -i", is_known=True)
         if path.stat().st_size > _LARGEST_FILE:
             return Unreadable(str(path), "larger than 64 MiB; split it", is_known=True)
-        return Document(str(path), decode(path.read_bytes()).rstrip("\r\n"))
+        return Document(str(path), _READERS[kind_of(path)](path.read_bytes()))
     except TextError as error:
         return Unreadable(str(path), str(error), is_known=True)
+    except ExtraError as error:
+        return Unreadable(str(path), str(error))
     except (OSError, ValueError) as error:
         return Unreadable(str(path), _reason(error))
+
+
+def _plain(data: bytes) -> str:
+    return decode(data).rstrip("\r\n")
+
+
+def _html(data: bytes) -> str:
+    return html_text(decode(data, html_encoding(data)))
+
+
+def _pdf(data: bytes) -> str:
+    return PAGE_BREAK.join(pdf_pages(data))
+
+
+_READERS = {"": _plain, "html": _html, "pdf": _pdf}
 
 
 def read_lines(
@@ -183,15 +204,19 @@ def count_lines(path: Path) -> int | None:
     return count + (last != b"\n")
 
 
-def decode(data: bytes) -> str:
-    """Decode a file's bytes: UTF-8, or what its byte order mark says (UTF-8, UTF-16, UTF-32).
+def decode(data: bytes, declared: str = "utf-8") -> str:
+    """Decode a file's bytes.
+
+    Args:
+        data: what the file holds.
+        declared: the encoding, unless a byte order mark says UTF-8, UTF-16 or UTF-32.
 
     Raises:
         TextError: the bytes are not text in that encoding.
 
     """
     mark, encoding = next(
-        ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8")
+        ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", declared)
     )
     return _text(data[len(mark) :], encoding)
 

@@ -63,6 +63,10 @@ class TextTooLongError(TextError):
         )
 
 
+class ExtraError(JlocalError):
+    """A package is missing that an extra of jlocal brings; the message says which extra."""
+
+
 class CollectionError(JlocalError):
     """A collection cannot be opened, read or written, or is not for what was asked of it."""
 

@@ -142,8 +142,9 @@ class _Run:
         self._fail(item)
 
     def _file(self, item: Path, path: str) -> None:
+        kind = kind_of(item, self._recipe.fields)
         try:
-            stamp = _stamp(item.stat())
+            stamp = _stamp(item.stat(), kind)
         except (OSError, ValueError) as error:
             if not isinstance(error, FileNotFoundError):
                 self._kept.append(path)
@@ -160,7 +161,7 @@ class _Run:
         if isinstance(document, Unreadable):
             self._fail(document, path if document.is_known else None)
             return
-        digest = digest_of(document.text, kind_of(item, self._recipe.fields))
+        digest = digest_of(document.text, kind)
         if known and known[1] == digest:
             self._report.unchanged += 1
             self._batch.stamps.append((path, stamp))
@@ -272,12 +273,16 @@ def _absolute(path: str | Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100
 
 
-def _stamp(status: os.stat_result) -> str | None:
-    """Tell a file's state without reading it; None if it may change and keep its times."""
+def _stamp(status: os.stat_result, kind: str) -> str | None:
+    """Tell a file's state without reading it, and how it is read.
+
+    None if it may change and keep its times.
+    """
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
     if time.time_ns() - changed < _TICK_NS:
         return None
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, kind)
+    return " ".join(map(str, state)).rstrip()
 
 
 def _is_under(path: str, folder: str) -> bool:

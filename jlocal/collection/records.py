@@ -1,4 +1,4 @@
-"""What a file holds: one text, or the records of a JSON lines or CSV file."""
+"""What a file holds: one text, the pages of a PDF, or the records of a JSON lines or CSV file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jlocal import extract
 from jlocal.errors import TextError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -21,7 +22,7 @@ class Record:
 
     Attributes:
         number: its position in the file, from 0.
-        line: its first line in the file, from 1.
+        line: its first line in the file, from 1; of a page, in its own text.
         text: the text.
         whole: whether the text is the file's own, so that lines can be counted in it.
 
@@ -36,15 +37,17 @@ class Record:
 def kind_of(path: Path, fields: Sequence[str]) -> str:
     """Tell how a file is read: the same characters give other records in another kind."""
     suffix = path.suffix.lower()
-    return suffix if fields and (suffix in _JSON_LINES or suffix in _DELIMITERS) else ""
+    if fields and (suffix in _JSON_LINES or suffix in _DELIMITERS):
+        return suffix
+    return extract.kind_of(path)
 
 
 def records_of(path: Path, text: str, fields: Sequence[str]) -> Iterator[Record]:
     """Read the records of a file.
 
     Args:
-        path: its ending tells JSON lines and CSV.
-        text: what the file holds.
+        path: its ending tells JSON lines, CSV and PDF.
+        text: what the file holds, as `documents.read_file` gives it.
         fields: names of fields or columns, whose texts are joined by line breaks; none takes any
             file as one text.
 
@@ -55,8 +58,11 @@ def records_of(path: Path, text: str, fields: Sequence[str]) -> Iterator[Record]
     kind = kind_of(path, fields)
     if kind in _JSON_LINES:
         yield from _json_lines(text, fields)
-    elif kind:
+    elif kind in _DELIMITERS:
         yield from _table(text, _DELIMITERS[kind], fields)
+    elif kind == "pdf":
+        for number, page in enumerate(text.split(extract.PAGE_BREAK)):
+            yield Record(number, 1, page)
     else:
         yield Record(0, 1, text, whole=True)
 

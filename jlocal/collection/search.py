@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.store import Bits, Ids, Store, pack
+from jlocal import extract
+from jlocal.collection.store import Bits, Ids, Place, Store, pack
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -25,18 +26,21 @@ class Hit:
 
     Attributes:
         path: absolute path of the file.
-        first_line: where the passage begins, from 1.
+        first_line: where the passage begins, from 1; None in HTML and PDF, whose text has no
+            lines that a person could look up.
         last_line: where it ends.
         score: cosine of query and passage, from -1 to 1.
         text: the passage.
+        page: of a PDF file, from 1; None in others.
 
     """
 
     path: str
-    first_line: int
-    last_line: int
+    first_line: int | None
+    last_line: int | None
     score: float
     text: str
+    page: int | None = None
 
 
 def search(
@@ -137,7 +141,7 @@ def _sorted(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
 
 
 def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], int]:
-    """Find the documents of passages, best first; of each document, or record, the best passage.
+    """Find the documents of passages, best first; of each, or of its records, the best passage.
 
     Returns the hits, and how many there can be at most: n, or fewer where there are fewer.
     """
@@ -154,8 +158,16 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
             key = (place.path, place.record)
             if len(hits) < n and key not in hits:
                 text = store.text(id) if text is None else text
-                hits[key] = Hit(place.path, place.first_line, place.last_line, score, text)
+                hits[key] = _hit(place, score, text)
     return list(hits.values()), n
+
+
+def _hit(place: Place, score: float, text: str) -> Hit:
+    kind = extract.kind_of(place.path)
+    if kind:
+        page = place.record + 1 if kind == "pdf" else None
+        return Hit(place.path, None, None, score, text, page)
+    return Hit(place.path, place.first_line, place.last_line, score, text)
 
 
 def _glob(pattern: str | None) -> Callable[[str], bool]:
