@@ -5,8 +5,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import numpy as np
+
+from jlocal.collection.chunks import Chunk
+from jlocal.collection.recipe import Recipe
 from jlocal.collection.search import hamming
-from jlocal.collection.store import Store, pack
+from jlocal.collection.store import Batch, Entry, Store, digest_of, pack
 
 
 def check(path: Path) -> None:
@@ -39,3 +43,23 @@ def rows(path: Path) -> list[tuple]:
     ]
     connection.close()
     return found + counts
+
+
+def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
+    """Make a collection of (path, texts) with random vectors (8,), a record for each text."""
+    store = Store(path, create=True)
+    store.set_recipe(
+        Recipe("model", "/model.gguf", "0" * 64, "last", "", 8, "float32", "stored", None, 0, ())
+    )
+    rng = np.random.default_rng(0)
+    for name, texts in documents:
+        batch, chunks = Batch(), []
+        for record, text in enumerate(texts):
+            vector = rng.standard_normal(8).astype(np.float32)
+            batch.passages[digest_of(text)] = (text, vector / np.linalg.norm(vector))
+            lines = 1 + text.count("\n")
+            chunks.append((record, Chunk(0, len(text), 1, lines, text), digest_of(text)))
+        batch.entries.append(Entry(name, None, digest_of("\n".join([name, *texts])), chunks))
+        store.write(batch)
+    store.close()
+    return path

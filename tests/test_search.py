@@ -200,7 +200,7 @@ def test_search_on_the_command_line(jlocal, notes: Path) -> None:
     done = jlocal("search", "-d", "notes.db", "backups", "--json", "-n", 2)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2
-    assert set(rows[0]) == {"path", "first_line", "last_line", "score", "text"}
+    assert set(rows[0]) == {"path", "page", "first_line", "last_line", "score", "text"}
     assert Path(rows[0]["path"]).is_absolute()
     assert rows[0]["score"] >= rows[1]["score"]
     done = jlocal("search", "-d", "notes.db", "backups", "--min-score", "0.9999")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import unicodedata
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from jlocal.cli.hits import as_row, show
+from jlocal.cli.interactive import converse
 from jlocal.cli.options import compute_options, database_option, open_model, prompt_arguments
-
-if TYPE_CHECKING:
-    from jlocal.collection.search import Hit
-
-_LINES = 3
 
 
 @click.command("search")
-@click.argument("query")
+@click.argument("query", required=False)
 @database_option
+@click.option(
+    "--interactive",
+    is_flag=True,
+    help="Answer one query after the other: from a prompt, or each line of standard input.",
+)
 @click.option(
     "-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="The most hits."
 )
@@ -32,7 +31,7 @@ _LINES = 3
     help="Only documents whose name fits or, with a slash, the end of whose path does.",
 )
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="The least cosine.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for each hit.")
 @click.option(
     "-m",
     "--model",
@@ -42,8 +41,9 @@ _LINES = 3
 @click.option("--prompt", help="query, document or none; query if not given.")
 @click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead.")
 def command(
-    query: str,
+    query: str | None,
     database: Path,
+    interactive: bool,
     count: int,
     path: str | None,
     min_score: float | None,
@@ -55,15 +55,25 @@ def command(
 ) -> None:
     """Find the documents of a collection that are nearest to QUERY, best first.
 
-    Each document is shown once, with the place and the text of its best passage, and the cosine
-    of query and passage.
+    Each document, or page of a PDF file, is shown once, with the place and the text of its best
+    passage, and the cosine of query and passage.
+
+    With --interactive the model stays loaded. An empty line, Ctrl-D or Ctrl-C at the prompt ends
+    it; Ctrl-C during a search returns to the prompt. Where standard input is no terminal, each of
+    its lines is a query and has a page of its own, which begins with the query after a > and ends
+    with an empty line. With --json each query gives exactly one line: its "query", and its "hits"
+    or, where it cannot be answered, an "error"; exit status 1 means that there were some.
 
     \b
     jlocal search -d notes.db "what did we decide about backups?"
     jlocal search -d notes.db -n 3 --path 'minutes/*' --json "budget"
+    jlocal search -d notes.db --interactive
+    jlocal search -d notes.db --interactive --json < questions.txt > answers.jsonl
     """
     from jlocal.collection.collection import Collection
 
+    if query is None and not interactive:
+        raise click.UsageError("name a QUERY, or ask for a prompt with --interactive")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
     with Collection(database) as collection:
         recipe = collection.recipe
@@ -72,76 +82,22 @@ def command(
         open_model(None, model, pooling=recipe.pooling, **compute) as embedder,
         Collection(database, embedder) as collection,
     ):
-        hits = collection.search(
-            query, count, path, min_score=min_score, prompt_name=prompt_name, prompt=prefix
+        search = partial(
+            collection.search,
+            n=count,
+            path=path,
+            min_score=min_score,
+            prompt_name=prompt_name,
+            prompt=prefix,
         )
-    if as_json:
-        for hit in hits:
-            click.echo(_as_json(hit))
+        if interactive:
+            # What no query can mend is said before the first one.
+            collection.check_model()
+            embedder.prompt_text(prefix, prompt_name)
+            click.get_current_context().exit(converse(query, search, as_json=as_json))
+        hits = search(query or "")
+    if not as_json:
+        show(hits)
         return
-    if not hits:
-        click.echo("Nothing found.", err=True)
-    width = min(shutil.get_terminal_size().columns, 100)
     for hit in hits:
-        _show(hit, width)
-
-
-def _as_json(hit: Hit) -> str:
-    row = {
-        "path": hit.path,
-        "first_line": hit.first_line,
-        "last_line": hit.last_line,
-        "score": round(hit.score, 6),
-        "text": hit.text,
-    }
-    return json.dumps(row, ensure_ascii=False)
-
-
-def _show(hit: Hit, width: int) -> None:
-    path = _printable(_near(hit.path))
-    colour = "NO_COLOR" not in os.environ
-    place = click.style(path, fg="cyan", bold=True) if colour else path
-    score = click.style(f"{hit.score:.3f}", fg="green") if colour else f"{hit.score:.3f}"
-    click.echo(f"{score}  {place}:{hit.first_line}")
-    for line in _wrapped(_printable(" ".join(hit.text.split())), width - 7, _LINES):
-        click.echo(f"       {line}")
-
-
-def _near(path: str) -> str:
-    """Name a file from here, if it is below this folder."""
-    here = f"{Path.cwd()}{os.sep}"
-    return path.removeprefix(here)
-
-
-def _printable(text: str) -> str:
-    # What a terminal would take for a command, a name may hold as well.
-    return "".join(
-        letter if letter.isprintable() or letter == "\u200d" else "\ufffd" for letter in text
-    )
-
-
-def _wrapped(text: str, columns: int, most: int) -> Iterator[str]:
-    """Cut a text to lines that are not wider, as a terminal counts, and at most so many."""
-    for number in range(1, most + 1):
-        end = _fits(text, columns)
-        if end == len(text):
-            yield text
-            return
-        if number == most:
-            yield text[: _fits(text, columns - 1)].rstrip() + "…"
-            return
-        space = text.rfind(" ", 0, end + 1)
-        cut = space if space > end // 2 else end
-        yield text[:cut]
-        text = text[cut:].lstrip()
-
-
-def _fits(text: str, columns: int) -> int:
-    """How many characters fit."""
-    used = 0
-    for place, letter in enumerate(text):
-        wide = unicodedata.east_asian_width(letter) in "WF"
-        used += 0 if unicodedata.category(letter) in ("Mn", "Me", "Cf") else 1 + wide
-        if used > columns:
-            return place
-    return len(text)
+        click.echo(json.dumps(as_row(hit), ensure_ascii=False))

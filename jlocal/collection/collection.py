@@ -82,6 +82,16 @@ class Collection:
             )
         return path
 
+    def check_model(self) -> None:
+        """Load the model and check that it made this collection, as the first search would.
+
+        Raises:
+            CollectionError: there is no collection, or another model made it.
+            ModelError: the model cannot be found or loaded.
+
+        """
+        self._load(self.recipe)
+
     @property
     def recipe(self) -> Recipe:
         """How the vectors are made.
@@ -167,7 +177,7 @@ class Collection:
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> list[Hit]:
-        """Find what is nearest to a query, best first, each document once.
+        """Find what is nearest to a query, best first, each document or PDF page once.
 
         Args:
             query: what to look for.

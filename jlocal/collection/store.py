@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+import operator
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -324,12 +326,13 @@ class Store:
     # Searching
 
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
-        """Blocks of passage ids (n,) and vectors (n, d), of these passages or of all."""
+        """Blocks of passage ids (n,), ascending, and vectors (n, d), of these passages or all."""
         if ids is None:
-            blocks = self._blocks("SELECT id, vector FROM passage")
+            blocks = self._blocks("SELECT id, vector FROM passage ORDER BY id")
         else:
             blocks = self._blocks(
-                "SELECT id, vector FROM passage WHERE id IN (SELECT value FROM json_each(?))",
+                "SELECT id, vector FROM passage WHERE id IN (SELECT value FROM json_each(?)) "
+                "ORDER BY id",
                 json.dumps(ids.tolist()),
             )
         for rows in blocks:
@@ -370,6 +373,36 @@ class Store:
             limit,
         )
         return [Place(_read_path(path), *numbers) for path, *numbers in rows]
+
+    def first_places(self, ids: Ids) -> Iterator[tuple[Place, int]]:
+        """Where each of these passages first stands, by ascending id, and in how many places.
+
+        Passages that stand nowhere are left out.
+        """
+        blocks = self._blocks(
+            "SELECT passage_id, path, record, first_line, last_line FROM chunk JOIN document "
+            "USING (content_id) WHERE passage_id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY passage_id, path, record, start",
+            json.dumps(ids.tolist()),
+        )
+        rows = itertools.chain.from_iterable(blocks)
+        for _, places in itertools.groupby(rows, key=operator.itemgetter(0)):
+            (_, path, *numbers), *others = places
+            yield Place(_read_path(path), *numbers), 1 + len(others)
+
+    def standing(self) -> Iterator[tuple[Place, str, Floats]]:
+        """Each place in the order of paths and lines, with its text and vector (d,).
+
+        A row at a time: texts may be long.
+        """
+        with plain_errors(self.path):
+            # The joins in this order need no sorting.
+            for path, *numbers, text, vector in self._connection.execute(
+                "SELECT path, record, first_line, last_line, text, vector FROM document "
+                "CROSS JOIN chunk USING (content_id) CROSS JOIN passage ON passage.id = passage_id "
+                "ORDER BY path, record, start"
+            ):
+                yield Place(_read_path(path), *numbers), text, np.frombuffer(vector, "<f4")
 
     def text(self, passage: int) -> str:
         """Text of a passage."""

@@ -1,0 +1,147 @@
+"""Queries one after the other: from a prompt on a terminal, or the lines of a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from jlocal.cli.hits import as_row, printable, show
+from jlocal.errors import ArgumentError, TextError, TextTooLongError
+
+if TYPE_CHECKING:
+    from jlocal.collection.search import Hit
+
+_PROMPT = "search> "
+
+Search = Callable[[str], "list[Hit]"]
+
+
+def converse(first: str | None, search: Search, *, as_json: bool) -> int:
+    """Answer queries until there are no more.
+
+    Args:
+        first: a query that is answered before any is read.
+        search: finds the hits of a query.
+        as_json: print one line of JSON for each query.
+
+    Returns:
+        1 where the queries came from a pipe and some could not be answered, otherwise 0.
+
+    """
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    page = _JsonPage() if as_json else _Page(headed=not (at_terminal and sys.stdout.isatty()))
+    asked = failed = 0
+    for place, query in _queries(first, at_terminal):
+        asked += 1
+        try:
+            if isinstance(query, TextError):
+                raise query
+            page.answer(query, search(query))
+        except (TextError, ArgumentError) as error:
+            failed += 1
+            page.failure(place, query, _reason(error))
+        except KeyboardInterrupt:
+            if not at_terminal:
+                raise
+            click.echo("Interrupted.", err=True)
+    if failed and not at_terminal:
+        click.echo(f"Error: {failed:,} of {asked:,} queries could not be answered.", err=True)
+        return 1
+    return 0
+
+
+def _reason(error: TextError | ArgumentError) -> str:
+    if isinstance(error, TextTooLongError):
+        return f"the query has {error.tokens:,} tokens, above the limit of {error.limit:,}"
+    return f"the query {error.reason}" if isinstance(error, TextError) else str(error)
+
+
+class _Page:
+    """Answers for a person, with an empty line after each."""
+
+    def __init__(self, *, headed: bool) -> None:
+        self._headed = headed
+
+    def answer(self, query: str, hits: list[Hit]) -> None:
+        self._head(query)
+        show(hits)
+        click.echo()
+
+    def failure(self, place: str, query: str | TextError, reason: str) -> None:
+        self._head(query)
+        click.echo(f"Error: {place}{reason}", err=True)
+        click.echo()
+
+    def _head(self, query: str | TextError) -> None:
+        if self._headed:
+            click.echo(f"> {printable(query) if isinstance(query, str) else ''}".rstrip())
+
+
+class _JsonPage:
+    """Answers for a program: a line for each query, whatever comes of it."""
+
+    def answer(self, query: str, hits: list[Hit]) -> None:
+        self._print({"query": query, "hits": [as_row(hit) for hit in hits]})
+
+    def failure(self, place: str, query: str | TextError, reason: str) -> None:
+        del place
+        self._print({"query": query if isinstance(query, str) else None, "error": reason})
+
+    @staticmethod
+    def _print(row: dict[str, object]) -> None:
+        click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _queries(first: str | None, at_terminal: bool) -> Iterator[tuple[str, str | TextError]]:
+    """Read queries, each with where it stands, for error messages."""
+    if first is not None:
+        yield "", first
+    if at_terminal:
+        for line in _typed():
+            yield "", line
+    elif sys.stdin is not None:
+        yield from _piped()
+
+
+def _typed() -> Iterator[str | TextError]:
+    """Ask until there is an empty line, Ctrl-D or Ctrl-C."""
+    with contextlib.suppress(ImportError):
+        # `input` then edits lines, and remembers them as long as this process lives.
+        importlib.import_module("readline")
+    while True:
+        try:
+            line = _ask()
+        except UnicodeDecodeError:
+            yield TextError("is no text in the terminal's encoding")
+            continue
+        except (EOFError, KeyboardInterrupt):
+            click.echo(err=True)
+            return
+        if not line.strip():
+            return
+        yield line
+
+
+def _ask() -> str:
+    if sys.stdout.isatty():
+        return input(_PROMPT)
+    # `input` would write its prompt among the results.
+    click.echo(_PROMPT, nl=False, err=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
+
+
+def _piped() -> Iterator[tuple[str, str | TextError]]:
+    from jlocal.documents import Document, read_lines
+
+    for number, line in enumerate(read_lines(sys.stdin.buffer, "standard input"), start=1):
+        query = line.text if isinstance(line, Document) else TextError(f"is {line.reason}")
+        yield f"line {number:,}: ", query

@@ -1,0 +1,119 @@
+"""`jlocal map`: a collection as a picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from jlocal.cli.options import database_option
+
+_CLUSTERS = 8
+_MOST_CLUSTERS = 12
+
+
+@click.command("map")
+@database_option
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Web page to write or replace; - is standard output.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["pca", "umap"]),
+    default="pca",
+    show_default=True,
+    help="Principal components, or UMAP, which needs: pip install 'jlocal[map]'.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["folder", "cluster"]),
+    help="By the first folder below the one that all documents have in common, or by k-means; "
+    "folder if neither this nor --clusters is given.",
+)
+@click.option(
+    "--clusters",
+    type=click.IntRange(1, _MOST_CLUSTERS),
+    metavar="N",
+    help=f"The most clusters, up to {_MOST_CLUSTERS}; {_CLUSTERS} if not given.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50_000,
+    show_default=True,
+    metavar="N",
+    help="The most points; of more passages a random sample is drawn.",
+)
+@click.option(
+    "--characters",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="How much of each passage the page holds, to show and to search.",
+)
+@click.option("--title", metavar="TEXT", help="The collection's name if not given.")
+@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+def command(
+    database: Path,
+    output: Path,
+    method: str,
+    color: str | None,
+    clusters: int | None,
+    limit: int,
+    characters: int,
+    title: str | None,
+    quiet: bool,
+) -> None:
+    """Draw a collection as one web page: a point for each passage, near points for near meanings.
+
+    Pointing at one shows its path, line and beginning; a search box finds points by what they
+    say, and the legend shows and hides groups. The page holds these beginnings and the paths
+    below the common folder, runs without a network, and can be sent to others as it is.
+
+    \b
+    jlocal map -d notes.db -o map.html
+    jlocal map -d notes.db -o map.html --clusters 6 --title "Our notes"
+    """
+    from jlocal.map.page import render
+    from jlocal.map.picture import draw
+
+    if clusters and color == "folder":
+        raise click.UsageError("--clusters does not go with --color folder")
+    if color == "cluster" and clusters is None:
+        clusters = _CLUSTERS
+    if output.exists() and database.exists() and output.samefile(database):
+        raise click.UsageError("the page would replace the collection; name another file with -o")
+
+    with _open_output(output) as file:
+        picture = draw(
+            database, method=method, clusters=clusters, limit=limit, characters=characters
+        )
+        file.write(render(picture, title or database.stem))
+    drawn = len(picture.passages)
+    if drawn < picture.total:
+        sample = f"a random sample of {drawn:,} of {picture.total:,} passages"
+        click.echo(f"Note: {sample}; --limit draws more.", err=True)
+    if not quiet:
+        noun = "point" if drawn == 1 else "points"
+        click.echo(f"{drawn:,} {noun}. {picture.layout}", err=True)
+
+
+@contextmanager
+def _open_output(output: Path) -> Iterator[BinaryIO]:
+    from jlocal.files import write_aside
+
+    if str(output) != "-":
+        with write_aside(output) as file:
+            yield file
+        return
+    yield sys.stdout.buffer
+    sys.stdout.flush()

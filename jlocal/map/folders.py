@@ -1,0 +1,44 @@
+"""Paths below the folder that all of them have in common, and the folders there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+_HERE = f".{os.sep}"
+
+
+def below_common_folder(paths: Sequence[str]) -> list[str]:
+    """Shorten paths to what stands below the deepest folder that holds them all."""
+    try:
+        common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120
+    except ValueError:  # on different drives, or none at all
+        return list(paths)
+    return [path.removeprefix(common).lstrip(os.sep) for path in paths]
+
+
+def by_top_folder(paths: Sequence[str], most: int) -> tuple[list[str], list[int]]:
+    """Group relative paths by their first folder.
+
+    Args:
+        paths: as `below_common_folder` gives them.
+        most: how many groups there may be; what is left over is one of them.
+
+    Returns:
+        Names of the groups, the largest first, and for each path the number of its group.
+
+    """
+    tops = [_top(path) for path in paths]
+    sizes = Counter(tops)
+    ranked = sorted(sizes, key=lambda name: (-sizes[name], name))
+    if len(ranked) > most:
+        left = len(ranked) - (most - 1)
+        ranked = [*ranked[: most - 1], f"{left:,} other folders"]
+    numbers = {name: number for number, name in enumerate(ranked)}
+    return ranked, [numbers.get(top, most - 1) for top in tops]
+
+
+def _top(path: str) -> str:
+    folder, separator, _ = path.partition(os.sep)
+    return folder + separator if separator else _HERE

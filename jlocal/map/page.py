@@ -1,0 +1,77 @@
+"""A picture as one web page that holds all it needs and may load nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from string import Template
+
+import numpy as np
+
+from jlocal.map.picture import Picture
+
+# Half the longer side of the picture, in the page's own unit.
+_HALF = 10_000
+
+
+def render(picture: Picture, title: str) -> bytes:
+    """Return the page, UTF-8.
+
+    Texts and paths come from anywhere. They stand in the page as JSON without a "<", in a block
+    that is no script, and the page shows them as text only. The page's policy lets run the one
+    script whose hash it names, and forbids all loading.
+    """
+    style, script = _read("page.css"), _read("picture.js") + _read("page.js")
+    page = Template(_read("page.html")).substitute(
+        policy="; ".join(
+            (
+                "default-src 'none'",
+                f"script-src 'sha256-{_hash(script)}'",
+                f"style-src 'sha256-{_hash(style)}'",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+        style=style,
+        data=json.dumps(_data(picture, title), separators=(",", ":")).replace("<", "\\u003c"),
+        script=script,
+    )
+    return page.encode()
+
+
+def _read(name: str) -> str:
+    return resources.files("jlocal.map").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data(picture: Picture, title: str) -> dict[str, object]:
+    """Return a picture as JSON values: one list for each property of the points."""
+    low, high = picture.points.min(axis=0), picture.points.max(axis=0)
+    # One scale for both axes: a narrow cloud stays narrow.
+    scale = _HALF / (max(float((high - low).max()), 1e-12) / 2)
+    places = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
+    paths = sorted({passage.path for passage in picture.passages})
+    numbers = {path: number for number, path in enumerate(paths)}
+    passages = picture.passages
+    return {
+        "title": title,
+        "layout": picture.layout,
+        "total": picture.total,
+        "characters": picture.characters,
+        "cut": any(len(passage.text) > picture.characters for passage in picture.passages),
+        "grouping": picture.grouping,
+        "groups": picture.groups,
+        "paths": paths,
+        "x": places[:, 0].tolist(),
+        "y": places[:, 1].tolist(),
+        "group": picture.group_of,
+        "path": [numbers[passage.path] for passage in passages],
+        "where": [passage.where for passage in passages],
+        "places": [passage.places for passage in passages],
+        "text": [passage.text for passage in passages],
+    }

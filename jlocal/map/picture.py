@@ -1,0 +1,185 @@
+"""What a map shows: a point for each passage, read from a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jlocal import extract
+from jlocal.collection.store import Ids, Place, Store
+from jlocal.errors import CollectionError
+from jlocal.map.clusters import kmeans, name_clusters
+from jlocal.map.folders import below_common_folder, by_top_folder
+from jlocal.map.projection import Points, pca, umap
+from jlocal.vectors import Floats
+
+# As many as there are colours that can be told apart.
+MOST_GROUPS = 12
+# Of sampling, clusters and UMAP: the same collection gives the same picture.
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What is said of a point.
+
+    Attributes:
+        path: of the document, below the folder that all documents have in common.
+        where: what follows the path: a line, a page, or nothing.
+        places: in how many places it stands; `path` and `where` are the first.
+        text: its beginning, with single spaces between words.
+
+    """
+
+    path: str
+    where: str
+    places: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Points, and what is said of them.
+
+    Attributes:
+        points: (n, 2), in any unit, the same for both axes.
+        passages: one for each point.
+        groups: names of the groups that have colours.
+        group_of: for each point the number of its group.
+        grouping: what the groups are: "folder" or "cluster".
+        layout: a sentence on what the two axes show.
+        total: how many passages the collection has; more than there are points in a sample.
+        characters: the most that `text` holds of a passage.
+
+    """
+
+    points: Points
+    passages: Sequence[Passage]
+    groups: Sequence[str]
+    group_of: Sequence[int]
+    grouping: str
+    layout: str
+    total: int
+    characters: int
+
+
+def draw(
+    database: Path,
+    *,
+    method: str = "pca",
+    clusters: int | None = None,
+    limit: int = 50_000,
+    characters: int = 500,
+) -> Picture:
+    """Lay out the passages of a collection.
+
+    PCA by folder keeps a block of vectors at a time; UMAP and clusters keep all that are drawn.
+
+    Args:
+        database: file of the collection.
+        method: "pca" or "umap".
+        clusters: group by k-means into so many clusters at most, up to `MOST_GROUPS`; None groups
+            by the first folder below the one that all documents have in common.
+        limit: the most points; of more passages, a random sample is drawn.
+        characters: how much of each passage is kept.
+
+    Raises:
+        ArgumentError: there are too few passages for UMAP.
+        CollectionError: there is no such collection, nothing in it, or it cannot be read.
+        ExtraError: umap-learn is not installed.
+
+    """
+    store = Store(database)
+    try:
+        store.use_path_filter(lambda _: True)
+        with store.snapshot():
+            ids = np.sort(store.passages_under())
+            total = len(ids)
+            if not total:
+                raise CollectionError(f"{database} is empty; fill it with: jlocal index PATH…")
+            if limit < total:
+                ids = np.sort(np.random.default_rng(_SEED).choice(ids, limit, replace=False))
+            passages = _passages(store, ids, characters)
+            vectors = _kept(store, ids) if clusters or method == "umap" else None
+            if method == "umap" and vectors is not None:
+                points, layout = umap(vectors, _SEED), _UMAP
+            else:
+                points, shares = pca(lambda: _blocks(store, ids))
+                layout = _pca_sentence(shares, total=len(ids))
+    finally:
+        store.close()
+    groups, group_of = _groups(passages, vectors, clusters)
+    return Picture(
+        points=points,
+        passages=passages,
+        groups=groups,
+        group_of=group_of,
+        grouping="cluster" if clusters else "folder",
+        layout=layout,
+        total=total,
+        characters=characters,
+    )
+
+
+_UMAP = (
+    "UMAP over cosines: neighbours stay neighbours; sizes of groups and distances between them "
+    "mean little."
+)
+
+
+def _pca_sentence(shares: tuple[float, float], total: int) -> str:
+    if sum(shares) == 0:
+        return "A single point." if total == 1 else "All vectors are the same."
+    left = max(0.0, 1 - sum(shares))
+    return (
+        f"PCA: the axes show {shares[0]:.1%} and {shares[1]:.1%} of the variance; {left:.1%} "
+        "cannot be seen here."
+    )
+
+
+def _blocks(store: Store, ids: Ids) -> Iterator[Floats]:
+    for _, vectors in store.vectors(ids):
+        if not np.isfinite(vectors).all():
+            raise CollectionError(f"{store.path} is damaged; delete it and index again")
+        yield vectors
+
+
+def _kept(store: Store, ids: Ids) -> Floats:
+    return np.concatenate(list(_blocks(store, ids)))
+
+
+def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
+    places = list(store.first_places(ids))
+    paths = below_common_folder([place.path for place, _ in places])
+    return [
+        Passage(path, _where(place), count, _beginning(store.text(id), characters))
+        for id, path, (place, count) in zip(ids.tolist(), paths, places, strict=True)
+    ]
+
+
+def _where(place: Place) -> str:
+    # What is read out of HTML and PDF has no lines that a person could look up.
+    kind = extract.kind_of(place.path)
+    if kind:
+        return f" p. {place.record + 1}" if kind == "pdf" else ""
+    return f":{place.first_line}"
+
+
+def _beginning(text: str, characters: int) -> str:
+    # A text may be long, and be mostly spaces.
+    read = text[: 20 * characters]
+    words = " ".join(read.split())
+    whole = len(read) == len(text) and len(words) <= characters
+    return words if whole else f"{words[:characters]}…"
+
+
+def _groups(
+    passages: Sequence[Passage], vectors: Floats | None, clusters: int | None
+) -> tuple[list[str], list[int]]:
+    if clusters and vectors is not None:
+        labels = kmeans(vectors, clusters, _SEED)
+        return name_clusters([passage.text for passage in passages], labels), labels.tolist()
+    return by_top_folder([passage.path for passage in passages], MOST_GROUPS)

@@ -1,0 +1,105 @@
+"""From many dimensions to two: principal components, or UMAP."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ArgumentError, ExtraError
+from jlocal.vectors import Floats
+
+Points = npt.NDArray[np.float64]
+# Each call reads the vectors again from the first, in blocks (n, d).
+Blocks = Callable[[], Iterable[Floats]]
+
+# Below this, differences are what rounding made of equal unit vectors.
+_NOTHING = 1e-10
+# Its graph of neighbours needs some.
+_FEWEST = 5
+
+
+def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
+    """Project vectors to their first two principal components.
+
+    Reads the vectors twice and keeps one block at a time, and d x d numbers.
+
+    Returns:
+        (n, 2) coordinates, and the share of the variance that either axis shows, from 0 to 1;
+        zeros where the vectors are all the same.
+
+    """
+    count, mean, covariance = _moments(blocks())
+    if count == 0:
+        raise ArgumentError("there are no vectors to project")
+    variance = float(np.trace(covariance))
+    if variance < _NOTHING:
+        return np.zeros((count, 2)), (0.0, 0.0)
+    values, vectors = np.linalg.eigh(covariance)
+    # One dimension has one axis.
+    axes = np.zeros((len(mean), 2))
+    found = min(2, len(mean))
+    axes[:, :found] = vectors[:, ::-1][:, :found]
+    # The sign of an axis is arbitrary; this makes it the same on every machine.
+    peaks = axes[np.abs(axes).argmax(axis=0), [0, 1]]
+    axes *= np.where(peaks < 0, -1, 1)
+    shares = np.zeros(2)
+    shares[:found] = np.maximum(values[::-1][:found], 0) / variance
+    points = np.concatenate([(block - mean) @ axes for block in blocks()])
+    return points, (float(shares[0]), float(shares[1]))
+
+
+def _moments(blocks: Iterable[Floats]) -> tuple[int, Points, Points]:
+    """Count, mean (d,) and covariance (d, d) of vectors."""
+    count = 0
+    shift, total, products = np.zeros(0, np.float32), np.zeros(0), np.zeros((0, 0))
+    for block in blocks:
+        if count == 0:
+            # Near the mean, so that single precision loses nothing in the products.
+            shift = block.mean(axis=0)
+            total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
+        centred = block - shift
+        total += centred.sum(axis=0, dtype=np.float64)
+        products += centred.T @ centred
+        count += len(block)
+    mean = total / max(count, 1)
+    return count, shift + mean, products / max(count, 1) - np.outer(mean, mean)
+
+
+def umap(vectors: Floats, seed: int) -> Points:
+    """Lay out unit vectors (n, d) by UMAP over cosines, as (n, 2).
+
+    Raises:
+        ArgumentError: there are too few vectors.
+        ExtraError: umap-learn is not installed.
+
+    """
+    if len(vectors) < _FEWEST:
+        raise ArgumentError(
+            f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; "
+            "take --method pca"
+        )
+    with warnings.catch_warnings():
+        # Among them, that a seed means one thread.
+        warnings.simplefilter("ignore")
+        layout = _umap()(
+            n_neighbors=min(15, len(vectors) - 1),
+            metric="cosine",
+            # The spectral layout that it begins with has no meaning for a handful of points.
+            init="spectral" if len(vectors) > 50 else "random",
+            random_state=seed,
+        )
+        return np.asarray(layout.fit_transform(vectors), np.float64)
+
+
+def _umap() -> Any:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise ExtraError(
+            "UMAP needs: pip install 'jlocal[map]'; --method pca needs nothing"
+        ) from None
+    return UMAP
