@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 
 from jlocal.errors import ArgumentError, ModelError, TextError
+from jlocal.journal import Journal
 from jlocal.llama.model import ComputeType
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
@@ -280,6 +281,7 @@ class Embedder:
         errors: Literal["raise"] = ...,
         on_texts: OnTexts | None = ...,
         on_cut: OnCut | None = ...,
+        journal: Journal | None = ...,
     ) -> Generator[Vectors, None, None]: ...
 
     @overload
@@ -294,6 +296,7 @@ class Embedder:
         errors: Literal["return"],
         on_texts: OnTexts | None = ...,
         on_cut: OnCut | None = ...,
+        journal: Journal | None = ...,
     ) -> Generator[Vectors | TextError, None, None]: ...
 
     def stream(
@@ -307,6 +310,7 @@ class Embedder:
         errors: Literal["raise", "return"] = "raise",
         on_texts: OnTexts | None = None,
         on_cut: OnCut | None = None,
+        journal: Journal | None = None,
     ) -> Generator[Vectors | TextError, None, None]:
         """Embed an iterable of any length in bounded memory.
 
@@ -320,6 +324,8 @@ class Embedder:
                 goes on; "raise" raises it.
             on_texts: called with the texts and tokens done since the last call.
             on_cut: called for each truncated text, which is otherwise a warning.
+            journal: keeps what is computed, and gives back what an earlier run has computed of
+                the same texts in the same order (`jlocal.journal.open_journal`).
 
         Returns:
             An iterator over one (d,) vector for each text, in order.
@@ -334,7 +340,7 @@ class Embedder:
             raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        reader = self._reader(prefix, errors, on_cut)
+        reader = self._reader(prefix, errors, on_cut, journal)
         return self._stream(reader.windows(texts, on_texts), dimensions, precision)
 
     def _stream(
@@ -363,11 +369,13 @@ class Embedder:
         prompt: str,
         errors: Literal["raise", "return"] = "raise",
         on_cut: OnCut | None = None,
+        journal: Journal | None = None,
     ) -> Reader:
         if self._runtime is None:
             raise ModelError("the model is closed; make a new Embedder")
         truncate = self.on_long == "truncate"
-        return Reader(self._runtime, prompt, self.max_seq_length, truncate, errors, on_cut)
+        limit = self.max_seq_length
+        return Reader(self._runtime, prompt, limit, truncate, errors, on_cut, journal)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions

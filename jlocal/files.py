@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,14 @@ def write_aside(target: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+def remove_asides(target: Path) -> None:
+    """Remove what killed processes have left of `write_aside`; none may be writing."""
+    left = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}")
+    for path in target.parent.iterdir():
+        if left.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

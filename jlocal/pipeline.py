@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from jlocal import __version__
 from jlocal.documents import Document, Unreadable
 from jlocal.embedder import Embedder
 from jlocal.errors import TextError, TruncationWarning
 from jlocal.files import sha256_of
+from jlocal.journal import Journal
 from jlocal.progress import OnTexts
 from jlocal.writers import Writer
 
@@ -43,6 +45,7 @@ def embed_documents(
     on_failure: Callable[[Unreadable], None],
     on_cut: Callable[[str, TruncationWarning], None],
     on_texts: OnTexts | None = None,
+    journal: Journal | None = None,
 ) -> Account:
     """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
 
@@ -54,6 +57,7 @@ def embed_documents(
         on_failure: called with each document that gave no vector.
         on_cut: called with the id of each document that was truncated.
         on_texts: called with the texts and tokens done since its last call.
+        journal: what an earlier run has computed, and where this one keeps what it computes.
 
     Raises:
         ModelError, OutputError: what stops the whole run.
@@ -89,6 +93,7 @@ def embed_documents(
         errors="return",
         on_texts=on_texts,
         on_cut=cut,
+        journal=journal,
     )
     # Closed at once when the writer fails, or the work would go on behind the error.
     with contextlib.closing(vectors):
@@ -97,9 +102,12 @@ def embed_documents(
             taken += 1
             if isinstance(vector, TextError):
                 fail(Unreadable(id, vector.reason))
-            else:
+                continue
+            try:
                 writer.add(id, vector)
                 account.done += 1
+            except TextError as error:
+                fail(Unreadable(id, error.reason))
     return account
 
 
@@ -113,5 +121,28 @@ def describe(model: Embedder, request: Request) -> dict[str, object]:
         "dimensions": request.truncate_dim or model.get_embedding_dimension(),
         "precision": request.precision,
         "compute_type": model.compute_type,
+        "jlocal": __version__,
+    }
+
+
+def computed_by(
+    model: Embedder, description: Mapping[str, object], gpu_layers: int | None
+) -> dict[str, object]:
+    """Say what vectors depend on besides their tokens, before they are cut and quantised.
+
+    The number of threads is not in it: it does not change a vector.
+
+    Args:
+        model: an open model.
+        description: what `describe` says.
+        gpu_layers: as the model was opened with.
+
+    """
+    return {
+        "model_sha256": description["model_sha256"],
+        "pooling": model.profile.pooling,
+        "compute_type": model.compute_type,
+        "gpu_layers": gpu_layers,
+        "llama_cpp": version("llama-cpp-python"),
         "jlocal": __version__,
     }

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.journal import Journal
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
 from jlocal.progress import OnTexts
@@ -37,6 +38,7 @@ class Reader:
         truncate: whether a longer text is cut, or is an error.
         errors: whether the `TextError` of an unusable text is raised, or stands in for its vector.
         on_cut: called for each truncated text, which is otherwise a warning.
+        journal: what need not be computed, because it was before.
 
     """
 
@@ -46,6 +48,7 @@ class Reader:
     truncate: bool
     errors: Literal["raise", "return"]
     on_cut: OnCut | None
+    journal: Journal | None = None
 
     def windows(
         self, texts: Iterable[str], on_texts: OnTexts | None
@@ -57,6 +60,7 @@ class Reader:
         Raises:
             TextError: a text cannot be embedded.
             ModelError: llama.cpp cannot compute the texts.
+            OutputError: the journal cannot be read or written.
 
         """
         begun: deque[_Window] = deque()
@@ -104,6 +108,7 @@ class Reader:
             yield _Window(
                 self.runtime,
                 [self._sequence(index, text) for index, text in enumerate(window, start)],
+                self.journal,
             )
 
     def _sequence(self, index: int, text: str) -> Tokens | TextError:
@@ -133,22 +138,34 @@ class Reader:
 class _Window:
     """Texts that are computed together; identical ones once."""
 
-    def __init__(self, runtime: Runtime, sequences: list[Tokens | TextError]) -> None:
-        self._sequences = sequences
+    def __init__(
+        self, runtime: Runtime, sequences: list[Tokens | TextError], journal: Journal | None
+    ) -> None:
+        self._sequences, self._journal = sequences, journal
         self._unique = {
             item.tobytes(): item for item in sequences if not isinstance(item, TextError)
         }
-        self.job = runtime.submit(list(self._unique.values()))
+        self.job = runtime.submit(list(self._unique.values()), journal)
 
     def vectors(self, on_texts: OnTexts | None) -> list[Floats | TextError]:
         """Wait for the vectors, or errors, in the order of the texts."""
         vectors = dict(zip(self._unique, self.job.result(on_texts), strict=True))
         if on_texts and len(self._sequences) > len(vectors):
             on_texts(len(self._sequences) - len(vectors), 0)
+        if self._journal and self.job.recalled:
+            self._journal.taken += self._count(self.job.recalled)
         return [
             item if isinstance(item, TextError) else vectors[item.tobytes()]
             for item in self._sequences
         ]
+
+    def _count(self, positions: set[int]) -> int:
+        """How many texts share the sequences at these positions."""
+        chosen = {key for position, key in enumerate(self._unique) if position in positions}
+        return sum(
+            not isinstance(item, TextError) and item.tobytes() in chosen
+            for item in self._sequences
+        )
 
 
 def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""Vectors to files: npy, npz and JSON lines, streamed, complete or not there at all."""
+"""Vectors to files: npy, npz, JSON lines, CSV and Parquet, streamed, complete or not there."""
 
 from __future__ import annotations
 
@@ -8,24 +8,38 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from types import MappingProxyType
+from typing import IO, Any, Protocol
 
 import numpy as np
 
-from jlocal.errors import OutputError
+from jlocal.errors import ExtraError, OutputError, TextError
 from jlocal.files import write_aside
 from jlocal.vectors import Vectors
 
-FORMATS = ("npy", "npz", "jsonl")
+FORMATS = ("npy", "npz", "jsonl", "csv", "parquet")
+
+# What a vector is of, by the name of a column; the same names for each vector of a file. Strings
+# are never None, numbers may be.
+Columns = Mapping[str, str | int | None]
+_NONE: Columns = MappingProxyType({})
+
+# So many bytes of a Parquet file are held and written together, as one row group.
+_ROW_GROUP = 16 << 20
 
 
 class Writer(Protocol):
     """Takes vectors one at a time."""
 
-    def add(self, id: str, vector: Vectors) -> None:
-        """Write one vector."""
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+        """Write one vector (d,), with its id and, where the format has room, more columns.
+
+        Raises:
+            TextError: the format cannot hold the id or a column; nothing was written.
+
+        """
 
 
 def format_of(path: Path) -> str:
@@ -51,16 +65,24 @@ def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iter
     Args:
         path: the file.
         format: "npy" (an array (n, d)), "npz" (arrays `embeddings` (n, d) and `ids` (n,), and
-            `metadata`, a string of JSON) or "jsonl".
-        metadata: how the vectors were made, for npz.
+            `metadata`, a string of JSON), "jsonl" (`JsonLines`), "csv" (`Csv`) or "parquet"
+            (columns `id`, others as they are given, and `embedding`, a list of fixed size of
+            float, halffloat, int8 or uint8; `jlocal` in the metadata is a string of JSON).
+        metadata: how the vectors were made, for npz and parquet.
 
     Raises:
         OutputError: the file cannot be written.
+        ExtraError: the format needs a package that is not installed.
 
     """
     with write_aside(path) as file:
         if format == "jsonl":
             yield JsonLines(file)
+        elif format == "csv":
+            yield Csv(file)
+        elif format == "parquet":
+            with _Parquet(file, metadata) as table:
+                yield table
         elif format == "npy":
             rows = _Npy(file)
             yield rows
@@ -74,17 +96,69 @@ def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iter
 
 
 class JsonLines:
-    """One `{"id": …, "embedding": […]}` a line."""
+    """One `{"id": …, "embedding": […]}` a line, with other columns between them."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def add(self, id: str, vector: Vectors) -> None:
-        """Write one line; nine digits give every float32 back exactly."""
-        number = "%.9g" if vector.dtype.kind == "f" else "%d"
-        numbers = ", ".join([number] * len(vector)) % tuple(vector.tolist())
-        line = f'{{"id": {json.dumps(id)}, "embedding": [{numbers}]}}\n'
-        self._file.write(line.encode("ascii"))
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+        """Write one line, in which surrogates of names that are no UTF-8 are escaped."""
+        before = json.dumps({"id": id, **columns})[:-1]
+        self._file.write(f'{before}, "embedding": [{_numbers(vector, ", ")}]}}\n'.encode("ascii"))
+
+
+class Csv:
+    """A line with the names of the columns, and one for each vector, in UTF-8.
+
+    Columns are `id`, others as they are given, and `d0`, `d1`, … with a component each, as pandas
+    and spreadsheets expect. Every string is quoted, so that commas, quotes, line breaks and NUL
+    come back as they were. pandas takes numbers and "NA" for what they look like, unless told
+    otherwise: `pd.read_csv(path, dtype={"id": str}, keep_default_na=False)`, and then
+    `.filter(regex="^d[0-9]+$").to_numpy("float32")` is the array (n, d).
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._is_empty = True
+
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+        """Write one line.
+
+        Raises:
+            TextError: the id or a column is not UTF-8.
+
+        """
+        row = {"id": id, **columns}
+        _check_utf8(row, "csv")
+        if self._is_empty:
+            names = [*row, *(f"d{number}" for number in range(len(vector)))]
+            self._file.write(f"{','.join(names)}\n".encode())
+            self._is_empty = False
+        cells = ",".join(map(_cell, row.values()))
+        self._file.write(f"{cells},{_numbers(vector, ',')}\n".encode())
+
+
+def _cell(value: str | int | None) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
+    return "" if value is None else str(value)
+
+
+def _numbers(vector: Vectors, separator: str) -> str:
+    """Write a vector's components; nine digits give every float32 back exactly."""
+    number = "%.9g" if vector.dtype.kind == "f" else "%d"
+    return separator.join([number] * len(vector)) % tuple(vector.tolist())
+
+
+def _check_utf8(row: Columns, format: str) -> None:
+    """Refuse what is no text: a name in another encoding, for example."""
+    for name, value in row.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise TextError(
+                f"its {name} is not UTF-8, which {format} cannot hold; jsonl can"
+            ) from None
 
 
 class _Npy:
@@ -95,8 +169,8 @@ class _Npy:
         self._count = 0
         self._row: Vectors = np.empty(0, np.float32)
 
-    def add(self, id: str, vector: Vectors) -> None:
-        del id
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+        del id, columns
         if self._count == 0:
             self._row = vector
             self._write_header()
@@ -124,7 +198,7 @@ class _Npz:
         self._rows = _Npy(aside)
         self._ids: list[str] = []
 
-    def add(self, id: str, vector: Vectors) -> None:
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
         self._rows.add(id, vector)
         self._ids.append(id)
 
@@ -140,3 +214,70 @@ class _Npz:
             ):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+class _Parquet:
+    """A Parquet file, whose table is known from its first row."""
+
+    def __init__(self, file: IO[bytes], metadata: Mapping[str, object]) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            raise ExtraError(
+                "parquet needs pyarrow; install it with: pip install 'jlocal[parquet]'"
+            ) from None
+        self._arrow: Any = pyarrow
+        self._file, self._metadata = file, metadata
+        self._table: Any = None
+        self._rows: list[Columns] = []
+        self._vectors: list[Vectors] = []
+        self._size = 0
+
+    def __enter__(self) -> _Parquet:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is None:
+            self._flush()
+            if self._table:
+                self._table.close()
+        elif self._table:
+            # Left open, it would be closed some time later, and complain of the closed file.
+            with suppress(OSError):
+                self._table.close()
+
+    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+        row = {"id": id, **columns}
+        _check_utf8(row, "parquet")
+        self._rows.append(row)
+        self._vectors.append(vector)
+        self._size += vector.nbytes + sum(len(str(value)) for value in row.values())
+        if self._size >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        arrow, length = self._arrow, len(self._vectors[0])
+        embedding = arrow.FixedSizeListArray.from_arrays(
+            arrow.array(np.concatenate(self._vectors)), length
+        )
+        arrays = {
+            name: arrow.array(
+                [row[name] for row in self._rows],
+                arrow.string() if isinstance(first, str) else arrow.int64(),
+            )
+            for name, first in self._rows[0].items()
+        } | {"embedding": embedding}
+        if self._table is None:
+            schema = arrow.schema(
+                [(name, array.type) for name, array in arrays.items()],
+                metadata={"jlocal": json.dumps(dict(self._metadata), ensure_ascii=False)},
+            )
+            self._table = arrow.parquet.ParquetWriter(
+                self._file, schema, use_dictionary=False, compression="zstd"
+            )
+        batch = arrow.record_batch(list(arrays.values()), schema=self._table.schema)
+        self._table.write_batch(batch)
+        self._rows, self._vectors, self._size = [], [], 0

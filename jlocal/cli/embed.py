@@ -24,6 +24,7 @@ from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.embedder import Embedder
+    from jlocal.journal import Journal
     from jlocal.pipeline import Account, Request
     from jlocal.writers import Writer
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "-f",
     "--format",
-    type=click.Choice(["npy", "npz", "jsonl"]),
+    type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
     help="By the ending of the output file if not given.",
 )
 @model_options
@@ -81,9 +82,15 @@ def command(
 ) -> None:
     """Embed files, folders, lines or strings.
 
-    A file is one text, without its final line breaks, and its id is its path. Of folders, what
+    A file is one text, without its final line breaks, and its id is its path. Of HTML and PDF
+    files it is what they show, with the extras jlocal[html] and jlocal[pdf]. Of folders, what
     begins with a dot is left out. Exit status 1 means that some input could not be embedded; the
     others are written all the same.
+
+    A run that was interrupted or killed goes on where it was when it is started again with the
+    same inputs, model and output; until the output is complete, a hidden file beside it keeps
+    what is finished, at 4 bytes for each dimension of the model and text. Standard output has
+    none.
 
     \b
     jlocal embed notes/ --include '*.md' -m MODEL.gguf -o notes.npz
@@ -106,7 +113,10 @@ def command(
     total = _total(found, inputs, content) if show else None
     with (
         open_model(task, **model_arguments) as model,
-        _open_output(output, chosen, model, request) as writer,
+        _open_output(output, chosen, model, request, model_arguments["gpu_layers"]) as (
+            writer,
+            journal,
+        ),
         texts_bar(total, show=show) as on_texts,
     ):
         account = embed_documents(
@@ -117,10 +127,11 @@ def command(
             on_failure=_report,
             on_cut=_report_cut,
             on_texts=on_texts,
+            journal=journal,
         )
         if account.done == 0:
             raise OutputError("nothing was embedded, so nothing was written")
-    _summarise(account, output, quiet)
+    _summarise(account, journal, output, quiet)
     if account.failed:
         click.get_current_context().exit(1)
 
@@ -154,18 +165,23 @@ def _format(output: Path | None, format: str | None) -> str:
 
 @contextmanager
 def _open_output(
-    output: Path | None, format: str, model: Embedder, request: Request
-) -> Iterator[Writer]:
-    from jlocal.pipeline import describe
+    output: Path | None, format: str, model: Embedder, request: Request, gpu_layers: int | None
+) -> Iterator[tuple[Writer, Journal | None]]:
+    from jlocal.journal import open_journal
+    from jlocal.pipeline import computed_by, describe
     from jlocal.writers import JsonLines, open_writer
 
     if output is None or str(output) == "-":
-        yield JsonLines(sys.stdout.buffer)
+        yield JsonLines(sys.stdout.buffer), None
         sys.stdout.flush()
         return
-    metadata = describe(model, request) if format == "npz" else {}
-    with open_writer(output, format, metadata) as writer:
-        yield writer
+    description = describe(model, request)
+    made = computed_by(model, description, gpu_layers)
+    with (
+        open_journal(output, made, model.profile.dimensions, say) as journal,
+        open_writer(output, format, description) as writer,
+    ):
+        yield writer, journal
 
 
 def _total(
@@ -184,9 +200,13 @@ def _report_cut(id: str, cut: TruncationWarning) -> None:
     say(f"Cut: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
 
 
-def _summarise(account: Account, output: Path | None, quiet: bool) -> None:
+def _summarise(account: Account, journal: Journal | None, output: Path | None, quiet: bool) -> None:
     if account.failed:
         total = account.done + account.failed
         click.echo(f"Error: {account.failed:,} of {total:,} inputs were not embedded.", err=True)
-    if not quiet and output is not None and str(output) != "-":
-        click.echo(f"Wrote {account.done:,} vectors to {output}", err=True)
+    if quiet or journal is None:
+        return
+    if journal.had:
+        taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
+        click.echo(taken, err=True)
+    click.echo(f"Wrote {account.done:,} vectors to {output}", err=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
+from jlocal.journal import Journal
 from jlocal.llama.context import CAPTURED, Context, StoppedError
 from jlocal.llama.model import ComputeType, Model
 from jlocal.llama.planning import plan_waves
@@ -84,11 +85,12 @@ class Runtime:
         self._worker.submit(self._context.close).result()
         self._worker.shutdown()
 
-    def submit(self, sequences: Sequence[Tokens]) -> Job:
+    def submit(self, sequences: Sequence[Tokens], journal: Journal | None = None) -> Job:
         """Begin to embed token sequences of any number and length up to the model's context.
 
         Args:
             sequences: non-empty arrays of token ids.
+            journal: what need not be computed, because it was before.
 
         Raises:
             ModelError: the model is closed, or this process was forked from the one that
@@ -96,7 +98,7 @@ class Runtime:
 
         """
         self._check_process()
-        return Job(self._context, self._worker, self._closing, sequences, self._dimensions)
+        return Job(self._context, self._worker, self._closing, sequences, self._dimensions, journal)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -107,6 +109,10 @@ class Job:
     """Sequences on their way through the computing thread.
 
     The thread takes a wave, and queues the job again behind those of other callers.
+
+    Attributes:
+        recalled: positions of sequences whose vectors the journal had.
+
     """
 
     def __init__(
@@ -116,9 +122,11 @@ class Job:
         closing: Event,
         sequences: Sequence[Tokens],
         dimensions: int,
+        journal: Journal | None,
     ) -> None:
         self._context, self._worker, self._closing = context, worker, closing
-        self._sequences = sequences
+        self._sequences, self._journal = sequences, journal
+        self.recalled: set[int] = set()
         self._stop = Event()
         lengths = [len(sequence) for sequence in sequences]
         self._waves = deque(plan_waves(lengths, _TOKEN_BUDGET, context.sequence_limit))
@@ -139,6 +147,7 @@ class Job:
 
         Raises:
             ModelError: llama.cpp cannot compute them, or the model was closed meanwhile.
+            OutputError: the journal cannot be read or written.
 
         """
         try:
@@ -166,8 +175,7 @@ class Job:
     def _step(self) -> None:
         wave = self._waves.popleft()
         try:
-            chosen = [self._sequences[position] for position in wave]
-            self._vectors[wave] = self._context.embed(chosen, self._called_off)
+            self._vectors[wave] = self._compute(wave)
         except StoppedError:
             self._done.put(ModelError("the model was closed before the vectors were ready"))
         except BaseException as error:
@@ -176,6 +184,18 @@ class Job:
             self._done.put(wave)
             if self._waves:
                 self._queue()
+
+    def _compute(self, wave: list[int]) -> Floats:
+        chosen = [self._sequences[position] for position in wave]
+        if self._journal is None:
+            return self._context.embed(chosen, self._called_off)
+        vectors = self._journal.recall(chosen)
+        if vectors is None:
+            vectors = self._context.embed(chosen, self._called_off)
+            self._journal.keep(chosen, vectors)
+        else:
+            self.recalled.update(wave)
+        return vectors
 
     def _called_off(self) -> bool:
         return self._stop.is_set() or self._closing.is_set()

@@ -1,0 +1,82 @@
+"""`jlocal export`: a collection to a file that other programs read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from jlocal.cli.options import database_option
+
+
+@click.command("export")
+@database_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write or replace; - is JSON lines on standard output.",
+)
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
+    help="By the ending of the output file if not given.",
+)
+@click.option(
+    "--llm",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Embeddings database of llm to make or to add a collection to.",
+)
+@click.option(
+    "--name", help="Name of the collection for llm; that of the database file if not given."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+def command(
+    database: Path,
+    output: Path | None,
+    format: str | None,
+    llm: Path | None,
+    name: str | None,
+    quiet: bool,
+) -> None:
+    """Write the vectors of a collection for other programs.
+
+    jsonl, csv and parquet have id, path, page, first_line, last_line, text and the vector of each
+    passage; npz has ids and vectors, npy vectors only. An id is PATH:LINE, of a page of a PDF file
+    PATH p. PAGE, of an HTML file PATH; with #2, #3 and so on where it would come again.
+
+    With --llm, Simon Willison's llm finds the passages that are like one of them. It knows the
+    model as jlocal/NAME, and cannot compute with it, so llm similar -c needs jlocal search instead.
+    A database that is there gets one more collection; what it holds stays as it is, and a name
+    that it has already is refused.
+
+    \b
+    jlocal export -d notes.db -o notes.parquet
+    jlocal export -d notes.db --llm embeddings.db --name notes
+    llm similar notes /home/me/notes/a.md:1 -d embeddings.db
+    """
+    from jlocal.collection.export import export, open_rows, write
+    from jlocal.collection.llm import export_to_llm
+    from jlocal.writers import JsonLines, format_of
+
+    if llm is not None:
+        if output is not None or format is not None:
+            raise click.UsageError("-o and -f do not go with --llm")
+        count = export_to_llm(database, llm, database.stem if name is None else name)
+    elif output is None:
+        raise click.UsageError("name a file with -o, or a database of llm with --llm")
+    elif name is not None:
+        raise click.UsageError("--name goes with --llm")
+    elif str(output) != "-":
+        count = export(database, output, format or format_of(output))
+    elif format in (None, "jsonl"):
+        with open_rows(database) as (_, rows):
+            write(rows, JsonLines(sys.stdout.buffer))
+        return
+    else:
+        raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
+    if not quiet:
+        click.echo(f"Wrote {count:,} vectors to {output or llm}", err=True)

@@ -1,0 +1,178 @@
+"""A collection to an embeddings database of `llm`, the command line tool of that name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+from jlocal.collection.export import Row, open_rows
+from jlocal.errors import ArgumentError, OutputError
+from jlocal.files import write_aside
+
+# The tables as llm's own steps leave them. It takes those that are listed as done, and would
+# otherwise make the tables once more and fail.
+_TABLES = """
+CREATE TABLE _sqlite_migrations (
+    id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT
+);
+CREATE UNIQUE INDEX idx__sqlite_migrations_migration_set_name
+    ON _sqlite_migrations (migration_set, name);
+CREATE TABLE collections (id INTEGER PRIMARY KEY, name TEXT, model TEXT);
+CREATE UNIQUE INDEX idx_collections_name ON collections (name);
+CREATE TABLE embeddings (
+    collection_id INTEGER REFERENCES collections (id),
+    id TEXT,
+    embedding BLOB,
+    content TEXT,
+    content_blob BLOB,
+    content_hash BLOB,
+    metadata TEXT,
+    updated INTEGER,
+    PRIMARY KEY (collection_id, id)
+);
+CREATE INDEX idx_embeddings_content_hash ON embeddings (content_hash);
+"""
+# Seconds to wait for another program that writes there.
+_PATIENCE = 10
+_STEPS = (
+    "m001_create_tables",
+    "m002_foreign_key",
+    "m003_add_updated",
+    "m004_store_content_hash",
+    "m005_add_content_blob",
+)
+_NEEDED = {
+    "collections": {"id", "name", "model"},
+    "embeddings": {
+        *("collection_id", "id", "embedding", "content", "content_hash", "metadata", "updated"),
+    },
+}
+
+
+def export_to_llm(database: Path, target: Path, name: str) -> int:
+    """Write a collection into an embeddings database of llm, all of it or nothing.
+
+    A row is a passage: `id` as in `export.Row`, `embedding` little-endian float32, `content` the
+    text, `content_hash` its MD5, and `metadata` with `path`, `page`, `first_line` and `last_line`.
+    The model is called `jlocal/NAME`; llm asks for a model of that name only when it is given a
+    text to compare with.
+
+    Args:
+        database: the collection.
+        target: a file to make, or a database of llm, to which a collection is added; what is
+            there is never changed.
+        name: of the new collection.
+
+    Returns:
+        How many vectors there are.
+
+    Raises:
+        ArgumentError: the name is empty.
+        CollectionError: there is no such collection, nothing in it, or it cannot be read.
+        OutputError: the database cannot be written, is none of llm's, or has a collection of this
+            name; or a path is not UTF-8, which it cannot hold.
+
+    """
+    if not name.strip():
+        raise ArgumentError("the name of the collection is empty")
+    with open_rows(database) as (recipe, rows):
+        model = f"jlocal/{recipe.model}"
+        if target.is_file() and target.stat().st_size:
+            with _transaction(target, str(target.absolute())) as connection:
+                _check(connection, target, name)
+                return _fill(connection, name, model, rows)
+        with (
+            write_aside(target) as file,
+            _transaction(target, file.name, journal="OFF") as connection,
+        ):
+            _make(connection)
+            return _fill(connection, name, model, rows)
+
+
+@contextmanager
+def _transaction(
+    target: Path, path: str, journal: str | None = None
+) -> Iterator[sqlite3.Connection]:
+    uri = f"file:{quote(path, errors='surrogateescape')}?mode=rw"
+    try:
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
+        ) as connection:
+            if journal:
+                connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise OutputError(f"cannot write {target}: {error}; nothing in it was changed") from error
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    now = str(datetime.now(timezone.utc))
+    connection.executemany(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)",
+        [("llm.embeddings", step, now) for step in _STEPS],
+    )
+
+
+def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
+    for table, needed in _NEEDED.items():
+        rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        columns = {column for (column,) in rows}
+        if not columns:
+            raise OutputError(f"{target} is no embeddings database of llm; name another file")
+        if not needed <= columns:
+            raise OutputError(
+                f"{target} is of another version of llm: its table {table} lacks "
+                f"{', '.join(sorted(needed - columns))}; name another file, or bring it up to date "
+                f"with: llm collections list -d {target}"
+            )
+    if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
+        raise OutputError(
+            f"{target} has a collection {name!r} already; choose another name with --name, or "
+            f"remove that one with: llm collections delete {name} -d {target}"
+        )
+
+
+def _fill(connection: sqlite3.Connection, name: str, model: str, rows: Iterator[Row]) -> int:
+    collection = connection.execute(
+        "INSERT INTO collections (name, model) VALUES (?, ?)", (name, model)
+    ).lastrowid
+    now = int(time.time())
+    count = 0
+    for row in rows:
+        try:
+            row.id.encode()
+        except UnicodeEncodeError:
+            raise OutputError(
+                f"{row.id}: its path is not UTF-8, which a database of llm cannot hold; rename the "
+                "file and index again, or export to jsonl"
+            ) from None
+        connection.execute(
+            "INSERT INTO embeddings (collection_id, id, embedding, content, content_hash, "
+            "metadata, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                collection,
+                row.id,
+                row.vector.astype("<f4").tobytes(),
+                row.text,
+                hashlib.md5(row.text.encode(), usedforsecurity=False).digest(),
+                json.dumps(dict(row.columns), ensure_ascii=False),
+                now,
+            ),
+        )
+        count += 1
+    return count
