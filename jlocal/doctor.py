@@ -23,7 +23,7 @@ from jlocal.bundle.wheels import cache_folder
 from jlocal.errors import ModelError
 from jlocal.files import sha256_of
 from jlocal.llama.features import FLAGS, features_in
-from jlocal.models import store
+from jlocal.models import starter, store
 from jlocal.models.cache import cache_folder as hub_folder
 from jlocal.models.names import resolve
 from jlocal.models.offline import VARIABLES, is_offline
@@ -230,10 +230,8 @@ def _self_test(report: Report, model: str | None) -> None:
         report.self_test = {"done": False, "reason": "llama.cpp cannot be used"}
         return
     if model is None:
-        if not report.models:
-            report.self_test = {"done": False, "reason": "there is no model on this machine"}
-            return
-        model = str(min(report.models, key=lambda entry: entry["size"])["path"])
+        smallest = min(report.models, key=lambda entry: entry["size"], default=None)
+        model = str(smallest["path"]) if smallest else starter.NAME
     try:
         path = resolve(model)
         exact = read_profile(path).file_type in _EXACT_TYPES

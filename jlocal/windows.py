@@ -163,8 +163,7 @@ class _Window:
         """How many texts share the sequences at these positions."""
         chosen = {key for position, key in enumerate(self._unique) if position in positions}
         return sum(
-            not isinstance(item, TextError) and item.tobytes() in chosen
-            for item in self._sequences
+            not isinstance(item, TextError) and item.tobytes() in chosen for item in self._sequences
         )
 
 

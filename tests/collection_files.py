@@ -59,7 +59,7 @@ def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
             batch.passages[digest_of(text)] = (text, vector / np.linalg.norm(vector))
             lines = 1 + text.count("\n")
             chunks.append((record, Chunk(0, len(text), 1, lines, text), digest_of(text)))
-        batch.entries.append(Entry(name, None, digest_of("\n".join([name, *texts])), chunks))
+        batch.entries.append(Entry(name, None, digest_of(ascii([name, *texts])), chunks))
         store.write(batch)
     store.close()
     return path

@@ -93,9 +93,6 @@ def test_one_model_from_the_environment(run, converted) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     last = " ".join(done.stdout.split("\n\n")[-1].split())
     assert last.startswith("1,000 texts of 256 tokens take about ")
-    done = run()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "JLOCAL_MODEL" in done.stderr
 
 
 def test_a_small_context(run, converted, tmp_path: Path) -> None:

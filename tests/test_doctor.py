@@ -21,6 +21,7 @@ from jlocal.bundle.create import create
 from jlocal.bundle.install import install
 from jlocal.cli import cli
 from jlocal.llama.features import features_in
+from jlocal.models import starter
 
 AVX2 = "CPU : SSE3 = 1 | SSSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 1 | BMI2 = 1 | SVE = 0"
 LAPTOP = frozenset({"pni", "ssse3", "avx", "avx2", "f16c", "fma", "bmi2", "sse2"})
@@ -47,7 +48,8 @@ def bundle(small_checkpoint, nano_checkpoint, tmp_path_factory) -> Path:
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stand in for what llama.cpp says of itself, and for the CPU of a laptop."""
     says = {
-        "llama.cpp": "1", "system info": AVX2, "gpu offload": False, "backends": ["cpu"], "gpus": []
+        "llama.cpp": "1", "system info": AVX2, "gpu offload": False, "backends": ["cpu"],
+        "gpus": [], "ours": [1.0], "theirs": [1.0],
     }  # fmt: skip
     monkeypatch.setattr(doctor, "_probe", lambda *_: says)
     monkeypatch.setattr(doctor, "cpu_flags", lambda: LAPTOP)
@@ -81,10 +83,11 @@ def test_a_machine_in_order(bundle) -> None:
         assert [entry["name"] for entry in report["models"]] == sorted(m.name for m in models)
 
 
-def test_without_a_model_there_is_no_self_test() -> None:
-    done = run()
-    assert done.exit_code == 0
-    assert "not done: there is no model on this machine" in done.stdout
+def test_without_a_model_the_starter_model_is_tested() -> None:
+    report = json.loads(run("--json").stdout)
+    assert report["models"] == []
+    assert report["self_test"]["passed"] is True
+    assert Path(report["self_test"]["model"]) == starter.FILE
 
 
 def test_an_unusable_model_is_broken(tmp_path) -> None:

@@ -315,12 +315,12 @@ def test_embedding_by_name_is_embedding_by_path(nano: str, converted) -> None:
     assert store.find(nano).used is not None
 
 
-def test_an_empty_list_says_what_to_do() -> None:
+def test_a_fresh_machine_has_the_starter_model() -> None:
     done = subprocess.run([sys.executable, "-m", "jlocal", "list"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "No models yet; `jlocal pull small` gets one.\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["NAME", "starter"]
     done = subprocess.run([sys.executable, "-m", "jlocal", "list", "--json"], capture_output=True)
-    assert json.loads(done.stdout) == []
+    assert [model["source"] for model in json.loads(done.stdout)] == ["jlocal"]
 
 
 def test_nothing_heavy_is_imported() -> None:

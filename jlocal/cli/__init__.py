@@ -16,8 +16,8 @@ from jlocal.cli.options import offline_option
 from jlocal.errors import JlocalError
 
 _COMMANDS = (
-    *("embed", "similar", "index", "search", "pull", "list", "show", "rm", "convert"),
-    *("bundle", "doctor", "bench"),
+    *("embed", "similar", "index", "search", "map", "export", "pull"),
+    *("list", "show", "rm", "convert", "bundle", "doctor", "bench"),
 )
 
 
@@ -55,6 +55,8 @@ def cli() -> None:
     jlocal similar -m small "a cat" "a kitten"        how alike texts are
     jlocal index notes/ -m small -d notes.db          files into a collection
     jlocal search -d notes.db "a question"            what is nearest to it
+    jlocal map -d notes.db -o map.html                the collection as a picture
+    jlocal export -d notes.db -o notes.parquet        the collection for other programs
     jlocal convert CHECKPOINT --to Q8_0 -o models     make a GGUF file
     jlocal bundle create small -o small.tar           carry a model over an air gap
     jlocal bench BF16.gguf Q8_0.gguf                  which file to take here

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jlocal.cli.options import compute_options
+from jlocal.cli.options import compute_options, default_model
 from jlocal.progress import say
 
 if TYPE_CHECKING:
@@ -44,19 +44,18 @@ def command(
 ) -> None:
     """Measure model files on this machine, and say which to take.
 
-    MODEL is a name or the path of a GGUF file; JLOCAL_MODEL if none is given. Measured are the time
-    to load a file (less if it was read lately) and to its first vector, tokens a second in texts of
-    three lengths, the most memory its process held, and the least cosine of its vectors with those
-    of the first file. Exit status 1 means that some file could not be measured.
+    MODEL is a name or the path of a GGUF file; JLOCAL_MODEL, or the only model on this machine, if
+    none is given. Measured are the time to load a file (less if it was read lately) and to its
+    first vector, tokens a second in texts of three lengths, the most memory its process held, and
+    the least cosine of its vectors with those of the first file. Exit status 1 means that some file
+    could not be measured.
 
     \b
     jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf
     """
     from jlocal.bench.run import bench
 
-    chosen = models or tuple(filter(None, [os.environ.get("JLOCAL_MODEL")]))
-    if not chosen:
-        raise click.UsageError("name a model file, or set JLOCAL_MODEL")
+    chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(),)
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
         report = bench(chosen, seconds=seconds, on_step=on_step, **model_arguments)
     if as_json:

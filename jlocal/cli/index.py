@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     "--model",
     envvar="JLOCAL_MODEL",
     show_envvar=True,
-    help="Path of a GGUF file, or name of a model that is on this machine; the one that the "
-    "collection was made with, if there is one.",
+    help="Path of a GGUF file, or name of a model that is on this machine; if not given, the one "
+    "that the collection was made with, or as for `jlocal embed`.",
 )
 @compute_options
 @text_options
@@ -80,9 +80,10 @@ def command(
 
     Only what is new or changed is embedded. Documents below PATHS that are gone, or that are no
     longer chosen, are removed. Left out of folders: what begins with a dot, and what .gitignore
-    files name. How texts are cut and embedded is settled by the first run; later ones need only
-    -d. It may be interrupted at any time and run again. Exit status 1 means that some file was
-    not taken in; the others were.
+    files name. Of HTML files what they show is taken, and of PDF files each page, with the extras
+    jlocal[html] and jlocal[pdf]. How texts are cut and embedded is settled by the first run;
+    later ones need only -d. It may be interrupted at any time and run again. Exit status 1 means
+    that some file was not taken in; the others were.
 
     \b
     jlocal index notes/ -d notes.db -m small --chunk 512
@@ -100,8 +101,6 @@ def command(
         if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
             model = str(before.model_file())
         compute["pooling"] = recipe.pooling if recipe else None
-    if model is None:
-        raise click.UsageError("a new collection needs a model: name one with -m")
     with (
         open_model(task, model, **compute) as embedder,
         Collection(database, embedder) as collection,

@@ -23,16 +23,14 @@ def command(as_json: bool) -> None:
     """List the models on this machine.
 
     Those that were pulled, converted by `jlocal pull --convert` or installed from a bundle, and
-    every GGUF file in huggingface_hub's cache.
+    every GGUF file in huggingface_hub's cache; last, the starter model, which comes with jlocal.
     """
+    from jlocal.models.starter import built_in
     from jlocal.models.store import installed
 
-    models = installed()
+    models = [*installed(), built_in()]
     if as_json:
         click.echo(json.dumps([_facts(model) for model in models], ensure_ascii=False, indent=2))
-        return
-    if not models:
-        click.echo("No models yet; `jlocal pull small` gets one.", err=True)
         return
     rows = [_HEADINGS, *map(_row, models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

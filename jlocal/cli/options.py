@@ -57,10 +57,10 @@ _MODEL_OPTIONS = (
     click.option(
         "-m",
         "--model",
-        required=True,
         envvar="JLOCAL_MODEL",
         show_envvar=True,
-        help="Path of a GGUF file, or name of a model that is on this machine.",
+        help="Path of a GGUF file, or name of a model that is on this machine; the only one there "
+        "if not given, and where there is none, the starter model that comes with jlocal.",
     ),
     click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
     *_COMPUTE_OPTIONS,
@@ -98,11 +98,26 @@ def text_options(function: _F) -> _F:
     return _add(_TEXT_OPTIONS, function)
 
 
-def open_model(task: str | None, model: str, **options: Any) -> Embedder:
+def default_model() -> str:
+    """Choose a model where none was named, and say so where it is the starter model."""
+    from jlocal.models import names, starter
+
+    model = names.default()
+    if model == starter.NAME:
+        click.echo(
+            "Note: no model named, so this is the small English starter model; "
+            "`jlocal pull small` gets jina-embeddings-v5.",
+            err=True,
+        )
+    return model
+
+
+def open_model(task: str | None, model: str | None, **options: Any) -> Embedder:
     """Load a model with the values of `model_options`, and check that it is for the task."""
     from jlocal.embedder import Embedder
     from jlocal.errors import DeviceWarning
 
+    model = model or default_model()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeviceWarning)
         embedder = Embedder(model, task=task, **options)

@@ -20,10 +20,13 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     jlocal rm small nano-text-matching:F16
     """
     from jlocal.errors import ModelError
+    from jlocal.models.starter import is_meant
     from jlocal.models.store import Installed, find, remove
 
     models: dict[str, Installed] = {}
     for name in names:
+        if is_meant(name):
+            raise ModelError(f"{name} is a part of jlocal itself; only what was added is removed")
         model = find(name)
         if model is None:
             raise ModelError(f"{name[:80]!r} is not on this machine; `jlocal list` shows what is")

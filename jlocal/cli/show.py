@@ -8,19 +8,21 @@ import click
 
 
 @click.command("show")
-@click.argument("model", envvar="JLOCAL_MODEL")
+@click.argument("model", required=False, envvar="JLOCAL_MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--header", is_flag=True, help="All metadata of the header instead.")
-def command(model: str, as_json: bool, header: bool) -> None:
+def command(model: str | None, as_json: bool, header: bool) -> None:
     """Show prompts, context, dimensions and origin of a model.
 
-    MODEL is the name of a model on this machine, or the path of a GGUF file.
+    MODEL is the name of a model on this machine, or the path of a GGUF file; if not given, the only
+    model there, or the starter model.
     """
+    from jlocal.cli.options import default_model
     from jlocal.models.describe import describe, metadata_of, origin
     from jlocal.models.header import read_header
     from jlocal.models.names import resolve
 
-    read = read_header(resolve(model))
+    read = read_header(resolve(model or default_model()))
     facts = metadata_of(read) if header else describe(read) | origin(read.path)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))

@@ -213,6 +213,8 @@ def _type(text: str) -> str:
 
 def _suggest(name: str) -> str:
     body, _, kind = name.partition(":")
+    if body.casefold() == "starter":
+        return " to get: the starter model is a part of jlocal, as it is"
     near = _nearest(_short(body), ("small", "nano", *MODELS))
     if near:
         kind = _nearest(kind, TYPES) or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jlocal.errors import ModelError
-from jlocal.models import catalogue, store
+from jlocal.models import catalogue, starter, store
 from jlocal.models.offline import is_offline
 
 
@@ -13,7 +13,8 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
     """Find the file of a model.
 
     Args:
-        model: path of a `.gguf` file, or the name of a model on this machine.
+        model: path of a `.gguf` file, or the name of a model on this machine; "starter" is the
+            one that comes with jlocal.
         offline: what the message about a missing model says; None asks the environment.
 
     Raises:
@@ -24,6 +25,8 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
         return path
     if isinstance(model, Path) or _is_path(model):
         raise ModelError(f"no such file: {model}; pass the path of a .gguf file")
+    if starter.is_meant(model):
+        return starter.FILE
     if found := store.find(model):
         store.mark_used(found)
         return found.path
@@ -33,6 +36,20 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
             f"checked; `jlocal pull {broken.name}` or install its bundle again"
         )
     raise ModelError(missing(model, is_offline() if offline is None else offline))
+
+
+def default() -> str:
+    """Choose the model when none is named: the only one on this machine, else the starter model.
+
+    Raises:
+        ModelError: there are several, or a record cannot be read.
+
+    """
+    models = store.installed()
+    if len(models) > 1:
+        names = ", ".join(model.name for model in models)
+        raise ModelError(f"name a model with -m, or in JLOCAL_MODEL; on this machine are {names}")
+    return models[0].name if models else starter.NAME
 
 
 def missing(name: str, offline: bool) -> str:
@@ -58,7 +75,7 @@ def _file(model: str | Path) -> Path | None:
         path = Path(model).expanduser()
         if str(model) and path.is_dir():
             # A folder of the name of a model that is here does not hide the model.
-            if isinstance(model, str) and not _is_path(model) and store.find(model):
+            if isinstance(model, str) and not _is_path(model) and _is_here(model):
                 return None
             files = sorted(found.name for found in path.glob("*.gguf"))
             inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
@@ -67,6 +84,10 @@ def _file(model: str | Path) -> Path | None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot use {str(model)[:80]!r} as a model: {reason}") from error
+
+
+def _is_here(name: str) -> bool:
+    return starter.is_meant(name) or store.find(name) is not None
 
 
 def _is_path(model: str) -> bool:
