@@ -10,12 +10,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[list[str], str], Vectors]
+Rescoring = Literal["cosine", "signs"]
 
 
 def shorten(vectors: Vectors, dimensions: int | None) -> Vectors:
@@ -100,12 +102,13 @@ def retrieval(
     *,
     dimensions: int | None = None,
     query_prompt: str = "query",
-    binary: bool = False,
+    binary: Rescoring | None = None,
 ) -> float:
     """Mean nDCG@10.
 
-    `binary` keeps nothing of the documents but sign bits: 100 are found by Hamming distance, and
-    scored again by the query's floats against the signs.
+    With `binary`, 100 documents are found by the Hamming distance of sign bits, and scored again
+    by cosine, as `jlocal search` does; or, where nothing but "signs" is kept of the documents, by
+    the query's floats against those.
     """
     documents, queries, judged = retrieval_set(folder)
     names = list(documents)
@@ -117,7 +120,8 @@ def retrieval(
         signs = np.where(d > 0, 1, -1).astype(np.float32)
         near = np.where(q > 0, 1, -1).astype(np.float32) @ signs.T
         cut = np.sort(near, axis=1)[:, -min(100, len(names))][:, None]
-        scores = np.where(near >= cut, q @ signs.T, -1e9)
+        again = q @ signs.T if binary == "signs" else scores
+        scores = np.where(near >= cut, again, -1e9)
     found = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     results = [
         ndcg([names[i] for i in row], judged[a]) for row, a in zip(found, asked, strict=True)

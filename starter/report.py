@@ -83,7 +83,8 @@ def _measures(sets: Path) -> Iterator[tuple[str, Measure]]:
         measure = partial(evaluate.retrieval, folder=folder)
         yield name, measure
         yield f"{name}, 64", partial(measure, dimensions=64)
-        yield f"{name}, binary", partial(measure, binary=True)
+        yield f"{name}, signs, then cosine", partial(measure, binary="cosine")
+        yield f"{name}, signs only", partial(measure, binary="signs")
         for prompt in ("document", "none"):
             yield f"{name}, queries as {prompt}", partial(measure, query_prompt=prompt)
     train, test = (sets / "classification" / f"banking77_{part}.csv" for part in ("train", "test"))
