@@ -44,7 +44,7 @@ def main() -> None:
         "demo/docs.db",
         "-n",
         "3",
-        "how do I carry it to a machine without a network?",
+        "how do I install it for an NVIDIA GPU?",
     )
     say(f"\nDone, {time.monotonic() - start:.1f} s after the install. The command is {JLOCAL}.")
 
