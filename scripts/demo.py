@@ -24,28 +24,15 @@ def main() -> None:
     )  # fmt: skip
     run(JLOCAL, "show", MODEL)
     run(JLOCAL, "similar", "-m", MODEL, "a cat", "a kitten", "a stock exchange")
-    say("\nWithout a model named, the starter model finds; here in these pages:")
-    run(
-        JLOCAL,
-        "index",
-        "README.md",
-        "docs",
-        "--include",
-        "*.md",
-        "-d",
-        "demo/docs.db",
-        "--chunk",
-        "200",
+    say(
+        "\nIts retrieval adapter comes with jlocal as the model `starter`. It searches these pages:"
     )
     run(
-        JLOCAL,
-        "search",
-        "-d",
-        "demo/docs.db",
-        "-n",
-        "3",
-        "how do I install it for an NVIDIA GPU?",
-    )
+        JLOCAL, "index", "README.md", "docs", "--include", "*.md",
+        "-m", "starter", "-d", "demo/docs.db", "--chunk", "200",
+    )  # fmt: skip
+    question = "how do I install it for an NVIDIA GPU?"
+    run(JLOCAL, "search", "-d", "demo/docs.db", "-n", "3", question)
     say(f"\nDone, {time.monotonic() - start:.1f} s after the install. The command is {JLOCAL}.")
 
 
