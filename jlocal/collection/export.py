@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jlocal import __version__, extract
+from jlocal import __version__
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Place, Store
 from jlocal.errors import CollectionError, OutputError, TextError
@@ -57,19 +57,15 @@ def _rows(store: Store, dimensions: int) -> Iterator[Row]:
             raise CollectionError(f"{store.path} is damaged; delete it and index again")
         if place.path != here:
             here, seen = place.path, Counter()
-        columns, id = _where(place)
+        id = f"{place.path}{place.label}"
         seen[id] += 1
-        yield Row(id if seen[id] == 1 else f"{id}#{seen[id]}", columns, text, vector)
+        unique = id if seen[id] == 1 else f"{id}#{seen[id]}"
+        yield Row(unique, _columns(place), text, vector)
 
 
-def _where(place: Place) -> tuple[Columns, str]:
-    # What is read out of HTML and PDF has no lines that a person could look up.
-    kind = extract.kind_of(place.path)
-    page = place.record + 1 if kind == "pdf" else None
-    lines = (None, None) if kind else (place.first_line, place.last_line)
-    columns = {"path": place.path, "page": page, "first_line": lines[0], "last_line": lines[1]}
-    end = f" p. {page}" if page else "" if kind else f":{place.first_line}"
-    return columns, f"{place.path}{end}"
+def _columns(place: Place) -> Columns:
+    first, last = place.lines
+    return {"path": place.path, "page": place.page, "first_line": first, "last_line": last}
 
 
 def export(database: Path, output: Path, format: str) -> int:

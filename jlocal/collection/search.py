@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jlocal import extract
-from jlocal.collection.store import Bits, Ids, Place, Store, pack
+from jlocal.collection.store import Bits, Ids, Store, pack
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -158,16 +157,9 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
             key = (place.path, place.record)
             if len(hits) < n and key not in hits:
                 text = store.text(id) if text is None else text
-                hits[key] = _hit(place, score, text)
+                first, last = place.lines
+                hits[key] = Hit(place.path, first, last, score, text, place.page)
     return list(hits.values()), n
-
-
-def _hit(place: Place, score: float, text: str) -> Hit:
-    kind = extract.kind_of(place.path)
-    if kind:
-        page = place.record + 1 if kind == "pdf" else None
-        return Hit(place.path, None, None, score, text, page)
-    return Hit(place.path, place.first_line, place.last_line, score, text)
 
 
 def _glob(pattern: str | None) -> Callable[[str], bool]:

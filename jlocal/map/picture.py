@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jlocal import extract
-from jlocal.collection.store import Ids, Place, Store
+from jlocal.collection.store import Ids, Store
 from jlocal.errors import CollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
@@ -155,17 +154,9 @@ def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
     places = list(store.first_places(ids))
     paths = below_common_folder([place.path for place, _ in places])
     return [
-        Passage(path, _where(place), count, _beginning(store.text(id), characters))
+        Passage(path, place.label, count, _beginning(store.text(id), characters))
         for id, path, (place, count) in zip(ids.tolist(), paths, places, strict=True)
     ]
-
-
-def _where(place: Place) -> str:
-    # What is read out of HTML and PDF has no lines that a person could look up.
-    kind = extract.kind_of(place.path)
-    if kind:
-        return f" p. {place.record + 1}" if kind == "pdf" else ""
-    return f":{place.first_line}"
 
 
 def _beginning(text: str, characters: int) -> str:
