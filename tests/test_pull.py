@@ -121,9 +121,10 @@ def fails(done: tuple[int, str, str]) -> str:
 
 
 def listed(jlocal) -> dict[str, dict]:
+    """Name -> what is said of each model that was brought here."""
     status, out, err = jlocal("list", "--json")
     assert (status, err) == (0, "")
-    return {model["name"]: model for model in json.loads(out)}
+    return {model["name"]: model for model in json.loads(out) if model["source"] != "jlocal"}
 
 
 def parts(environment) -> list[Path]:
