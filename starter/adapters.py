@@ -94,10 +94,10 @@ def retrieval(
         rows = random.choice(len(queries), min(batch, len(queries)), replace=False)
         found = [(near[r][random.integers(3)], *random.choice(near[r][3:], 2, False)) for r in rows]
         documents = np.unique(np.concatenate(found))
-        asked, read = queries[rows], documents
+        asked = queries[rows]
         q = lines.embed(network, asked, query=True)
-        d = passages.embed(network, read, query=False)
-        wanted = passages.wanted(read)
+        d = passages.embed(network, documents, query=False)
+        wanted = passages.wanted(documents)
         scores = lines.wanted(asked) @ wanted.T / TEMPERATURE
         loss = distance(d, wanted, 0.5)
         for size in DIMENSIONS:

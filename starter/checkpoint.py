@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from starter.network import Linear, Network, Shape
+from starter.batches import PROMPTS
+from starter.loss import DIMENSIONS
+from starter.network import PROJECTIONS, Linear, Network, Shape
 from starter.tokenizer import END, end_of
 
-DIMENSIONS = (32, 64, 128, 256)
 TASKS = ("retrieval", "text-matching", "clustering", "classification")
 METADATA = {"format": "pt"}
 CARD = """---
@@ -56,7 +57,7 @@ def write_backbone(network: Network, tokenizer: Tokenizer, folder: Path) -> None
         folder / "config_sentence_transformers.json",
         {
             "default_prompt_name": "document",
-            "prompts": {"query": "Query: ", "document": "Document: "},
+            "prompts": dict(zip(("query", "document"), PROMPTS, strict=True)),
             "similarity_fn_name": "cosine",
         },
     )
@@ -93,9 +94,7 @@ def write_adapter(network: Network, task: str, folder: Path) -> None:
             "peft_type": "LORA",
             "r": rank,
             "rank_pattern": {},
-            "target_modules": [
-                *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-            ],
+            "target_modules": list(PROJECTIONS),
             "use_dora": False,
             "use_rslora": False,
         },

@@ -18,6 +18,8 @@ from texts import AWKWARD
 if TYPE_CHECKING:
     from reference import Reference
 
+    from jlocal import Embedder
+
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 PROMPTS = {"query": "Query: ", "document": "Document: "}
 
@@ -92,6 +94,21 @@ def converted(
         return files(backbone, task)[kind]
 
     return file
+
+
+@pytest.fixture(scope="session")
+def model_file(converted: Callable[[Backbone, str, str], Path]) -> Path:
+    """Return the file that collections are made with."""
+    return converted("qwen3", "retrieval", "F32")
+
+
+@pytest.fixture(scope="module")
+def model(model_file: Path) -> Iterator[Embedder]:
+    """Open it for the tests of one file."""
+    from jlocal import Embedder
+
+    with Embedder(model_file) as embedder:
+        yield embedder
 
 
 @pytest.fixture(scope="session")

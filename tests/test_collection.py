@@ -22,17 +22,6 @@ from jlocal.documents import decode
 from jlocal.errors import ArgumentError
 
 
-@pytest.fixture(scope="module")
-def model_file(converted) -> Path:
-    return converted("qwen3", "retrieval", "F32")
-
-
-@pytest.fixture(scope="module")
-def model(model_file: Path) -> Embedder:
-    with Embedder(model_file) as embedder:
-        yield embedder
-
-
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
     folder = tmp_path / "notes"

@@ -29,17 +29,6 @@ KILLS = int(os.environ.get("TEST_KILLS", "12"))
 FILES = int(os.environ.get("TEST_FILES", "300"))
 
 
-@pytest.fixture(scope="module")
-def model_file(converted) -> Path:
-    return converted("qwen3", "retrieval", "F32")
-
-
-@pytest.fixture(scope="module")
-def model(model_file: Path) -> Embedder:
-    with Embedder(model_file) as embedder:
-        yield embedder
-
-
 _INDEX = """
 import sys
 from jlocal import Collection

@@ -330,17 +330,6 @@ def test_files_by_their_endings(tmp_path: Path) -> None:
     assert scan.is_known
 
 
-@pytest.fixture(scope="module")
-def model_file(converted) -> Path:
-    return converted("qwen3", "retrieval", "F32")
-
-
-@pytest.fixture(scope="module")
-def model(model_file: Path) -> Embedder:
-    with Embedder(model_file) as embedder:
-        yield embedder
-
-
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
     folder = tmp_path / "notes"

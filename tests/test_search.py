@@ -23,17 +23,6 @@ from jlocal.vectors import normalize
 
 
 @pytest.fixture(scope="module")
-def model_file(converted) -> Path:
-    return converted("qwen3", "retrieval", "F32")
-
-
-@pytest.fixture(scope="module")
-def model(model_file: Path) -> Embedder:
-    with Embedder(model_file) as embedder:
-        yield embedder
-
-
-@pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
     """Return a folder with a few notes and their collection."""
     folder = tmp_path_factory.mktemp("search")

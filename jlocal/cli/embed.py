@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.cli.options import (
+    format_option,
+    model_options,
+    open_model,
+    prompt_arguments,
+    text_options,
+)
 from jlocal.documents import (
     Document,
     Unreadable,
@@ -42,12 +48,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File to write or replace; JSON lines on standard output if not given, or -.",
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
-    help="By the ending of the output file if not given.",
-)
+@format_option
 @model_options
 @text_options
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jlocal.cli.options import database_option
+from jlocal.cli.options import database_option, format_option
 
 
 @click.command("export")
@@ -18,12 +18,7 @@ from jlocal.cli.options import database_option
     type=click.Path(path_type=Path),
     help="File to write or replace; - is JSON lines on standard output.",
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
-    help="By the ending of the output file if not given.",
-)
+@format_option
 @click.option(
     "--llm",
     type=click.Path(path_type=Path),

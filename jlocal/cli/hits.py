@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jlocal.collection.place import label
+
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit
 
@@ -43,10 +45,7 @@ def _show(hit: Hit, width: int) -> None:
     path = printable(_near(hit.path))
     colour = "NO_COLOR" not in os.environ
     place = click.style(path, fg="cyan", bold=True) if colour else path
-    if hit.page is not None:
-        place += f" p. {hit.page}"
-    elif hit.first_line is not None:
-        place += f":{hit.first_line}"
+    place += label(hit.page, hit.first_line)
     score = click.style(f"{hit.score:.3f}", fg="green") if colour else f"{hit.score:.3f}"
     click.echo(f"{score}  {place}")
     for line in _wrapped(printable(" ".join(hit.text.split())), width - 7, _LINES):

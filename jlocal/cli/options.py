@@ -33,6 +33,12 @@ database_option = click.option(
     show_envvar=True,
     help="File of the collection; `index` makes it.",
 )
+format_option = click.option(
+    "-f",
+    "--format",
+    type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
+    help="By the ending of the output file if not given.",
+)
 _COMPUTE_OPTIONS = (
     threads_option,
     click.option(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal import __version__
+from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.store import Place, Store
+from jlocal.collection.store import Store
 from jlocal.errors import CollectionError, OutputError, TextError
 from jlocal.vectors import Floats
 from jlocal.writers import Columns, Writer, open_writer

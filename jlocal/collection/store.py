@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jlocal import extract
 from jlocal.collection.chunks import Chunk
+from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import connect, plain_errors
 from jlocal.files import sha256_of
@@ -69,37 +69,6 @@ class Batch:
 
     def __len__(self) -> int:
         return sum(map(len, (self.passages, self.entries, self.stamps, self.removed)))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a passage stands.
-
-    The lines are those of the text that was read; of HTML and PDF it has none that a person could
-    look up, see `lines`.
-    """
-
-    path: str
-    record: int
-    first_line: int
-    last_line: int
-
-    @property
-    def page(self) -> int | None:
-        """Page of a PDF file, from 1; None in others."""
-        return self.record + 1 if extract.kind_of(self.path) == "pdf" else None
-
-    @property
-    def lines(self) -> tuple[int, int] | tuple[None, None]:
-        """First and last line in the file; None twice in HTML and PDF."""
-        return (None, None) if extract.kind_of(self.path) else (self.first_line, self.last_line)
-
-    @property
-    def label(self) -> str:
-        """What follows the path where a person reads it: ":3", " p. 3" or nothing."""
-        if self.page:
-            return f" p. {self.page}"
-        return "" if self.lines[0] is None else f":{self.first_line}"
 
 
 def digest_of(text: str, kind: str = "") -> bytes:
