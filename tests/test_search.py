@@ -16,7 +16,7 @@ from texts import AWKWARD, prose
 import jlocal.collection.search as module
 from jlocal import Collection, CollectionError, Embedder, Hit
 from jlocal.collection.chunks import whole
-from jlocal.collection.search import hamming, search
+from jlocal.collection.search import agreement, search
 from jlocal.collection.store import Batch, Entry, Store, digest_of, pack
 from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import normalize
@@ -77,6 +77,18 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
     return store, vectors
 
 
+def fill(store: Store, vectors: np.ndarray) -> None:
+    """Write a document of one passage for each vector."""
+    batch = Batch()
+    for number, vector in enumerate(vectors):
+        digest = digest_of(str(number))
+        batch.passages[digest] = (str(number), vector)
+        batch.entries.append(
+            Entry(f"/d/{number}.md", None, digest, [(0, whole(str(number)), digest)])
+        )
+    store.write(batch)
+
+
 @pytest.mark.parametrize(("groups", "each"), [(600, 20), (6, 2000)])
 def test_codes_find_what_comparing_everything_finds(tmp_path: Path, groups: int, each: int) -> None:
     store, vectors = made(tmp_path / "c.db", groups, each)
@@ -127,14 +139,33 @@ def test_more_passages_are_looked_at_by_their_codes(tmp_path: Path, monkeypatch)
 
 
 @pytest.mark.parametrize("dimensions", [8, 32, 100, 1024])
-def test_hamming_distance(dimensions: int, monkeypatch) -> None:
+def test_agreement(dimensions: int) -> None:
     vectors = np.random.default_rng(1).standard_normal((50, dimensions)).astype(np.float32)
-    codes = pack(vectors)
+    codes, query = pack(vectors), vectors[3]
     assert codes.shape == (50, -(-dimensions // 64))
-    expected = ((vectors > 0) != (vectors[3] > 0)).sum(axis=1)
-    np.testing.assert_array_equal(hamming(codes, codes[3]), expected)
-    monkeypatch.setattr(module, "_count_bits", module._count_bits_by_table)
-    np.testing.assert_array_equal(hamming(codes, codes[3]), expected)
+    expected = np.where(vectors > 0, query, 0).sum(axis=1)
+    np.testing.assert_allclose(agreement(codes, query), expected, rtol=1e-4, atol=1e-4)
+    assert agreement(codes, query).argmax() == 3
+    assert agreement(codes[:0], query).shape == (0,)
+
+
+def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monkeypatch) -> None:
+    """Vectors of models that can be cut are so; by the query's signs alone half would be found."""
+    rng = np.random.default_rng(4)
+    directions = rng.standard_normal((3030, 256)) / (1 + np.arange(256) / 8)
+    directions[:, 0] += 1
+    vectors = normalize(directions.astype(np.float32))
+    store = Store(tmp_path / "c.db", create=True)
+    fill(store, vectors[:3000])
+    monkeypatch.setattr(module, "_CANDIDATES", 200)
+    found = 0
+    for query in vectors[3000:]:
+        exact, quick = (
+            {hit.path for hit in search(store, query, 10, exact=way)} for way in (True, False)
+        )
+        found += len(exact & quick)
+    assert found / 300 >= 0.95, found / 300
+    store.close()
 
 
 def test_prompts_and_places(notes: Path, model: Embedder) -> None:

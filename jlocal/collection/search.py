@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from jlocal.collection.store import Bits, Ids, Store, pack
+from jlocal.collection.store import Bits, Ids, Store
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -59,8 +58,8 @@ def search(
         n: the most hits.
         path: a glob that documents must match: their name or, with a slash, the end of their path.
         min_score: the least score.
-        exact: whether all vectors are compared, or those first whose signs agree best with the
-            query's; None decides by their number.
+        exact: whether all vectors are compared, or only those whose signs agree best with the
+            query; None decides by their number.
 
     Raises:
         CollectionError: the file cannot be read.
@@ -101,37 +100,26 @@ def _all(store: Store, query: Floats, allowed: Ids | None, _: int) -> tuple[Ids,
 
 
 def _by_codes(store: Store, query: Floats, allowed: Ids | None, wanted: int) -> tuple[Ids, Floats]:
-    """Compare with the vectors whose signs agree best with the query's."""
-    code = pack(query[None])[0]
-    ids, distances = [np.empty(0, np.int64)], [np.empty(0, np.uint16)]
+    """Compare with the vectors whose signs agree best with the query."""
+    ids, agreements = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for block, codes in store.codes():
         near = slice(None) if allowed is None else np.isin(block, allowed)
         ids.append(block[near])
-        distances.append(hamming(codes[near], code))
-    all_ids, all_distances = np.concatenate(ids), np.concatenate(distances)
+        agreements.append(agreement(codes[near], query))
+    all_ids, all_agreements = np.concatenate(ids), np.concatenate(agreements)
     if wanted < len(all_ids):
-        all_ids = all_ids[np.argpartition(all_distances, wanted)[:wanted]]
+        all_ids = all_ids[np.argpartition(-all_agreements, wanted)[:wanted]]
     return _all(store, query, np.sort(all_ids), wanted)
 
 
-def hamming(codes: Bits, code: Bits) -> npt.NDArray[np.uint16]:
-    """How many bits differ between rows of codes (n, w) and one code (w,), as (n,)."""
-    return _count_bits(codes ^ code)
+def agreement(codes: Bits, query: Floats) -> Floats:
+    """Add up a query's components (d,) where codes (n, w) have a bit, as (n,).
 
-
-def _count_bits_by_table(words: Bits) -> npt.NDArray[np.uint16]:
-    counts: npt.NDArray[np.uint16] = _BITS[words.view(np.uint8)].sum(axis=1, dtype=np.uint16)
-    return counts
-
-
-def _count_bits_at_once(words: Bits) -> npt.NDArray[np.uint16]:
-    counts: npt.NDArray[np.uint16] = np.bitwise_count(words).sum(axis=1, dtype=np.uint16)
-    return counts
-
-
-_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
-# numpy 1 has no bitwise_count.
-_count_bits = _count_bits_at_once if hasattr(np, "bitwise_count") else _count_bits_by_table
+    They rank as the cosines of the query and the signs do. The query's own signs would not be
+    enough: where vectors can be cut, a few components hold most of them.
+    """
+    bits = np.unpackbits(codes.view(np.uint8), axis=1, count=len(query))
+    return bits.astype(np.float32) @ query
 
 
 def _sorted(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
