@@ -89,6 +89,28 @@ def test_overlap_is_there() -> None:
     assert all(b.start < a.end for a, b in itertools.pairwise(chunks))
 
 
+def test_an_overlap_is_as_long_as_it_may_be_and_begins_where_a_sentence_does() -> None:
+    text = "".join(
+        f"Sentence number {number}.{' ' if number % 7 else chr(10) * 2}" for number in range(200)
+    )
+    chunks = check(text, 60, 12, words)
+    for a, b in itertools.pairwise(chunks):
+        again = text[b.start : a.end]
+        assert again.startswith("Sentence number ")
+        assert 2 <= again.count("Sentence") <= 3
+
+
+def test_an_overlap_is_never_only_white_space_or_what_stands_before_a_heading() -> None:
+    section = "# Heading\n\n" + "seven eight nine\nten eleven twelve " * 9 + "\n\n\n"
+    chunks = check(section * 20, 40, 8, words)
+    assert not any(chunk.text[0].isspace() for chunk in chunks)
+    by_start = {chunk.start: before.end for before, chunk in itertools.pairwise(chunks)}
+    headings = [m.start() for m in re.finditer("# H", section * 20) if m.start() in by_start]
+    assert len(headings) > 10
+    assert all(by_start[place] == place for place in headings)
+    assert sum(start < end for start, end in by_start.items()) > 10, "in between there is overlap"
+
+
 def test_a_long_text_takes_time_by_its_length(count) -> None:
     counted = 0
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from jlocal.errors import ArgumentError, TextError
 
+_HEADING = re.compile(r"\n(?=#{1,6}[ \t])")  # in Markdown
 # Where to cut, best first: each pattern ends where a new chunk may begin.
 _BOUNDARIES = (
-    re.compile(r"\n(?=#{1,6}[ \t])"),  # before a Markdown heading
+    _HEADING,
     re.compile(r"\n[ \t\r]*\n[\s]*(?<=\n)"),  # after blank lines
     re.compile(r"[.!?…][\"'”’»)\]]*\s+|[。！？｡][」』”’）]*|[।؟۔።។]\s*"),  # after a sentence
     re.compile(r"\n"),
@@ -123,13 +124,20 @@ class _Ruler:
         )
 
     def back(self, start: int, end: int, overlap: int) -> int:
-        """Find where the overlap with the next chunk begins: after `start`, `end` at the latest."""
+        """Find where the overlap with the next chunk begins: after `start`, `end` at the latest.
+
+        It is at the first of the best boundaries, for as long an overlap as may be; and at `end`,
+        where a new heading begins.
+        """
+        if _HEADING.match(self._text, end - 1):
+            return end
         limit = self._around + overlap
         size = int(overlap * self._characters)
         length = self._search(
             end - start - 1, size, limit, lambda n: self._text[end - n : end], least=0
         )
-        return self._boundary(end - length, end - 1) or end - length
+        last = len(self._text[start:end].rstrip()) + start - 1
+        return self._boundary(end - length - 1, last, first=True) or end - length
 
     def cut(self, start: int, fits: int, after: int) -> int:
         """Find the best end of a piece from `start`: above `after`, at most `fits`."""
@@ -141,14 +149,16 @@ class _Ruler:
                 return end
             fits = end - 1
 
-    def _boundary(self, low: int, high: int) -> int | None:
-        """Find the last boundary of the best kind with low < place <= high."""
+    def _boundary(self, low: int, high: int, *, first: bool = False) -> int | None:
+        """Find the last, or first, boundary of the best kind with low < place <= high."""
         for pattern in _BOUNDARIES:
             found = None
             # A boundary that ends in the window may begin before it.
             for match in pattern.finditer(self._text, max(0, low - 16), high):
                 if low < match.end():
                     found = match.end()
+                    if first:
+                        break
             if found:
                 return found
         return None
