@@ -73,15 +73,17 @@ def find_files(
     for path in map(Path, paths):
         try:
             is_folder = path.is_dir()
+            selection = Selection(path, include, exclude)
+            if is_folder and gitignore:
+                selection = selection.with_gitignore()
         except (OSError, ValueError) as error:
             yield Unreadable(str(path), _reason(error))
             continue
         if not is_folder:
             yield path
             continue
-        selection = Selection(path, include, exclude)
         found = False
-        for item in _in_folder(path, selection.with_gitignore() if gitignore else selection, ()):
+        for item in _in_folder(path, selection, ()):
             found = True
             yield item
         if not found:

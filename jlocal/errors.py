@@ -36,11 +36,12 @@ class TextError(JlocalError):
 
     Attributes:
         reason: the message without the position of the text.
+        index: position of the text among the inputs, from 0; None if that is not known.
 
     """
 
     def __init__(self, reason: str, index: int | None = None) -> None:
-        self.reason = reason
+        self.reason, self.index = reason, index
         super().__init__(reason if index is None else f"text {index} {reason}")
 
 
@@ -48,14 +49,13 @@ class TextTooLongError(TextError):
     """A text has more tokens than the model's context.
 
     Attributes:
-        index: position of the text among the inputs, from 0.
         tokens: its length in tokens, prompt and special tokens included.
         limit: the most tokens that the model takes.
 
     """
 
     def __init__(self, index: int, tokens: int, limit: int) -> None:
-        self.index, self.tokens, self.limit = index, tokens, limit
+        self.tokens, self.limit = tokens, limit
         super().__init__(
             f"has {tokens:,} tokens, above the limit of {limit:,}; "
             "split it, or cut it with on_long='truncate' (--on-long truncate)",
@@ -69,6 +69,10 @@ class ExtraError(JlocalError):
 
 class CollectionError(JlocalError):
     """A collection cannot be opened, read or written, or is not for what was asked of it."""
+
+
+class VerifyError(JlocalError):
+    """A reference cannot be read, or there is none that a model could be compared with."""
 
 
 class OutputError(JlocalError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from jlocal.writers import FORMATS
 
 ALL = (
     *("embed", "similar", "index", "search", "map", "export", "pull"),
-    *("list", "show", "rm", "convert", "bundle", "doctor", "bench"),
+    *("list", "show", "rm", "convert", "bundle", "verify", "doctor", "bench"),
 )
 
 
@@ -59,6 +60,12 @@ def test_every_command_has_help(command: str) -> None:
     for parameter in cli.get_command(None, command).params:
         hidden = getattr(parameter, "hidden", True)
         assert hidden or parameter.help, f"{command} {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("command", ["", *ALL])
+def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
+    done = CliRunner().invoke(cli, [*command.split(), "--help"], terminal_width=80)
+    assert [line for line in done.output.splitlines() if len(line) > 80] == []
 
 
 def test_choices_are_those_of_the_library() -> None:
@@ -161,6 +168,28 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
         "Wrote 1 vectors to out.npz",
     ]
     assert np.load(tmp_path / "out.npz")["ids"].tolist() == ["notes/good.txt"]
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything"
+)
+def test_what_may_not_be_read_does_not_stop_the_rest(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("good")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "secret.txt").chmod(0)
+    (tmp_path / "locked").mkdir(mode=0)
+    capabilities = "--bounding-set=-dac_override,-dac_read_search"
+    prefix = ["setpriv", capabilities] if os.geteuid() == 0 else []
+    for command, verb in (("embed", "embedded"), ("index", "indexed")):
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "jlocal", command, "good.txt", "secret.txt", "locked",
+             "-m", str(model), *(["-d", "c.db"] if command == "index" else [])],
+            capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        for name in ("secret.txt", "locked"):
+            assert f"Not {verb}: {name}: Permission denied\n" in done.stderr
+        assert "good.txt" in done.stdout or done.stderr.splitlines()[2].startswith("1 new, ")
 
 
 def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from jlocal.errors import JlocalError
 
 _COMMANDS = (
     *("embed", "similar", "index", "search", "map", "export", "pull"),
-    *("list", "show", "rm", "convert", "bundle", "doctor", "bench"),
+    *("list", "show", "rm", "convert", "bundle", "verify", "doctor", "bench"),
 )
 
 
@@ -50,17 +50,18 @@ def cli() -> None:
     """Embed texts with jina-embeddings-v5 on this machine, offline.
 
     \b
-    jlocal pull small                                 get a model
-    jlocal embed notes/ -m small -o notes.npz         vectors of files
-    jlocal similar -m small "a cat" "a kitten"        how alike texts are
-    jlocal index notes/ -m small -d notes.db          files into a collection
-    jlocal search -d notes.db "a question"            what is nearest to it
-    jlocal map -d notes.db -o map.html                the collection as a picture
-    jlocal export -d notes.db -o notes.parquet        the collection for other programs
-    jlocal convert CHECKPOINT --to Q8_0 -o models     make a GGUF file
-    jlocal bundle create small -o small.tar           carry a model over an air gap
-    jlocal bench BF16.gguf Q8_0.gguf                  which file to take here
-    jlocal doctor                                     what is wrong on this machine
+    jlocal pull small                               get a model
+    jlocal embed notes/ -m small -o notes.npz       vectors of files
+    jlocal similar -m small "a cat" "a kitten"      how alike texts are
+    jlocal index notes/ -m small -d notes.db        files into a collection
+    jlocal search -d notes.db "a question"          what is nearest to it
+    jlocal map -d notes.db -o map.html              the collection as a picture
+    jlocal export -d notes.db -o notes.parquet      vectors for other programs
+    jlocal convert CHECKPOINT --to Q8_0 -o models   make a GGUF file
+    jlocal bundle create small -o small.tar         carry a model over an air gap
+    jlocal verify Q4_K_M.gguf --against F16.gguf    what a smaller file loses
+    jlocal bench BF16.gguf Q8_0.gguf                which file to take here
+    jlocal doctor                                   what is wrong on this machine
     """
 
 

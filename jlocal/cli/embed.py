@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command("embed")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path))
 @click.option(
     "-i", "--input", "inputs", multiple=True, help="Embed each line of this file; - is stdin."
 )

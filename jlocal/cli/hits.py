@@ -48,7 +48,7 @@ def _show(hit: Hit, width: int) -> None:
     place += label(hit.page, hit.first_line)
     score = click.style(f"{hit.score:.3f}", fg="green") if colour else f"{hit.score:.3f}"
     click.echo(f"{score}  {place}")
-    for line in _wrapped(printable(" ".join(hit.text.split())), width - 7, _LINES):
+    for line in wrapped(printable(" ".join(hit.text.split())), width - 7, _LINES):
         click.echo(f"       {line}")
 
 
@@ -65,7 +65,7 @@ def printable(text: str) -> str:
     )
 
 
-def _wrapped(text: str, columns: int, most: int) -> Iterator[str]:
+def wrapped(text: str, columns: int, most: int) -> Iterator[str]:
     """Cut a text to lines that are not wider, as a terminal counts, and at most so many."""
     for number in range(1, most + 1):
         end = _fits(text, columns)

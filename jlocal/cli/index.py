@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("index")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @database_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")

@@ -1,0 +1,168 @@
+"""`jlocal verify`: whether a file gives the vectors that it should."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jlocal.cli.hits import printable, wrapped
+from jlocal.cli.options import compute_options
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.verify import Report
+    from jlocal.verify.report import Pair
+    from jlocal.verify.texts import TextSet
+
+_WIDTH = 80
+_LOWEST = 3
+
+
+@click.command("verify")
+@click.argument("model", envvar="JLOCAL_MODEL")
+@click.option(
+    "--against",
+    "--reference",
+    "against",
+    metavar="REFERENCE",
+    help="A GGUF file or the name of a model, a file that --save wrote, or a checkpoint's folder "
+    "(needs: pip install 'jlocal[verify]'); the reference that comes with jlocal if not given.",
+)
+@click.option(
+    "--texts",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Texts instead of jlocal's own, one a line, or JSON lines with text and language; may be "
+    "given several times.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Store the model's vectors and the texts as a reference; without --against nothing is "
+    "compared.",
+)
+@click.option(
+    "--min-cosine",
+    type=click.FloatRange(-1, 1),
+    metavar="X",
+    help="Fail if any text's cosine is below.",
+)
+@click.option("--task", help="Which adapter of a checkpoint; the model's task if not given.")
+@compute_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every text's cosine.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw cosines and losses as .svg or .png; needs: pip install 'jlocal[plot]'.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+def command(
+    model: str,
+    against: str | None,
+    files: tuple[Path, ...],
+    save: Path | None,
+    min_cosine: float | None,
+    as_json: bool,
+    plot: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Compare a model's vectors with those of a reference, on texts in 20 languages.
+
+    MODEL is a name, the path of a GGUF file, or a checkpoint's folder. Shown are the cosines of the
+    vectors, by prompt, length and language, and how many of the ten nearest texts by the reference
+    a search with the model finds again, also with shortened, int8 and binary vectors. Exit status 1
+    means that something failed, or that a cosine is below --min-cosine.
+
+    \b
+    jlocal verify small-Q4_K_M.gguf --against small-F16.gguf
+    jlocal verify small-F16.gguf --against CHECKPOINT --min-cosine 0.999
+    jlocal verify CHECKPOINT --task retrieval --save small.npz
+    jlocal verify small:Q8_0 --reference small.npz
+    """
+    from jlocal.verify import read_texts, store, verify
+    from jlocal.verify.plot import check_plot, draw
+
+    _check_options(against, save, compares=as_json or plot is not None or min_cosine is not None)
+    if plot:
+        check_plot(plot)
+    options |= {"texts": read_texts(files) if files else None}
+    options |= {"show_progress": not quiet and sys.stderr.isatty()}
+    with _notes(show=not quiet):
+        if save and against is None:
+            stored = store(model, save, **options)
+            _say_stored(save, stored, quiet)
+            return
+        report = verify(model, against, save=save, **options)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(_page(report)))
+    if plot:
+        draw(report, plot)
+    if save:
+        _say_stored(save, report.texts, quiet)
+    if min_cosine is not None and report.least.cosine < min_cosine:
+        raise click.ClickException(
+            f"the least cosine is {report.least.cosine:.6f}, below {min_cosine:g}: "
+            f"{_shown(report.least)}"
+        )
+
+
+def _check_options(against: str | None, save: Path | None, *, compares: bool) -> None:
+    if save and save.suffix.lower() != ".npz":
+        raise click.UsageError("a reference is stored in a file that ends in .npz")
+    if save and against is None and compares:
+        raise click.UsageError(
+            "--save without --against compares nothing, which --json, --plot and --min-cosine need"
+        )
+    if save and against and save.exists() and Path(against).exists() and save.samefile(against):
+        raise click.UsageError("--save would replace the reference; name another file")
+
+
+@contextmanager
+def _notes(*, show: bool) -> Iterator[None]:
+    """Print what is warned of."""
+    from jlocal.errors import DeviceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeviceWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught if show):
+        say(f"Note: {message}.")
+
+
+def _page(report: Report) -> Iterator[str]:
+    yield from map(printable, report.table().split("\n"))
+    yield ""
+    yield "The least cosines:"
+    for pair in report.lowest(_LOWEST):
+        label = f"{pair.cosine:9.5f}  "
+        yield label + next(wrapped(_shown(pair), _WIDTH - len(label), 1))
+
+
+def _shown(pair: Pair) -> str:
+    language = f"{pair.text.language}, " if pair.text.language else ""
+    text = printable(" ".join(pair.text.text[:_WIDTH].split()))
+    return f"{printable(language)}{pair.prompt}, {pair.tokens:,} tokens: {text or '(white space)'}"
+
+
+def _say_stored(target: Path, stored: TextSet, quiet: bool) -> None:
+    if quiet:
+        return
+    for left in stored.left_out:
+        say(f"Left out: a text of {left.tokens:,} tokens, above the {left.limit:,} of {left.model}")
+    if stored.repeated:
+        say(f"Note: {stored.repeated:,} repeated texts count once.")
+    say(f"Stored the vectors of {len(stored.texts):,} texts in {target}")

@@ -1,0 +1,313 @@
+"""Vectors of a checkpoint as it was published, by transformers and PEFT in float32.
+
+This follows the published model code without running it: the adapter is applied by PEFT beside the
+frozen backbone, and the last token's final hidden state is normalised. Texts are computed one at a
+time, so that no padding can matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jlocal.errors import ArgumentError, CheckpointError, ExtraError
+from jlocal.files import sha256_of
+from jlocal.llama.tokenizer import Tokens
+from jlocal.models.catalogue import TASKS
+from jlocal.progress import texts_bar
+from jlocal.vectors import Floats, normalize
+from jlocal.verify.encoders import Encoded, Facts, encode_with
+from jlocal.verify.texts import Text
+
+_MAX_JSON = 16 << 20
+_MAX_LAYERS = 1000
+_SIZES = (
+    *("hidden_size", "intermediate_size", "max_position_embeddings", "num_attention_heads"),
+    *("num_hidden_layers", "num_key_value_heads", "vocab_size"),
+)
+
+
+class CheckpointEncoder:
+    """A checkpoint's folder: a backbone with one of its adapters, or one that is merged."""
+
+    texts = None
+
+    def __init__(self, folder: Path, *, task: str | None, threads: int | None) -> None:
+        """Read its configuration.
+
+        Args:
+            folder: in the layout of jina-embeddings-v5-text.
+            task: which adapter; where there are several it must be named.
+            threads: of torch; None leaves that to torch.
+
+        Raises:
+            CheckpointError: it is incomplete, or cannot be computed here.
+            ArgumentError: there is no such adapter, or none of several was named.
+            ExtraError: transformers or PEFT are missing.
+
+        """
+        _need_packages()
+        self._folder, self._threads = folder, threads
+        self._config = _read(folder / "config.json")
+        for name in _SIZES:
+            if not isinstance(self._config.get(name), int) or not 0 < self._config[name] < 1 << 31:
+                raise CheckpointError(f"{folder / 'config.json'}: {name} is no number of a model")
+        if self._config["num_hidden_layers"] > _MAX_LAYERS:
+            raise CheckpointError(f"{folder / 'config.json'}: more layers than {_MAX_LAYERS:,}")
+        self._weights = sorted(folder.glob("model*.safetensors"))
+        if not self._weights:
+            raise CheckpointError(
+                f"{folder} has no model.safetensors; the checkpoint is incomplete"
+            )
+        task = _choose(folder, task)
+        self._adapter = folder / "adapters" / task if _adapters(folder) and task else None
+        sentence = folder / "config_sentence_transformers.json"
+        prompts = _read(sentence).get("prompts") if sentence.exists() else None
+        digest = self._digest()
+        self.facts = Facts(
+            name=folder.resolve().name,
+            origin=str(folder),
+            kind="checkpoint",
+            weights="float32",
+            sha256=digest,
+            source_sha256=digest,
+            task=task,
+            dimensions=self._config["hidden_size"],
+            matryoshka=_integers(self._config.get("matryoshka_dims")),
+            prompts={
+                str(name): prefix
+                for name, prefix in (prompts if isinstance(prompts, dict) else {}).items()
+                if isinstance(prefix, str)
+            },
+        )
+
+    def encode(
+        self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
+    ) -> Encoded:
+        """Encode as `Encoder` says."""
+        import torch
+        from tokenizers import Tokenizer
+
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        try:
+            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        except Exception as error:  # the library has no class of its own for it
+            raise CheckpointError(f"cannot use {self._folder}/tokenizer.json: {error}") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        model = self._load()
+
+        def tokenize(text: str, prefix: str) -> Tokens:
+            return np.array(tokenizer.encode(prefix + text).ids, np.int32)
+
+        with (
+            texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
+            torch.inference_mode(),
+        ):
+
+            def embed(strings: list[str], prefix: str) -> Floats:
+                rows = []
+                for text in strings:
+                    ids = tokenize(text, prefix)
+                    batch = torch.from_numpy(ids.astype(np.int64))[None]
+                    rows.append(model(input_ids=batch).last_hidden_state[0, -1].numpy())
+                    if on_texts:
+                        on_texts(1, len(ids))
+                return normalize(np.stack(rows))
+
+            return encode_with(
+                self.facts,
+                texts,
+                prompts,
+                limit=self._config["max_position_embeddings"],
+                computed="float32",
+                tokenize=tokenize,
+                embed=embed,
+            )
+
+    def _digest(self) -> str:
+        """Hash what decides vectors, in the way that `jlocal convert` records it."""
+        files = [self._folder / "config.json", self._folder / "tokenizer.json", *self._weights]
+        if self._adapter:
+            files += [self._adapter / name for name in _ADAPTER_FILES]
+        lines = []
+        for file in sorted(files, key=lambda file: file.relative_to(self._folder).as_posix()):
+            try:
+                lines.append(f"{sha256_of(file)}  {file.relative_to(self._folder).as_posix()}\n")
+            except OSError as error:
+                raise CheckpointError(f"cannot read {file}: {error.strerror or error}") from error
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _load(self) -> Any:
+        """Load the backbone, and put the adapter beside it, unmerged."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                self._check_shapes(_backbone(self._config))
+            model = _backbone(self._config)
+            model.load_state_dict(self._stored())
+            with warnings.catch_warnings():
+                # PEFT calls what transformers has renamed.
+                warnings.simplefilter("ignore", FutureWarning)
+                return (_adapted(model, self._adapter) if self._adapter else model).eval()
+        except CheckpointError:
+            raise
+        # What a wrong configuration leads to there is not foreseeable.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise CheckpointError(f"{self._folder} cannot be loaded: {reason}") from error
+
+    def _stored(self) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return {
+            name.removeprefix("model."): tensor
+            for file in self._weights
+            for name, tensor in load_file(file).items()
+        }
+
+    def _check_shapes(self, skeleton: Any) -> None:
+        """See that weights and configuration belong together before memory is taken for them."""
+        from safetensors import safe_open
+
+        stored = {}
+        for path in self._weights:
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                    stored[name.removeprefix("model.")] = tuple(file.get_slice(name).get_shape())
+        wanted = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+        for name in sorted(wanted.keys() | stored.keys()):
+            if wanted.get(name) != stored.get(name):
+                raise CheckpointError(
+                    f"{self._folder}: config.json and weights do not belong together: {name} is "
+                    f"{wanted.get(name, 'absent')} by the one and {stored.get(name, 'absent')} by "
+                    "the other"
+                )
+
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is the folder of a checkpoint."""
+    try:
+        return (path / "config.json").is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
+
+
+def _need_packages() -> None:
+    try:
+        import peft  # noqa: F401
+        import tokenizers  # noqa: F401
+        import torch  # noqa: F401
+        from transformers import EuroBertModel, Qwen3Model  # noqa: F401
+    except ImportError:
+        raise ExtraError(
+            "a checkpoint is computed by torch, transformers 5 and peft, which need: "
+            "pip install 'jlocal[verify]'"
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_JSON + 1)
+        value = json.loads(content) if len(content) <= _MAX_JSON else None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds no JSON object; download it again")
+    return value
+
+
+def _integers(value: object) -> tuple[int, ...]:
+    found = value if isinstance(value, list) else []
+    return tuple(sorted(item for item in found if isinstance(item, int) and item > 0))
+
+
+def _adapters(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob("adapters/*/adapter_config.json"))
+
+
+def _choose(folder: Path, task: str | None) -> str | None:
+    """Settle the task, which a merged checkpoint tells by its name."""
+    there = _adapters(folder)
+    if not there:
+        named = next((name for name in TASKS if folder.resolve().name.endswith(f"-{name}")), None)
+        if task and named and task != named:
+            raise ArgumentError(f"{folder} holds the adapter of {named!r}, not {task}")
+        return task or named
+    if task is None and len(there) > 1:
+        raise ArgumentError(f"{folder} has adapters for {', '.join(there)}; choose with --task")
+    if task is not None and task not in there:
+        raise ArgumentError(f"{folder} has no adapter for {task!r}; it has: {', '.join(there)}")
+    return task or there[0]
+
+
+def _backbone(config: Mapping[str, Any]) -> Any:
+    """Build the model that config.json describes, its weights still to come.
+
+    Raises:
+        CheckpointError: it is none of the two that are known, or scales its positions.
+
+    """
+    from transformers import EuroBertConfig, EuroBertModel, Qwen3Config, Qwen3Model
+
+    rope = config.get("rope_parameters") or {}
+    if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
+        raise CheckpointError("config.json scales its positions, which is not supported")
+    theta = config.get("rope_theta") or rope.get("rope_theta")
+    options = {
+        key: config[key]
+        for key in (*_SIZES, "attention_bias", "head_dim", "hidden_act", "rms_norm_eps")
+        if key in config
+    } | {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+    kind = config.get("model_type")
+    if kind not in ("jina_embeddings_v5", "qwen3", "eurobert"):
+        raise CheckpointError(
+            f"config.json is of a model of type {str(kind)[:40]!r}; give a checkpoint in the "
+            "layout of jina-embeddings-v5-text"
+        )
+    # small and nano name the same type; only this tells the bidirectional one.
+    if config.get("is_decoder") is False or kind == "eurobert":
+        return EuroBertModel(EuroBertConfig(**options))
+    return Qwen3Model(Qwen3Config(**options))
+
+
+def _adapted(model: Any, folder: Path) -> Any:
+    """Put an adapter beside a model.
+
+    Raises:
+        CheckpointError: PEFT, which only warns, did not take all of it.
+
+    """
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    if _read(folder / "adapter_config.json").get("peft_type") != "LORA":
+        raise CheckpointError(f"{folder} is no LoRA adapter")
+    # PEFT would look for what is missing on the hub, or take pickled weights.
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise CheckpointError(f"{folder} has no adapter_model.safetensors; it is incomplete")
+    adapted = PeftModel.from_pretrained(model, folder)
+    loaded, stored = get_peft_model_state_dict(adapted), load_file(weights)
+    for name, tensor in loaded.items():
+        there = stored.get(name)
+        if there is None or not torch.equal(tensor.float(), there.float()):
+            raise CheckpointError(f"{folder}: PEFT could not load {name}")
+    if len(stored) != len(loaded):
+        raise CheckpointError(f"{folder} has weights that PEFT does not know")
+    return adapted

@@ -1,0 +1,81 @@
+"""Vectors of a GGUF file, by llama.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jlocal.embedder import Embedder
+from jlocal.errors import ArgumentError
+from jlocal.files import sha256_of
+from jlocal.models.describe import describe
+from jlocal.models.header import read_header
+from jlocal.models.names import resolve
+from jlocal.models.profile import profile_of
+from jlocal.progress import texts_bar
+from jlocal.vectors import Floats
+from jlocal.verify.encoders import Encoded, Facts, encode_with
+from jlocal.verify.texts import Text
+
+
+class GGUFEncoder:
+    """A GGUF file."""
+
+    texts = None
+
+    def __init__(self, model: str | Path, *, task: str | None, options: Mapping[str, Any]) -> None:
+        """Read its header.
+
+        Args:
+            model: its path or its name.
+            task: refuse a file that holds another task's adapter.
+            options: of `Embedder`.
+
+        Raises:
+            ModelError: it cannot be found or used.
+            ArgumentError: it holds another adapter.
+
+        """
+        header = read_header(resolve(model))
+        profile = profile_of(header)
+        if task and profile.task and task != profile.task:
+            raise ArgumentError(f"{profile.path} holds the adapter of {profile.task!r}, not {task}")
+        weights, source = describe(header)["type"], header.metadata.get("jlocal.source_sha256")
+        self.facts = Facts(
+            name=profile.name,
+            origin=str(profile.path),
+            kind="gguf",
+            weights=str(weights) if weights else None,
+            sha256=sha256_of(profile.path),
+            source_sha256=source if isinstance(source, str) else None,
+            task=profile.task or task,
+            dimensions=profile.dimensions,
+            matryoshka=profile.matryoshka,
+            prompts=profile.prompts,
+        )
+        self._options = options
+
+    def encode(
+        self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
+    ) -> Encoded:
+        """Encode as `Encoder` says."""
+        with (
+            Embedder(self.facts.origin, **self._options) as model,
+            texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
+        ):
+
+            def embed(strings: list[str], prefix: str) -> Floats:
+                return np.stack([*model.stream(strings, None, prefix, on_texts=on_texts)])
+
+            return encode_with(
+                self.facts,
+                texts,
+                prompts,
+                limit=model.max_seq_length,
+                computed=model.compute_type,
+                tokenize=model.tokenize,
+                embed=embed,
+            )

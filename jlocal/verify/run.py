@@ -1,0 +1,209 @@
+"""A model beside a reference: encode with both, compare, store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jlocal.errors import ArgumentError, TextError, VerifyError
+from jlocal.verify.checkpoint import CheckpointEncoder, is_checkpoint
+from jlocal.verify.encoders import Encoded, Encoder, Facts
+from jlocal.verify.gguf import GGUFEncoder
+from jlocal.verify.measure import at_dimensions, cosines
+from jlocal.verify.report import Report
+from jlocal.verify.stored import StoredEncoder, shipped, write_reference
+from jlocal.verify.texts import LeftOut, Text, TextSet, default_texts
+
+NO_PROMPT: Mapping[str, str] = MappingProxyType({"none": ""})
+
+Texts = Sequence["str | Text"]
+
+
+def verify(
+    model: str | Path,
+    against: str | Path | None = None,
+    *,
+    texts: Texts | None = None,
+    task: str | None = None,
+    save: Path | None = None,
+    show_progress: bool = False,
+    **options: Any,
+) -> Report:
+    """Compare a model's vectors with those of a reference.
+
+    Args:
+        model: path of a GGUF file, name of a model on this machine, or a checkpoint's folder.
+        against: the same, or an npz file of `store`. None takes the reference that comes with
+            jlocal for the model.
+        texts: to compare on; None takes ours, or those of a stored reference. Repeated ones count
+            once.
+        task: whose adapter is meant, where a checkpoint has several; that of the model if not
+            given.
+        save: store the model's vectors in this npz file as well.
+        show_progress: show texts done, rate and time left on stderr.
+        options: of `Embedder` for GGUF files: threads, gpu_layers, compute_type.
+
+    Returns:
+        What was measured. Of our texts and stored ones, those above the context of one of the two
+        are left out, and named in the report.
+
+    Raises:
+        VerifyError: the reference cannot be read, or there is none.
+        ArgumentError: the two have not the same task, dimensions or prompts; a text gives no token
+            or, where the caller gave it, is above the context.
+        ModelError: a GGUF file cannot be used, or gives vectors without direction.
+        CheckpointError: a checkpoint cannot be used.
+        ExtraError: a checkpoint needs packages that are not installed.
+        OutputError: `save` cannot be written.
+
+    """
+    ours = _open(model, task, options)
+    reference = _reference(against, ours.facts, task, options)
+    prompts = _check_alike(ours.facts, reference.facts)
+    given = _given(texts, reference.texts)
+
+    theirs = reference.encode(given.texts, prompts, show_progress=show_progress)
+    kept = _without(given, theirs, reference.facts, is_strict=texts is not None)
+    gave = ours.encode(kept.texts, prompts, show_progress=show_progress)
+    kept = _without(kept, gave, ours.facts, is_strict=texts is not None)
+    theirs = theirs.select(gave.kept)
+    if save:
+        write_reference(save, replace(ours.facts, prompts=prompts), kept.texts, gave)
+    return Report(
+        model=ours.facts,
+        reference=reference.facts,
+        computed=(gave.computed, theirs.computed),
+        texts=kept,
+        cosines={name: cosines(gave.vectors[name], theirs.vectors[name]) for name in prompts},
+        tokens=gave.tokens,
+        differing_tokens=sum(
+            int((gave.digests[name] != theirs.digests[name]).sum()) for name in prompts
+        ),
+        dimensions=at_dimensions(gave.vectors, theirs.vectors, _lengths(ours.facts, reference)),
+    )
+
+
+def store(
+    model: str | Path,
+    target: Path,
+    *,
+    texts: Texts | None = None,
+    task: str | None = None,
+    show_progress: bool = False,
+    **options: Any,
+) -> TextSet:
+    """Store a model's vectors as a reference, for this or another machine.
+
+    Args:
+        model: as of `verify`; a checkpoint's folder, too.
+        target: the npz file, which appears when it is complete.
+        texts: to encode, which the file will hold; None takes ours.
+        task: as of `verify`.
+        show_progress: as of `verify`.
+        options: as of `verify`.
+
+    Raises:
+        Like `verify`.
+
+    """
+    ours = _open(model, task, options)
+    prompts = ours.facts.prompts or NO_PROMPT
+    given = _given(texts, None)
+    gave = ours.encode(given.texts, prompts, show_progress=show_progress)
+    kept = _without(given, gave, ours.facts, is_strict=texts is not None)
+    write_reference(target, replace(ours.facts, prompts=prompts), kept.texts, gave)
+    return kept
+
+
+def _open(model: str | Path, task: str | None, options: Mapping[str, Any]) -> Encoder:
+    if is_checkpoint(Path(model)):
+        return CheckpointEncoder(Path(model), task=task, threads=options.get("threads"))
+    return GGUFEncoder(model, task=task, options=options)
+
+
+def _reference(
+    against: str | Path | None, ours: Facts, task: str | None, options: Mapping[str, Any]
+) -> Encoder:
+    if against is None:
+        return _shipped(ours)
+    if Path(against).suffix.lower() == ".npz":
+        return StoredEncoder(Path(against))
+    return _open(against, task or ours.task, options)
+
+
+def _shipped(ours: Facts) -> Encoder:
+    path = shipped(ours.name)
+    if path is None:
+        raise VerifyError(
+            f"no reference for {ours.name!r} comes with jlocal; give one with --against: another "
+            "GGUF file (such as F16), the checkpoint's folder, or an npz file that --save wrote"
+        )
+    found = StoredEncoder(path)
+    if ours.source_sha256 and found.facts.source_sha256 != ours.source_sha256:
+        raise VerifyError(
+            f"{ours.origin} was made of another checkpoint than the reference that comes with "
+            "jlocal; give one with --against"
+        )
+    return found
+
+
+def _check_alike(ours: Facts, theirs: Facts) -> Mapping[str, str]:
+    """See that two models should give the same vectors, and return the prompts to use."""
+    for what, a, b in (
+        ("dimensions", ours.dimensions, theirs.dimensions),
+        ("task", ours.task, theirs.task),
+        ("prompts", dict(ours.prompts), dict(theirs.prompts)),
+    ):
+        # A file may not name its task or its prompts.
+        if a and b and a != b:
+            raise ArgumentError(
+                f"another {what}: {ours.origin} has {a}, and {theirs.origin} has {b}; compare "
+                "files of the same model and task"
+            )
+    return ours.prompts or theirs.prompts or NO_PROMPT
+
+
+def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
+    if stored is not None:
+        if texts is not None:
+            raise ArgumentError("a stored reference has texts of its own; leave out --texts")
+        return TextSet(stored)
+    given = default_texts() if texts is None else texts
+    named = [Text("", text) if isinstance(text, str) else text for text in given]
+    for number, text in enumerate(named):
+        try:
+            text.text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise TextError(
+                "has a lone surrogate; decode it from its bytes again", number
+            ) from None
+    unique: dict[str, Text] = {}
+    for text in named:
+        unique.setdefault(text.text, text)
+    if not unique:
+        raise ArgumentError("there is no text to compare vectors of; give some with --texts")
+    return TextSet([*unique.values()], repeated=len(named) - len(unique))
+
+
+def _without(given: TextSet, encoded: Encoded, model: Facts, *, is_strict: bool) -> TextSet:
+    """Leave out what is above a model's context; of a caller's own texts that is an error."""
+    left = [
+        LeftOut(given.texts[row], tokens, encoded.limit, model.origin)
+        for row, tokens in encoded.too_long.items()
+    ]
+    if left and is_strict:
+        raise ArgumentError(
+            f"the text {left[0].text.text[:40]!a} has {left[0].tokens:,} tokens, above the "
+            f"{encoded.limit:,} of {model.origin}; leave it out or split it"
+        )
+    kept = [given.texts[row] for row in encoded.kept]
+    return replace(given, texts=kept, left_out=[*given.left_out, *left])
+
+
+def _lengths(ours: Facts, reference: Encoder) -> list[int]:
+    """Choose the full dimension and the Matryoshka ones, longest first."""
+    shorter = ours.matryoshka or reference.facts.matryoshka
+    return sorted({ours.dimensions, *(n for n in shorter if n < ours.dimensions)}, reverse=True)

@@ -1,0 +1,134 @@
+"""The texts that vectors are compared on: ours, or a user's.
+
+Ours are `texts.jsonl`, written for this project and under its licence, Apache-2.0: short ones,
+questions, sentences and paragraphs in 20 languages, code, and what tokenizers stumble over. The
+same things are said in each language, so that each text has near ones among the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jlocal.documents import Unreadable, read_lines
+from jlocal.errors import TextError
+
+_FILE = Path(__file__).with_name("texts.jsonl")
+# Characters of the texts that are made of our English ones, over and over; about a quarter as
+# many tokens.
+_LONG = (1_000, 3_000, 12_000)
+_MAX_LANGUAGE = 40
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, and what it is: a language as ISO 639-1 says it, or another group; may be empty."""
+
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A text that was not compared, because it is above a model's context.
+
+    Attributes:
+        tokens: its length with the longest prompt.
+        limit: the most that the model takes.
+        model: which model.
+
+    """
+
+    text: Text
+    tokens: int
+    limit: int
+    model: str
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """The texts that were encoded, all different, and what became of the others.
+
+    Attributes:
+        repeated: how many of those that were given stood there before.
+
+    """
+
+    texts: Sequence[Text]
+    left_out: Sequence[LeftOut] = ()
+    repeated: int = 0
+
+
+def default_texts() -> list[Text]:
+    """Our own set, the long texts last; the same everywhere."""
+    texts = list(_read(_FILE))
+    english = [text.text for text in texts if text.language == "en"]
+    return texts + [_long(english, start, length) for start, length in enumerate(_LONG)]
+
+
+def read_texts(paths: Iterable[Path]) -> list[Text]:
+    """Read texts of files.
+
+    Args:
+        paths: of a `.jsonl` file each line is an object with `text` and, if known, `language`;
+            of any other file each line is a text. UTF-8, or what a byte order mark says.
+
+    Raises:
+        TextError: a file cannot be read, or a line is no text; the message names it.
+
+    """
+    return [text for path in paths for text in _read(path)]
+
+
+def digest(texts: Iterable[Text]) -> str:
+    """SHA-256 of texts in their order, in hexadecimal; languages do not count."""
+    whole = hashlib.sha256()
+    for text in texts:
+        data = text.text.encode("utf-8")
+        whole.update(len(data).to_bytes(8, "little") + data)
+    return whole.hexdigest()
+
+
+def _long(texts: list[str], start: int, length: int) -> Text:
+    """Make a text of numbered ones, beginning with one of them, up to so many characters."""
+    parts: list[str] = []
+    while sum(map(len, parts)) < length:
+        parts.append(f"{len(parts) + 1}. {texts[(start + len(parts)) % len(texts)]} ")
+    return Text("en", "".join(parts)[:length])
+
+
+def _read(path: Path) -> Iterator[Text]:
+    parse = _object if path.suffix.lower() == ".jsonl" else _line
+    try:
+        with path.open("rb") as file:
+            for document in read_lines(file, str(path), named=True):
+                if isinstance(document, Unreadable):
+                    raise TextError(f"{document.id}: {document.reason}")
+                yield parse(document.text, document.id)
+    except OSError as error:
+        raise TextError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _line(line: str, _place: str) -> Text:
+    return Text("", line)
+
+
+def _object(line: str, place: str) -> Text:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise TextError(f"{place}: not JSON") from None
+    text = row.get("text") if isinstance(row, dict) else None
+    language = row.get("language", "") if isinstance(row, dict) else None
+    if not isinstance(text, str) or not isinstance(language, str):
+        raise TextError(f'{place}: no object like {{"language": "en", "text": "…"}}')
+    if len(language) > _MAX_LANGUAGE or not language.isprintable():
+        raise TextError(f"{place}: its language is no short name")
+    try:
+        f"{language}{text}".encode()
+    except UnicodeEncodeError:
+        raise TextError(f"{place}: has a lone surrogate") from None
+    return Text(language, text)
