@@ -5,8 +5,8 @@ All learn from the teacher's vectors; they differ in the texts, the prompts and 
 - retrieval: queries among passages. A query is judged by nothing but the passages that it finds,
   so that its prompt can move it to where they are.
 - text-matching: sentences among their nearest neighbours, cosines as the teacher has them.
-- clustering: short texts to the centres of the teacher's own clusters.
-- classification: short texts to the teacher's directions in full.
+- classification: the same of what people say and ask, short and about one matter.
+- clustering: as classification, and to the centres of the teacher's own clusters.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ from torch.nn import functional
 from starter.batches import Ids
 from starter.loss import DIMENSIONS, TEMPERATURE, distance, divergence
 from starter.network import Network, adapt
-from starter.train import rate
+from starter.train import LONG_RUN, rate
 
 RANK = 16
 RATE = 2e-3
+# Every batch of a kind has one shape, which a compiled network is fast at: texts of so many tokens
+# at most, and passages as (how many, more than, at most).
+SHORT = 32
+SENTENCE = 48
+PASSAGES = ((48, 0, 192), (28, 96, 320))
 Half = NDArray[np.float16]
 Rows = NDArray[np.int64]
+Embed = Callable[[Tensor, Tensor], Tensor]
+Losses = Iterator[Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,12 @@ class Pool:
     ids: Ids
     targets: Half
 
-    def embed(self, network: Network, chosen: Rows, *, query: bool) -> Tensor:
-        """Embed some texts under one prompt."""
-        tokens, ends = self.ids.pad(chosen, np.full(len(chosen), query))
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def embed(self, network: Embed, chosen: Rows, *, query: bool, width: int = 0) -> Tensor:
+        """Embed some texts under one prompt, padded to `width` tokens at least."""
+        tokens, ends = self.ids.pad(chosen, np.full(len(chosen), query), width)
         with torch.autocast("cpu", torch.bfloat16):
             made: Tensor = network(tokens, ends)
         return made
@@ -52,11 +62,22 @@ class Pool:
             torch.from_numpy(self.targets[chosen].astype(np.float32)), dim=-1
         )
 
+    def only(self, chosen: Rows) -> Pool:
+        """Return a pool of some of the texts."""
+        return Pool(self.ids.only(chosen), self.targets[chosen])
 
-Losses = Iterator[Tensor]
+    def of(self, most: int, least: int = 0) -> Pool:
+        """Return a pool of the texts with more than `least` and at most `most` tokens."""
+        lengths = self.ids.lengths
+        return self.only(np.flatnonzero((lengths > least) & (lengths <= most)))
+
+    def followed_by(self, other: Pool) -> Pool:
+        """Return these texts, then the others."""
+        targets = np.concatenate([self.targets, other.targets])
+        return Pool(self.ids.followed_by(other.ids), targets)
 
 
-def train(network: Network, losses: Callable[[Network], Losses], steps: int, name: str) -> None:
+def train(network: Network, losses: Callable[[Embed], Losses], steps: int, name: str) -> None:
     """Give the network an adapter and train it.
 
     Args:
@@ -70,8 +91,9 @@ def train(network: Network, losses: Callable[[Network], Losses], steps: int, nam
     parameters = adapt(network, RANK, RANK)
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, steps))
+    embed = torch.compile(network, dynamic=False) if steps >= LONG_RUN else network
     begun, seen = time.monotonic(), []
-    for step, loss in zip(range(1, steps + 1), losses(network), strict=False):
+    for step, loss in zip(range(1, steps + 1), losses(embed), strict=False):
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -84,21 +106,34 @@ def train(network: Network, losses: Callable[[Network], Losses], steps: int, nam
             print(f"{name}: step {step} of {steps}, loss {mean:.4f}, {seconds:.0f} s", flush=True)
 
 
-def retrieval(
-    network: Network, lines: Pool, queries: Rows, passages: Pool, *, batch: int = 16
-) -> Losses:
-    """Yield losses of queries among the passages that the teacher finds near, three for each."""
-    near = nearest(lines.targets[queries], passages.targets, 16)
-    random = np.random.default_rng(1)
+def retrieval(network: Embed, kinds: list[tuple[Pool, Pool]]) -> Losses:
+    """Yield losses of queries among passages, of each kind of queries and passages in turn."""
+    turns = [
+        among(network, queries.of(SHORT), passages.of(most, least), count, most, seed)
+        for count, least, most in PASSAGES
+        for seed, (queries, passages) in enumerate(kinds, start=most)
+    ]
     while True:
-        rows = random.choice(len(queries), min(batch, len(queries)), replace=False)
-        found = [(near[r][random.integers(3)], *random.choice(near[r][3:], 2, False)) for r in rows]
-        documents = np.unique(np.concatenate(found))
-        asked = queries[rows]
-        q = lines.embed(network, asked, query=True)
-        d = passages.embed(network, documents, query=False)
+        for losses in turns:
+            yield next(losses)
+
+
+def among(
+    network: Embed, queries: Pool, passages: Pool, count: int, width: int, seed: int
+) -> Losses:
+    """Yield losses of queries among `count` passages, of which some are near to each query."""
+    near = nearest(queries.targets, passages.targets, 16)
+    random = np.random.default_rng(seed)
+    while True:
+        asked = random.choice(len(queries), min(24, len(queries)), replace=False)
+        found = [
+            (near[q][random.integers(2)], *random.choice(near[q][2:], 2, False)) for q in asked
+        ]
+        documents = filled(np.concatenate(found), count, len(passages), random)
+        q = queries.embed(network, asked, query=True, width=SHORT)
+        d = passages.embed(network, documents, query=False, width=width)
         wanted = passages.wanted(documents)
-        scores = lines.wanted(asked) @ wanted.T / TEMPERATURE
+        scores = queries.wanted(asked) @ wanted.T / TEMPERATURE
         loss = distance(d, wanted, 0.5)
         for size in DIMENSIONS:
             short = functional.normalize(q[:, :size], dim=-1)
@@ -109,17 +144,40 @@ def retrieval(
         yield loss
 
 
-def text_matching(network: Network, sentences: Pool, *, batch: int = 64) -> Losses:
-    """Yield losses of sentences with three neighbours each, every cosine as the teacher has it."""
-    near = nearest(sentences.targets, sentences.targets, 12)
+def matching(
+    network: Embed, texts: Pool, width: int, clusters: int = 0, *, batch: int = 224
+) -> Losses:
+    """Yield losses of texts with three neighbours each, every cosine as the teacher has it.
+
+    With `clusters`, also of each text to the centre of its cluster, away from the others. Texts of
+    more than `width` tokens are left out.
+    """
+    pool = texts.of(width)
+    near = nearest(pool.targets, pool.targets, 12)
     random = np.random.default_rng(2)
+    if clusters:
+        centres, labels = kmeans(pool.targets.astype(np.float32), clusters)
     while True:
-        rows = random.choice(len(near), min(batch, len(near)), replace=False)
+        rows = random.choice(len(pool), min(batch // 4, len(pool)), replace=False)
         others = [random.choice(near[row][1:], 3, False) for row in rows]
-        texts = np.unique(np.concatenate([rows, *others]))
-        made = sentences.embed(network, texts, query=False)
-        wanted = sentences.wanted(texts)
-        yield distance(made, wanted) + 10 * cosines(made, wanted)
+        chosen = filled(np.concatenate([rows, *others]), batch, len(pool), random)
+        made = pool.embed(network, chosen, query=False, width=width)
+        wanted = pool.wanted(chosen)
+        loss = distance(made, wanted) + 10 * cosines(made, wanted)
+        if clusters:
+            loss = loss + 0.25 * belonging(made, torch.from_numpy(centres), labels[chosen])
+        yield loss
+
+
+def filled(found: Rows, count: int, total: int, random: np.random.Generator) -> Rows:
+    """Return `count` different numbers below `total`, or all: those found, and random ones."""
+    chosen = np.unique(found)
+    if len(chosen) > count:
+        return random.choice(chosen, count, replace=False)
+    others = np.setdiff1d(np.arange(total), chosen)
+    more = random.choice(others, min(count - len(chosen), len(others)), replace=False)
+    rows: Rows = np.concatenate([chosen, more])
+    return rows
 
 
 def cosines(made: Tensor, wanted: Tensor) -> Tensor:
@@ -132,34 +190,15 @@ def cosines(made: Tensor, wanted: Tensor) -> Tensor:
     return total / len(DIMENSIONS)
 
 
-def clustering(
-    network: Network, lines: Pool, chosen: Rows, *, clusters: int = 512, batch: int = 384
-) -> Losses:
-    """Yield losses of short texts: to the centre of their cluster, away from the others."""
-    centres, labels = kmeans(lines.targets[chosen].astype(np.float32), clusters)
-    aims = torch.from_numpy(centres)
-    random = np.random.default_rng(3)
-    while True:
-        rows = random.choice(len(chosen), min(batch, len(chosen)), replace=False)
-        made = lines.embed(network, chosen[rows], query=False)
-        loss = distance(made, lines.wanted(chosen[rows]), 0.5)
-        target = torch.from_numpy(labels[rows])
-        for size in DIMENSIONS:
-            short = functional.normalize(made[:, :size], dim=-1)
-            scores = short @ functional.normalize(aims[:, : short.shape[1]], dim=-1).T / TEMPERATURE
-            loss = loss + 0.5 * functional.cross_entropy(scores, target) / len(DIMENSIONS)
-        yield loss
-
-
-def classification(network: Network, lines: Pool, chosen: Rows, *, batch: int = 384) -> Losses:
-    """Yield losses of short texts: the teacher's directions, all of them counted alike."""
-    random = np.random.default_rng(4)
-    while True:
-        rows = random.choice(len(chosen), min(batch, len(chosen)), replace=False)
-        made = lines.embed(network, chosen[rows], query=False)
-        wanted = lines.wanted(chosen[rows])
-        spread = (made - wanted[:, : made.shape[1]]).square().sum(1).mean()
-        yield distance(made, wanted) + spread
+def belonging(made: Tensor, centres: Tensor, labels: Rows) -> Tensor:
+    """Cross-entropy of the clusters, at every Matryoshka dimension."""
+    total = made.new_zeros(())
+    for size in DIMENSIONS:
+        short = functional.normalize(made[:, :size], dim=-1)
+        aims = functional.normalize(centres[:, : short.shape[1]], dim=-1)
+        scores = short @ aims.T / TEMPERATURE
+        total = total + functional.cross_entropy(scores, torch.from_numpy(labels))
+    return total / len(DIMENSIONS)
 
 
 def nearest(queries: Half, documents: Half, count: int) -> Rows:

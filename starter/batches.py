@@ -13,6 +13,7 @@ from torch import Tensor
 
 PROMPTS = ("Query: ", "Document: ")
 CHUNK = 16_384
+MOST_TOKENS = 384
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,28 @@ class Ids:
         starts = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
         return Ids(np.concatenate([self.flat, other.flat]), starts, self.query)
 
-    def pad(self, chosen: NDArray[np.int64], queries: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    def only(self, chosen: NDArray[np.int64]) -> Ids:
+        """Return some of the texts."""
+        sizes = self.lengths[chosen]
+        flat = np.concatenate([np.empty(0, np.int32), *(self.text(int(i)) for i in chosen)])
+        return Ids(flat, np.concatenate([[0], np.cumsum(sizes)]), self.query)
+
+    def pad(
+        self, chosen: NDArray[np.int64], queries: NDArray[np.bool_], width: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Right-padded ids (batch, tokens), and where each text ends (batch,).
 
-        Where `queries` is true the text gets the query prompt.
+        Where `queries` is true the text gets the query prompt. There are at least `width` columns.
         """
         lengths = self.lengths[chosen]
-        tokens = np.zeros((len(chosen), padded(int(lengths.max()))), np.int64)
+        tokens = np.zeros((len(chosen), max(width, padded(int(lengths.max())))), np.int64)
         for row, i in enumerate(chosen):
             tokens[row, : lengths[row]] = self.text(i)
         tokens[queries, 0] = self.query
         return torch.from_numpy(tokens), torch.from_numpy(lengths - 1)
 
 
-def encode(tokenizer: Tokenizer, texts: list[str], most: int) -> Ids:
+def encode(tokenizer: Tokenizer, texts: list[str], most: int = MOST_TOKENS) -> Ids:
     """Tokenize texts with the document prompt; each keeps at most `most` tokens."""
     query = tokenizer.encode(PROMPTS[0]).ids[0]
     end = tokenizer.encode("").ids[-1]

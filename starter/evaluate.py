@@ -140,7 +140,7 @@ def labelled(path: Path) -> tuple[list[str], list[str]]:
 
 
 def clustering(embed: Embed, path: Path) -> float:
-    """V-measure of k-means with as many clusters as labels, the mean of three runs."""
+    """V-measure of k-means with as many clusters as labels, the mean of ten runs."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import v_measure_score
 
@@ -148,7 +148,7 @@ def clustering(embed: Embed, path: Path) -> float:
     vectors = embed(texts, "document")
     found = (
         KMeans(len(set(labels)), n_init=1, random_state=seed).fit_predict(vectors)
-        for seed in range(3)
+        for seed in range(10)
     )
     return float(np.mean([v_measure_score(labels, clusters) for clusters in found]))
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from starter import adapters, checkpoint, sentences, sources, static, teacher, tokenizer, train
-from starter.adapters import Pool, Rows
+from starter import adapters, checkpoint, sources, static, tasks, teacher, tokenizer, train
+from starter.adapters import Pool
 from starter.batches import Ids, encode
 from starter.network import Network, Shape
+from starter.stages import Weights, kept, load_json, load_weights, save_json, save_weights
 
-MOST_TOKENS = 384
 BASIS = 256
-# Which lines an adapter is trained on.
-SHORT = r"(?=.{12,120}$)(\S+ ){2,}"
-SENTENCE = r"(?=.{16,160}$)[A-Z]\S* (\S+ ){2,}"
-QUESTION = r"(?=.{12,120}$)(\S+ ){2,}.*\?$|(?=.{12,80}$)(\S+ ){2,8}\S+$"
-Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,8 +29,8 @@ class Sizes:
     hidden: int = 256
     layers: int = 4
     steps: int = 3_700
-    adapter_steps: int = 300
-    clusters: int = 512
+    adapter_steps: int = 2_400
+    clusters: int = 256
     sentences: int = 20_000
     workers: int = 2
 
@@ -74,56 +65,27 @@ def run(data: Path, work: Path, output: Path, sizes: Sizes) -> None:
         lambda path, made: made.save(str(path)),
     )
     corpus = _taught(work, lines, passages, bpe, sizes)
-    ids = encode(bpe, lines, MOST_TOKENS), encode(bpe, passages, MOST_TOKENS)
+    ids = encode(bpe, lines), encode(bpe, passages)
     network = Network(Shape(vocabulary=sizes.vocabulary, hidden=sizes.hidden, layers=sizes.layers))
     both = ids[0].followed_by(ids[1])
     for name, stage in (
         ("start.pt", lambda: _start(network, bpe, both, corpus)),
         ("backbone.pt", lambda: _backbone(network, both, corpus, sizes)),
     ):
-        weights = kept(work / name, stage, load_weights, lambda path, made: torch.save(made, path))
+        weights = kept(work / name, stage, load_weights, save_weights)
         network.load_state_dict(weights)
     checkpoint.write_backbone(network, bpe, output)
-    made = kept(work / "sentences.json", lambda: _sentences(lines, sizes), load_json, save_json)
-    taught = kept(
-        work / "sentences.npy",
-        lambda: teacher.turned(teacher.encode(made, sizes.workers), np.load(work / "basis.npy")),
-        np.load,
-        np.save,
+    width = len(lines)
+    known = tasks.Known(
+        lines,
+        Pool(ids[0], corpus.targets[:width]),
+        passages,
+        Pool(ids[1], corpus.targets[width:]),
     )
-    pairs = Pool(encode(bpe, made, MOST_TOKENS), taught)
-    _adapters(network, ids, corpus, pairs, sizes, output)
-
-
-def kept(
-    path: Path,
-    make: Callable[[], Any],
-    load: Callable[[Path], Any],
-    save: Callable[[Path, Any], None],
-) -> Any:
-    """Load what a stage made before, or make and save it."""
-    if not path.exists():
-        print(f"{path.stem}:", flush=True)
-        aside = path.with_name(f"partial-{path.name}")
-        save(aside, make())
-        aside.replace(path)
-    return load(path)
-
-
-def load_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def save_json(path: Path, values: Any) -> None:
-    """Write JSON."""
-    path.write_text(json.dumps(values), encoding="utf-8")
-
-
-def load_weights(path: Path) -> Weights:
-    """Read weights, and nothing else."""
-    weights: Weights = torch.load(path, weights_only=True)
-    return weights
+    makers = tasks.Makers(data, work, bpe, sizes.workers, sizes.sentences)
+    for task, losses in tasks.recipes(known, makers, sizes.clusters).items():
+        adapters.train(network, losses, sizes.adapter_steps, task)
+        checkpoint.write_adapter(network, task, output)
 
 
 def _texts(data: Path, sizes: Sizes) -> dict[str, list[str]]:
@@ -170,39 +132,3 @@ def _backbone(network: Network, both: Ids, corpus: Corpus, sizes: Sizes) -> Weig
     # Halfway back to the start it is better on what it was not trained on than either end is;
     # https://arxiv.org/abs/2109.01903 (WiSE-FT).
     return {name: (start[name] + end) / 2 for name, end in network.state_dict().items()}
-
-
-def _sentences(lines: list[str], sizes: Sizes) -> list[str]:
-    real = [lines[i] for i in chosen(lines, SENTENCE, sizes.sentences)]
-    scenes = sentences.scenes(sizes.sentences * 7 // 10)
-    made = sentences.variants([*real, *scenes], sizes.sentences)
-    return list(dict.fromkeys([*real, *made, *scenes]))
-
-
-def _adapters(
-    network: Network,
-    ids: tuple[Ids, Ids],
-    corpus: Corpus,
-    pairs: Pool,
-    sizes: Sizes,
-    output: Path,
-) -> None:
-    lines = Pool(ids[0], corpus.targets[: len(corpus.lines)])
-    passages = Pool(ids[1], corpus.targets[len(corpus.lines) :])
-    queries = chosen(corpus.lines, QUESTION, 30_000)
-    short = chosen(corpus.lines, SHORT, 60_000)
-    recipes = {
-        "retrieval": lambda n: adapters.retrieval(n, lines, queries, passages),
-        "text-matching": lambda n: adapters.text_matching(n, pairs),
-        "clustering": lambda n: adapters.clustering(n, lines, short, clusters=sizes.clusters),
-        "classification": lambda n: adapters.classification(n, lines, short),
-    }
-    for task, losses in recipes.items():
-        adapters.train(network, losses, sizes.adapter_steps, task)
-        checkpoint.write_adapter(network, task, output)
-
-
-def chosen(texts: list[str], pattern: str, most: int) -> Rows:
-    """Find the first texts that a pattern matches."""
-    matching = re.compile(pattern).match
-    return np.array([i for i, text in enumerate(texts) if matching(text)][:most])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def read(folder: Path, source: Source) -> list[str]:
             text = file.read()
     lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if MIN_CHARS <= len(line) <= MAX_CHARS]
+
+
+def of(folder: Path, names: Container[str]) -> list[str]:
+    """Read the texts of some sources; one whose file is missing has none."""
+    texts: list[str] = []
+    for source in SOURCES:
+        if source.name in names:
+            with contextlib.suppress(FileNotFoundError):
+                texts += read(folder, source)
+    return texts
 
 
 def sample(folder: Path, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from convert import convert
 from jlocal import Embedder
-from starter import checkpoint, evaluate, recipe, sources, static, teacher
+from starter import checkpoint, evaluate, questions, recipe, sources, stages, static, teacher
 from starter.batches import Ids, batches, encode
 from starter.loss import distance
 from starter.network import Network, Shape, adapt
@@ -75,7 +76,7 @@ def test_training_beats_its_own_start(trained: Path, lines: list[str]) -> None:
     network = Network(Shape(SIZES.vocabulary, SIZES.hidden, SIZES.layers))
     losses = {}
     for stage in ("start", "backbone"):
-        network.load_state_dict(recipe.load_weights(trained / "work" / f"{stage}.pt"))
+        network.load_state_dict(stages.load_weights(trained / "work" / f"{stage}.pt"))
         losses[stage] = loss(network, ids, target)
     assert losses["backbone"] < 0.98 * losses["start"]
 
@@ -135,6 +136,43 @@ def test_batches_hold_every_text_at_most_once() -> None:
     lengths = np.random.default_rng(0).integers(3, 300, 2_000)
     seen = np.concatenate(list(batches(lengths, 1_024, np.random.default_rng(1))))
     assert len(np.unique(seen)) == len(seen) > 1_900
+
+
+def test_punctuation_of_a_treebank_is_set_right_and_pairs_are_left_out() -> None:
+    lines = [
+        "At this time , the town had one store ( a saloon ) and few houses .",
+        "At this time , the town did not have a store ; it was n't large .",
+        "Churchill 's party was narrowly defeated `` at home '' in 1951 .",
+        "Too short .",
+    ]
+    assert questions.sentences(lines) == [
+        "At this time, the town had one store (a saloon) and few houses.",
+        'Churchill\'s party was narrowly defeated "at home" in 1951.',
+    ]
+
+
+def test_near_sentences_are_gathered_once_each() -> None:
+    texts = [f"Sentence {i} speaks of matter number {i % 8} and nothing else." for i in range(40)]
+    matters = np.eye(8, dtype=np.float16)[np.arange(40) % 8]
+    passages, asked = questions.gathered(texts, matters, random.Random(0))
+    assert sorted(t for p in passages for t in texts if t in p) == sorted(texts)
+    assert all(len({t[-20:] for t in texts if t in p}) == 1 for p in passages)
+    assert len(passages) < 20
+    assert len(passages) <= len(asked) <= 2 * len(passages)
+
+
+def test_a_question_keeps_words_of_its_sentence_in_their_order() -> None:
+    sentence = "Attlee was defeated by Churchill in the general election of 1951."
+    for seed in range(50):
+        question = questions.cloze(sentence, random.Random(seed))
+        assert question is not None
+        assert question.endswith("?")
+        words = iter(sentence.rstrip(".").split())
+        asking = max((a for a in questions.ASKING if question.startswith(a)), key=len)
+        kept = question[len(asking) : -1].split()
+        assert 4 <= len(kept) < 11
+        assert all(word in words for word in kept)
+    assert questions.cloze("Four words are few.", random.Random(0)) is None
 
 
 # The measures
