@@ -62,6 +62,11 @@ def test_every_command_has_help(command: str) -> None:
         assert hidden or parameter.help, f"{command} {parameter.name} has no help"
 
 
+def test_what_a_command_does_is_said_whole_on_80_columns() -> None:
+    done = CliRunner().invoke(cli, ["--help"], terminal_width=80)
+    assert "..." not in done.output
+
+
 @pytest.mark.parametrize("command", ["", *ALL])
 def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
     done = CliRunner().invoke(cli, [*command.split(), "--help"], terminal_width=80)

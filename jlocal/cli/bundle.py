@@ -23,7 +23,7 @@ _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
 @click.group("bundle")
 def command() -> None:
-    """Carry models, and the program itself, to a machine without a network.
+    """Carry models and the program to a machine without a network.
 
     A bundle is one uncompressed tar with a SHA-256 of every file in it. With --with-wheels it
     holds the program too; there, only Python is needed:

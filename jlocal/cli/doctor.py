@@ -21,7 +21,7 @@ _LEFT = 20
 @click.argument("model", required=False, envvar="JLOCAL_MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, as_json: bool) -> None:
-    """Say what is installed, how it fits this machine, and whether it computes right.
+    """Say what is installed, and whether it computes right here.
 
     The self-test embeds a sentence with MODEL (a name or a path; JLOCAL_MODEL, or the smallest
     model on this machine, if not given), compares with llama.cpp's own pooling, and, where the

@@ -73,11 +73,12 @@ def command(
     title: str | None,
     quiet: bool,
 ) -> None:
-    """Draw a collection as one web page: a point for each passage, near points for near meanings.
+    """Draw a collection as one web page, a point for each passage.
 
-    Pointing at one shows its path, line and beginning; a search box finds points by what they
-    say, and the legend shows and hides groups. The page holds these beginnings and the paths
-    below the common folder, runs without a network, and can be sent to others as it is.
+    Near points have near meanings. Pointing at one shows its path, line and beginning; a search
+    box finds points by what they say, and the legend shows and hides groups. The page holds these
+    beginnings and the paths below the common folder, runs without a network, and can be sent to
+    others as it is.
 
     \b
     jlocal map -d notes.db -o map.html

@@ -12,7 +12,7 @@ from jlocal.cli.options import confirm, size_text
 @click.option("-y", "--yes", is_flag=True, help="Remove without being asked.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes.")
 def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
-    """Remove models by name, as `jlocal list` shows them, and free their room on disk.
+    """Remove models by name, and free their room on the disk.
 
     Of huggingface_hub's cache, all revisions of the file go; its other files stay.
 

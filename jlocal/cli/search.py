@@ -53,7 +53,7 @@ def command(
     prompt_text: str | None,
     **compute: Any,
 ) -> None:
-    """Find the documents of a collection that are nearest to QUERY, best first.
+    """Find the documents of a collection nearest to QUERY, best first.
 
     Each document, or page of a PDF file, is shown once, with the place and the text of its best
     passage, and the cosine of query and passage.

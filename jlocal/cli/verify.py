@@ -78,12 +78,13 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Compare a model's vectors with those of a reference, on texts in 20 languages.
+    """Compare a model's vectors with those of a reference.
 
-    MODEL is a name, the path of a GGUF file, or a checkpoint's folder. Shown are the cosines of the
-    vectors, by prompt, length and language, and how many of the ten nearest texts by the reference
-    a search with the model finds again, also with shortened, int8 and binary vectors. Exit status 1
-    means that something failed, or that a cosine is below --min-cosine.
+    They are of texts in 20 languages, or of your own. MODEL is a name, the path of a GGUF file, or
+    a checkpoint's folder. Shown are the cosines of the vectors, by prompt, length and language, and
+    how many of the ten nearest texts by the reference a search with the model finds again, also
+    with shortened, int8 and binary vectors. Exit status 1 means that something failed, or that a
+    cosine is below --min-cosine.
 
     \b
     jlocal verify small-Q4_K_M.gguf --against small-F16.gguf

@@ -52,7 +52,7 @@ class CheckpointEncoder:
             ExtraError: transformers or PEFT are missing.
 
         """
-        _need_packages()
+        need_packages()
         self._folder, self._threads = folder, threads
         self._config = _read(folder / "config.json")
         for name in _SIZES:
@@ -148,7 +148,10 @@ class CheckpointEncoder:
     def _load(self) -> Any:
         """Load the backbone, and put the adapter beside it, unmerged."""
         import torch
+        from transformers import logging
 
+        # It warns of special tokens that it would generate text with.
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             with torch.device("meta"):
                 self._check_shapes(_backbone(self._config))
@@ -204,11 +207,18 @@ def is_checkpoint(path: Path) -> bool:
         return False
 
 
-def _need_packages() -> None:
+def need_packages() -> None:
+    """See that what computes a checkpoint is installed.
+
+    Raises:
+        ExtraError: it is not.
+
+    """
     try:
+        # The first, as without it the others speak up on stderr.
+        import torch  # noqa: F401, I001
         import peft  # noqa: F401
         import tokenizers  # noqa: F401
-        import torch  # noqa: F401
         from transformers import EuroBertModel, Qwen3Model  # noqa: F401
     except ImportError:
         raise ExtraError(
