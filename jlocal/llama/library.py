@@ -7,9 +7,11 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 
 @contextmanager
@@ -34,7 +36,9 @@ with _short_spins():
     import llama_cpp
     from llama_cpp import llama_cpp as api
 
-__all__ = ["api", "ggml", "last_errors"]
+__all__ = ["api", "ggml", "interruptible", "last_errors"]
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger("jlocal.llama")
 logger.addHandler(logging.NullHandler())
@@ -68,6 +72,16 @@ def _on_log(level: int, text: bytes, _user_data: object) -> None:
         logger.log(_LogState.level, "%s", line)
 
 
+def interruptible(call: Callable[[], _T]) -> _T:
+    """Call what calls back into Python, such as the log.
+
+    Ctrl-C is raised in the main thread, as soon as Python runs there: in a callback, where it would
+    be printed and forgotten. So the call is made in another thread; it is waited for all the same.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="jlocal-call") as worker:
+        return worker.submit(call).result()
+
+
 def last_errors() -> str:
     """Return and forget the error lines that llama.cpp logged since the last call."""
     text = "; ".join(_errors)
@@ -87,6 +101,8 @@ def _load_ggml() -> ctypes.CDLL:
         raise ImportError(f"llama-cpp-python has no ggml-base library in {folder}")
     library.ggml_get_name.argtypes = [ctypes.c_void_p]
     library.ggml_get_name.restype = ctypes.c_char_p
+    library.ggml_op_desc.argtypes = [ctypes.c_void_p]
+    library.ggml_op_desc.restype = ctypes.c_char_p
     library.ggml_nbytes.argtypes = [ctypes.c_void_p]
     library.ggml_nbytes.restype = ctypes.c_size_t
     library.ggml_backend_tensor_get.argtypes = [
@@ -96,6 +112,20 @@ def _load_ggml() -> ctypes.CDLL:
         ctypes.c_size_t,
     ]
     library.ggml_backend_tensor_get.restype = None
+    library.ggml_backend_tensor_set.argtypes = library.ggml_backend_tensor_get.argtypes
+    library.ggml_backend_tensor_set.restype = None
+    library.ggml_quantize_chunk.argtypes = [
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+    ]
+    library.ggml_quantize_chunk.restype = ctypes.c_size_t
+    library.ggml_row_size.argtypes = [ctypes.c_int, ctypes.c_int64]
+    library.ggml_row_size.restype = ctypes.c_size_t
     library.ggml_fp32_to_bf16_row.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     library.ggml_fp32_to_bf16_row.restype = None
     library.ggml_type_name.argtypes = [ctypes.c_int]

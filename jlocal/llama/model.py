@@ -7,10 +7,10 @@ import os
 import warnings
 import weakref
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jlocal.errors import DeviceWarning, ModelError
-from jlocal.llama.library import api, last_errors
+from jlocal.llama.library import api, interruptible, last_errors
 from jlocal.llama.widen import Widened, widening_pays
 from jlocal.models.profile import Profile
 
@@ -27,7 +27,13 @@ class Model:
     """
 
     def __init__(
-        self, profile: Profile, *, threads: int, gpu_layers: int | None, compute_type: ComputeType
+        self,
+        profile: Profile,
+        *,
+        threads: int,
+        gpu_layers: int | None,
+        compute_type: ComputeType,
+        writable: bool = False,
     ) -> None:
         """Load the file.
 
@@ -37,6 +43,7 @@ class Model:
             gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
             compute_type: "stored" computes with the weights as they are in the file, "bfloat16"
                 widens quantised ones in memory, "auto" does so where it is faster.
+            writable: load weights into memory of its own, laid out as they are in the file.
 
         Raises:
             ModelError: llama.cpp cannot load the file, or its weights cannot be widened.
@@ -51,7 +58,7 @@ class Model:
         if compute_type == "auto":
             pays = not on_gpu and widening_pays(profile.header)
             compute_type = "bfloat16" if pays else "stored"
-        self.compute_type = compute_type
+        self.compute_type, self._writable = compute_type, writable
         if compute_type == "bfloat16":
             with contextlib.closing(Widened(profile.header, threads)) as widened:
                 self.handle = self._load(widened.path, gpu_layers)
@@ -63,8 +70,11 @@ class Model:
     def _load(self, path: Path, gpu_layers: int | None) -> int:
         params = api.llama_model_default_params()
         params.n_gpu_layers = -1 if gpu_layers is None else gpu_layers
+        if self._writable:
+            params.load_mode = api.LLAMA_LOAD_MODE_NONE
+            params.use_extra_bufts = False
         last_errors()
-        handle = api.llama_model_load_from_file(os.fsencode(path), params)
+        handle = interruptible(lambda: self._open(path, params))
         if not handle:
             reason = last_errors() or "no reason given"
             if gpu_layers is None and api.llama_supports_gpu_offload():
@@ -76,5 +86,10 @@ class Model:
                 )
                 return self._load(path, 0)
             raise ModelError(f"llama.cpp cannot load {self.profile.path}: {reason}")
-        weakref.finalize(self, api.llama_model_free, handle)
-        return int(handle)
+        return handle
+
+    def _open(self, path: Path, params: Any) -> int:
+        handle = int(api.llama_model_load_from_file(os.fsencode(path), params) or 0)
+        if handle:
+            weakref.finalize(self, api.llama_model_free, handle)
+        return handle

@@ -2,20 +2,29 @@
 
 The call takes minutes and cannot be interrupted from Python, and llama.cpp aborts the process on
 inputs that it does not expect. A child process can be ended, and can fail, without harm.
+
+A file type such as Q4_K_M is a mix: llama.cpp gives each matrix a tensor type such as Q4_K by
+rules of its own, which `Options` can overrule.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from jlocal.errors import ModelError
+from jlocal.errors import ArgumentError, ModelError
+from jlocal.models.header import Header, read_header, shown
 
 # Numbers of `enum llama_ftype` in llama.h. They are written into files, so they never change.
+# Left out: MXFP4_MOE, which is Q8_0 where a model has no experts; NVFP4, which llama.cpp reads and
+# cannot make; TQ1_0, TQ2_0, Q1_0 and Q2_0, whose few levels only a model trained for them survives.
 FILE_TYPES = MappingProxyType(
     {
         "F32": 0,
@@ -51,42 +60,142 @@ FILE_TYPES = MappingProxyType(
     }
 )
 
-# llama.cpp refuses to make these without an importance matrix.
+# Numbers of `enum ggml_type` in ggml.h, and how many values of a row share a block.
+TENSOR_TYPES = MappingProxyType(
+    {
+        "F32": (0, 1),
+        "F16": (1, 1),
+        "BF16": (30, 1),
+        "Q8_0": (8, 32),
+        "Q6_K": (14, 256),
+        "Q5_K": (13, 256),
+        "Q5_1": (7, 32),
+        "Q5_0": (6, 32),
+        "Q4_K": (12, 256),
+        "Q4_1": (3, 32),
+        "Q4_0": (2, 32),
+        "IQ4_NL": (20, 32),
+        "IQ4_XS": (23, 256),
+        "Q3_K": (11, 256),
+        "IQ3_S": (21, 256),
+        "IQ3_XXS": (18, 256),
+        "Q2_K": (10, 256),
+        "IQ2_S": (22, 256),
+        "IQ2_XS": (17, 256),
+        "IQ2_XXS": (16, 256),
+        "IQ1_M": (29, 256),
+        "IQ1_S": (19, 256),
+    }
+)
+
+# llama.cpp refuses to make these files without an importance matrix.
 NEEDS_IMPORTANCE_MATRIX = frozenset(
     {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
 )
 
-# Rows that llama.cpp holds at once; its default of 8 GiB would hold the largest tensor whole.
-_BUFFER_BYTES = 64 << 20
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
+
+# Tensor types that llama.cpp makes of no matrix without its importance, ...
+WEIGHTED = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
+# ... and of no token embeddings, which are looked up, so that no input says what matters in them.
+NOT_FOR_LOOKUP = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})
+
+_CALIBRATE = (
+    "needs an importance matrix: name texts to calibrate with (--calibrate default takes those "
+    "that come with jlocal), or a matrix (--imatrix)"
+)
+
+_FLOATS = frozenset({"F32", "F16", "BF16"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked for on top of a file type.
+
+    Types are keys of `TENSOR_TYPES`.
+
+    Attributes:
+        importance: an importance matrix as a GGUF file of llama.cpp's format; what it was
+            computed from is recorded in the written file. It must be of this model:
+            `convert.imatrix.read` checks that.
+        embedding_type: of the token embeddings; None leaves them to the file type.
+        output_type: of a vocabulary head that has weights of its own; None likewise.
+        tensor_types: pairs of a regular expression and a type. The first expression that is found
+            (`re.search`) in a matrix's name decides; `exactly` makes one for a single matrix.
+        pure: give every matrix that nothing else decides the same type, without a mix.
+        allow_requantize: take a Q8_0 file as the source; its own loss comes on top.
+
+    """
+
+    importance: Path | None = None
+    embedding_type: str | None = None
+    output_type: str | None = None
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    pure: bool = False
+    allow_requantize: bool = False
+
+
+def exactly(name: str) -> str:
+    """Return a regular expression for `Options.tensor_types` that only this name matches."""
+    return f"^{re.escape(name)}$"
+
+
+def stored_types(header: Header) -> dict[str, str]:
+    """Return the type of each tensor of a file by its name; of an unknown type, its number."""
+    names = {number: name for name, (number, _) in TENSOR_TYPES.items()}
+    return {tensor.name: names.get(tensor.type, str(tensor.type)) for tensor in header.tensors}
 
 
 def quantize(
     source: Path,
     target: Path,
     type_name: str,
+    options: Options = Options(),
     *,
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `source` (an F32, F16 or BF16 GGUF) to `target` in another type.
+    """Write `source` to `target` in another type.
 
     Args:
-        source: the GGUF file to read.
+        source: an F32, F16 or BF16 GGUF file.
         target: the file to write; the caller makes it appear under its final name.
         type_name: a key of `FILE_TYPES`.
+        options: what to do otherwise than the file type has it.
         threads: CPU threads; 0 takes one for each core.
         progress: called with (tensors done, tensors in all).
 
     Raises:
-        ModelError: llama.cpp cannot make this file.
+        ArgumentError: the type is unknown or needs an importance matrix, or an option is not
+            possible with this file, or with the others.
+        ModelError: the source cannot be read or is quantised already, or llama.cpp cannot make
+            this file.
 
     """
-    command = [sys.executable, "-m", "jlocal.llama.quantize"]
-    command += [str(source), str(target), type_name, str(threads)]
-    with subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    chosen = chosen_types(source, type_name, options)
+    order = {
+        "source": str(source),
+        "target": str(target),
+        "file_type": FILE_TYPES[type_name],
+        "types": {name: TENSOR_TYPES[kind][0] for name, kind in chosen.items()},
+        "importance": str(options.importance) if options.importance else None,
+        "pure": options.pure,
+        "allow_requantize": options.allow_requantize,
+        "threads": threads,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "jlocal.llama.quantizer"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as child:
         try:
+            assert child.stdin is not None
+            # What ends before it has read its order says why on the other pipe.
+            with contextlib.suppress(BrokenPipeError), child.stdin:
+                json.dump(order, child.stdin)
             log = _follow(child, progress)
         except BaseException:
             child.kill()
@@ -109,24 +218,102 @@ def _follow(child: subprocess.Popen[str], progress: Callable[[int, int], None] |
     return last
 
 
-def _main(source: str, target: str, type_name: str, threads: str) -> int:
-    import logging
+def chosen_types(source: Path, type_name: str, options: Options) -> dict[str, str]:
+    """Check type and options against the file; say which matrices the options give which type.
 
-    from jlocal.llama.library import api, last_errors, logger
+    Expressions are Python's, so they are looked up here; llama.cpp is given names.
 
-    logger.setLevel(logging.DEBUG)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(lambda record: record.getMessage().startswith("["))
-    logger.addHandler(handler)
-    params = api.llama_model_quantize_default_params()
-    params.ftype = FILE_TYPES[type_name]
-    params.nthread = int(threads)
-    params.max_buf_size = _BUFFER_BYTES
-    status = api.llama_model_quantize(source.encode(), target.encode(), params)
-    if status != 0:
-        print(last_errors() or f"status {status}", flush=True)  # noqa: T201
-    return 1 if status else 0
+    Raises:
+        ArgumentError: an option is not possible with this file, or with the others.
+        ModelError: the source cannot be read, or is quantised already.
+
+    """
+    check_file_type(type_name, with_importance=options.importance is not None)
+    header = read_header(source)
+    _check_source(header, options)
+    matrices = {
+        tensor.name: tensor.shape
+        for tensor in header.tensors
+        if len(tensor.shape) > 1 and tensor.name.endswith("weight") and "_norm" not in tensor.name
+    }
+    chosen: dict[str, str] = {}
+    for expression, kind in options.tensor_types:
+        found = _found(expression, matrices)
+        if not found:
+            raise ArgumentError(f"no matrix of {source} has a name with {shown(expression)} in it")
+        for name in found:
+            chosen.setdefault(name, kind)
+    for name, wanted in ((EMBEDDING, options.embedding_type), (OUTPUT, options.output_type)):
+        if wanted is not None:
+            if name not in matrices:
+                raise ArgumentError(
+                    f"{source} has no vocabulary head with weights of its own: nothing to give the "
+                    "output type to; for the token embeddings there is embedding_type "
+                    "(--embedding-type)"
+                )
+            chosen[name] = wanted
+    for name, kind in chosen.items():
+        _check_type(name, kind, matrices[name][0], options)
+    if type_name in _FLOATS and chosen.keys() - {EMBEDDING, OUTPUT}:
+        raise ArgumentError(
+            f"in a file of type {type_name} only the token embeddings and the vocabulary head can "
+            "have another type; start from Q8_0, and name F16 for the rest"
+        )
+    return chosen
 
 
-if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+def check_file_type(type_name: str, *, with_importance: bool) -> None:
+    """Refuse what is no file type, and what cannot be made without an importance matrix.
+
+    Raises:
+        ArgumentError: it is one of these.
+
+    """
+    if type_name not in FILE_TYPES:
+        raise ArgumentError(
+            f"unknown type {shown(type_name)}; the possible are {', '.join(FILE_TYPES)}"
+        )
+    if type_name in NEEDS_IMPORTANCE_MATRIX and not with_importance:
+        raise ArgumentError(f"{type_name} {_CALIBRATE}")
+
+
+def _check_source(header: Header, options: Options) -> None:
+    if EMBEDDING not in (tensor.name for tensor in header.tensors):
+        raise ModelError(f"{header.path} has no token embeddings, so it is no embedding model")
+    already = set(stored_types(header).values()) - _FLOATS
+    if already - {"Q8_0"}:
+        raise ModelError(
+            f"{header.path} is quantised already ({', '.join(sorted(already))}); "
+            "quantise the F16, BF16 or F32 file that it was made from"
+        )
+    if already and not options.allow_requantize:
+        raise ModelError(
+            f"{header.path} is quantised already, to Q8_0; quantise the F16, BF16 or F32 file that "
+            "it was made from, or accept both losses with allow_requantize=True "
+            "(--allow-requantize)"
+        )
+
+
+def _found(expression: str, names: dict[str, tuple[int, ...]]) -> list[str]:
+    try:
+        pattern = re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ArgumentError(f"{shown(expression)} is no regular expression: {error}") from error
+    return [name for name in names if pattern.search(name)]
+
+
+def _check_type(name: str, kind: str, columns: int, options: Options) -> None:
+    if kind not in TENSOR_TYPES:
+        raise ArgumentError(
+            f"{shown(kind)} is no type of a matrix; the possible are {', '.join(TENSOR_TYPES)}"
+        )
+    _, block = TENSOR_TYPES[kind]
+    if columns % block:
+        raise ArgumentError(
+            f"{name} cannot be {kind}: its rows of {columns:,} values are no multiple of {block}"
+        )
+    if name == EMBEDDING:
+        if kind in NOT_FOR_LOOKUP:
+            raise ArgumentError(f"token embeddings cannot be {kind}; use Q2_K, IQ2_S or IQ1_M")
+    elif kind in WEIGHTED and name != OUTPUT and options.importance is None:
+        raise ArgumentError(f"{kind} for {name} {_CALIBRATE}")

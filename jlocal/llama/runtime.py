@@ -44,6 +44,7 @@ class Runtime:
         gpu_layers: int | None,
         compute_type: ComputeType,
         capture: bool | None,
+        writable: bool = False,
     ) -> None:
         """Load the model.
 
@@ -54,6 +55,7 @@ class Runtime:
             compute_type: as in `Model`.
             capture: True to capture hidden states, False to use llama.cpp's pooling, None to
                 choose by the model.
+            writable: as in `Model`.
 
         Raises:
             ModelError: the file cannot be loaded, or its vectors cannot be pooled.
@@ -65,7 +67,13 @@ class Runtime:
         if profile.pooling not in ("last", "mean", "cls"):
             raise ModelError(_no_pooling(profile))
         threads = threads or default_threads()
-        model = Model(profile, threads=threads, gpu_layers=gpu_layers, compute_type=compute_type)
+        self.model = model = Model(
+            profile,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            compute_type=compute_type,
+            writable=writable,
+        )
         self.tokenizer = Tokenizer(model)
         self.compute_type = model.compute_type
         self._dimensions = model.dimensions

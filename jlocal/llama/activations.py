@@ -1,0 +1,203 @@
+"""What goes into each matrix product of a model while it embeds texts: its mean square by column.
+
+A column of a matrix counts for as much as what it is multiplied with. llama.cpp calls the
+matrices' importance what llama-imatrix collects in the same way, over windows of a text. Here each
+text is one sequence, as it is when it is embedded, and what llama.cpp computes for its vector
+counts: of a decoder, the last feed-forward for the last token alone, and no vocabulary head.
+"""
+
+from __future__ import annotations
+
+import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ModelError
+from jlocal.llama.batch import Batch
+from jlocal.llama.library import api, ggml, last_errors
+from jlocal.llama.model import Model
+from jlocal.llama.tensors import Tensor, name_of, tensor_at
+from jlocal.llama.tokenizer import Tokens
+
+_HEAD = b"result_norm"  # what a decoder's graph has before its vocabulary head
+_PRODUCT = b"MUL_MAT"
+_CELLS = 256  # llama.cpp rounds a context up to this
+_FLOAT32 = 0  # GGML_TYPE_F32
+
+
+@dataclass
+class Sums:
+    """Of the rows that went into one matrix product.
+
+    Attributes:
+        squares: sum of squares by column, (columns,) float64.
+        count: how many rows.
+
+    """
+
+    squares: npt.NDArray[np.float64]
+    count: int = 0
+
+
+class Activations:
+    """Sums up the inputs of every matrix in a model's layers; a context manager.
+
+    Attributes:
+        sums: by name of the matrix, blk.0.attn_q.weight for instance.
+
+    """
+
+    def __init__(self, model: Model, *, threads: int, every_row: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            model: loaded, with its weights as stored.
+            threads: CPU threads.
+            every_row: compute the last feed-forward for every token, as llama-imatrix does; it
+                takes room for logits that are not computed, tokens x vocabulary.
+
+        """
+        self._model, self._threads = model, threads
+        profile = model.profile
+        self._decodes = profile.causal
+        self._every_row = every_row
+        self.sums: dict[str, Sums] = {}
+        self._failure: BaseException | None = None
+        self._read: tuple[int, npt.NDArray[np.float32]] | None = None
+        # llama.cpp keeps the bare address: this reference keeps the callback alive.
+        self._callback = api.ggml_backend_sched_eval_callback(self._on_tensor)
+        self._capacity = 0
+        self._free: weakref.finalize[..., Activations] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal-activations")
+
+    def __enter__(self) -> Activations:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._worker.submit(self._release).result()
+        finally:
+            self._worker.shutdown()
+
+    def _release(self) -> None:
+        if self._free:
+            self._free()
+        self._capacity = 0
+
+    def add(self, tokens: Tokens) -> None:
+        """Compute one text and add what it gives.
+
+        Args:
+            tokens: of the text with its prompt, special tokens included; not empty.
+
+        Raises:
+            ModelError: llama.cpp cannot compute it, or gives what is no finite number.
+
+        """
+        # In the main thread Ctrl-C would be raised as a callback is entered, and forgotten there.
+        work = self._worker.submit(self._compute, tokens)
+        try:
+            work.result()
+        except BaseException as error:
+            if not work.done():
+                self._failure = error  # which ends the graph
+                wait([work])
+            raise
+
+    def _compute(self, tokens: Tokens) -> None:
+        self._grow(len(tokens))
+        memory = api.llama_get_memory(self._handle)
+        if memory:
+            api.llama_memory_clear(memory, False)
+        self._read = None
+        # Each text is one piece: a row's number is its token's.
+        for _ in self._batch.fill([tokens], every_output=self._every_row):
+            status = api.llama_decode(self._handle, self._batch.raw)
+        if self._failure:
+            failure, self._failure = self._failure, None
+            raise failure
+        if status != 0:
+            reason = last_errors() or f"status {status}"
+            raise ModelError(f"llama.cpp cannot compute with {self._model.profile.path}: {reason}")
+
+    def _on_tensor(self, pointer: int, ask: bool, _user_data: object) -> bool:
+        # No exception can leave a callback: it would be printed, and forgotten.
+        try:
+            return self._look(pointer, ask)
+        except BaseException as error:
+            self._failure = error
+            return ask  # to be called again, and to end the graph then
+
+    def _look(self, pointer: int, ask: bool) -> bool:
+        if self._failure:
+            return ask
+        if self._decodes and ggml.ggml_get_name(pointer) == _HEAD:
+            return ask  # the graph ends here
+        if ggml.ggml_op_desc(pointer) != _PRODUCT:
+            return not ask
+        tensor = tensor_at(pointer)
+        weight, source = tensor_at(tensor.src[0]), tensor_at(tensor.src[1])
+        name = name_of(weight)
+        if not name.startswith("blk.") or source.type != _FLOAT32:
+            return not ask
+        if not ask and source.ne[1]:
+            self._add(name, tensor.src[1], source)
+        return True
+
+    def _add(self, name: str, pointer: int, source: Tensor) -> None:
+        squares = self._squares(pointer, source)
+        entry = self.sums.get(name)
+        if entry is None:
+            entry = self.sums[name] = Sums(np.zeros(squares.shape[1]))
+        # Of at most some thousand rows, which float32 can sum.
+        entry.squares += squares.sum(axis=0)
+        entry.count += len(squares)
+        if not np.isfinite(entry.squares).all():
+            raise ModelError(
+                f"what goes into {name} of {self._model.profile.path} is not finite; "
+                "convert the model again, to F32 or BF16"
+            )
+
+    def _squares(self, pointer: int, source: Tensor) -> npt.NDArray[np.float32]:
+        """Read a product's input; queries, keys and values have the same, as gate and up have."""
+        if self._read and self._read[0] == pointer:
+            return self._read[1]
+        columns, rows, *more = source.ne
+        if more != [1, 1] or source.nb[1] != 4 * columns:
+            raise ModelError("llama.cpp lays out activations in a way that is not known here")
+        values = np.empty((rows, columns), np.float32)
+        ggml.ggml_backend_tensor_get(pointer, values.ctypes.data, 0, values.nbytes)
+        with np.errstate(over="ignore"):
+            np.square(values, out=values)
+        self._read = (pointer, values)
+        return values
+
+    def _grow(self, tokens: int) -> None:
+        if tokens <= self._capacity:
+            return
+        self._release()
+        params = api.llama_context_default_params()
+        size = max(_CELLS, 1 << (tokens - 1).bit_length())
+        params.n_ctx = params.n_batch = params.n_ubatch = size
+        params.n_threads = params.n_threads_batch = self._threads
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.embeddings = not self._decodes
+        if self._decodes and not self._every_row:
+            params.n_outputs_max = 1
+        params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
+        params.cb_eval = self._callback
+        last_errors()
+        handle = api.llama_init_from_model(self._model.handle, params)
+        if not handle:
+            reason = last_errors() or "not enough memory"
+            raise ModelError(f"llama.cpp cannot make a context of {size:,} tokens: {reason}")
+        self._handle, self._capacity, self._batch = handle, size, Batch(size)
+        # What the context uses must outlive it, also when nobody closes it.
+        self._free = weakref.finalize(self, _free, handle, self._model, self._callback)
+
+
+def _free(handle: int, *_used_until_now: object) -> None:
+    api.llama_free(handle)
