@@ -9,26 +9,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jlocal.errors import OutputError
-from jlocal.llama.quantize import FILE_TYPES, NEEDS_IMPORTANCE_MATRIX
+from jlocal.errors import ArgumentError, OutputError
+from jlocal.llama.quantize import FILE_TYPES, check_file_type
 
 
-def check_types(names: Sequence[str]) -> list[str]:
+def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[str]:
     """Return the names of file types in upper case, without repetition.
+
+    Args:
+        names: in any case.
+        with_importance: whether there will be an importance matrix.
 
     Raises:
         OutputError: a name is unknown, or llama.cpp cannot make it without an importance matrix.
 
     """
-    possible = ", ".join(name for name in FILE_TYPES if name not in NEEDS_IMPORTANCE_MATRIX)
     types = list(dict.fromkeys(name.upper() for name in names))
-    for name in types:
-        if name in NEEDS_IMPORTANCE_MATRIX:
-            raise OutputError(f"{name} needs an importance matrix; without one, use {possible}")
-        if name not in FILE_TYPES:
-            raise OutputError(f"unknown type {name[:40]!r}; the possible are {possible}")
     if not types:
-        raise OutputError(f"no type was named; the possible are {possible}")
+        raise OutputError(f"no type was named; the possible are {', '.join(FILE_TYPES)}")
+    for name in types:
+        try:
+            check_file_type(name, with_importance=with_importance)
+        except ArgumentError as error:
+            raise OutputError(str(error)) from error
     return types
 
 
@@ -62,6 +65,18 @@ def check_absent(files: Iterable[Path], *, overwrite: bool) -> None:
             raise OutputError(f"{file} is a folder; remove it, or name another output folder")
         if file.exists() and not overwrite:
             raise OutputError(f"{file} exists; pass overwrite=True (--force) to replace it")
+
+
+def check_not_read(files: Iterable[Path], source: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        OutputError: one of the files is the source.
+
+    """
+    for file in files:
+        if file.exists() and file.samefile(source):
+            raise OutputError(f"{file} is what is read; name another output")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -7,48 +7,31 @@ type this package encodes; llama.cpp makes the other types from an F32 file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from convert import outputs
+from convert import outputs, readme
 from convert.checkpoint import open_checkpoint
 from convert.digest import Digests
 from convert.gguf_file import DIRECT_TYPES, GGUFFile, largest
 from convert.hub import locate
+from convert.importance import Importance, check_used, importance
 from convert.merge import Block, blocks
 from convert.plan import Job, Plan, make_plan, needs_f32
+from convert.progress import OnProgress, Progress
 from convert.recipe import check_name
-from jlocal.errors import ModelError
-from jlocal.llama.quantize import quantize
+from convert.verification import verify_files
+from jlocal.errors import ArgumentError, ModelError
+from jlocal.llama.quantize import Options, quantize
 from jlocal.llama.threads import default_threads
+from jlocal.verify.checkpoint import need_packages
 
 # Each thread holds one block in several types at once; more threads would wait for the disk.
 _MAX_THREADS = 8
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the work is.
-
-    Attributes:
-        file: name of the file, or of several that are written together.
-        done: out of `total`.
-        total: in `unit`.
-        unit: "weights" or "tensors".
-
-    """
-
-    file: str
-    done: int
-    total: int
-    unit: str
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def convert(
@@ -59,6 +42,9 @@ def convert(
     output: str | Path,
     revision: str | None = None,
     name: str | None = None,
+    calibration: Sequence[str | Path] = (),
+    imatrix: str | Path | None = None,
+    verify: bool = False,
     overwrite: bool = False,
     threads: int = 0,
     progress: OnProgress | None = None,
@@ -73,34 +59,65 @@ def convert(
         output: folder for the files; made if missing.
         revision: branch, tag or commit of a repository.
         name: what to call the model; by default as its folder or its repository.
+        calibration: files of texts from which each task's importance matrix is computed, which
+            the types of llama.cpp then use: see `convert.calibration`; "default" is jlocal's own.
+        imatrix: an importance matrix in a GGUF file instead, for one task.
+        verify: compare the vectors of each file with the checkpoint's at the end, and write
+            README.md beside them, a model card that says what they lose.
         overwrite: replace files that exist.
         threads: CPU threads; 0 takes one for each core.
         progress: called with a Progress now and then.
 
     Returns:
-        The files, by task and then by type, in the order in which they were asked for.
+        The files, by task and then by type, in the order in which they were asked for; then the
+        model card, if there is one.
 
     Raises:
+        ExtraError: to verify, packages are needed that are not installed.
+        VerifyError: the files were written, but could not be verified.
         CheckpointError: the checkpoint or an adapter cannot be converted exactly.
         HubError: the checkpoint cannot be downloaded.
         OutputError: a type cannot be made, or a file cannot be written.
-        ModelError: llama.cpp cannot quantise the model.
+        ModelError: llama.cpp cannot quantise the model, or the importance matrix is none of it.
+        TextError: the texts cannot be calibrated with.
+        ArgumentError: arguments do not go together.
 
     """
-    wanted = outputs.check_types(types)
+    given = importance(calibration, imatrix)
+    wanted = outputs.check_types(types, with_importance=bool(given))
+    check_used(given, wanted)
     folder = outputs.check_folder(Path(output).expanduser())
     source = open_checkpoint(
         locate(checkpoint, tasks, revision, show_progress=progress is not None)
     )
     source = replace(source, name=check_name(source.name if name is None else name))
     plan = make_plan(source, tasks, wanted, folder)
-    outputs.check_absent(plan.targets, overwrite=overwrite)
+    _check_importance(given, plan)
+    card = folder / readme.README
+    if verify:
+        need_packages()
+    outputs.check_absent([*plan.targets, *([card] if verify else [])], overwrite=overwrite)
     outputs.check_space(folder, plan.bytes_needed())
     outputs.make_folder(folder)
+    threads = threads or default_threads()
     with Digests() as digests:
         for job in plan.jobs:
-            _Run(plan, job, threads or default_threads(), progress).write(digests)
-    return plan.targets
+            _Run(plan, job, given, threads, progress).write(digests)
+    if not verify:
+        return plan.targets
+    files = {job.task: list(job.targets.values()) for job in plan.jobs}
+    reports = verify_files(source, files, threads=threads, show_progress=progress is not None)
+    readme.write(card, readme.source_of(checkpoint, source.folder), plan.targets, reports, given)
+    return [*plan.targets, card]
+
+
+def _check_importance(given: Importance, plan: Plan) -> None:
+    if given.file and len(plan.jobs) > 1:
+        raise ArgumentError(
+            "an importance matrix is of one task's file; name one task, or texts (--calibrate)"
+        )
+    for job in plan.jobs:
+        given.check({tensor.name: tensor.shape[::-1] for tensor in job.tensors}, job.stem)
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,7 @@ class _Run:
 
     plan: Plan
     job: Job
+    importance: Importance
     threads: int
     progress: OnProgress | None
 
@@ -128,9 +146,8 @@ class _Run:
             digest = digests.of(self.plan.checkpoint.folder, sources)
             for file in files:
                 file.write_digest(digest)
-            for name in types:
-                if name not in DIRECT_TYPES:
-                    self._quantize(paths["F32"], paths[name], name)
+            if len(direct) < len(types):
+                self._quantize(paths)
             outputs.publish((paths[name], target) for name, target in targets.items())
 
     def _write_tensors(self, files: Sequence[GGUFFile]) -> None:
@@ -153,14 +170,24 @@ class _Run:
                 done += size
                 self._report(shown, done, self.job.parameters, "weights")
 
-    def _quantize(self, source: Path, target: Path, type_name: str) -> None:
+    def _quantize(self, paths: dict[str, Path]) -> None:
+        source = paths["F32"]
+        matrix = self.importance.matrix_for(
+            source, self.job.stem, threads=self.threads, progress=self.progress
+        )
+        with matrix as file:
+            for name in paths:
+                if name not in DIRECT_TYPES:
+                    self._quantize_to(name, source, paths[name], Options(importance=file))
+
+    def _quantize_to(self, type_name: str, source: Path, target: Path, options: Options) -> None:
         shown = self.job.targets[type_name].name
 
         def report(done: int, total: int) -> None:
             self._report(shown, done, total, "tensors")
 
         try:
-            quantize(source, target, type_name, threads=self.threads, progress=report)
+            quantize(source, target, type_name, options, threads=self.threads, progress=report)
         except ModelError:
             # llama.cpp does not say that a disk is full.
             outputs.check_space(self.job.folder, 1 << 20)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from checkpoints import Backbone, build
+from gguf_files import few_tokens
 from texts import AWKWARD
 
 if TYPE_CHECKING:
@@ -94,6 +95,33 @@ def converted(
         return files(backbone, task)[kind]
 
     return file
+
+
+@pytest.fixture(scope="session")
+def few_checkpoint(workshop: Path) -> Path:
+    """Return a checkpoint with few tokens and rows of 256 weights, quick to quantise."""
+    shape = {"hidden": 256, "layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 64, "ffn": 512}
+    return few_tokens(build(workshop / "few", "qwen3", tasks=("retrieval",), **shape))
+
+
+@pytest.fixture(scope="session")
+def few(workshop: Path, few_checkpoint: Path) -> Path:
+    """Return an F16 file of it."""
+    from convert import convert
+
+    (file,) = convert(few_checkpoint, types=["F16"], output=workshop / "few-files")
+    return file
+
+
+@pytest.fixture(scope="session")
+def calibration_file(workshop: Path) -> Path:
+    """Return a file of 48 texts to calibrate with, one a line."""
+    from convert.calibration import read_calibration
+
+    path = workshop / "texts.txt"
+    lines = [" ".join(text.split()) for text in read_calibration(["default"]).texts[:48]]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

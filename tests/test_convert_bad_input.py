@@ -321,7 +321,7 @@ ARGUMENTS = {
     "unknown task": (["--task", "singing"], "unknown task 'singing'; there are retrieval, text-"),
     "a task that leads elsewhere": (["--task", "../../x"], "unknown task"),
     "unknown type": (["--to", "Q9_9"], "unknown type 'Q9_9'; the possible are F32, F16, Q4_0"),
-    "type without matrix": (["--to", "iq1_s"], "IQ1_S needs an importance matrix; without one"),
+    "type without matrix": (["--to", "iq1_s"], "IQ1_S needs an importance matrix: name texts"),
     "a revision of a folder": (["--revision", "v2"], "only a repository has revisions"),
     "a name with a folder": (["--name", "../x"], "cannot begin a file name"),
     "a hidden name": (["--name", ".x"], "cannot begin a file name"),

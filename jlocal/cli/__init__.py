@@ -17,7 +17,7 @@ from jlocal.errors import JlocalError
 
 _COMMANDS = (
     *("embed", "similar", "index", "search", "map", "export", "pull"),
-    *("list", "show", "rm", "convert", "bundle", "verify", "doctor", "bench"),
+    *("list", "show", "rm", "convert", "quantize", "bundle", "verify", "doctor", "bench"),
 )
 
 
@@ -58,6 +58,7 @@ def cli() -> None:
     jlocal map -d notes.db -o map.html              the collection as a picture
     jlocal export -d notes.db -o notes.parquet      vectors for other programs
     jlocal convert CHECKPOINT --to Q8_0 -o models   make a GGUF file
+    jlocal quantize F16.gguf --to Q4_K_M -o models  make it smaller
     jlocal bundle create small -o small.tar         carry a model over an air gap
     jlocal verify Q4_K_M.gguf --against F16.gguf    what a smaller file loses
     jlocal bench BF16.gguf Q8_0.gguf                which file to take here

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jlocal.cli.options import threads_option
+from jlocal.cli.options import calibration_options, threads_option
 
 if TYPE_CHECKING:
     from convert import Progress
-    from convert.pipeline import OnProgress
+    from convert.progress import OnProgress
 
 
 @click.command("convert")
@@ -45,6 +45,13 @@ if TYPE_CHECKING:
 )
 @click.option("--revision", help="Branch, tag or commit of a repository.")
 @click.option("--name", help="What to call the model; as its folder or repository if not given.")
+@calibration_options
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare each file's vectors with the checkpoint's at the end, and write README.md beside "
+    "them, a model card with what they lose; needs: pip install 'jlocal[verify]'.",
+)
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
@@ -55,6 +62,9 @@ def command(
     output: Path,
     revision: str | None,
     name: str | None,
+    calibrate: tuple[str, ...],
+    imatrix: Path | None,
+    verify: bool,
     force: bool,
     threads: int | None,
     quiet: bool,
@@ -67,6 +77,7 @@ def command(
     \b
     jlocal convert jinaai/jina-embeddings-v5-text-small --to Q8_0 -o models
     jlocal convert ./nano --task all --to F16 --to Q4_K_M -o models
+    jlocal convert ./nano --to IQ3_M --calibrate default --verify -o models
     """
     from convert import convert as run
 
@@ -78,6 +89,9 @@ def command(
             output=output,
             revision=revision,
             name=name,
+            calibration=calibrate,
+            imatrix=imatrix,
+            verify=verify,
             overwrite=force,
             threads=threads or 0,
             progress=progress,
@@ -114,12 +128,15 @@ def progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
                 desc=step.file,
                 total=step.total,
                 unit=f" {step.unit}",
-                unit_scale=True,
+                unit_scale=step.unit == "weights",
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,
             )
         bar.update(step.done - bar.n)
+        if step.done == step.total:
+            bar.close()
+            bar = None
 
     try:
         yield on_progress

@@ -39,6 +39,21 @@ format_option = click.option(
     type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
     help="By the ending of the output file if not given.",
 )
+_CALIBRATION_OPTIONS = (
+    click.option(
+        "--calibrate",
+        multiple=True,
+        metavar="FILE",
+        help="Compute an importance matrix from the texts in this file, one a line, or JSON lines "
+        "with `text`; `default` takes those that come with jlocal.",
+    ),
+    click.option(
+        "--imatrix",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Use this importance matrix, a GGUF file of jlocal or of llama-imatrix.",
+    ),
+)
 _COMPUTE_OPTIONS = (
     threads_option,
     click.option(
@@ -89,6 +104,11 @@ def _add(options: tuple[Callable[[_F], _F], ...], function: _F) -> _F:
     return function
 
 
+def calibration_options(function: _F) -> _F:
+    """Add what an importance matrix comes from."""
+    return _add(_CALIBRATION_OPTIONS, function)
+
+
 def compute_options(function: _F) -> _F:
     """Add what says how a model is computed."""
     return _add(_COMPUTE_OPTIONS, function)
@@ -111,8 +131,7 @@ def default_model() -> str:
     model = names.default()
     if model == starter.NAME:
         click.echo(
-            "Note: no model named, so this is the small English starter model; "
-            "`jlocal pull small` gets jina-embeddings-v5.",
+            "Note: this is the small English starter model; better: `jlocal pull small`.",
             err=True,
         )
     return model

@@ -1,0 +1,149 @@
+"""Of `jlocal quantize`: a mix of tensor types for a size or a quality, and what was chosen."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from convert.mixture import Mixture
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Columns of a terminal, and of those what stands before the types.
+_WIDTH, _INDENT = 80, 28
+_NO_BREAK = "\u00a0"
+
+_OPTIONS = (
+    click.option(
+        "--target-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MB",
+        help="Search the mix of tensor types that loses least in a file of at most so many "
+        "million bytes; needs --calibrate, and holds a quarter of the texts out to check it.",
+    ),
+    click.option(
+        "--target-cosine",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="X",
+        help="Search the smallest file whose vectors have at least this mean cosine to FILE's.",
+    ),
+    click.option(
+        "--mix-of",
+        "mix_of",
+        multiple=True,
+        metavar="TYPE",
+        help="Choose from this tensor type, such as Q4_K, and others named so; from all that are "
+        "worth it if none are.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be searched for."""
+
+    target_size: float | None
+    target_cosine: float | None
+    mix_of: tuple[str, ...]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a mix is asked for at all."""
+        return self.target_size is not None or self.target_cosine is not None
+
+    def check(self, calibrate: Sequence[str], others: Mapping[str, object]) -> None:
+        """Refuse options that do not go together.
+
+        Args:
+            calibrate: files of texts.
+            others: option to value, of those that leave nothing to search.
+
+        """
+        if not self.is_named:
+            if self.mix_of:
+                raise click.UsageError("--mix-of needs --target-size or --target-cosine")
+            if not others["--to"]:
+                raise click.UsageError(
+                    "say what to make: --to TYPE, or --target-size MB or --target-cosine X"
+                )
+            return
+        if self.target_size is not None and self.target_cosine is not None:
+            raise click.UsageError("give either --target-size or --target-cosine")
+        if self.target_size is not None and not math.isfinite(self.target_size):
+            raise click.UsageError(f"--target-size {self.target_size}: name a number of MB")
+        if given := [option for option, value in others.items() if value]:
+            raise click.UsageError(f"a mix is searched, so there is no place for {given[0]}")
+        if not calibrate:
+            raise click.UsageError("a mix is searched with texts: --calibrate default, or a FILE")
+
+
+def mix_options(function: _F) -> _F:
+    """Add what a mix is searched for."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def make(file: Path, target: Target, *, quiet: bool, **arguments: Any) -> Path:
+    """Search, write the file, and say on stderr what it is."""
+    from convert.mixture import quantize_mixture
+
+    size = None if target.target_size is None else int(target.target_size * 1e6)
+    mixture = quantize_mixture(
+        file, size=size, cosine=target.target_cosine, kinds=target.mix_of, **arguments
+    )
+    if not quiet:
+        say("\n".join(page(mixture)))
+    return mixture.file
+
+
+def page(mixture: Mixture) -> Iterator[str]:
+    """Yield lines that say what a file is: types and sizes of its matrices, and cosines."""
+    bits = _bits(mixture)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in mixture.kinds:
+        groups[re.sub(r"^blk\.\d+\.|\.weight$", "", name)].append(name)
+    yield f"{'':<12} {'MB':>7} {'bits':>5}  types"
+    for group, names in sorted(groups.items(), key=lambda item: -_bytes(item[1], mixture, bits)):
+        size = _bytes(names, mixture, bits)
+        mean = 8 * size / sum(prod(mixture.shapes[name]) for name in names)
+        lines = textwrap.wrap(", ".join(_counted(names, mixture, bits)), _WIDTH - _INDENT)
+        first, *others = (line.replace(_NO_BREAK, " ") for line in lines)
+        yield f"{group:<12} {size / 1e6:>7.2f} {mean:>5.1f}  {first}"
+        yield from (" " * _INDENT + line for line in others)
+    yield (
+        f"{mixture.size / 1e6:,.2f} MB. Cosine to the source, on {mixture.texts:,} texts that "
+        f"were held out:\nmean {mixture.cosine:.6f}, lowest {mixture.lowest:.6f} "
+        f"(mean expected from {mixture.searched:,} others: {mixture.predicted:.6f})"
+    )
+
+
+def _bits(mixture: Mixture) -> dict[str, float]:
+    """Return bits of a weight by type."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    sizes = {kind: GGML_QUANT_SIZES[GGMLQuantizationType[kind]] for kind in mixture.kinds.values()}
+    return {kind: 8 * size / block for kind, (block, size) in sizes.items()}
+
+
+def _bytes(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> float:
+    return sum(prod(mixture.shapes[name]) * bits[mixture.kinds[name]] for name in names) / 8
+
+
+def _counted(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> Iterator[str]:
+    """Yield types with how many matrices have each, the largest first."""
+    counts = Counter(mixture.kinds[name] for name in names)
+    for kind in sorted(counts, key=lambda kind: -bits[kind]):
+        yield f"{counts[kind]}{_NO_BREAK}{kind}" if len(names) > 1 else kind
