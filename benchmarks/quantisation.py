@@ -76,7 +76,7 @@ def row(name: str, file: Path, before: Measured, after: Measured) -> str:
     """Return a row of a table."""
     cells = [name, f"{file.stat().st_size / 1e6:.2f}"]
     for one, other in ((before.texts, after.texts), (before.sets, after.sets)):
-        if len(one):
+        if len(other):
             cosines = (one.astype(np.float64) * other).sum(1)
             cells += [f"{cosines.mean():.5f}", f"{cosines.min():.4f}"]
     if after.ndcg:
@@ -133,6 +133,8 @@ def tables(options: argparse.Namespace, folder: Path) -> Iterator[str]:
                 yield f"| {kind}, {name}: {error} |"
                 continue
             yield row(f"{kind}, {name}", target, before, measured(target, texts, folders))
+    if not options.embedding_types:
+        return
     (shape,) = (t.shape for t in read_header(options.model).tensors if t.name == EMBEDDING)
     size = f"{shape[1]:,} x {shape[0]:,}"
     yield f"\nThe token embeddings, {size}, in another type; the rest as it is.\n"
