@@ -22,11 +22,11 @@ from convert.hub import locate
 from convert.importance import Importance, check_used, importance
 from convert.merge import Block, blocks
 from convert.plan import Job, Plan, make_plan, needs_f32
-from convert.progress import OnProgress, Progress
+from convert.progress import OnProgress, reporter
+from convert.quantization import Options, write_type
 from convert.recipe import check_name
 from convert.verification import verify_files
-from jlocal.errors import ArgumentError, ModelError
-from jlocal.llama.quantize import Options, quantize
+from jlocal.errors import ArgumentError
 from jlocal.llama.threads import default_threads
 from jlocal.verify.checkpoint import need_packages
 
@@ -160,6 +160,7 @@ class _Run:
                 file.write_rows(block.tensor.name, block.first, rows)
             return rows.size
 
+        report = reporter(self.progress, shown, "weights")
         done = 0
         # Threads of the matrix product's own would get into the way of these.
         with (
@@ -168,7 +169,7 @@ class _Run:
         ):
             for size in pool.map(write, blocks(self.job.tensors)):
                 done += size
-                self._report(shown, done, self.job.parameters, "weights")
+                report(done, self.job.parameters)
 
     def _quantize(self, paths: dict[str, Path]) -> None:
         source = paths["F32"]
@@ -178,21 +179,12 @@ class _Run:
         with matrix as file:
             for name in paths:
                 if name not in DIRECT_TYPES:
-                    self._quantize_to(name, source, paths[name], Options(importance=file))
-
-    def _quantize_to(self, type_name: str, source: Path, target: Path, options: Options) -> None:
-        shown = self.job.targets[type_name].name
-
-        def report(done: int, total: int) -> None:
-            self._report(shown, done, total, "tensors")
-
-        try:
-            quantize(source, target, type_name, options, threads=self.threads, progress=report)
-        except ModelError:
-            # llama.cpp does not say that a disk is full.
-            outputs.check_space(self.job.folder, 1 << 20)
-            raise
-
-    def _report(self, file: str, done: int, total: int, unit: str) -> None:
-        if self.progress:
-            self.progress(Progress(file, done, total, unit))
+                    on_tensor = reporter(self.progress, self.job.targets[name].name, "tensors")
+                    write_type(
+                        source,
+                        paths[name],
+                        name,
+                        Options(importance=file),
+                        threads=self.threads,
+                        on_tensor=on_tensor,
+                    )
