@@ -15,7 +15,6 @@ import numpy as np
 from convert.imatrix import Entry, ImportanceMatrix
 from jlocal.errors import ModelError, TextError
 from jlocal.models.profile import Profile, read_profile
-from jlocal.verify.texts import read_texts
 
 DEFAULT = "default"
 # What the default is called in files.
@@ -50,6 +49,9 @@ def read_calibration(files: Sequence[str | Path]) -> Calibration:
         TextError: a file cannot be read, is not text, or has too few texts in it.
 
     """
+    # It brings llama.cpp, which `import convert` does without.
+    from jlocal.verify.texts import read_texts
+
     texts: list[str] = []
     for file in files:
         path = _OURS if str(file) == DEFAULT else Path(file)

@@ -25,10 +25,9 @@ from convert.plan import Job, Plan, make_plan, needs_f32
 from convert.progress import OnProgress, reporter
 from convert.quantization import Options, write_type
 from convert.recipe import check_name
-from convert.verification import verify_files
+from convert.verification import need_packages, verify_files
 from jlocal.errors import ArgumentError
 from jlocal.llama.threads import default_threads
-from jlocal.verify.checkpoint import need_packages
 
 # Each thread holds one block in several types at once; more threads would wait for the disk.
 _MAX_THREADS = 8
@@ -93,9 +92,9 @@ def convert(
     source = replace(source, name=check_name(source.name if name is None else name))
     plan = make_plan(source, tasks, wanted, folder)
     _check_importance(given, plan)
-    card = folder / readme.README
     if verify:
         need_packages()
+    card = folder / readme.README
     outputs.check_absent([*plan.targets, *([card] if verify else [])], overwrite=overwrite)
     outputs.check_space(folder, plan.bytes_needed())
     outputs.make_folder(folder)

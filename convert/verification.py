@@ -6,12 +6,29 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from convert.checkpoint import Checkpoint
 from jlocal.errors import JlocalError, VerifyError
-from jlocal.verify import Report, store, verify
 
-Reports = Mapping[Path, Report]
+if TYPE_CHECKING:
+    from jlocal.verify import Report
+
+Reports: TypeAlias = "Mapping[Path, Report]"
+
+# jlocal.verify brings llama.cpp, so it is imported where it is used.
+
+
+def need_packages() -> None:
+    """Refuse to verify without the packages that compute a checkpoint.
+
+    Raises:
+        ExtraError: some are not installed.
+
+    """
+    from jlocal.verify import checkpoint
+
+    checkpoint.need_packages()
 
 
 def verify_files(
@@ -33,6 +50,8 @@ def verify_files(
         VerifyError: the files are there, but could not be compared.
 
     """
+    from jlocal.verify import store, verify
+
     reports: dict[Path, Report] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="jlocal-") as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 PROMPTS = {"query": "Query: ", "document": "Document: "}
+
+# What a shell starts in the background ignores Ctrl-C, and so would all children of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # huggingface_hub reads these when it is imported, which is before any fixture runs.
 _hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
