@@ -24,6 +24,7 @@ from jlocal.models.header import Header, Tensor, read_header, shown
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS, _CHUNKS, _CHUNK = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
 _FLOAT32 = 0  # GGML_TYPE_F32
+_MOST_ROWS = 1 << 53
 _LARGEST = 1 << 30  # bytes; the matrix of a model of 8 billion parameters takes 10 MB
 
 
@@ -225,6 +226,8 @@ def _entries(header: Header) -> dict[str, Entry]:
         counts = _values(header, tensors[name + _COUNTS])
         if not counts.size or squares.size % counts.size:
             raise ValueError(f"{shown(name)} has {squares.size} sums and {counts.size} counts")
+        if counts.max() > _MOST_ROWS:
+            raise ValueError(f"{shown(name)} was multiplied with too many rows")
         entries[name] = Entry(squares.reshape(len(counts), -1), counts.round().astype(np.int64))
     return entries
 
@@ -235,7 +238,9 @@ def _values(header: Header, tensor: Tensor) -> npt.NDArray[np.float64]:
     start = header.data_start + tensor.offset
     if tensor.type != _FLOAT32 or not 0 < 4 * count <= header.file_size - start:
         raise ValueError(f"{shown(tensor.name)} is no float32 tensor that lies in the file")
-    values = np.fromfile(header.path, np.dtype("<f4"), count, offset=start).astype(np.float64)
+    stored = np.fromfile(header.path, np.dtype("<f4"), count, offset=start)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which is found below
+        values = stored.astype(np.float64)
     if not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError(f"{shown(tensor.name)} has numbers that are negative or not finite")
     return values

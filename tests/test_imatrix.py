@@ -339,6 +339,7 @@ def test_files_that_are_not_there(few, tmp_path):
         refused("cannot read", few, "--to", "Q4_K_M", "--imatrix", path, output=tmp_path / "out")
 
 
+@pytest.mark.filterwarnings("error")
 def test_cut_and_spoiled_files(tmp_path):
     """Each is refused in one line, or is a matrix of finite numbers that are not negative."""
     data = (THEIRS / "qwen3.gguf").read_bytes()
@@ -358,6 +359,20 @@ def test_cut_and_spoiled_files(tmp_path):
         with suppress(JlocalError):
             matrix = imatrix.read(path)
             assert all((entry.squares >= 0).all() for entry in matrix.entries.values())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bits", [0x7F800001, 0x7FC00000, 0x7F800000, 0x7F7FFFFF, 0xBF800000])
+def test_spoiled_counts(bits, tmp_path):
+    """A signalling and a quiet NaN, infinity, the largest number, and -1."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes((THEIRS / "qwen3.gguf").read_bytes())
+    reader = gguf.GGUFReader(path, "r+")
+    (count,) = (t for t in reader.tensors if t.name == "blk.0.attn_q.weight.counts")
+    count.data.view(np.uint32)[...] = bits
+    reader.data.flush()
+    with pytest.raises(ModelError, match=r"attn_q\.weight.*(not finite|too many)"):
+        imatrix.read(path)
 
 
 def test_matrices_of_different_models_are_not_added_up(ours):
