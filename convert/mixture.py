@@ -41,6 +41,7 @@ from jlocal.llama.runtime import Runtime
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.header import Header, read_header
+from jlocal.models.names import resolve
 from jlocal.models.profile import read_profile
 
 # One text of so many is held out.
@@ -97,7 +98,7 @@ def quantize_mixture(
     """Write the best file of a size, or the smallest of a quality.
 
     Args:
-        source: an F32, F16 or BF16 file of an embedding model.
+        source: as in `convert.quantize`.
         output: the file to write; its name ends in `.gguf`.
         size: the most bytes that it may have; or
         cosine: the least mean cosine of its vectors to the source's, below 1.
@@ -118,7 +119,7 @@ def quantize_mixture(
         OutputError: the file cannot be written.
 
     """
-    source, output = Path(source), Path(output).expanduser()
+    source, output = resolve(source), Path(output).expanduser()
     target = _Target(size, cosine)
     wanted = check_kinds(kinds)
     given = importance(() if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite)

@@ -15,6 +15,7 @@ from jlocal.llama.quantize import FILE_TYPES, Options, chosen_types, exactly
 from jlocal.llama.quantize import quantize as run
 from jlocal.llama.threads import default_threads
 from jlocal.models.header import Header, read_header
+from jlocal.models.names import resolve
 
 __all__ = ["Options", "exactly", "quantize"]
 
@@ -39,7 +40,8 @@ def quantize(
     """Write a GGUF file in other types.
 
     Args:
-        source: an F32, F16 or BF16 file of an embedding model.
+        source: an F32, F16 or BF16 file of an embedding model, or the name of a model on this
+            machine.
         types: file types such as Q8_0, Q4_K_M or IQ2_M.
         output: a folder for the files, made if missing; or, for one type, a file that ends in
             `.gguf`.
@@ -63,7 +65,7 @@ def quantize(
         OutputError: a type cannot be made, or a file cannot be written.
 
     """
-    source, output = Path(source), Path(output).expanduser()
+    source, output = resolve(source), Path(output).expanduser()
     options, threads = options or Options(), threads or default_threads()
     given = importance(calibration, imatrix, save_imatrix, overwrite=overwrite)
     wanted = outputs.check_types(types, with_importance=bool(given))

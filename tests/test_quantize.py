@@ -248,6 +248,18 @@ def test_a_quantised_source(every, few, tmp_path):
     assert (vectors(tmp_path / "q.gguf") * vectors(few)).sum(1).min() > 0.9
 
 
+def test_a_model_by_its_name(tmp_path):
+    arguments = ["--to", "Q4_0", "--allow-requantize", "-o", str(tmp_path)]
+    done = CliRunner().invoke(cli, ["quantize", "starter", *arguments])
+    assert done.exit_code == 0, done.output
+    file = tmp_path / "jlocal-starter-retrieval-Q4_0.gguf"
+    assert done.stdout == f"{file}\n"
+    assert "Q4_0" in types_of(file).values()
+    done = CliRunner().invoke(cli, ["quantize", "small:F16", "--to", "Q4_0", "-o", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "jlocal pull small-retrieval:F16" in done.stderr
+
+
 def test_narrow_rows(converted, tmp_path):
     """Where no super-block fits llama.cpp takes another type; what was named is refused."""
     source = converted("qwen3", "retrieval", "F16")

@@ -37,7 +37,7 @@ _OPTIONS = (
         "--target-cosine",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="X",
-        help="Search the smallest file whose vectors have at least this mean cosine to FILE's.",
+        help="Search the smallest file whose vectors have at least this mean cosine to MODEL's.",
     ),
     click.option(
         "--mix-of",
@@ -96,13 +96,13 @@ def mix_options(function: _F) -> _F:
     return function
 
 
-def make(file: Path, target: Target, *, quiet: bool, **arguments: Any) -> Path:
+def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
     """Search, write the file, and say on stderr what it is."""
     from convert.mixture import quantize_mixture
 
     size = None if target.target_size is None else int(target.target_size * 1e6)
     mixture = quantize_mixture(
-        file, size=size, cosine=target.target_cosine, kinds=target.mix_of, **arguments
+        model, size=size, cosine=target.target_cosine, kinds=target.mix_of, **arguments
     )
     if not quiet:
         say("\n".join(page(mixture)))

@@ -27,7 +27,7 @@ def _pairs(
 
 
 @click.command("quantize")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option(
     "--to",
     "types",
@@ -74,7 +74,7 @@ def _pairs(
 @threads_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
-    file: Path,
+    model: str,
     types: tuple[str, ...],
     output: Path,
     target_size: float | None,
@@ -92,7 +92,9 @@ def command(
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Make smaller files of FILE, an F32, F16 or BF16 GGUF.
+    """Make smaller files of MODEL, an F32, F16 or BF16 GGUF.
+
+    MODEL is the path of a file, or the name of a model on this machine.
 
     With an importance matrix, computed from texts, small types lose less, and the smallest become
     possible: IQ3_XXS, IQ2_M and below. With a target instead of types, each matrix gets the type
@@ -100,7 +102,7 @@ def command(
 
     \b
     jlocal quantize F16.gguf --to Q4_K_M --to Q6_K -o models
-    jlocal quantize F16.gguf --to IQ3_XXS --calibrate default -o models
+    jlocal quantize small:F16 --to IQ3_XXS --calibrate default -o models
     jlocal quantize F16.gguf --to Q4_K_M --embedding-type Q4_K -o small.gguf
     jlocal quantize F16.gguf --target-size 400 --calibrate default -o 400.gguf
     """
@@ -134,8 +136,8 @@ def command(
         }
         if target.is_named:
             arguments["allow_requantize"] = allow_requantize
-            files = [make(file, target, quiet=quiet, **arguments)]
+            files = [make(model, target, quiet=quiet, **arguments)]
         else:
-            files = quantize(file, types=types, options=options, **arguments)
+            files = quantize(model, types=types, options=options, **arguments)
     for path in files:
         click.echo(path)
