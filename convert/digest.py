@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from jlocal.errors import CheckpointError
-from jlocal.files import sha256_of
+from jlocal.files import sha256_of, sha256_of_set
 
 
 class Digests:
@@ -31,21 +30,18 @@ class Digests:
                 self._digests[file] = self._pool.submit(sha256_of, file)
 
     def of(self, folder: Path, files: Iterable[Path]) -> str:
-        """Digest of a set of files: SHA-256 of what `sha256sum` prints for them.
-
-        One line `{hex}  {path}` for each, sorted by the path relative to `folder`.
+        """Digest of a set of files, as `jlocal.files.sha256_of_set` has it.
 
         Raises:
             CheckpointError: a file cannot be read.
 
         """
-        lines = []
-        for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix()):
+        digests = {}
+        for file in sorted(files):
             self.start([file])
             try:
-                digest = self._digests[file].result()
+                digests[file] = self._digests[file].result()
             except OSError as error:
                 reason = error.strerror or error
                 raise CheckpointError(f"cannot read {file}: {reason}") from error
-            lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of_set(folder, digests)

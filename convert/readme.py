@@ -21,7 +21,7 @@ from convert.importance import Importance
 from convert.verification import Reports
 from jlocal import __version__
 from jlocal.files import write_aside
-from jlocal.models.describe import describe, origin
+from jlocal.models.describe import describe
 from jlocal.models.header import read_header
 
 README = "README.md"
@@ -84,7 +84,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path, self.header = path, read_header(path)
-        self.facts: dict[str, Any] = describe(self.header) | origin(path)
+        self.facts: dict[str, Any] = describe(self.header)
 
     def text(self, key: str) -> str | None:
         value = self.header.metadata.get(key)
@@ -151,7 +151,7 @@ def _table(files: Sequence[_File], reports: Reports) -> Iterator[str]:
         yield (
             f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
             f"| {file.facts['bytes'] / 1e6:,.1f} | {report.overall.min:.5f} "
-            f"| {report.overall.mean:.5f} | {found} | `{file.facts['sha256']}` |"
+            f"| {report.overall.mean:.5f} | {found} | `{report.model.sha256}` |"
         )
     yield ""
 

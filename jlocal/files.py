@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +48,19 @@ def remove_asides(target: Path) -> None:
     for path in target.parent.iterdir():
         if left.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:
+    """SHA-256 of what `sha256sum` prints for files: a line `{hex}  {path}` each, sorted by path.
+
+    Args:
+        folder: what the paths are relative to.
+        digests: SHA-256 of each file.
+
+    """
+    names = {file.relative_to(folder).as_posix(): digest for file, digest in digests.items()}
+    lines = "".join(f"{names[name]}  {name}\n" for name in sorted(names))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -153,7 +153,7 @@ def _convert(
 ) -> Installed:
     """Make the file in a folder beside its place, so that it appears at once or not at all."""
     from convert import convert as run
-    from jlocal.cli.convert import progress_bar
+    from jlocal.cli.progress import progress_bar
     from jlocal.errors import OutputError
     from jlocal.models import store
 

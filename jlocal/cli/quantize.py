@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from jlocal.cli.convert import progress_bar
 from jlocal.cli.mix import Target, make, mix_options
 from jlocal.cli.options import calibration_options, threads_option
+from jlocal.cli.progress import progress_bar
 
 
 def _pairs(

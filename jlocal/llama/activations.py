@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
-from jlocal.llama.library import api, ggml, last_errors
+from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
 from jlocal.llama.tensors import Tensor, name_of, tensor_at
 from jlocal.llama.tokenizer import Tokens
@@ -119,9 +119,7 @@ class Activations:
         if self._failure:
             failure, self._failure = self._failure, None
             raise failure
-        if status != 0:
-            reason = last_errors() or f"status {status}"
-            raise ModelError(f"llama.cpp cannot compute with {self._model.profile.path}: {reason}")
+        self._model.check_decoded(status)
 
     def _on_tensor(self, pointer: int, ask: bool, _user_data: object) -> bool:
         # No exception can leave a callback: it would be printed, and forgotten.
@@ -189,11 +187,7 @@ class Activations:
             params.n_outputs_max = 1
         params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
         params.cb_eval = self._callback
-        last_errors()
-        handle = api.llama_init_from_model(self._model.handle, params)
-        if not handle:
-            reason = last_errors() or "not enough memory"
-            raise ModelError(f"llama.cpp cannot make a context of {size:,} tokens: {reason}")
+        handle = self._model.new_context(params)
         self._handle, self._capacity, self._batch = handle, size, Batch(size)
         # What the context uses must outlive it, also when nobody closes it.
         self._free = weakref.finalize(self, _free, handle, self._model, self._callback)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
-from jlocal.llama.library import api, ggml, last_errors
+from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
 from jlocal.llama.tokenizer import Tokens
 
@@ -85,12 +85,7 @@ class Context:
         for outputs in self._batch.fill(sequences, every_output=self._capture is None):
             if called_off():
                 raise StoppedError
-            status = api.llama_decode(self._handle, self._batch.raw)
-            if status != 0:
-                reason = last_errors() or f"status {status}"
-                raise ModelError(
-                    f"llama.cpp cannot compute with {self._model.profile.path}: {reason}"
-                )
+            self._model.check_decoded(api.llama_decode(self._handle, self._batch.raw))
             if self._capture:
                 rows.append(self._capture.take(outputs))
         return np.concatenate(rows) if self._capture else self._pooled(len(sequences))
@@ -125,13 +120,7 @@ class Context:
             params.cb_eval = self._capture.callback
         else:
             params.pooling_type = _POOLING[self._model.profile.pooling]
-        last_errors()
-        self._handle = api.llama_init_from_model(self._model.handle, params)
-        if not self._handle:
-            reason = last_errors() or "not enough memory"
-            raise ModelError(
-                f"llama.cpp cannot make a context of {params.n_ctx:,} tokens: {reason}"
-            )
+        self._handle = self._model.new_context(params)
         # What the context uses must outlive it, also when nobody closes it.
         self._free = weakref.finalize(self, _free, self._handle, self._model, self._capture)
         self._capacity = params.n_ctx

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
-from jlocal.llama.library import api, ggml, interruptible, last_errors
+from jlocal.llama.library import api, ggml, interruptible
 from jlocal.llama.model import Model
 from jlocal.llama.quantize import TENSOR_TYPES
 from jlocal.llama.runtime import Runtime
@@ -261,17 +261,13 @@ def _find(model: Model, threads: int, names: set[str]) -> dict[str, int]:
     params.embeddings = not model.profile.causal
     params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
     params.cb_eval = callback
-    last_errors()
-    handle = api.llama_init_from_model(model.handle, params)
-    if not handle:
-        raise ModelError(f"llama.cpp cannot make a context: {last_errors() or 'no reason given'}")
+    handle = model.new_context(params)
     try:
         token = (api.llama_token * 1)(0)
         status = api.llama_decode(handle, api.llama_batch_get_one(token, 1))
     finally:
         api.llama_free(handle)
-    if status != 0:
-        raise ModelError(f"llama.cpp cannot compute with {model.profile.path}: {last_errors()}")
+    model.check_decoded(status)
     if failures:
         raise failures[0]
     return found

@@ -88,6 +88,33 @@ class Model:
             raise ModelError(f"llama.cpp cannot load {self.profile.path}: {reason}")
         return handle
 
+    def new_context(self, params: Any) -> int:
+        """Make a context, which the caller frees; it needs the model for as long as it lives.
+
+        Raises:
+            ModelError: llama.cpp cannot make it, for want of memory for example.
+
+        """
+        last_errors()
+        handle = api.llama_init_from_model(self.handle, params)
+        if not handle:
+            reason = last_errors() or "not enough memory"
+            raise ModelError(
+                f"llama.cpp cannot make a context of {params.n_ctx:,} tokens: {reason}"
+            )
+        return int(handle)
+
+    def check_decoded(self, status: int) -> None:
+        """Look at what `llama_decode` has returned.
+
+        Raises:
+            ModelError: it could not compute.
+
+        """
+        if status != 0:
+            reason = last_errors() or f"status {status}"
+            raise ModelError(f"llama.cpp cannot compute with {self.profile.path}: {reason}")
+
     def _open(self, path: Path, params: Any) -> int:
         handle = int(api.llama_model_load_from_file(os.fsencode(path), params) or 0)
         if handle:

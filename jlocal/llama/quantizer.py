@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.llama.library import api, last_errors, logger
+from jlocal.llama.quantize import EMBEDDING, OUTPUT
 
 # Rows that llama.cpp holds at once; its default of 8 GiB would hold the largest tensor whole.
 _BUFFER_BYTES = 64 << 20
@@ -22,8 +23,6 @@ _BUFFER_BYTES = 64 << 20
 # The room for a text in `llama_model_kv_override`, its end included.
 _TEXT_BYTES = 128
 _INTEGER, _TEXT = 0, 3  # enum llama_model_kv_override_type
-
-_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
 def _main() -> int:
@@ -40,8 +39,8 @@ def _main() -> int:
     params.max_buf_size = _BUFFER_BYTES
     kinds = dict(order["types"])
     # For these two there are fields, which count also where the file type is no quantised one.
-    params.token_embedding_type = kinds.pop(_EMBEDDING, params.token_embedding_type)
-    params.output_tensor_type = kinds.pop(_OUTPUT, params.output_tensor_type)
+    params.token_embedding_type = kinds.pop(EMBEDDING, params.token_embedding_type)
+    params.output_tensor_type = kinds.pop(OUTPUT, params.output_tensor_type)
     if kinds:
         params.tt_overrides = _overrides(kinds)
     # Python must hold what the structures point at until the call has returned.

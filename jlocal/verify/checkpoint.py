@@ -7,7 +7,6 @@ time, so that no padding can matter.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ArgumentError, CheckpointError, ExtraError
-from jlocal.files import sha256_of
+from jlocal.files import sha256_of, sha256_of_set
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.catalogue import TASKS
 from jlocal.progress import texts_bar
@@ -137,13 +136,13 @@ class CheckpointEncoder:
         files = [self._folder / "config.json", self._folder / "tokenizer.json", *self._weights]
         if self._adapter:
             files += [self._adapter / name for name in _ADAPTER_FILES]
-        lines = []
-        for file in sorted(files, key=lambda file: file.relative_to(self._folder).as_posix()):
+        digests = {}
+        for file in sorted(files):
             try:
-                lines.append(f"{sha256_of(file)}  {file.relative_to(self._folder).as_posix()}\n")
+                digests[file] = sha256_of(file)
             except OSError as error:
                 raise CheckpointError(f"cannot read {file}: {error.strerror or error}") from error
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of_set(self._folder, digests)
 
     def _load(self) -> Any:
         """Load the backbone, and put the adapter beside it, unmerged."""

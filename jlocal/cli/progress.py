@@ -1,0 +1,47 @@
+"""A bar on stderr for the work of `convert`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convert.progress import OnProgress, Progress
+
+
+@contextmanager
+def progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
+    """Show the current file, its rate and the time left on stderr; cleared at the end."""
+    if not show:
+        yield None
+        return
+    from tqdm import tqdm
+
+    bar: Any = None
+
+    def on_progress(step: Progress) -> None:
+        nonlocal bar
+        if bar is None or bar.desc != step.file:
+            if bar is not None:
+                bar.close()
+            bar = tqdm(
+                desc=step.file,
+                total=step.total,
+                unit=f" {step.unit}",
+                unit_scale=step.unit == "weights",
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+        bar.update(step.done - bar.n)
+        if step.done == step.total:
+            bar.close()
+            bar = None
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()
