@@ -129,6 +129,30 @@ def calibration_file(workshop: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def starter_files(workshop: Path) -> dict[str, Path]:
+    """Return files of the starter's retrieval adapter, which is trained, by type."""
+    from verify_inputs import STARTER
+
+    from convert import convert
+
+    types = ("F16", "Q8_0", "Q4_K_M")
+    files = convert(STARTER, tasks=["retrieval"], types=types, output=workshop / "starter")
+    return dict(zip(types, files, strict=True))
+
+
+@pytest.fixture(scope="session")
+def stored_reference(workshop: Path, starter_files: dict[str, Path]) -> Path:
+    """Return what the starter's F16 file gives for a few texts."""
+    from verify_inputs import SOME
+
+    from jlocal.verify import store
+
+    path = workshop / "f16.npz"
+    store(starter_files["F16"], path, texts=SOME)
+    return path
+
+
+@pytest.fixture(scope="session")
 def model_file(converted: Callable[[Backbone, str, str], Path]) -> Path:
     """Return the file that collections are made with."""
     return converted("qwen3", "retrieval", "F32")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from gguf_files import edit, few_tokens, variant
+from gguf_files import edit, few_tokens, replace, variant
 
 from convert import convert, readme
 from jlocal import verify as verifying
@@ -68,7 +68,7 @@ def test_what_a_checkpoint_says_is_no_markup(small_checkpoint, tmp_path: Path) -
     folder = few_tokens(variant(small_checkpoint, tmp_path / "a|b [x](http:y) `c`"))
     prompts = {"query": "`|` a\n", "document": "D"}
     edit(folder / "config_sentence_transformers.json", prompts=prompts)
-    (folder / "README.md").write_text("---\nlicense: 'a|b\n\n# c'\n---\n")
+    replace(folder / "README.md", b"---\nlicense: 'a|b\n\n# c'\n---\n")
     run = CliRunner().invoke(
         cli, ["convert", str(folder), "--name", "small", "--verify", "-o", str(tmp_path / "out")]
     )

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import read_safetensors, write_json, write_safetensors
 from gguf_files import patch
 from texts import AWKWARD, prose
+from verify_inputs import SOME, STARTER
 
-from convert import convert
 from jlocal.bench.texts import SENTENCES
-from jlocal.errors import ArgumentError, CheckpointError, ExtraError, ModelError, VerifyError
+from jlocal.errors import ArgumentError, ExtraError
 from jlocal.models import starter
 from jlocal.verify import Report, Text, default_texts, read_texts, store, verify
 from jlocal.verify.measure import at_dimensions, cosines, length_of, roles
-from jlocal.verify.stored import StoredEncoder
-
-STARTER = Path(__file__).parents[1] / "starter" / "jlocal-starter"
-SOME = [Text("de" if number % 2 else "", prose(3 + number, number)) for number in range(14)]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return files of the starter's retrieval adapter, which is trained, by type."""
-    types = ("F16", "Q8_0", "Q4_K_M")
-    folder = tmp_path_factory.mktemp("made")
-    files = convert(STARTER, tasks=["retrieval"], types=types, output=folder)
-    return dict(zip(types, files, strict=True))
-
-
-@pytest.fixture(scope="module")
-def stored(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what the F16 file gives for a few texts."""
-    path = tmp_path_factory.mktemp("stored") / "f16.npz"
-    store(made["F16"], path, texts=SOME)
-    return path
 
 
 @pytest.fixture
@@ -85,10 +60,10 @@ def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     assert not Path("never.npz").exists()
 
 
-def test_coarser_types_lose_more(made, tmp_path) -> None:
+def test_coarser_types_lose_more(starter_files, tmp_path) -> None:
     reference = tmp_path / "checkpoint.npz"
     store(STARTER, reference, task="retrieval", texts=[text for text in default_texts()[:60]])
-    reports = {kind: verify(file, reference) for kind, file in made.items()}
+    reports = {kind: verify(file, reference) for kind, file in starter_files.items()}
     for worse, better in (("Q4_K_M", "Q8_0"), ("Q8_0", "F16")):
         assert reports[worse].least.cosine < reports[better].least.cosine
         assert reports[worse].overall.mean < reports[better].overall.mean
@@ -107,33 +82,35 @@ def test_coarser_types_lose_more(made, tmp_path) -> None:
         assert report.dimensions[-1].losses["float32"].reference.recall < 1
 
 
-def test_a_stored_reference_is_the_model_itself(made, stored, tmp_path, monkeypatch) -> None:
+def test_a_stored_reference_is_the_model_itself(
+    starter_files, stored_reference, tmp_path, monkeypatch
+) -> None:
     """The texts travel in the file, and nothing else is needed."""
     carried = tmp_path / "carried.npz"
-    shutil.copy(stored, carried)
+    shutil.copy(stored_reference, carried)
     monkeypatch.chdir(tmp_path)
-    report = verify(made["F16"], carried)
+    report = verify(starter_files["F16"], carried)
     assert report.least.cosine >= 0.999999
     assert report.neighbours.recall == 1
     assert report.neighbours.ndcg == pytest.approx(1)
     assert report.differing_tokens == 0
     assert [*report.texts.texts] == SOME
-    direct = verify(made["Q8_0"], made["F16"], texts=SOME)
-    through = verify(made["Q8_0"], carried)
+    direct = verify(starter_files["Q8_0"], starter_files["F16"], texts=SOME)
+    through = verify(starter_files["Q8_0"], carried)
     for prompt, values in direct.cosines.items():
         np.testing.assert_allclose(through.cosines[prompt], values, atol=1e-6)
     assert through.reference.sha256 == direct.reference.sha256
-    with np.load(stored, allow_pickle=False) as file:
+    with np.load(stored_reference, allow_pickle=False) as file:
         rounded = {name: file[name] for name in file.files}
     for name in rounded:
         if name.startswith("vectors"):
             rounded[name] = rounded[name].astype(np.float16)
     np.savez(carried, **rounded)
-    assert verify(made["F16"], carried).least.cosine >= 0.999999
+    assert verify(starter_files["F16"], carried).least.cosine >= 0.999999
 
 
-def test_groups(made, stored) -> None:
-    report = verify(made["Q4_K_M"], stored)
+def test_groups(starter_files, stored_reference) -> None:
+    report = verify(starter_files["Q4_K_M"], stored_reference)
     assert [*report.by_prompt()] == ["query", "document"]
     assert [*report.by_language()] == ["", "de"]
     for group in (report.by_prompt(), report.by_language(), report.by_length()):
@@ -220,8 +197,10 @@ def test_texts_of_files(tmp_path) -> None:
     ]  # fmt: skip
 
 
-def test_repeated_texts_count_once(made) -> None:
-    report = verify(made["F16"], made["F16"], texts=["a", "b", "a", Text("de", "b")])
+def test_repeated_texts_count_once(starter_files) -> None:
+    report = verify(
+        starter_files["F16"], starter_files["F16"], texts=["a", "b", "a", Text("de", "b")]
+    )
     assert [text.text for text in report.texts.texts] == ["a", "b"]
     assert report.texts.repeated == 2
     assert "2 repeated ones count once" in " ".join(report.table().split())
@@ -229,13 +208,13 @@ def test_repeated_texts_count_once(made) -> None:
     assert report.as_dict()["neighbours"] is None
 
 
-def test_what_is_above_the_context(made, tmp_path, jlocal) -> None:
+def test_what_is_above_the_context(starter_files, tmp_path, jlocal) -> None:
     """Stored and our own texts are left out and named; a user's own are an error."""
     short = tmp_path / "short.gguf"
-    patch(made["Q8_0"], short, "qwen3.context_length", 4096, 300)
+    patch(starter_files["Q8_0"], short, "qwen3.context_length", 4096, 300)
     reference = tmp_path / "r.npz"
     texts = [*SOME, Text("en", prose(400))]
-    store(made["F16"], reference, texts=texts)
+    store(starter_files["F16"], reference, texts=texts)
     report = verify(short, reference)
     (left,) = report.texts.left_out
     assert left.text == texts[-1]
@@ -243,11 +222,11 @@ def test_what_is_above_the_context(made, tmp_path, jlocal) -> None:
     assert [*report.texts.texts] == SOME
     assert "is left out, above the 300 of" in " ".join(report.table().split())
     with pytest.raises(ArgumentError, match="above the 300 of"):
-        verify(short, made["F16"], texts=texts)
+        verify(short, starter_files["F16"], texts=texts)
     with pytest.raises(ArgumentError, match="none of 1 texts fits"):
         store(short, reference, texts=[prose(400)])
     (tmp_path / "texts.txt").write_text("\n".join(text.text for text in texts))
-    done = jlocal(short, "--against", made["F16"], "--texts", "texts.txt")
+    done = jlocal(short, "--against", starter_files["F16"], "--texts", "texts.txt")
     assert done.returncode == 1
     assert len(lines_of(done)) == 1
 
@@ -255,8 +234,8 @@ def test_what_is_above_the_context(made, tmp_path, jlocal) -> None:
 # The command
 
 
-def test_a_table(jlocal, made, stored) -> None:
-    done = jlocal(made["Q4_K_M"], "--reference", stored, "--min-cosine", 0.5)
+def test_a_table(jlocal, starter_files, stored_reference) -> None:
+    done = jlocal(starter_files["Q4_K_M"], "--reference", stored_reference, "--min-cosine", 0.5)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -266,10 +245,10 @@ def test_a_table(jlocal, made, stored) -> None:
     assert "the same token ids in both" in " ".join(done.stdout.split())
 
 
-def test_json_a_plot_and_a_floor(jlocal, made, stored, tmp_path) -> None:
+def test_json_a_plot_and_a_floor(jlocal, starter_files, stored_reference, tmp_path) -> None:
     done = jlocal(
-        made["Q4_K_M"], "--against", stored, "--json", "--min-cosine", 0.99999999,
-        "--plot", "plot.svg", "--save", "saved.npz",
+        starter_files["Q4_K_M"], "--against", stored_reference, "--json",
+        "--min-cosine", 0.99999999, "--plot", "plot.svg", "--save", "saved.npz",
     )  # fmt: skip
     assert done.returncode == 1
     said = lines_of(done)
@@ -289,7 +268,7 @@ def test_json_a_plot_and_a_floor(jlocal, made, stored, tmp_path) -> None:
     assert found["dimensions"][0]["losses"]["int8"]["bytes"] == found["model"]["dimensions"]
     assert 0 < found["neighbours"]["recall"] <= 1
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
-    again = verify(made["Q4_K_M"], tmp_path / "saved.npz")
+    again = verify(starter_files["Q4_K_M"], tmp_path / "saved.npz")
     assert again.least.cosine >= 0.999999
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plot.svg", "saved.npz"]
 
@@ -304,10 +283,12 @@ def test_the_model_that_ships() -> None:
     assert report.markdown().count("\n| ") > 8
 
 
-def test_a_picture_of_few_texts(made, tmp_path) -> None:
+def test_a_picture_of_few_texts(starter_files, tmp_path) -> None:
     from jlocal.verify.plot import draw
 
-    draw(verify(made["Q8_0"], made["F16"], texts=["a", "b"]), tmp_path / "few.png")
+    draw(
+        verify(starter_files["Q8_0"], starter_files["F16"], texts=["a", "b"]), tmp_path / "few.png"
+    )
     assert (tmp_path / "few.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -341,7 +322,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line(name, jlocal, made, stored, converted, tmp_path) -> None:
+def test_a_mistake_is_one_line(
+    name, jlocal, starter_files, stored_reference, converted, tmp_path
+) -> None:
     words, status, message = MISTAKES[name]
     (tmp_path / "text.npz").write_text("not a zip")
     np.savez(tmp_path / "other.npz", vectors=np.zeros(3))
@@ -351,7 +334,7 @@ def test_a_mistake_is_one_line(name, jlocal, made, stored, converted, tmp_path) 
     (tmp_path / "bad.jsonl").write_text("{")
     (tmp_path / "no.jsonl").write_text('{"text": 3}')
     (tmp_path / "half.jsonl").write_text('{"text": "\\ud800"}')
-    given = {"F16": made["F16"], "STORED": stored, "STARTER": STARTER}
+    given = {"F16": starter_files["F16"], "STORED": stored_reference, "STARTER": STARTER}
     given |= {"OTHER": converted("qwen3", "retrieval", "F16")} if "OTHER" in words else {}
     before = sorted(tmp_path.rglob("*"))
     done = jlocal(*(given.get(word, word) for word in words))
@@ -363,179 +346,12 @@ def test_a_mistake_is_one_line(name, jlocal, made, stored, converted, tmp_path) 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-# Checkpoints that are not what they should be
-
-
-def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
-    """Copy a checkpoint; links spare the weights."""
-    shutil.copytree(checkpoint, folder, copy_function=os.link)
-    old = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").unlink()
-    write_json(folder / "config.json", {**old, **config})
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"hidden_size": 1 << 30}, "do not belong together"),
-        ({"num_hidden_layers": 10**6}, "more layers"),
-        ({"vocab_size": "many"}, "vocab_size is no number"),
-        ({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}, "of a model of type 'bert'"),
-        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "scales its positions"),
-    ],
-)
-def test_another_configuration(config, message, small_checkpoint, tmp_path) -> None:
-    folder = changed(tmp_path / "changed", small_checkpoint, **config)
-    with pytest.raises(CheckpointError, match=message):
-        store(folder, tmp_path / "a.npz", task="retrieval", texts=["a"])
-    assert not (tmp_path / "a.npz").exists()
-
-
-def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
-    folder = changed(tmp_path / "changed", small_checkpoint)
-    sentence = folder / "config_sentence_transformers.json"
-    sentence.unlink()
-    write_json(sentence, {"prompts": {"document": ""}})
-    target = tmp_path / "a.npz"
-    with pytest.raises(ArgumentError, match="makes no token of the text ''"):
-        store(folder, target, task="retrieval", texts=["a", ""])
-    weights = folder / "model.safetensors"
-    tensors = read_safetensors(weights)
-    tensors["norm.weight"][0] = np.nan
-    weights.unlink()
-    write_safetensors(weights, tensors)
-    with pytest.raises(ModelError, match="no usable vector"):
-        store(folder, target, task="retrieval", texts=["a"])
-    (folder / "adapters" / "retrieval" / "adapter_model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="adapter_model"):
-        store(folder, target, task="retrieval", texts=["a"])
-    assert not target.exists()
-
-
-def test_without_the_extra(small_checkpoint, made, monkeypatch, tmp_path) -> None:
+def test_without_the_extra(small_checkpoint, starter_files, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ExtraError, match=r"pip install 'jlocal\[verify\]'"):
-        verify(made["F16"], STARTER)
+        verify(starter_files["F16"], STARTER)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     from jlocal.verify.plot import check_plot
 
     with pytest.raises(ExtraError, match=r"pip install 'jlocal\[plot\]'"):
         check_plot(tmp_path / "a.svg")
-
-
-# Files that are not what they say
-
-
-def tamper(stored: Path, target: Path, **arrays: object) -> Path:
-    """Copy a reference with other members; None leaves one out."""
-    with np.load(stored, allow_pickle=False) as file:
-        members = {name: file[name] for name in file.files} | arrays
-    np.savez(target, **{name: array for name, array in members.items() if array is not None})
-    return target
-
-
-def metadata_of(stored: Path, **values: object) -> np.ndarray:
-    with np.load(stored, allow_pickle=False) as file:
-        return np.array(json.dumps(json.loads(str(file["metadata"])) | values))
-
-
-def with_nan(stored: Path) -> np.ndarray:
-    with np.load(stored, allow_pickle=False) as file:
-        vectors = file["vectors_0"].copy()
-    vectors[3, 5] = np.nan
-    return vectors
-
-
-TAMPERED: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
-    "pickled vectors": (lambda _: {"vectors_0": np.array([{}] * 14, object)}, "is of type object"),
-    "pickled metadata": (lambda _: {"metadata": np.array({"a": 1}, object)}, "is of type object"),
-    "no vectors": (lambda _: {"vectors_1": None}, "it has no vectors_1"),
-    "no texts": (lambda _: {"texts": None}, "it has no texts"),
-    "NaN": (lambda stored: {"vectors_0": with_nan(stored)}, "no usable vector"),
-    "zeros": (lambda _: {"vectors_0": np.zeros((14, 256), np.float32)}, "for 14 of 14 texts"),
-    "other shape": (lambda _: {"vectors_0": np.zeros((14, 8), np.float32)}, "has the shape"),
-    "other type": (lambda _: {"vectors_0": np.zeros((14, 256))}, "is of type float64"),
-    "other texts": (lambda _: {"texts": np.zeros(9, np.uint8)}, "do not divide"),
-    "broken texts": (
-        lambda _: {"texts": np.full(14, 255, np.uint8), "offsets": np.arange(15)}, "codec",
-    ),
-    "exchanged texts": (
-        lambda _: {"texts": np.full(14, 65, np.uint8), "offsets": np.arange(15)}, "not those",
-    ),
-    "no JSON": (lambda _: {"metadata": np.array("{")}, "no reference that jlocal stored"),
-    "deep JSON": (lambda _: {"metadata": np.array("[" * 100_000)}, "does not say"),
-    "another format": (
-        lambda stored: {"metadata": metadata_of(stored, format="x")}, "does not say",
-    ),
-    "a name that is a command": (
-        lambda stored: {"metadata": metadata_of(stored, name="\x1b[2J")}, "no printable",
-    ),
-    "dimensions as text": (
-        lambda stored: {"metadata": metadata_of(stored, dimensions="256")}, "is no number",
-    ),
-    "longer Matryoshka": (
-        lambda stored: {"metadata": metadata_of(stored, matryoshka=[512])}, "up to its dimensions",
-    ),
-    "no prompts": (lambda stored: {"metadata": metadata_of(stored, prompts={})}, "no prompts"),
-    "prompts as numbers": (
-        lambda stored: {"metadata": metadata_of(stored, prompts={"query": 3})}, "no texts",
-    ),
-    "another prompt": (
-        lambda stored: {"metadata": metadata_of(stored, prompts={"query": "q: ", "document": ""})},
-        "another prompts",
-    ),
-    "another task": (
-        lambda stored: {"metadata": metadata_of(stored, task="clustering")}, "another task",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", TAMPERED)
-def test_a_tampered_reference(name, made, stored, tmp_path) -> None:
-    change, message = TAMPERED[name]
-    path = tamper(stored, tmp_path / "tampered.npz", **change(stored))
-    with pytest.raises((VerifyError, ArgumentError), match=message):
-        verify(made["F16"], path)
-
-
-def test_declared_sizes_are_not_believed(stored, tmp_path) -> None:
-    """Neither an array that says that it is huge, nor a member that says so."""
-    path = tamper(stored, tmp_path / "small.npz")
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    header = io.BytesIO()
-    facts = {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
-    np.lib.format.write_array_header_1_0(header, facts)
-    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, header.getvalue() if name == "texts.npy" else content)
-    with pytest.raises(VerifyError, match="texts has another size than its header says"):
-        StoredEncoder(tmp_path / "huge.npz")
-    data = bytearray(path.read_bytes())
-    entry = data.index(b"PK\x01\x02")  # of the directory; the size unpacked is at 24
-    data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(4, "little")
-    path.write_bytes(data)
-    with pytest.raises(VerifyError, match="unpacked it has more than"):
-        StoredEncoder(path)
-
-
-def test_damage_is_named(stored, tmp_path) -> None:
-    """Whatever byte is wrong, it is an error of ours or does no harm."""
-    rng = random.Random(0)
-    whole = tamper(stored, tmp_path / "whole.npz").read_bytes()
-    path = tmp_path / "damaged.npz"
-    refused = []
-    for _ in range(300):
-        data = bytearray(whole[: rng.choice([len(whole)] * 3 + [rng.randrange(len(whole))])])
-        # Most bytes are those of vectors, where a CRC tells; the directory is at the end.
-        start = rng.choice([0, max(0, len(data) - 1000)])
-        for _ in range(rng.randint(1, 4)):
-            data[rng.randrange(start, len(data))] = rng.randrange(256)
-        path.write_bytes(data)
-        try:
-            StoredEncoder(path)
-        except VerifyError as error:
-            refused.append(str(error))
-    assert len(refused) > 200
-    assert not [message for message in refused if "\n" in message]
