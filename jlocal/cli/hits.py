@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.collection.place import label
+from jlocal.printable import printable
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit
@@ -56,13 +57,6 @@ def _near(path: str) -> str:
     """Name a file from here, if it is below this folder."""
     here = f"{Path.cwd()}{os.sep}"
     return path.removeprefix(here)
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would take for a command, which a name may hold as well."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\u200d" else "\ufffd" for letter in text
-    )
 
 
 def wrapped(text: str, columns: int, most: int) -> Iterator[str]:

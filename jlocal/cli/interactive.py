@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.hits import as_row, printable, show
+from jlocal.cli.hits import as_row, show
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
+from jlocal.printable import printable
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jlocal.cli.hits import printable, wrapped
+from jlocal.cli.hits import wrapped
 from jlocal.cli.options import compute_options
+from jlocal.printable import printable
 from jlocal.progress import say
 
 if TYPE_CHECKING:
