@@ -1,17 +1,65 @@
-"""Files that appear complete or not at all."""
+"""Files: read only if they are regular ones, written completely or not at all."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import OutputError
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading.
+
+    A pipe is not waited for, and a device is not opened.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        IsADirectoryError: it is a folder.
+        OSError: it is a pipe, a device or a socket, or cannot be opened.
+
+    """
+    # Opening a device may already do something.
+    _check_regular(path, path.stat())
+    # It may have been replaced since, and a pipe without a writer would be waited for.
+    names = ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK")
+    flags = sum(getattr(os, name, 0) for name in names)
+    descriptor = os.open(path, os.O_RDONLY | flags)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: as of `open_regular`; with errno.EFBIG when the file is larger.
+
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 @contextmanager
