@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jlocal.errors import DeviceWarning, ModelError
+from jlocal.llama.features import features_in
 from jlocal.llama.library import api, interruptible, last_errors
 from jlocal.llama.widen import Widened, widening_pays
 from jlocal.models.profile import Profile
@@ -70,6 +71,7 @@ class Model:
     def _load(self, path: Path, gpu_layers: int | None) -> int:
         params = api.llama_model_default_params()
         params.n_gpu_layers = -1 if gpu_layers is None else gpu_layers
+        params.use_extra_bufts = not _built_for_amx()
         if self._writable:
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
             params.use_extra_bufts = False
@@ -120,3 +122,14 @@ class Model:
         if handle:
             weakref.finalize(self, api.llama_model_free, handle)
         return handle
+
+
+def _built_for_amx() -> bool:
+    """Tell whether llama.cpp would lay out weights for its AMX kernels.
+
+    Those end the process: GCC drops the stores of their tile configuration, which lies on the
+    stack, and only one thread asks the kernel for the tiles
+    (https://github.com/ggml-org/llama.cpp/pull/26954). The weights stay as they are in the file
+    there, and llama.cpp computes with AVX-512.
+    """
+    return "AMX_INT8" in features_in(api.llama_print_system_info().decode())
