@@ -43,3 +43,15 @@ def test_lines(folder, tmp_path):
     whole, outside = json.loads(output.with_suffix(".json").read_text())["lines"]["tables"].values()
     assert [row["texts"] for row in whole["rows"]] == [300, 900]
     assert outside["rows"][0]["texts"] == 300
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
+def test_endurance():
+    options = ["--opened", "8", "--texts", "16", "--searches", "8"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "endurance.py", "--model", "starter", *options],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert [line[0] for line in lines if line[1] == "texts"] == [*map(str, range(2, 17, 2))]
+    assert all("MB" in line and "descriptors" in line and "threads" in line for line in lines)
