@@ -6,10 +6,7 @@
 (1024,)
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from jlocal.errors import (
     ArgumentError,
@@ -23,6 +20,9 @@ from jlocal.errors import (
     TruncationWarning,
 )
 
+# `python -m jlocal` runs this file while the current folder is on the search path, so it imports
+# nothing that Python has not loaded already: neither `__future__` nor `typing`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
     from jlocal.collection.index import Report

@@ -1,6 +1,35 @@
-"""`python -m jlocal` is `jlocal`."""
+"""Where the program begins, as `jlocal` and as `python -m jlocal`."""
 
-from jlocal.cli import main
+import os
+import sys
+
+import jlocal
+
+
+def _leave_current_folder() -> None:
+    """Import nothing more from the current folder, unless this package lies there.
+
+    `-m` and an empty entry in PYTHONPATH put it on the search path, with whatever `numpy.py` of
+    someone else it holds.
+    """
+    if not _is_here(os.path.dirname(os.path.dirname(jlocal.__file__))):
+        sys.path[:] = [entry for entry in sys.path if not _is_here(entry or ".")]
+
+
+def _is_here(folder: str) -> bool:
+    try:
+        return os.path.samefile(folder, ".")
+    except OSError:  # an entry may name nothing, and the current folder may be deleted
+        return False
+
+
+def main() -> None:
+    """Run the command line."""
+    _leave_current_folder()
+    from jlocal.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

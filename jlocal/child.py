@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,8 +99,11 @@ def run(
     data: bytes = b"",
     limits: Limits | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Finished:
-    """Run a module as a child and wait for its end; the child never outlives this call.
+    """Run a module as a child and wait for its end.
+
+    Neither the child nor, except on Windows, anything that it starts outlives this call.
 
     Args:
         module: an absolute module name; it runs as `__main__`.
@@ -107,6 +111,7 @@ def run(
         data: its standard input.
         limits: of time, memory and output.
         environment: its environment instead of this process's.
+        folder: its current folder instead of this process's.
 
     Raises:
         TimeoutError: it took longer than `limits.seconds`; it was ended.
@@ -126,6 +131,9 @@ def run(
                 stdout=stdout,
                 stderr=stderr,
                 env=environment,
+                cwd=folder,
+                # A process group of its own, which `end` ends as a whole.
+                start_new_session=True,
             )
         )
         try:
@@ -133,8 +141,17 @@ def run(
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"not done within {limits.seconds:g} seconds") from None
         finally:
-            process.kill()
+            _end(process)
         return Finished(status, _content(stdout), _content(stderr).decode(errors="replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a child and what it has started, such as the compilers of a build."""
+    process.kill()
+    if os.name == "posix":
+        # The group lives as long as any process in it, so its number is not another's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _content(file: BinaryIO) -> bytes:

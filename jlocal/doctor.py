@@ -9,14 +9,12 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jlocal import __version__
+from jlocal import __version__, child
 from jlocal.bundle.install import vector_file
 from jlocal.bundle.standalone import cpu_flags
 from jlocal.bundle.wheels import cache_folder
@@ -289,20 +287,16 @@ def _probe(*arguments: str) -> dict[str, Any]:
         ModelError: it failed, or the process was ended.
 
     """
-    command = [sys.executable, "-m", "jlocal.probe", *arguments]
     try:
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False,
-            timeout=_PATIENCE, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ModelError(f"no answer within {_PATIENCE} seconds") from None
-    if done.returncode == 0:
+        done = child.run("jlocal.probe", *arguments, limits=child.Limits(seconds=_PATIENCE))
+    except TimeoutError as error:
+        raise ModelError(str(error)) from None
+    if done.status == 0:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
-    if done.returncode == -getattr(signal, "SIGILL", 4):
+    if done.status == -getattr(signal, "SIGILL", 4):
         raise ModelError("it uses instructions that this CPU does not have")
-    if done.returncode < 0:
-        raise ModelError(f"its process was ended by signal {-done.returncode}")
+    if done.status < 0:
+        raise ModelError(f"its process was ended by signal {-done.status}")
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    raise ModelError(lines[-1].rstrip(".") if lines else f"exit status {done.returncode}")
+    raise ModelError(lines[-1].rstrip(".") if lines else f"exit status {done.status}")

@@ -1,7 +1,5 @@
 """Every exception that jlocal and convert raise on purpose."""
 
-from __future__ import annotations
-
 
 class JlocalError(Exception):
     """Base of all errors here; its message is one line that says what to do next."""

@@ -49,7 +49,7 @@ def install(*requirements: str) -> None:
             shutil.rmtree(FOLDER, ignore_errors=True)
             sys.exit(f"Cannot make it ({error}); on Debian and Ubuntu, install python3-venv.")
     environment = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ}
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", *requirements]
+    command = [str(PYTHON), "-I", "-m", "pip", "install", "--quiet", *requirements]
     with _clock("Installing; llama.cpp is compiled for this machine, on all cores"):
         done = subprocess.run(command, cwd=ROOT, env=environment)
     if done.returncode:

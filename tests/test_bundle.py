@@ -18,7 +18,7 @@ from bundles import MEMBERS, MODEL, files_in, manifest, pack, run, sha256
 from gguf_files import few_tokens, variant
 
 from convert import convert
-from jlocal import Embedder
+from jlocal import Embedder, child
 from jlocal.bundle import standalone, wheels
 from jlocal.bundle.create import create
 from jlocal.bundle.install import install, vector_file, verify
@@ -296,13 +296,13 @@ def test_repacking_an_installed_distribution_is_reproducible(tmp_path) -> None:
 def test_llama_is_compiled_once_for_other_cpus(tmp_path, monkeypatch) -> None:
     calls = []
 
-    def pip(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def pip(*arguments: str, environment: dict[str, str]) -> child.Finished:
         calls.append(environment["CMAKE_ARGS"])
         folder = Path(arguments[arguments.index("-w") + 1])
         if len(calls) > 1:
             (folder / "llama_cpp_python-1-py3-none-linux_x86_64.whl").write_bytes(b"x")
         errors = "noise\n  ERROR: no compiler\n  error: subprocess-exited-with-error\n"
-        return subprocess.CompletedProcess([], len(calls) == 1, "", errors)
+        return child.Finished(len(calls) == 1, b"", errors)
 
     monkeypatch.setattr(wheels, "_pip", pip)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

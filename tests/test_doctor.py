@@ -167,7 +167,7 @@ def test_a_llama_that_ends_its_process_is_broken(script, reason, tmp_path, monke
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
-    monkeypatch.setattr(doctor.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     done = run("--json")
     assert done.exit_code == 1
     (finding,) = findings(done)

@@ -1,4 +1,4 @@
-"""One model file, measured in this process: `python -c "…; main()" JOB`."""
+"""One model file, measured in this process; the child process of `jlocal.bench.run`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FEWEST_TOKENS = 512
 _MOST_TEXTS = 1024
 
 
-def main() -> None:
+def _main() -> None:
     """Measure in this process what the first argument names; answer in lines of JSON."""
     # What anything else prints must not end up among them.
     channel = os.fdopen(os.dup(1), "w")
@@ -103,3 +103,7 @@ def _seconds(model: Embedder, texts: Sequence[str]) -> float:
     start = time.perf_counter()
     model.encode(texts)
     return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    _main()

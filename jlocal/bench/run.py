@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jlocal import child
 from jlocal.bench.machine import Machine
 from jlocal.bench.report import Failed, Measured, Report, Speed
 from jlocal.errors import ModelError
@@ -110,10 +110,7 @@ def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]
 
 def _measure_apart(job: dict[str, Any], name: str, on_step: OnStep | None) -> dict[str, Any]:
     """Measure in a process of its own, which never outlives this call."""
-    # What this process can import, that one can; a folder that happens to be the current one adds
-    # nothing.
-    code = f"import sys; sys.path[:] = {sys.path!a}; from jlocal.bench.measure import main; main()"
-    command = [sys.executable, "-c", code, json.dumps(job)]
+    command = child.python("jlocal.bench.measure", json.dumps(job))
     with (
         tempfile.TemporaryFile() as stderr,
         subprocess.Popen(  # noqa: S603

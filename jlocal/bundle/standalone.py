@@ -14,7 +14,19 @@ whatever else a tar can hold (links, devices, renaming headers, gaps) is refused
 for each.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__":
+    # Whatever lies where the tar was unpacked, or in the current folder, is not to be imported;
+    # a `__future__.py` there would be, too. Older Pythons cannot read what follows.
+    if sys.version_info < (3, 10):  # noqa: UP036
+        sys.exit("Error: jlocal needs Python 3.10 or later")
+    _prefixes = (sys.base_prefix, sys.base_exec_prefix)
+    sys.path[:] = [entry for entry in sys.path if entry.startswith(_prefixes)]
+    import os
+
+    _library = os.path.dirname(os.__file__)
+    sys.path[:] = [x for x in sys.path if x.startswith(_library) or x.endswith(("dynload", "DLLs"))]
 
 import argparse
 import ctypes
@@ -25,7 +37,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -106,12 +117,7 @@ def padding(size: int) -> bytes:
 
 
 class Bundle:
-    """A bundle opened for reading; a context manager.
-
-    Attributes:
-        manifest: what it says that it holds; nothing of that is checked yet.
-
-    """
+    """A bundle opened for reading; a context manager. Its members are not checked yet."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open a bundle and read its manifest.
@@ -137,7 +143,7 @@ class Bundle:
             self._file.close()
             raise
 
-    def __enter__(self) -> Bundle:
+    def __enter__(self) -> "Bundle":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,12 +152,7 @@ class Bundle:
     def members(
         self, on_bytes: Callable[[int], object] | None = None
     ) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """Go through all members once; their content is checked, whether it is taken or not.
-
-        Raises:
-            RefusedError: while it is read: the archive is not what its manifest says.
-
-        """
+        """Go through all members once; RefusedError where one is not what the manifest says."""
         for member in self.manifest.members:
             block = self._file.read(_BLOCK)
             if block != header(member.path, member.size):
@@ -221,12 +222,7 @@ class Bundle:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Check a manifest by itself.
-
-    Raises:
-        RefusedError: it is not JSON, of an unknown version, or contradicts itself.
-
-    """
+    """Check a manifest by itself; RefusedError says what contradicts the format or itself."""
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
@@ -316,12 +312,7 @@ def _check_program(program: Any) -> None:
 
 
 def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
-    """Compare what the wheels need with this machine.
-
-    Returns:
-        What is missing here, or None; and what could not be checked.
-
-    """
+    """Say what of the wheels' needs is missing here, or None; and what could not be checked."""
     here, need = f"{sys.version_info[0]}.{sys.version_info[1]}", program["python"]
     if need != here:
         return f"its wheels are for Python {need}; this is {here}: run it with python{need}", []
@@ -347,13 +338,11 @@ def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
 def cpu_flags() -> frozenset[str] | None:
     """Return this CPU's features as Linux names them; None where nobody tells."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return None
-    for line in lines:
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return None
+    found = re.search("^(?:flags|Features)[^:]*:(.*)", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else None
 
 
 def _same_platform(tag: str) -> bool:
@@ -368,17 +357,22 @@ def _same_platform(tag: str) -> bool:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="install.py", description=__doc__.splitlines()[0])
     parser.add_argument("bundle", help="the .tar that this file came in")
-    active = sys.prefix if sys.prefix != sys.base_prefix else "jlocal-venv"
-    parser.add_argument("--venv", metavar="DIR", default=active, help="%(default)s if not given")
+    active = sys.prefix if sys.prefix != sys.base_prefix else None
+    preset = f"{active or 'jlocal-venv, a new one,'} if not given"
+    parser.add_argument("--venv", metavar="DIR", default=active, help=preset)
     arguments = parser.parse_args()
     try:
-        _install(Path(arguments.bundle), Path(arguments.venv).absolute())
-    except RefusedError as error:
-        sys.exit(f"Error: {arguments.bundle}: {error}")
-    except OSError as error:
-        sys.exit(f"Error: {arguments.bundle}: {error.strerror or error}: {error.filename or ''}")
+        # One that is there could be someone else's, as all that lies beside it.
+        if arguments.venv is None and Path("jlocal-venv").exists():
+            raise RefusedError("jlocal-venv is here; to install into it: --venv jlocal-venv")
+        _install(Path(arguments.bundle), Path(arguments.venv or "jlocal-venv").absolute())
+    except (RefusedError, OSError) as error:
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        _say(f"Error: {arguments.bundle}: {reason}{where}")
+        sys.exit(1)
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
+        _say("Interrupted.")
         sys.exit(130)
 
 
@@ -400,11 +394,9 @@ def _install(bundle: Path, folder: Path) -> None:
         python = _environment(folder)
         _say(f"Installing the program into {folder} …")
         _install_wheels(bundle, python)
-        if opened.manifest.models:
-            command = [str(python), "-I", "-m", "jlocal", "bundle", "install"]
-            command.append(str(bundle.absolute()))
-            if subprocess.run(command, check=False).returncode:  # noqa: S603
-                raise RefusedError("jlocal could not put the models in place: see above")
+        models = ["bundle", "install", str(bundle.absolute())]
+        if opened.manifest.models and _run(str(python), "jlocal", *models):
+            raise RefusedError("jlocal could not put the models in place: see above")
     except BaseException:
         if made:
             shutil.rmtree(folder, ignore_errors=True)
@@ -419,9 +411,7 @@ def _environment(folder: Path) -> Path:
         if folder.exists():
             raise RefusedError(f"{folder} is there and is no virtual environment")
         # As a command: in this process, a failure of its pip would be a traceback.
-        command = [sys.executable, "-m", "venv", str(folder)]
-        done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
-        if done.returncode:
+        if _run(sys.executable, "venv", str(folder), output=subprocess.DEVNULL):
             raise RefusedError(f"cannot make {folder}; Debian and Ubuntu need python3-venv for it")
     return python
 
@@ -434,15 +424,25 @@ def _install_wheels(bundle: Path, python: Path) -> None:
                     file.writelines(content)
         wheels = [str(path) for path in sorted(Path(folder).iterdir())]
         # Isolated: no setting of this machine may point pip at an index or at other versions.
-        command = [str(python), "-I", "-m", "pip", "--isolated", "install", "--quiet"]
         offline = ["--no-index", "--no-cache-dir", "--disable-pip-version-check"]
-        done = subprocess.run([*command, *offline, *wheels], check=False)  # noqa: S603
-    if done.returncode:
-        raise RefusedError("pip could not install the wheels: see above")
+        if _run(str(python), "pip", "--isolated", "install", "--quiet", *offline, *wheels):
+            raise RefusedError("pip could not install the wheels: see above")
+
+
+def _run(python: str, module: str, *arguments: str, output: int | None = None) -> int:
+    """Run a module, isolated and in an empty folder; return its exit status."""
+    home = os.environ.get("JLOCAL_HOME")
+    if home:
+        os.environ["JLOCAL_HOME"] = str(Path(home).expanduser().absolute())
+    command = [python, "-I", "-m", module, *arguments]
+    with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:
+        return subprocess.run(command, cwd=empty, stdout=output, stderr=output).returncode  # noqa: S603
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(message + "\n")
+    """Print a line on stderr, without what a terminal would obey."""
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)
+    sys.stderr.write(shown + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import platform as this
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -18,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jlocal import __version__
+from jlocal import __version__, child
 from jlocal.errors import BundleError
 from jlocal.files import write_aside
 from jlocal.models.offline import is_offline
@@ -72,7 +71,7 @@ def collect(
         done = _pip(
             "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), *own, str(llama)
         )
-        if done.returncode:
+        if done.status:
             raise BundleError(f"pip cannot make the wheels: {_last_error(done)}")
     (folder / _CONSTRAINTS).unlink()
     for path in folder.glob("*.whl"):
@@ -170,7 +169,7 @@ def _own_wheel(folder: Path) -> None:
         repack("jlocal", folder)
         return
     done = _pip("wheel", "--no-deps", "-w", str(folder), str(root))
-    if done.returncode:
+    if done.status:
         raise BundleError(f"cannot build the wheel of jlocal in {root}: {_last_error(done)}")
 
 
@@ -202,7 +201,7 @@ def _compile_portable() -> None:
         alone = ["--no-deps", "--no-cache-dir", "--no-binary", _LLAMA]
         done = _pip("wheel", *alone, "-w", work, f"{_LLAMA}=={version}", environment=environment)
         built = sorted(Path(work).glob("*.whl"))
-        if done.returncode or not built:
+        if done.status or not built:
             raise BundleError(
                 f"cannot compile {_LLAMA} {version}: {_last_error(done)}; it needs a C++ "
                 "compiler and an index, or take the one that runs here: --native"
@@ -216,7 +215,7 @@ def _download(folder: Path, platform: str) -> None:
     """Fetch ready wheels for another platform."""
     only = ["--only-binary", ":all:", "--platform", platform, "--dest", str(folder)]
     llama = f"{_LLAMA}=={metadata.version(_LLAMA)}"
-    if _pip("download", "--no-deps", *only, llama).returncode:
+    if _pip("download", "--no-deps", *only, llama).status:
         raise BundleError(
             f"there is no wheel of {llama} for {platform}: compile it there with `pip wheel "
             f"--no-deps {llama}`, and name its folder in PIP_FIND_LINKS"
@@ -225,7 +224,7 @@ def _download(folder: Path, platform: str) -> None:
     more = ["colorama"] if platform.startswith("win") and sys.platform != "win32" else []
     wheels = [str(path) for path in folder.glob("*.whl")]
     done = _pip("download", *only, *_pinned(folder), *wheels, *more)
-    if done.returncode:
+    if done.status:
         raise BundleError(f"a wheel for {platform} is missing: {_last_error(done)}")
 
 
@@ -251,21 +250,19 @@ def _cpu(native: bool) -> list[str] | None:
     return sorted(_PORTABLE_CPU) if this.machine().lower() in ("x86_64", "amd64") else []
 
 
-def _pip(
-    *arguments: str, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def _pip(*arguments: str, environment: dict[str, str] | None = None) -> child.Finished:
+    """Run pip, with a folder for what it writes in passing that lasts no longer than it does."""
     if importlib.util.find_spec("pip") is None:
         raise BundleError("this environment has no pip: python -m ensurepip")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    command = ["--disable-pip-version-check", "--quiet", *arguments]
     if is_offline():
         command.append("--no-index")
-    return subprocess.run(  # noqa: S603
-        command, env=environment, capture_output=True, encoding="utf-8", errors="replace",
-        check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="jlocal-") as passing:
+        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), passing)
+        return child.run("pip", *command, environment={**(environment or os.environ), **places})
 
 
-def _last_error(done: subprocess.CompletedProcess[str]) -> str:
+def _last_error(done: child.Finished) -> str:
     """Choose the line of pip's many that says why: that of the innermost failure."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ")]

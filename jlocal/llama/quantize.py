@@ -13,12 +13,12 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from jlocal.child import python
 from jlocal.errors import ArgumentError, ModelError
 from jlocal.models.header import Header, read_header, shown
 
@@ -183,8 +183,8 @@ def quantize(
         "allow_requantize": options.allow_requantize,
         "threads": threads,
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "jlocal.llama.quantizer"],
+    with subprocess.Popen(  # noqa: S603
+        python("jlocal.llama.quantizer"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
