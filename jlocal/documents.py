@@ -1,19 +1,26 @@
-"""From paths, lines and strings to documents: walking, reading, decoding."""
+"""From files and lines to documents: reading, decoding."""
 
 from __future__ import annotations
 
 import codecs
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import ExtraError, TextError
 from jlocal.extract import PAGE_BREAK, html_encoding, html_text, kind_of, pdf_pages
-from jlocal.selection import Selection
+from jlocal.files import open_regular, read_regular
 
 _LARGEST_FILE = 64 << 20
+
+# What `read_regular` finds, and what to do about it.
+_NO_TEXT = {
+    errno.EINVAL: "not a regular file; for a pipe use -i",
+    errno.EISDIR: "not a regular file; for a pipe use -i",
+    errno.EFBIG: f"larger than {_LARGEST_FILE >> 20} MiB; split it",
+}
 
 # UTF-32's mark begins with UTF-16's, so it is asked for first.
 _MARKS = (
@@ -49,91 +56,22 @@ class Unreadable:
     is_known: bool = field(default=False, compare=False)
 
 
-def find_files(
-    paths: Iterable[str | Path],
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    *,
-    gitignore: bool = False,
-) -> Iterator[Path | Unreadable]:
-    """List files, and those in folders recursively, in sorted order.
-
-    Entries of a folder whose names begin with a dot are left out, as is what the globs leave out;
-    links are followed; a loop, and a folder that gives nothing, is reported.
-
-    Args:
-        paths: files and folders.
-        include: globs for files inside folders, matched against the name or, with a slash in
-            the glob, against the path inside the folder. A file named in `paths` is always read.
-        exclude: globs for files and folders inside folders that are left out.
-        gitignore: leave out what .gitignore files in the folders, and above them in the same
-            repository, name.
-
-    """
-    for path in map(Path, paths):
-        try:
-            is_folder = path.is_dir()
-            selection = Selection(path, include, exclude)
-            if is_folder and gitignore:
-                selection = selection.with_gitignore()
-        except (OSError, ValueError) as error:
-            yield Unreadable(str(path), _reason(error))
-            continue
-        if not is_folder:
-            yield path
-            continue
-        found = False
-        for item in _in_folder(path, selection, ()):
-            found = True
-            yield item
-        if not found:
-            chosen = include or exclude or gitignore
-            reason = "no file in it matches" if chosen else "no file in it"
-            yield Unreadable(str(path), reason, is_known=True)
-
-
-def _in_folder(
-    folder: Path, selection: Selection, above: tuple[tuple[int, int], ...]
-) -> Iterator[Path | Unreadable]:
-    try:
-        status = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        selection = selection.inside(folder)
-    except OSError as error:
-        yield Unreadable(str(folder), _reason(error))
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        yield Unreadable(str(folder), "a link to a folder that contains it")
-        return
-    for entry in entries:
-        path = folder / entry.name
-        is_folder = path.is_dir()
-        if not selection.takes(path, folder=is_folder):
-            continue
-        if is_folder:
-            yield from _in_folder(path, selection, (*above, here))
-        else:
-            yield path
-
-
 def read_file(path: Path) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
     Of HTML it is what the page shows; pages of a PDF file are apart by `extract.PAGE_BREAK`.
     """
     try:
-        if not path.is_file() and path.exists():
-            return Unreadable(str(path), "not a regular file; for a pipe use -i", is_known=True)
-        if path.stat().st_size > _LARGEST_FILE:
-            return Unreadable(str(path), "larger than 64 MiB; split it", is_known=True)
-        return Document(str(path), _READERS[kind_of(path)](path.read_bytes()))
+        data = read_regular(path, _LARGEST_FILE)
+    except (OSError, ValueError) as error:
+        reason = _NO_TEXT.get(getattr(error, "errno", 0))
+        return Unreadable(str(path), reason or reason_of(error), is_known=reason is not None)
+    try:
+        return Document(str(path), _READERS[kind_of(path)](data))
     except TextError as error:
         return Unreadable(str(path), str(error), is_known=True)
     except ExtraError as error:
         return Unreadable(str(path), str(error))
-    except (OSError, ValueError) as error:
-        return Unreadable(str(path), _reason(error))
 
 
 def _plain(data: bytes) -> str:
@@ -193,11 +131,9 @@ def _lines(file: BinaryIO) -> Iterator[bytes | str]:
 def count_lines(path: Path) -> int | None:
     """How many documents `read_lines` will find in a file; None if only reading it can tell."""
     try:
-        if not path.is_file():
-            return None
         last = b"\n"
         count = 0
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 count += block.count(b"\n")
                 last = block[-1:]
@@ -233,6 +169,6 @@ def _text(data: bytes, encoding: str) -> str:
     return text
 
 
-def _reason(error: OSError | ValueError) -> str:
-    # A name with a NUL is a ValueError.
+def reason_of(error: OSError | ValueError) -> str:
+    """Return the system's own words; a name with a NUL is a ValueError."""
     return getattr(error, "strerror", None) or str(error)

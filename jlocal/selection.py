@@ -2,84 +2,126 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
+import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from jlocal.errors import TextError
+from jlocal.files import read_regular
+from jlocal.gitignore import Rules
+
+_LARGEST_GITIGNORE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rules for the entries below a folder; what begins with a dot is never meant.
+    """Rules for the entries of one folder; what begins with a dot is never meant.
 
     Attributes:
-        root: the folder that globs with a slash begin at.
         include: globs, one of which a file must match; none takes every file.
         exclude: globs of files and folders to leave out.
-        ignored: the .gitignore files in force, outermost first; None looks for none.
+        below: path of the folder inside the root, where globs with a slash begin, with a slash at
+            its end; "" for the root.
+        ignored: the .gitignore files in force, outermost first, each with the path from its
+            folder to this one; None looks for none.
+        unread: why the folder's own .gitignore is not followed; "" where it is, or is not there.
 
     """
 
-    root: Path
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    ignored: tuple[tuple[Path, GitIgnoreSpec], ...] | None = None
+    below: str = ""
+    ignored: tuple[tuple[str, Rules], ...] | None = None
+    unread: str = ""
 
-    def with_gitignore(self) -> Selection:
-        """Follow .gitignore files, those of the same repository above the root included."""
-        above = self.root.absolute().parents
-        repository = next((at for at, folder in enumerate(above) if (folder / ".git").exists()), -1)
-        selection = replace(self, ignored=())
-        if not (self.root / ".git").exists():
-            for folder in reversed(above[: repository + 1]):
-                selection = selection.inside(folder)
-        return selection
-
-    def inside(self, folder: Path) -> Selection:
-        """Return the rules in force in a folder: its own .gitignore comes on top.
+    @classmethod
+    def of(
+        cls, root: Path, include: Sequence[str], exclude: Sequence[str], *, gitignore: bool
+    ) -> Selection:
+        """Return the rules in force in a root: those of the same repository above it included.
 
         Raises:
-            OSError: its .gitignore cannot be read.
+            TextError: a .gitignore file cannot be read.
 
         """
+        selection = cls(include, exclude, ignored=() if gitignore else None)
+        if gitignore and not (root / ".git").exists():
+            above = root.absolute().parents
+            repository = next(
+                (at for at, folder in enumerate(above) if (folder / ".git").exists()), -1
+            )
+            for folder in reversed(above[: repository + 1]):
+                path = Path(os.path.relpath(root, folder)).as_posix()
+                selection = selection._with_rules_of(folder, f"{path}/")
+        return selection._with_rules_of(root, "")
+
+    def inside(self, folder: Path) -> Selection:
+        """Return the rules in force in a folder of this one: its own .gitignore comes on top.
+
+        Raises:
+            TextError: its .gitignore cannot be read.
+
+        """
+        step = f"{folder.name}/"
+        ignored = self.ignored and tuple((f"{path}{step}", rules) for path, rules in self.ignored)
+        inner = replace(self, below=f"{self.below}{step}", ignored=ignored, unread="")
+        return inner._with_rules_of(folder, "")
+
+    def _with_rules_of(self, folder: Path, path: str) -> Selection:
         if self.ignored is None:
             return self
         try:
-            data = (folder / ".gitignore").read_bytes()
+            data = read_regular(folder / ".gitignore", _LARGEST_GITIGNORE)
         except (FileNotFoundError, IsADirectoryError):
             return self
-        from pathspec import GitIgnoreSpec
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                # Git, too, has no rules from what is no file.
+                return replace(self, unread=str(error.strerror))
+            raise TextError(f"its .gitignore: {error.strerror or error}") from None
+        return replace(self, ignored=(*self.ignored, (path, Rules(data))))
 
-        spec = GitIgnoreSpec.from_lines(os.fsdecode(data).splitlines())
-        return replace(self, ignored=(*self.ignored, (folder, spec)))
-
-    def takes(self, path: Path, *, folder: bool) -> bool:
+    def takes(self, name: str, *, folder: bool) -> bool:
         """Whether a file is meant, or whether a folder may hold files that are."""
-        if path.name.startswith("."):
+        if name.startswith("."):
             return False
-        relative = path.relative_to(self.root).as_posix()
-        if self.exclude and matches(relative, self.exclude):
+        path = f"{self.below}{name}"
+        if self.exclude and matches(path, self.exclude):
             return False
-        if not folder and self.include and not matches(relative, self.include):
+        if not folder and self.include and not matches(path, self.include):
             return False
-        return not self._ignores(path, folder)
+        return not self._ignores(name, folder)
 
-    def _ignores(self, path: Path, folder: bool) -> bool:
-        for above, spec in reversed(self.ignored or ()):
-            relative = Path(os.path.relpath(path, above)).as_posix()
+    def _ignores(self, name: str, folder: bool) -> bool:
+        for path, rules in reversed(self.ignored or ()):
             # The innermost file that says anything about a path decides.
-            verdict = spec.check_file(f"{relative}/" if folder else relative).include
+            verdict = rules.verdict(_as_git_sees(f"{path}{name}"), folder=folder)
             if verdict is not None:
                 return verdict
         return False
 
 
+def _as_git_sees(path: str) -> bytes:
+    return os.fsencode(composed(path) if sys.platform == "darwin" else path)
+
+
+def composed(text: str) -> str:
+    """Return a name in the form that people type; some systems write é as e and an accent."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def matches(path: str, globs: Sequence[str]) -> bool:
-    """Whether a glob fits the name or, with a slash in the glob, the whole path."""
+    """Whether a glob fits the name or, with a slash in the glob, the whole path.
+
+    Composed and decomposed letters are the same.
+    """
+    path = composed(path)
     name = path.rpartition("/")[2]
-    return any(fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in globs)
+    return any(
+        fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in map(composed, globs)
+    )

@@ -1,4 +1,4 @@
-"""Walking folders and decoding files."""
+"""Reading and decoding files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from jlocal.documents import (
     Unreadable,
     count_lines,
     decode,
-    find_files,
     read_file,
     read_lines,
 )
@@ -91,58 +90,12 @@ def test_final_line_breaks_are_no_text(tmp_path: Path) -> None:
     assert read_file(tmp_path / "a") == Document(str(tmp_path / "a"), "\nhello ")
 
 
-def test_names_that_cannot_be_files(tmp_path: Path) -> None:
-    for name in ("x" * 300, "\0"):
-        (item,) = (
-            item if isinstance(item, Unreadable) else read_file(item) for item in find_files([name])
-        )
-        assert isinstance(item, Unreadable)
-    (item,) = find_files([tmp_path], ["*.md"])
-    assert item == Unreadable(str(tmp_path), "no file in it matches")
-
-
 @pytest.mark.parametrize("data", [b"", b"\n", b"a", b"a\n", b"a\nb", b"\n\n", b"a\r\nb\r\n"])
 def test_lines_are_counted_as_they_are_read(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     path.write_bytes(data)
     assert count_lines(path) == len(list(read_lines(io.BytesIO(data), "")))
     assert count_lines(tmp_path) is None
-
-
-def test_folders_are_walked_in_order(tmp_path: Path) -> None:
-    for name in ("b.txt", "a.md", "sub/c.md", ".hidden/d.md", ".e.md"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(name)
-
-    def found(*include: str) -> list[str]:
-        return [
-            str(Path(str(path)).relative_to(tmp_path)) for path in find_files([tmp_path], include)
-        ]
-
-    assert found() == ["a.md", "b.txt", "sub/c.md"]
-    assert found("*.md") == ["a.md", "sub/c.md"]
-    assert found("sub/*") == ["sub/c.md"]
-    assert list(find_files([tmp_path / ".e.md"], ["*.txt"])) == [tmp_path / ".e.md"]
-
-
-def test_links(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "a.txt").write_text("a")
-    (folder / "linked.txt").symlink_to(folder / "a.txt")
-    (folder / "dangling").symlink_to("nowhere")
-    (folder / "loop").symlink_to(folder)
-    (folder / "self").symlink_to("self")
-    items = [
-        item if isinstance(item, Unreadable) else read_file(item) for item in find_files([folder])
-    ]
-    texts = [Path(item.id).name for item in items if isinstance(item, Document)]
-    reasons = {Path(item.id).name: item.reason for item in items if isinstance(item, Unreadable)}
-    assert texts == ["a.txt", "linked.txt"]
-    assert set(reasons) == {"dangling", "loop", "self"}
-    assert "No such file" in reasons["dangling"]
-    assert "contains it" in reasons["loop"]
 
 
 def test_what_is_no_regular_file_is_reported(tmp_path: Path) -> None:

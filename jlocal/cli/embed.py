@@ -21,12 +21,12 @@ from jlocal.documents import (
     Document,
     Unreadable,
     count_lines,
-    find_files,
     read_file,
     read_lines,
 )
 from jlocal.errors import OutputError, TruncationWarning
 from jlocal.progress import say
+from jlocal.walk import find_files
 
 if TYPE_CHECKING:
     from jlocal.embedder import Embedder

@@ -16,10 +16,11 @@ from jlocal.collection.chunks import Chunk, split, whole
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import kind_of, records_of
 from jlocal.collection.store import Batch, Entry, Store, digest_of
-from jlocal.documents import Unreadable, find_files, read_file
+from jlocal.documents import Unreadable, read_file
 from jlocal.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
 from jlocal.progress import OnTexts
+from jlocal.walk import find_files
 
 OnFailure = Callable[[Unreadable], None]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from jlocal.collection.store import Bits, Ids, Store
+from jlocal.selection import matches
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -155,8 +155,5 @@ def _glob(pattern: str | None) -> Callable[[str], bool]:
         return lambda _: True
     if pattern.endswith("/"):
         pattern += "*"
-    if "/" not in pattern:
-        return lambda path: fnmatch.fnmatchcase(path.rpartition("/")[2], pattern)
-    return lambda path: (
-        fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"*/{pattern}")
-    )
+    globs = (pattern, f"*/{pattern}") if "/" in pattern else (pattern,)
+    return lambda path: matches(path, globs)
