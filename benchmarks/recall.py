@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
+from jlocal.collection.codes import Ids, pack  # noqa: E402
 from jlocal.collection.search import Hit, agreement, search  # noqa: E402
-from jlocal.collection.store import Ids, Store, pack  # noqa: E402
+from jlocal.collection.store import Store  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 
 _HITS = 10

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.collection.chunks import Chunk
+from jlocal.collection.codes import pack
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.store import Batch, Entry, Store, digest_of, pack
+from jlocal.collection.store import Batch, Entry, Store, digest_of
 
 
 def check(path: Path) -> None:

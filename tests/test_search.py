@@ -16,8 +16,9 @@ from texts import AWKWARD, prose
 import jlocal.collection.search as module
 from jlocal import Collection, CollectionError, Embedder, Hit
 from jlocal.collection.chunks import whole
+from jlocal.collection.codes import pack
 from jlocal.collection.search import agreement, search
-from jlocal.collection.store import Batch, Entry, Store, digest_of, pack
+from jlocal.collection.store import Batch, Entry, Store, digest_of
 from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import normalize
 

@@ -24,11 +24,21 @@ if TYPE_CHECKING:
 
 
 @click.command("index")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path))
 @database_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")
 @click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove documents also where a path is missing or has no file left.",
+)
+@click.option(
+    "--compact",
+    is_flag=True,
+    help="Delete the texts that are in no document any more, and do nothing else.",
+)
 @click.option(
     "--chunk",
     type=click.IntRange(min=1),
@@ -65,6 +75,8 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     no_gitignore: bool,
+    prune: bool,
+    compact: bool,
     chunk: int | None,
     overlap: int | None,
     fields: tuple[str, ...],
@@ -78,21 +90,36 @@ def command(
 ) -> None:
     """Bring a collection up to date with files and folders.
 
-    Only what is new or changed is embedded. Documents below PATHS that are gone, or that are no
-    longer chosen, are removed. Left out of folders: what begins with a dot, and what .gitignore
-    files name. Of HTML files what they show is taken, and of PDF files each page, with the extras
-    jlocal[html] and jlocal[pdf]. How texts are cut and embedded is settled by the first run;
-    later ones need only -d. It may be interrupted at any time and run again. Exit status 1 means
-    that some file was not taken in; the others were.
+    Only what is new or changed is embedded. Documents below PATHS whose files were deleted, or
+    are no longer chosen, are removed. A path that is missing, or in which no file is left, is an
+    error, and its documents are kept unless --prune is given: a disk may not be mounted.
+
+    The texts of removed and of changed documents stay in the file, where no search finds them, so
+    that they need not be embedded again when they come back. --compact, without PATHS, deletes
+    them for good, and makes the file smaller.
+
+    Left out of folders: what begins with a dot, and what .gitignore files name. Of HTML files
+    what they show is taken, and of PDF files each page, with the extras jlocal[html] and
+    jlocal[pdf]. How texts are cut and embedded is settled by the first run; later ones need only
+    -d. It may be interrupted at any time and run again. Exit status 1 means that some file was
+    not taken in; the others were.
 
     \b
     jlocal index notes/ -d notes.db -m small --chunk 512
     jlocal index notes/ -d notes.db
+    jlocal index --compact -d notes.db
     jlocal index faq.jsonl --field question --field answer -d faq.db -m small
     """
     from jlocal.collection.collection import Collection
     from jlocal.progress import texts_bar
 
+    if compact:
+        if paths:
+            raise click.UsageError("--compact goes without PATHS")
+        _compact(database, quiet=quiet)
+        return
+    if not paths:
+        raise click.UsageError("name the PATHS of files or folders")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
     source = click.get_current_context().get_parameter_source("model")
     with Collection(database) as before:
@@ -111,6 +138,7 @@ def command(
             include=include,
             exclude=exclude,
             gitignore=not no_gitignore,
+            prune=prune,
             chunk=chunk,
             overlap=overlap,
             fields=fields,
@@ -121,7 +149,7 @@ def command(
             on_texts=on_texts,
         )
     if not quiet:
-        _summarise(report)
+        _summarise(report, database)
     if report.failed:
         what = "input was" if report.failed == 1 else "inputs were"
         click.echo(f"Error: {report.failed:,} {what} not taken in.", err=True)
@@ -132,7 +160,28 @@ def _report(failure: Unreadable) -> None:
     say(f"Not indexed: {failure.id}: {failure.reason}")
 
 
-def _summarise(report: Report) -> None:
+def _summarise(report: Report, database: Path) -> None:
     counts = ("new", "changed", "unchanged", "removed", "failed")
     said = ", ".join(f"{getattr(report, name):,} {name}" for name in counts)
     click.echo(f"{said}; texts embedded: {report.embedded:,}", err=True)
+    if report.kept:
+        what = "text that is" if report.kept == 1 else "texts that are"
+        click.echo(
+            f"Note: {report.kept:,} {what} in no document any more "
+            f"{'is' if report.kept == 1 else 'are'} kept in {database}; jlocal index --compact "
+            f"deletes {'it' if report.kept == 1 else 'them'}.",
+            err=True,
+        )
+
+
+def _compact(database: Path, *, quiet: bool) -> None:
+    from jlocal.collection.collection import Collection
+
+    with Collection(database) as collection:
+        done = collection.compact()
+    if done.reason:
+        click.echo(f"Note: {database} was not made smaller: {done.reason}", err=True)
+    if not quiet:
+        what = "text that was" if done.texts == 1 else "texts that were"
+        freed = f"{done.freed / 1e6:,.1f} MB"
+        click.echo(f"Deleted {done.texts:,} {what} in no document; gave back {freed}.", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jlocal.collection.chunks import check_size
+from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import Choice, OnFailure, Report, run
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import sole_indexer
@@ -66,7 +67,8 @@ class Collection:
         if not self._store and not (self.path.exists() and self.path.stat().st_size):
             return None
         store = self._open(create=False)
-        return store.recipe() if store.count_documents() else None
+        is_used = store.count_documents() or store.count_kept()
+        return store.recipe() if is_used else None
 
     def model_file(self) -> Path:
         """Find the model that the collection was made with, where it was last seen.
@@ -75,7 +77,8 @@ class Collection:
             CollectionError: there is no collection, nothing in it, or no model there any more.
 
         """
-        path = Path(self.recipe.model_path)
+        made = self.made_with()
+        path = Path((made or self.recipe).model_path)
         if not path.exists():
             raise CollectionError(
                 f"{self.path} was made with {path}, which is no longer there; name the file with -m"
@@ -100,9 +103,9 @@ class Collection:
             CollectionError: there is no collection, or nothing in it.
 
         """
-        self._open(create=False)
-        recipe = self.made_with()
-        if recipe is None:
+        store = self._open(create=False)
+        recipe = store.recipe()
+        if recipe is None or not store.count_documents():
             raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
         return recipe
 
@@ -113,6 +116,7 @@ class Collection:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         gitignore: bool = True,
+        prune: bool = False,
         chunk: int | None = None,
         overlap: int | None = None,
         fields: Sequence[str] = (),
@@ -123,16 +127,20 @@ class Collection:
         on_failure: OnFailure | None = None,
         on_texts: OnTexts | None = None,
     ) -> Report:
-        """Embed files that are new or changed, and remove documents that are gone.
+        """Embed files that are new or changed, and remove the documents of deleted files.
 
-        What is not given is as the collection was made; what is given must agree with it.
+        What is not given is as the collection was made; what is given must agree with it. The
+        texts and vectors of removed and of changed documents stay in the file, and need not be
+        computed again when they come back, until `compact` deletes them.
 
         Args:
-            paths: files and folders. Documents below the folders that are no longer there, or no
-                longer chosen, are removed.
+            paths: files and folders. Documents below them whose files are no longer there, or no
+                longer chosen, are removed; but where a path is missing, cannot be read, or has no
+                file left, its documents are kept and it is one of the failures.
             include: globs that files in folders must match, as in `jlocal.documents.find_files`.
             exclude: globs of files and folders that are left out.
             gitignore: leave out what .gitignore files name.
+            prune: remove documents also where a path is missing or has no file left.
             chunk: cut texts to at most so many tokens, the prompt included; otherwise each text
                 is kept whole, and one above the context fails.
             overlap: how many tokens of a chunk's end come again in the next; an eighth of a
@@ -154,7 +162,7 @@ class Collection:
         chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
         with sole_indexer(self.path, wait):
             store = self._open(create=True)
-            # Where there are no documents, there is nothing to mix with.
+            # Where there are no vectors, there is nothing to mix with.
             made = self.made_with()
             model = self._load(made)
             recipe = self._recipe(
@@ -162,10 +170,23 @@ class Collection:
             )
             _check_chunks(recipe, model)
             if recipe != store.recipe():
-                store.drop_unused()
                 store.set_recipe(recipe)
-            choice = Choice(chosen, include, exclude, gitignore)
+            choice = Choice(chosen, include, exclude, gitignore, prune)
             return run(store, model, recipe, choice, on_failure, on_texts)
+
+    def compact(self, wait: float = 10) -> Compaction:
+        """Delete the texts that are in no document, and give their space back to the disk.
+
+        Args:
+            wait: how many seconds to wait for an indexer of this collection.
+
+        Raises:
+            CollectionError: there is no such file, or it cannot be written, or is in use.
+
+        """
+        store = self._open(create=False)
+        with sole_indexer(self.path, wait):
+            return compact(store)
 
     def search(
         self,

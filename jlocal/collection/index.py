@@ -1,4 +1,4 @@
-"""One run over files: embed what is new or changed, forget what is gone."""
+"""One run over files: embed what is new or changed, and remove the documents of deleted files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.collection.chunks import Chunk, split, whole
+from jlocal.collection.prune import plan
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import kind_of, records_of
 from jlocal.collection.store import Batch, Entry, Store, digest_of
 from jlocal.documents import Unreadable, read_file
 from jlocal.embedder import Embedder
-from jlocal.errors import TextError, TextTooLongError
+from jlocal.errors import CollectionError, TextError, TextTooLongError
 from jlocal.progress import OnTexts
 from jlocal.walk import find_files
 
@@ -41,10 +42,12 @@ class Report:
         new: documents that were not in the collection.
         changed: documents whose content is another now.
         unchanged: documents whose content is as it was.
-        removed: documents that are no longer there, or no longer chosen.
-        failed: files that are not in the collection because of `failures`, and folders that
-            could not be read.
+        removed: documents whose files are no longer there, or no longer chosen.
+        failed: files that are not in the collection because of `failures`, and files and folders
+            that are missing or could not be read, whose documents are kept.
         embedded: texts that the model computed; identical ones count once.
+        kept: texts that are in no document, of removed and of changed ones. Their vectors stay
+            in the file, in case they come back, until `Collection.compact`.
         failures: what failed, and why.
 
     """
@@ -55,17 +58,24 @@ class Report:
     removed: int = 0
     failed: int = 0
     embedded: int = 0
+    kept: int = 0
     failures: list[Unreadable] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which files are meant; see `documents.find_files`."""
+    """Which files are meant; see `documents.find_files`.
+
+    Attributes:
+        prune: remove documents also where a path is missing or has no file left.
+
+    """
 
     paths: Sequence[str | Path]
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     gitignore: bool = True
+    prune: bool = False
 
 
 def run(
@@ -106,7 +116,9 @@ class _Run:
         self._on_failure, self._on_texts = on_failure, on_texts
         self._report = Report()
         self._seen: set[str] = set()
-        self._kept: list[str] = []  # what lies here could not be looked at
+        self._unread: set[str] = set()  # what lies here could not be looked at
+        self._roots: dict[str, str] = {}
+        self._empty: dict[str, str] = {}
         self._pending: dict[bytes, str] = {}
         self._characters = 0
         self._bad: dict[bytes, str] = {}
@@ -114,11 +126,11 @@ class _Run:
         self._batch = Batch()
 
     def all(self, choice: Choice) -> Report:
-        roots = [_absolute(path) for path in choice.paths]
+        self._roots = {_absolute(path): str(path) for path in choice.paths}
         own = {
             f"{_absolute(self._store.path)}{end}"
             for end in ("", "-wal", "-shm", "-lock", "-journal")
-        } - set(roots)
+        } - self._roots.keys()
         for item in find_files(
             choice.paths, choice.include, choice.exclude, gitignore=choice.gitignore
         ):
@@ -129,28 +141,35 @@ class _Run:
             if len(self._batch) + len(self._ready) >= _ROWS:
                 self._flush()
         self._flush()
-        self._prune(roots)
-        self._store.drop_unused()
+        self._prune(prune=choice.prune)
+        self._store.settle()
+        self._report.kept = self._store.count_kept()
         return self._report
 
     def _unlisted(self, item: Unreadable) -> None:
         path = _absolute(item.id)
-        if item.is_known:
-            if any(_is_under(known, path) for known in self._store.paths()):
-                return  # to be pruned
-        else:
-            self._kept.append(path)
+        if item.is_known and path in self._roots:
+            self._empty[path] = item.reason
+            return
+        if not item.is_known:
+            self._unread.add(path)
         self._fail(item)
 
     def _file(self, item: Path, path: str) -> None:
         kind = kind_of(item, self._recipe.fields)
         try:
             stamp = _stamp(item.stat(), kind)
+        except (FileNotFoundError, NotADirectoryError):
+            if path in self._roots:
+                self._empty[path] = _missing(item)
+                return
+            # Was it deleted since its folder was listed, or did a whole disk go? The next run
+            # will know.
+            self._unread.add(path)
+            self._fail(Unreadable(str(item), _missing(item)))
+            return
         except (OSError, ValueError) as error:
-            if not isinstance(error, FileNotFoundError):
-                self._kept.append(path)
-            elif any(_is_under(known, path) for known in self._store.paths()):
-                return  # to be pruned
+            self._unread.add(path)
             self._fail(Unreadable(str(item), getattr(error, "strerror", None) or str(error)))
             return
         self._seen.add(path)
@@ -256,22 +275,33 @@ class _Run:
         if self._on_failure:
             self._on_failure(failure)
 
-    def _prune(self, roots: Sequence[str]) -> None:
-        gone = [
-            path
-            for path in self._store.paths()
-            if path not in self._seen
-            and any(_is_under(path, root) for root in roots)
-            and not any(_is_under(path, kept) for kept in self._kept)
-        ]
-        if gone:
-            self._store.write(Batch(removed=gone))
-            self._report.removed += len(gone)
+    def _prune(self, *, prune: bool) -> None:
+        pruning = plan(
+            self._store.paths(), self._seen, self._unread, self._roots, self._empty, prune=prune
+        )
+        if pruning.removed:
+            self._store.write(Batch(removed=pruning.removed))
+            self._report.removed += len(pruning.removed)
+        for failure in pruning.failures:
+            self._fail(failure)
 
 
 def _absolute(path: str | Path) -> str:
-    # Links stay as they are named: `resolve` would follow them.
-    return os.path.abspath(path)  # noqa: PTH100
+    try:
+        # Links stay as they are named: `resolve` would follow them.
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError:
+        raise CollectionError(
+            f"the working directory was deleted, so that {path} cannot be found; change to another"
+        ) from None
+
+
+def _missing(path: Path) -> str:
+    """Say what is not there, once it was looked for in vain."""
+    if path.is_symlink():
+        return f"a link to {path.readlink()}, which is missing"
+    place = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return f"no such file or folder{place}"
 
 
 def _stamp(status: os.stat_result, kind: str) -> str | None:
@@ -284,10 +314,6 @@ def _stamp(status: os.stat_result, kind: str) -> str | None:
         return None
     state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, kind)
     return " ".join(map(str, state)).rstrip()
-
-
-def _is_under(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _advice(error: TextError) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jlocal.collection.store import Bits, Ids, Store
+from jlocal.collection.codes import Bits, Ids
+from jlocal.collection.store import Store
 from jlocal.selection import matches
 from jlocal.vectors import Floats
 

@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from jlocal.collection import codes
 from jlocal.collection.chunks import Chunk
+from jlocal.collection.codes import Bits, Ids
 from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import connect, plain_errors
 from jlocal.files import sha256_of
 from jlocal.vectors import Floats
 
-Ids = npt.NDArray[np.int64]
-Bits = npt.NDArray[np.uint64]
-
-# Codes of this many neighbouring passages are one row: few rows to read, little to write again.
-_BLOCK = 1024
 _ROWS = 1024
 
 
@@ -58,7 +54,7 @@ class Batch:
         passages: digest of a text to the text and its vector.
         entries: documents that are new or changed.
         stamps: (path, stamp) of documents that are unchanged.
-        removed: paths of documents that are gone.
+        removed: paths of documents to remove; their texts and vectors are kept.
 
     """
 
@@ -170,8 +166,12 @@ class Store:
         return int(self._value("SELECT count(*) FROM document"))
 
     def count_passages(self) -> int:
-        """How many passages there are, and so vectors."""
-        return int(self._value("SELECT count(*) FROM passage"))
+        """How many passages of documents there are, and so vectors that a search may find."""
+        return int(self._value("SELECT coalesce(sum(length(passage_ids)), 0) FROM code")) // 8
+
+    def count_kept(self) -> int:
+        """How many passages there are that are in no document."""
+        return int(self._value("SELECT count(*) FROM passage")) - self.count_passages()
 
     def paths(self) -> Iterator[str]:
         """All paths of documents."""
@@ -205,9 +205,17 @@ class Store:
 
         """
         with self._transaction() as connection:
-            self._write_passages(connection, batch.passages)
+            connection.executemany(
+                "INSERT OR IGNORE INTO passage (sha256, vector, text) VALUES (?, ?, ?)",
+                [
+                    (digest, vector.astype("<f4").tobytes(), text)
+                    for digest, (text, vector) in batch.passages.items()
+                ],
+            )
+            paths = [*(entry.path for entry in batch.entries), *batch.removed]
+            contents = _contents(connection, paths)
             for entry in batch.entries:
-                self._write_entry(connection, entry)
+                _write_entry(connection, entry)
             connection.executemany(
                 "UPDATE document SET stamp = ? WHERE path = ?",
                 [(stamp, _store_path(path)) for path, stamp in batch.stamps],
@@ -216,110 +224,73 @@ class Store:
                 "DELETE FROM document WHERE path = ?",
                 [(_store_path(path),) for path in batch.removed],
             )
+            _update_codes(connection, contents | _contents(connection, paths))
 
-    def _write_passages(
-        self, connection: sqlite3.Connection, passages: dict[bytes, tuple[str, Floats]]
-    ) -> None:
-        ids, vectors = [], []
-        for digest, (text, vector) in passages.items():
-            cursor = connection.execute(
-                "INSERT OR IGNORE INTO passage (sha256, vector, text) VALUES (?, ?, ?)",
-                (digest, vector.astype("<f4").tobytes(), text),
+    def settle(self) -> None:
+        """Let exactly the passages of documents be found, whoever wrote the file."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT passage_id FROM document JOIN chunk USING (content_id)"
             )
-            if cursor.rowcount:
-                ids.append(cursor.lastrowid)
-                vectors.append(vector)
-        if ids:
-            self._add_codes(connection, np.array(ids, "<i8"), pack(np.stack(vectors)))
+            wanted = np.fromiter((id for (id,) in rows), "<i8")
+            coded = codes.ids(connection)
+            codes.drop(connection, np.setdiff1d(coded, wanted))
+            codes.add(connection, np.setdiff1d(wanted, coded))
 
-    def _write_entry(self, connection: sqlite3.Connection, entry: Entry) -> None:
-        fresh = connection.execute(
-            "INSERT OR IGNORE INTO content (sha256) VALUES (?)", (entry.digest,)
-        ).rowcount
-        (content,) = connection.execute(
-            "SELECT id FROM content WHERE sha256 = ?", (entry.digest,)
-        ).fetchone()
-        if fresh:
-            connection.executemany(
-                "INSERT INTO chunk VALUES "
-                "(?, ?, ?, ?, ?, ?, (SELECT id FROM passage WHERE sha256 = ?))",
-                [
-                    (content, record, c.start, c.end, c.first_line, c.last_line, digest)
-                    for record, c, digest in entry.chunks
-                ],
-            )
-        connection.execute(
-            "INSERT INTO document (path, stamp, content_id) VALUES (?, ?, ?) ON CONFLICT (path) "
-            "DO UPDATE SET stamp = excluded.stamp, content_id = excluded.content_id",
-            (_store_path(entry.path), entry.stamp, content),
-        )
-
-    def drop_unused(self) -> None:
-        """Delete content of no document, and passages of no content."""
+    def delete_kept(self) -> int:
+        """Delete for good what is in no document, and return how many passages that were."""
+        with plain_errors(self.path):
+            # What is deleted is overwritten, also where the file cannot be made smaller.
+            self._connection.execute("PRAGMA secure_delete = ON")
         with self._transaction() as connection:
             connection.execute(
                 "DELETE FROM content WHERE id NOT IN (SELECT content_id FROM document)"
             )
-            gone = [
-                id
-                for (id,) in connection.execute(
-                    "SELECT id FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
-                )
-            ]
-            connection.executemany("DELETE FROM passage WHERE id = ?", [(id,) for id in gone])
-            self._drop_codes(connection, np.array(gone, "<i8"))
+            deleted = connection.execute(
+                "DELETE FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
+            ).rowcount
+        self.settle()
+        return deleted
 
-    # Codes: the signs of vectors, for a first look at many of them
+    def has_free_pages(self) -> bool:
+        """Whether the file could be smaller."""
+        return bool(self._value("PRAGMA freelist_count"))
 
-    def _add_codes(self, connection: sqlite3.Connection, ids: Ids, codes: Bits) -> None:
-        for block, mine in _by_block(ids):
-            old_ids, old_codes = self._read_block(connection, block, codes.shape[1])
-            self._write_block(
-                connection,
-                block,
-                np.concatenate([old_ids, ids[mine]]),
-                np.concatenate([old_codes, codes[mine]]),
-            )
+    def checkpoint(self) -> bool:
+        """Move all that was written into the file itself; False where readers are in the way."""
+        with plain_errors(self.path):
+            self._connection.execute("PRAGMA busy_timeout = 2000")
+        return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _drop_codes(self, connection: sqlite3.Connection, ids: Ids) -> None:
-        for block, mine in _by_block(ids):
-            old_ids, old_codes = self._read_block(connection, block, None)
-            kept = ~np.isin(old_ids, ids[mine])
-            self._write_block(connection, block, old_ids[kept], old_codes[kept])
+    def vacuum(self) -> None:
+        """Write the file anew without free pages.
 
-    @staticmethod
-    def _read_block(
-        connection: sqlite3.Connection, block: int, words: int | None
-    ) -> tuple[Ids, Bits]:
-        row = connection.execute(
-            "SELECT passage_ids, bits FROM code WHERE block = ?", (block,)
-        ).fetchone() or (b"", b"")
-        ids = np.frombuffer(row[0], "<i8")
-        return ids, np.frombuffer(row[1], "<u8").reshape(len(ids), words or -1)
+        Raises:
+            CollectionError: there is no room, or another process writes.
 
-    @staticmethod
-    def _write_block(connection: sqlite3.Connection, block: int, ids: Ids, codes: Bits) -> None:
-        if len(ids):
-            connection.execute(
-                "INSERT OR REPLACE INTO code VALUES (?, ?, ?)",
-                (block, ids.tobytes(), codes.tobytes()),
-            )
-        else:
-            connection.execute("DELETE FROM code WHERE block = ?", (block,))
+        """
+        with plain_errors(self.path):
+            # The copy may be larger than memory.
+            self._connection.execute("PRAGMA temp_store = FILE")
+            self._connection.execute("VACUUM")
 
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
-        """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `pack` gives them."""
+        """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
         with plain_errors(self.path):
-            for passage_ids, bits in self._connection.execute("SELECT passage_ids, bits FROM code"):
-                ids = np.frombuffer(passage_ids, "<i8")
-                yield ids, np.frombuffer(bits, "<u8").reshape(len(ids), -1)
+            yield from codes.read(self._connection)
 
     # Searching
 
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
-        """Blocks of passage ids (n,), ascending, and vectors (n, d), of these passages or all."""
+        """Blocks of passage ids (n,), ascending, and vectors (n, d).
+
+        Of these passages, or of all passages of documents.
+        """
         if ids is None:
-            blocks = self._blocks("SELECT id, vector FROM passage ORDER BY id")
+            blocks = self._blocks(
+                "SELECT id, vector FROM passage WHERE id IN "
+                "(SELECT passage_id FROM document JOIN chunk USING (content_id)) ORDER BY id"
+            )
         else:
             blocks = self._blocks(
                 "SELECT id, vector FROM passage WHERE id IN (SELECT value FROM json_each(?)) "
@@ -400,17 +371,53 @@ class Store:
         return str(self._value("SELECT text FROM passage WHERE id = ?", passage))
 
 
-def pack(vectors: Floats) -> Bits:
-    """Signs of vectors (n, d) as (n, d / 64) uint64, zero bits where d is no multiple of 64."""
-    bits = np.packbits(vectors > 0, axis=1)
-    padding = -bits.shape[1] % 8
-    return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, padding)))).view("<u8")
+def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
+    """Ids of the contents that these documents have."""
+    rows = (
+        connection.execute(
+            "SELECT content_id FROM document WHERE path = ?", (_store_path(path),)
+        ).fetchone()
+        for path in paths
+    )
+    return {row[0] for row in rows if row}
 
 
-def _by_block(ids: Ids) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-    blocks = ids // _BLOCK
-    for block in np.unique(blocks):
-        yield int(block), blocks == block
+def _write_entry(connection: sqlite3.Connection, entry: Entry) -> None:
+    fresh = connection.execute(
+        "INSERT OR IGNORE INTO content (sha256) VALUES (?)", (entry.digest,)
+    ).rowcount
+    (content,) = connection.execute(
+        "SELECT id FROM content WHERE sha256 = ?", (entry.digest,)
+    ).fetchone()
+    if fresh:
+        connection.executemany(
+            "INSERT INTO chunk VALUES "
+            "(?, ?, ?, ?, ?, ?, (SELECT id FROM passage WHERE sha256 = ?))",
+            [
+                (content, record, c.start, c.end, c.first_line, c.last_line, digest)
+                for record, c, digest in entry.chunks
+            ],
+        )
+    connection.execute(
+        "INSERT INTO document (path, stamp, content_id) VALUES (?, ?, ?) ON CONFLICT (path) "
+        "DO UPDATE SET stamp = excluded.stamp, content_id = excluded.content_id",
+        (_store_path(entry.path), entry.stamp, content),
+    )
+
+
+def _update_codes(connection: sqlite3.Connection, contents: set[int]) -> None:
+    """Let the passages of these contents be found that are in a document, and no others."""
+    # Each passage is asked about once: one may be in very many chunks.
+    rows = connection.execute(
+        "SELECT passage, EXISTS (SELECT 1 FROM chunk JOIN document USING (content_id) "
+        "WHERE passage_id = passage) FROM (SELECT DISTINCT passage_id AS passage FROM chunk "
+        "WHERE content_id IN (SELECT value FROM json_each(?)))",
+        (json.dumps(sorted(contents)),),
+    ).fetchall()
+    ids = np.array([id for id, _ in rows], "<i8")
+    wanted = np.array([is_wanted for _, is_wanted in rows], np.bool_)
+    codes.add(connection, ids[wanted])
+    codes.drop(connection, ids[~wanted])
 
 
 def _store_path(path: str) -> str | bytes:

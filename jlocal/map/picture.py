@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jlocal.collection.store import Ids, Store
+from jlocal.collection.codes import Ids
+from jlocal.collection.store import Store
 from jlocal.errors import CollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
