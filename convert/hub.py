@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convert.checkpoint import TASKS
 from jlocal.errors import CheckpointError, HubError
-from jlocal.models.hub import explain, hub_progress
+from jlocal.models.cache import cached_file
+from jlocal.models.hub import download, remote
+from jlocal.models.listing import describe
 from jlocal.models.offline import is_offline
+from jlocal.models.transfer import ConnectionFailedError
 
 # https://huggingface.co/docs/huggingface_hub/package_reference/utilities#validate-repo-id
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -26,6 +30,7 @@ _FILES = (
     # All of them, so that an error can say which adapters there are.
     "adapters/*/adapter_config.json",
 )
+_MAX_FILES = 2000
 
 
 def locate(
@@ -60,39 +65,49 @@ def locate(
     if exists:
         raise CheckpointError(f"{path} is a file; give the folder of a checkpoint")
     if isinstance(checkpoint, str) and _REPOSITORY.fullmatch(checkpoint):
-        with hub_progress(show_progress):
-            return _download(checkpoint, tasks or ("retrieval",), revision)
+        if is_offline():
+            return _from_cache(checkpoint, revision)
+        return _download(checkpoint, tasks or ("retrieval",), revision, show_progress)
     raise CheckpointError(
         f"no such folder: {path}; give a checkpoint's folder, or a repository as owner/name"
     )
 
 
-def _download(repository: str, tasks: Sequence[str], revision: str | None) -> Path:
+def _download(
+    repository: str, tasks: Sequence[str], revision: str | None, show_progress: bool
+) -> Path:
     """Download what a conversion reads: never code, never pickled weights."""
-    from huggingface_hub import snapshot_download
-
     wanted = TASKS if "all" in tasks else [task for task in tasks if re.fullmatch(r"[\w-]+", task)]
     adapters = [f"adapters/{task}/adapter_model.safetensors" for task in wanted]
     try:
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=[*_FILES, *adapters],
-            local_files_only=is_offline(),
-        )
-    # Which exceptions a network failure raises depends on the release of huggingface_hub: it has
-    # changed its HTTP library.
+        listing = describe(repository, revision)
+    except HubError as error:
+        if isinstance(error.__cause__, ConnectionFailedError):
+            return _from_cache(repository, revision)
+        raise
+    patterns = (*_FILES, *adapters)
+    names = [
+        name
+        for name in sorted(listing.entries)
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+    if len(names) > _MAX_FILES:
+        raise HubError(f"{repository} lists {len(names):,} files of a checkpoint; that is not one")
+    # All are looked at before the first is downloaded.
+    for file in [remote(listing, name, revision) for name in names]:
+        download(file, show_progress=show_progress)
+    return cached_file(repository, listing.commit, "config.json").path.parent
+
+
+def _from_cache(repository: str, revision: str | None) -> Path:
+    """Find what was downloaded before."""
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+    # It raises several, and other ones in other releases.
     except Exception as error:
-        raise HubError(_explain(error, repository, revision)) from error
-    return Path(folder)
-
-
-def _explain(error: Exception, repository: str, revision: str | None) -> str:
-    from huggingface_hub import constants, errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
-        return (
+        raise HubError(
             f"{repository} is not on this machine and {constants.ENDPOINT} cannot be reached; run "
             f"`hf download {repository}` on a connected machine and give the folder's path"
-        )
-    return explain(error, repository, revision)
+        ) from error

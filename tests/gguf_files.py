@@ -194,3 +194,19 @@ def patch(source: Path, target: Path, key: str, old: int, new: int) -> None:
     assert data[start : start + 4] == old.to_bytes(4, "little")
     data[start : start + 4] = new.to_bytes(4, "little")
     target.write_bytes(data)
+
+
+def placeholder(path: Path, megabytes: int = 0) -> bytes:
+    """Write a GGUF file with a header that can be used, and weights that mean nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, "qwen3")
+    writer.add_name(path.stem)
+    writer.add_context_length(40_960)
+    writer.add_embedding_length(1024)
+    rng = np.random.default_rng(len(path.name))
+    writer.add_tensor("x", rng.integers(0, 127, (megabytes << 20) + 999, np.int8))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path.read_bytes()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +28,13 @@ class Faults:
         vanished: whether files are gone that the listing still has.
         damaged: whether files come with other bytes than the listing says.
         sizes: file to the size that the listing claims.
+        listing: what to answer, as bytes or for JSON, in place of a listing.
+        file_headers: headers of downloads, in place of the right ones or beside them.
+        redirect: where downloads are sent to, by their path.
+        pieces: what downloads consist of, in place of their content and without a length.
+        listing_pieces: the same of listings.
         ranges: the Range of each download, or "".
+        tokens: the Authorization of each request, or "".
 
     """
 
@@ -39,7 +45,13 @@ class Faults:
     vanished: bool = False
     damaged: bool = False
     sizes: dict[str, int] = field(default_factory=dict)
+    listing: Callable[[dict[str, Any]], object] | None = None
+    file_headers: dict[str, str] = field(default_factory=dict)
+    redirect: Callable[[str], str] | None = None
+    pieces: Callable[[bytes], Iterable[bytes]] | None = None
+    listing_pieces: Callable[[bytes], Iterable[bytes]] | None = None
     ranges: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
 
@@ -67,7 +79,7 @@ def serve(
             pass
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", requests
         finally:
@@ -92,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        self.faults.tokens.append(self.headers.get("Authorization", ""))
         if self.faults.answers:
             self._send(self.faults.answers.pop(0), b"", body, self.faults.headers)
         elif parts[:2] == ["api", "models"]:
@@ -120,7 +133,12 @@ class _Handler(BaseHTTPRequestHandler):
             "siblings": [self._facts(path, folder, "rfilename", "blobId") for path in files],
             "cardData": {"license": "cc-by-nc-4.0"},
         }
-        self._send(200, json.dumps(info).encode(), body)
+        answer = self.faults.listing(info) if self.faults.listing else info
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        if self.faults.listing_pieces:
+            self._stream(self.faults.listing_pieces(content), {})
+        else:
+            self._send(200, content, body)
 
     def _facts(self, path: Path, folder: Path, name: str, id: str) -> dict[str, Any]:
         relative = path.relative_to(folder).as_posix()
@@ -142,19 +160,35 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": _commit(repository)}
         if path.suffix == ".gguf":
             headers |= {"X-Linked-Etag": f'"{_sha256(path)}"', "X-Linked-Size": str(len(content))}
+        headers |= self.faults.file_headers
         if not body:
             self._send(200, content, body, headers)
+            return
+        if self.faults.redirect:
+            self._send(302, b"", body, {"Location": self.faults.redirect(self.path)})
             return
         self.downloaded.append(name)
         self.faults.ranges.append(self.headers.get("Range", ""))
         if self.faults.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        if self.faults.pieces:
+            self._stream(self.faults.pieces(content), headers)
+            return
         status = 200
         if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             start, status = int(asked[1]), 206
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             content = content[start:]
-        self._send(status, content, body, headers)
+        self._send(status, content, body, headers | self.faults.file_headers)
+
+    def _stream(self, pieces: Iterable[bytes], headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for name, value in (headers | {"Connection": "close"}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(piece)
+        self.close_connection = True
 
     def _send(
         self, status: int, content: bytes, body: bool, headers: dict[str, str] | None = None
@@ -182,8 +216,11 @@ def _commit(repository: str) -> str:
     return hashlib.sha1(repository.encode()).hexdigest()
 
 
+@cache
 def _etag(path: Path) -> str:
-    return hashlib.sha1(str(path).encode()).hexdigest()
+    """Return what git names the content of a file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @cache

@@ -17,47 +17,29 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
-from gguf_files import few_tokens, values, variant
+from gguf_files import few_tokens, placeholder, values, variant
 from hub import Faults, serve
 
 SMALL = "jinaai/jina-embeddings-v5-text-small-retrieval"
 NANO = "jinaai/jina-embeddings-v5-text-nano"
 OTHER = "somebody/embedder"
 NAME, FILE = "small-retrieval:Q8_0", "v5-small-retrieval-Q8_0.gguf"
-CHUNK = 10 << 20  # what huggingface_hub writes at once
-
-
-def make(path: Path, megabytes: int = 0) -> bytes:
-    """Write a GGUF file with a header that can be used, and weights that mean nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(path, "qwen3")
-    writer.add_name(path.stem)
-    writer.add_context_length(40_960)
-    writer.add_embedding_length(1024)
-    rng = np.random.default_rng(len(path.name))
-    writer.add_tensor("x", rng.integers(0, 127, (megabytes << 20) + 999, np.int8))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path.read_bytes()
+CUT = 15 << 20  # where connections break
 
 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory, nano_checkpoint) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("hub")
-    make(root / "gguf" / FILE, megabytes=24)
-    make(root / "gguf" / "v5-small-retrieval-Q4_K_M.gguf")
-    make(root / "gguf" / "v5-small-retrieval-F16-00001-of-00002.gguf")
-    make(root / "merged" / "model-F16.gguf")
-    make(root / "merged" / "model-BF16.gguf")
-    make(root / "other" / "sub" / "model_q8_0.gguf")
-    make(root / "other" / "a-Q6_K.gguf")
-    make(root / "other" / "b-Q6_K.gguf")
-    make(root / "other" / "mmproj-Q4_0.gguf")
+    placeholder(root / "gguf" / FILE, megabytes=24)
+    placeholder(root / "gguf" / "v5-small-retrieval-Q4_K_M.gguf")
+    placeholder(root / "gguf" / "v5-small-retrieval-F16-00001-of-00002.gguf")
+    placeholder(root / "merged" / "model-F16.gguf")
+    placeholder(root / "merged" / "model-BF16.gguf")
+    placeholder(root / "other" / "sub" / "model_q8_0.gguf")
+    placeholder(root / "other" / "a-Q6_K.gguf")
+    placeholder(root / "other" / "b-Q6_K.gguf")
+    placeholder(root / "other" / "mmproj-Q4_0.gguf")
     (root / "other" / "bad-Q5_0.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
     (root / "empty").mkdir()
     return {
@@ -253,17 +235,17 @@ def test_progress_on_a_terminal(environment) -> None:
 
 
 def test_a_cut_connection_goes_on(jlocal, faults) -> None:
-    faults.cuts += [15 << 20]
+    faults.cuts += [CUT]
     status, _, err = jlocal("pull", "small", "-yq")
     assert (status, err) == (0, "")
-    assert faults.ranges == ["", f"bytes={CHUNK}-"]
+    assert faults.ranges[:2] == ["", f"bytes={CUT}-"]
 
 
 def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
-    faults.stalls += [15 << 20]
+    faults.stalls += [CUT]
     process = start("pull", "small", "-yq")
     deadline = time.monotonic() + 60
-    while not any(part.stat().st_size >= CHUNK for part in parts(environment)):
+    while not any(part.stat().st_size >= CUT for part in parts(environment)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.kill()
@@ -271,7 +253,7 @@ def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
     assert listed(jlocal) == {}
     faults.release.set()
     assert jlocal("pull", "small", "-yq")[0] == 0
-    assert faults.ranges == ["", f"bytes={CHUNK}-"]
+    assert faults.ranges[:2] == ["", f"bytes={CUT}-"]
     assert list(listed(jlocal)) == [NAME]
     assert parts(environment) == []
 
@@ -285,6 +267,37 @@ def test_two_at_once_download_once(start, faults, jlocal) -> None:
     assert list(listed(jlocal)) == [NAME]
 
 
+def test_the_second_of_two_says_what_it_waits_for(start, faults, jlocal, environment) -> None:
+    faults.stalls += [CUT]
+    first = start("pull", "small", "-yq")
+    deadline = time.monotonic() + 60
+    while not any(part.stat().st_size >= CUT for part in parts(environment)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = start("pull", "small", "-y")
+    lines = [second.stderr.readline() for _ in range(2)]
+    assert lines[1] == f"Waiting for another process that downloads {NAME}\n"
+    second.send_signal(signal.SIGINT)
+    assert (second.communicate(timeout=60)[1].strip(), second.returncode) == ("Interrupted.", 130)
+    faults.release.set()
+    assert first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert list(listed(jlocal)) == [NAME]
+
+
+def test_a_second_conversion_waits_for_the_first(start, user_folders, jlocal, hub) -> None:
+    from jlocal.models.locks import locked
+
+    lock = user_folders / "data" / "jlocal" / ".locks" / "nano-clustering-F16.lock"
+    with locked(lock):
+        waiting = start("pull", "nano-clustering:F16", "--convert", "-y")
+        lines = [waiting.stderr.readline() for _ in range(2)]
+        assert lines[1] == "Waiting for another process that makes nano-clustering:F16\n"
+    out, _ = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert Path(out.rstrip("\n")).is_file()
+
+
 def test_a_hub_that_is_busy_is_asked_again(jlocal, faults) -> None:
     faults.answers, faults.headers = [429, 503], {"Retry-After": "0"}
     status, _, err = jlocal("pull", "small:Q4_K_M", "-yq")
@@ -295,7 +308,7 @@ def test_a_hub_that_is_busy_is_asked_again(jlocal, faults) -> None:
 @pytest.mark.parametrize(
     ("wrong", "arguments", "says"),
     {
-        "unauthorised": ({"answers": [401] * 9}, ["small"], "check HF_TOKEN"),
+        "unauthorised": ({"answers": [401] * 9}, ["small"], "set HF_TOKEN if it is private"),
         "forbidden": ({"answers": [403] * 9}, ["small"], "check HF_TOKEN"),
         "gated": (
             {"answers": [403] * 9, "headers": {"X-Error-Code": "GatedRepo"}},
@@ -384,10 +397,10 @@ def test_what_is_not_published_is_made_here(jlocal, hub, user_folders) -> None:
 
 
 def test_ctrl_c_leaves_a_part_that_is_used(start, jlocal, faults, environment) -> None:
-    faults.stalls += [15 << 20]
+    faults.stalls += [CUT]
     process = start("pull", "small", "-yq")
     deadline = time.monotonic() + 60
-    while not any(part.stat().st_size >= CHUNK for part in parts(environment)):
+    while not any(part.stat().st_size >= CUT for part in parts(environment)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -395,4 +408,4 @@ def test_ctrl_c_leaves_a_part_that_is_used(start, jlocal, faults, environment) -
     assert (process.returncode, err.strip()) == (130, "Interrupted.")
     faults.release.set()
     assert jlocal("pull", "small", "-yq")[0] == 0
-    assert faults.ranges[-1] == f"bytes={CHUNK}-"
+    assert faults.ranges[1] == f"bytes={CUT}-"

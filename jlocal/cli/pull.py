@@ -68,7 +68,7 @@ def command(
     _accept_licences(plan, yes=yes, quiet=quiet)
     show = not quiet and sys.stderr.isatty()
     for reference, source in plan:
-        click.echo(_bring(reference, source, show=show).path)
+        click.echo(_bring(reference, source, show=show, quiet=quiet).path)
 
 
 def _source(
@@ -77,6 +77,7 @@ def _source(
     """Ask the hub where a model comes from; what was made or brought here otherwise stays."""
     from jlocal.errors import ModelError, NotPublishedError
     from jlocal.models import hub, store
+    from jlocal.models.listing import describe
 
     here = store.find(reference.name)
     own = here if here and here.cached is None else None
@@ -91,9 +92,9 @@ def _source(
             raise NotPublishedError(
                 f"{error}; make it here with `jlocal pull {reference.name} --convert`"
             ) from error
-        info = hub.describe(reference.model.base, revision)
-        return _ToConvert(reference.model.base, str(info.sha), hub.license_of(info))
-    if own and own.sha256 != remote.sha256:
+        listing = describe(reference.model.base, revision)
+        return _ToConvert(reference.model.base, listing.commit, listing.license)
+    if own and own.sha256 != remote.digest:
         raise ModelError(
             f"another {own.name} is on this machine ({own.source}, {own.path}); to take the "
             f"hub's, `jlocal rm {own.name}` first"
@@ -109,7 +110,7 @@ def _accept_licences(
 
     new = 0
     for reference, source in plan:
-        if isinstance(source, Remote) and source.blob.exists():
+        if isinstance(source, Remote) and source.is_here:
             continue
         if isinstance(source, Remote):
             what = f"{source.repository}, {source.file}, {size_text(source.size)}"
@@ -129,7 +130,7 @@ def _accept_licences(
 
 
 def _bring(
-    reference: Reference, source: Remote | _ToConvert | Installed, *, show: bool
+    reference: Reference, source: Remote | _ToConvert | Installed, *, show: bool, quiet: bool
 ) -> Installed:
     from jlocal.models import hub, store
     from jlocal.models.store import Installed
@@ -143,39 +144,57 @@ def _bring(
             "license": source.license or reference.model.license,
         }
     if isinstance(source, _ToConvert):
-        return _convert(reference, source, facts, show=show)
-    cached = hub.download(source, show_progress=show)
-    return store.pin(cached, reference.name, facts | {"sha256": source.sha256})
+        return _convert(reference, source, facts, show=show, quiet=quiet)
+
+    def on_wait() -> None:
+        click.echo(f"Waiting for another process that downloads {reference.name}", err=True)
+
+    cached = hub.download(source, show_progress=show, on_wait=None if quiet else on_wait)
+    return store.pin(cached, reference.name, facts | {"sha256": source.digest})
 
 
 def _convert(
-    reference: Reference, source: _ToConvert, facts: dict[str, str | None], *, show: bool
+    reference: Reference,
+    source: _ToConvert,
+    facts: dict[str, str | None],
+    *,
+    show: bool,
+    quiet: bool,
 ) -> Installed:
     """Make the file in a folder beside its place, so that it appears at once or not at all."""
     from convert import convert as run
     from jlocal.cli.progress import progress_bar
     from jlocal.errors import OutputError
     from jlocal.models import store
+    from jlocal.models.locks import locked
 
     assert reference.model
     models = store.home() / "models"
+
+    def on_wait() -> None:
+        click.echo(f"Waiting for another process that makes {reference.name}", err=True)
+
     try:
-        models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".convert-", dir=models) as folder:
-            with progress_bar(show=show) as progress:
-                (file,) = run(
-                    source.repository,
-                    tasks=(reference.model.task,),
-                    types=(reference.type,),
-                    output=Path(folder),
-                    revision=source.revision,
-                    progress=progress,
-                )
-            record = facts | {
-                "name": reference.name,
-                "source": "convert",
-                "revision": source.revision,
-            }
-            return store.adopt(file, record)
+        with locked(store.lock_file(reference.name), None if quiet else on_wait):
+            made = store.find(reference.name)
+            if made and made.source == "convert" and made.revision == source.revision:
+                return made
+            models.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".convert-", dir=models) as folder:
+                with progress_bar(show=show) as progress:
+                    (file,) = run(
+                        source.repository,
+                        tasks=(reference.model.task,),
+                        types=(reference.type,),
+                        output=Path(folder),
+                        revision=source.revision,
+                        progress=progress,
+                    )
+                record = facts | {
+                    "name": reference.name,
+                    "source": "convert",
+                    "revision": source.revision,
+                }
+                return store.adopt(file, record)
     except OSError as error:
         raise OutputError(f"cannot convert in {models}: {error.strerror or error}") from error

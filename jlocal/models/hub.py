@@ -1,28 +1,30 @@
-"""GGUF files from the model hub into huggingface_hub's cache, checked before they count."""
+"""Files from the model hub into huggingface_hub's cache, checked before they count."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import quote
 
 from jlocal.errors import HubError, ModelError, NotPublishedError, OutputError
 from jlocal.files import sha256_of, write_aside
 from jlocal.models.cache import Cached, cached_file
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
 from jlocal.models.header import read_header
-from jlocal.models.offline import is_offline
+from jlocal.models.listing import Listing, describe, explain, is_safe
+from jlocal.models.locks import OnWait, locked
+from jlocal.models.transfer import OnBytes, TooLongError, fetch
+from jlocal.printable import printable
 
-_T = TypeVar("_T")
-
-_RETRIES, _LONGEST_WAIT = 5, 30
 _SPARE = 16 << 20
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,18 @@ class Remote:
 
     Attributes:
         revision: the commit, in hexadecimal.
-        branch: whether that is the newest one of the main branch.
+        branch: the branch or tag whose newest commit that is, or None.
         size: in bytes.
-        sha256: in hexadecimal.
+        digest: SHA-256, or git's SHA-1 of a small file, in hexadecimal.
 
     """
 
     repository: str
     revision: str
-    branch: bool
+    branch: str | None
     file: str
     size: int
-    sha256: str
+    digest: str
     license: str | None
 
     @property
@@ -53,7 +55,12 @@ class Remote:
     @property
     def blob(self) -> Path:
         """The file itself in the cache."""
-        return self.cached.path_of_repository / "blobs" / self.sha256
+        return self.cached.path_of_repository / "blobs" / self.digest
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the cache has it, unchecked."""
+        return self.blob.exists() or self.cached.path.is_file()
 
 
 def locate(reference: Reference, revision: str | None = None) -> Remote:
@@ -69,153 +76,98 @@ def locate(reference: Reference, revision: str | None = None) -> Remote:
     types: set[str] = set()
     for repository in reference.repositories:
         try:
-            info = describe(repository, revision)
+            listing = describe(repository, revision)
         except NotPublishedError as error:
             absent.append(error)
             continue
-        files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
         try:
-            if file := choose(files, reference):
-                return _remote(repository, revision, info, files[file])
+            if file := choose(listing.entries, reference):
+                return remote(listing, file, revision)
         except NotPublishedError as error:
             split = error
-        types |= {type_in(name) or Path(name).stem for name in gguf_files(files)}
+        types |= {type_in(name) or Path(name).stem for name in gguf_files(listing.entries)}
     if len(absent) == len(reference.repositories):
         # A revision that is not there is no reason to convert another one.
         raise (HubError(str(absent[0])) if revision else absent[0])
     if split:
         raise split
-    there = f"there are {', '.join(sorted(types))}" if types else "there is no GGUF file at all"
+    there = f"there are {_some(types)}" if types else "there is no GGUF file at all"
     raise NotPublishedError(f"{reference.name} is not published; {there}")
 
 
-def describe(repository: str, revision: str | None = None) -> Any:
-    """Ask the hub for the listing of a repository: a ModelInfo with sizes and hashes.
+def remote(listing: Listing, name: str, revision: str | None) -> Remote:
+    """Describe a file of a listing that was asked for by branch, tag or commit.
 
     Raises:
-        NotPublishedError: it has no such repository or revision.
-        HubError: it cannot be reached, or refuses.
+        HubError: it cannot be downloaded and checked.
 
     """
-    if is_offline():
-        raise HubError(f"cannot ask for {repository}: this machine is set to be offline")
-    from huggingface_hub import HfApi, errors
-
-    try:
-        return _patiently(
-            lambda: HfApi().model_info(repository, revision=revision, files_metadata=True)
-        )
-    except Exception as error:
-        message = explain(error, repository, revision)
-        absent = errors.RepositoryNotFoundError | errors.RevisionNotFoundError
-        if isinstance(error, absent) and not isinstance(error, errors.GatedRepoError):
-            raise NotPublishedError(message) from error
-        raise HubError(message) from error
+    file = listing.file(name)
+    branch = "main" if revision is None else revision
+    return Remote(
+        listing.repository,
+        listing.commit,
+        branch if branch != listing.commit and is_safe(branch) else None,
+        file.name,
+        file.size,
+        file.digest,
+        listing.license,
+    )
 
 
-def download(remote: Remote, *, show_progress: bool = False) -> Cached:
+def download(
+    remote: Remote, *, show_progress: bool = False, on_wait: OnWait | None = None
+) -> Cached:
     """Bring a file into huggingface_hub's cache; what is there already is checked and kept.
 
     What a broken connection leaves is used by the next call. The file gets its name in the cache
-    only when its size, SHA-256 and header are right.
+    only when its size and digest are right, and the header of a GGUF file.
+
+    Args:
+        remote: the file.
+        show_progress: show a bar on stderr.
+        on_wait: called once if another process is downloading the same file, which is waited for.
 
     Raises:
         HubError: it cannot be downloaded, or is not what the hub promised.
         OutputError: the disk cannot take it.
 
     """
-    from huggingface_hub.utils import WeakFileLock
-
     blob = remote.blob
     locks = blob.parents[2] / ".locks" / blob.parents[1].name
     try:
         blob.parent.mkdir(parents=True, exist_ok=True)
-        locks.mkdir(parents=True, exist_ok=True)
         # Two at once: the second waits, and finds the file.
-        with _quiet_hub(show_progress), WeakFileLock(locks / f"{remote.sha256}.jlocal.lock"):
-            if not (blob.exists() and sha256_of(blob) == remote.sha256):
-                _fetch(remote, blob)
-            return _link(remote, blob)
-    except (HubError, OutputError):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise OutputError(
-                f"cannot write {remote.file} to {blob.parent}: {error.strerror}; make room, or "
-                "set HF_HOME to a folder on another disk, and run it again"
-            ) from error
-        raise HubError(explain(error, remote.repository, remote.revision)) from error
+        with locked(locks / f"{remote.digest}.jlocal.lock", on_wait):
+            fresh = not _is_right(remote, blob) and not _is_right(remote, remote.cached.path)
+            if fresh:
+                _fetch(remote, blob, show_progress=show_progress)
+            _link(remote, blob, fresh=fresh)
+            return remote.cached
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        what = "make room" if full else "see to it"
+        raise OutputError(
+            f"cannot write {remote.file} to {blob.parent}: {error.strerror or error}; {what}, or "
+            "set HF_HOME to a folder on another disk, and run it again"
+        ) from error
 
 
-def explain(error: Exception, repository: str, revision: str | None) -> str:
-    """Put a failure of huggingface_hub into one line that says what to do."""
-    from huggingface_hub import constants, errors
-
-    endpoint = constants.ENDPOINT
-    if isinstance(error, errors.GatedRepoError):
-        return (
-            f"{repository} is gated: accept its terms at {endpoint}/{repository}, and set HF_TOKEN"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{repository} has no revision {revision!r}; leave it out for the newest"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return (
-            f"the hub has no model {repository}; check the name, or set HF_TOKEN if it is private"
-        )
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(
-        error, errors.LocalEntryNotFoundError
-    ):
-        return f"{repository} no longer has the file; run it again to see what there is"
-    status = _status(error)
-    if status in (401, 403):
-        return f"{endpoint} refuses {repository} (status {status}); check HF_TOKEN"
-    if status == 429:
-        return f"{endpoint} gets too many requests from here; wait some minutes, or set HF_TOKEN"
-    if status:
-        return f"{endpoint} answers {repository} with status {status}; try again later"
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return (
-        f"cannot download {repository} from {endpoint}: {reason}; check the connection and run "
-        "it again, which goes on where it stopped"
-    )
+def _some(names: set[str]) -> str:
+    shown = [printable(name)[:80] for name in sorted(names)]
+    more = f" and {len(shown) - _MOST_NAMED:,} more" if len(shown) > _MOST_NAMED else ""
+    return ", ".join(shown[:_MOST_NAMED]) + more
 
 
-def _remote(repository: str, revision: str | None, info: Any, sibling: Any) -> Remote:
-    """Take what is needed of the hub's answer, which may be anything."""
-    lfs = sibling.lfs
-    sha256 = str(lfs.sha256) if lfs else ""
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise HubError(f"the hub names no SHA-256 for {sibling.rfilename}; it cannot be checked")
-    parts = sibling.rfilename.split("/")
-    if not all(parts) or {".", ".."} & set(parts) or "\\" in sibling.rfilename:
-        raise HubError(f"the hub offers a file with the unusable name {sibling.rfilename!r}")
-    commit = str(info.sha)
-    if len(commit) != 40 or not set(commit) <= set("0123456789abcdef"):
-        raise HubError(f"the hub names no commit of {repository}")
-    return Remote(
-        repository,
-        commit,
-        revision in (None, "main"),
-        sibling.rfilename,
-        int(lfs.size),
-        sha256,
-        license_of(info),
-    )
-
-
-def license_of(info: Any) -> str | None:
-    """Return the licence that a model card names."""
-    licence = getattr(info.card_data, "license", None) if info.card_data else None
-    return licence if isinstance(licence, str) else None
-
-
-def _fetch(remote: Remote, blob: Path) -> None:
+def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
     """Download to a file beside the blob, going on with what is there of it."""
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import constants
 
     part = blob.with_name(f"{blob.name}.jlocal.incomplete")
+    url = (
+        f"{constants.ENDPOINT}/{quote(remote.repository)}/resolve/{remote.revision}/"
+        f"{quote(remote.file)}"
+    )
     with part.open("ab") as file:
         if file.tell() > remote.size:
             file.truncate(0)
@@ -226,15 +178,17 @@ def _fetch(remote: Remote, blob: Path) -> None:
                 f"{remote.file} needs {(remote.size - have) / 1e6:,.0f} MB and {part.parent} has "
                 f"{free / 1e6:,.0f} MB free; make room, or set HF_HOME to a folder on another disk"
             )
-        if have < remote.size:
-            http_get(
-                hf_hub_url(remote.repository, remote.file, revision=remote.revision),
-                file,
-                resume_size=have,
-                headers=build_hf_headers(),
-                expected_size=remote.size,
-                displayed_filename=remote.file,
-            )
+        try:
+            with _bar(remote, have, show=show_progress) as on_bytes:
+                fetch(url, file, remote.size, on_bytes)
+        except TooLongError as error:
+            part.unlink()
+            raise HubError(
+                f"{remote.file} of {remote.repository} {error} and was removed; run it again, "
+                "and tell the hub if it happens twice"
+            ) from error
+        except HubError as error:
+            raise HubError(explain(error, remote.repository, remote.revision)) from error
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -247,16 +201,14 @@ def _fetch(remote: Remote, blob: Path) -> None:
 
 def _check(remote: Remote, part: Path) -> None:
     where = f"{remote.file} of {remote.repository}"
-    if (size := part.stat().st_size) != remote.size:
+    if (digest := _digest_of(part, remote.digest)) != remote.digest:
+        name = "SHA-256" if len(digest) == 64 else "SHA-1"
         raise HubError(
-            f"{where} came with {size:,} bytes instead of {remote.size:,} and was removed; "
-            "run it again"
-        )
-    if (sha256 := sha256_of(part)) != remote.sha256:
-        raise HubError(
-            f"{where} came with the SHA-256 {sha256[:12]}… instead of {remote.sha256[:12]}… and "
+            f"{where} came with the {name} {digest[:12]}… instead of {remote.digest[:12]}… and "
             "was removed; run it again, and tell the hub if it happens twice"
         )
+    if not remote.file.casefold().endswith(".gguf"):
+        return
     try:
         read_header(part)
     except ModelError as error:
@@ -264,74 +216,75 @@ def _check(remote: Remote, part: Path) -> None:
         raise HubError(f"{where} {reason}; it was removed") from error
 
 
-def _link(remote: Remote, blob: Path) -> Cached:
-    """Let huggingface_hub give the file its place in the revision."""
-    from huggingface_hub import hf_hub_download
+def _is_right(remote: Remote, path: Path) -> bool:
+    return (
+        path.is_file()
+        and path.stat().st_size == remote.size
+        and _digest_of(path, remote.digest) == remote.digest
+    )
 
-    cached = remote.cached
-    if cached.path.is_file() and not cached.path.samefile(blob):
-        # A cache without links has copies, and this one may be damaged.
-        cached.path.unlink()
-    if not cached.path.is_file():
-        hf_hub_download(remote.repository, remote.file, revision=remote.revision)
-    if not cached.path.samefile(blob):
-        if cached.path.stat().st_size != remote.size or sha256_of(cached.path) != remote.sha256:
-            cached.path.unlink()
-            raise HubError(f"{remote.file} of {remote.repository} changed meanwhile; run it again")
-        blob.unlink()
+
+def _digest_of(path: Path, like: str) -> str:
+    """Compute the digest of a file in the way of another one."""
+    if len(like) == 64:
+        return sha256_of(path)
+    # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _link(remote: Remote, blob: Path, *, fresh: bool) -> None:
+    """Give the file its place in the revision, as huggingface_hub would."""
+    from huggingface_hub import constants
+
+    path = remote.cached.path
+    if blob.exists():
+        if path.exists() and not path.samefile(blob) and not _is_right(remote, path):
+            # A cache without links has copies, and this one is damaged.
+            path.unlink()
+        if not path.exists():
+            # A link may be there that leads nowhere.
+            path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if getattr(constants, "HF_HUB_DISABLE_SYMLINKS", False):
+                    raise OSError(errno.EPERM, "links are switched off")
+                path.symlink_to(os.path.relpath(blob, path.parent))
+            except (OSError, NotImplementedError):
+                _place(blob, path, fresh=fresh)
     if remote.branch:
         # So that others who ask the cache for this repository find what is here.
-        refs = cached.path_of_repository / "refs" / "main"
-        refs.parent.mkdir(exist_ok=True)
+        refs = remote.cached.path_of_repository / "refs" / remote.branch
+        refs.parent.mkdir(parents=True, exist_ok=True)
         with write_aside(refs) as file:
             file.write(remote.revision.encode())
-    return cached
 
 
-def _patiently(call: Callable[[], _T]) -> _T:
-    """Call the hub, and again after a while when it asks for that."""
-    for attempt in range(_RETRIES):
-        try:
-            return call()
-        except Exception as error:
-            if _status(error) not in (408, 429, 500, 502, 503, 504):
-                raise
-            headers = getattr(getattr(error, "response", None), "headers", {})
-            asked = str(headers.get("Retry-After", ""))
-            time.sleep(min(int(asked) if asked.isdecimal() else 2**attempt, _LONGEST_WAIT))
-    return call()
-
-
-def _status(error: Exception) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-@contextmanager
-def hub_progress(show: bool) -> Iterator[None]:
-    """Show the hub's progress bars or not."""
-    from huggingface_hub import utils
-
-    if show or utils.are_progress_bars_disabled():
-        yield
+def _place(blob: Path, path: Path, *, fresh: bool) -> None:
+    """Put the file where no link can be."""
+    if fresh:
+        blob.replace(path)
         return
-    utils.disable_progress_bars()
-    try:
-        yield
-    finally:
-        utils.enable_progress_bars()
+    with write_aside(path) as copy, blob.open("rb") as source:
+        shutil.copyfileobj(source, copy, 1 << 20)
 
 
 @contextmanager
-def _quiet_hub(show_progress: bool) -> Iterator[None]:
-    """Keep the hub's own lines back: what went wrong at last is said in one."""
-    from huggingface_hub.utils import logging
+def _bar(remote: Remote, have: int, *, show: bool) -> Iterator[OnBytes | None]:
+    """Show how far a download has come, unless HF_HUB_DISABLE_PROGRESS_BARS is set."""
+    from huggingface_hub.utils import tqdm
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    if not show:
+        yield None
+        return
+    name = remote.file.rpartition("/")[2]
+    bar: Any = tqdm(
+        desc=name, total=remote.size, initial=have, unit="B", unit_scale=True, dynamic_ncols=True
+    )
     try:
-        with hub_progress(show_progress):
-            yield
+        yield bar.update
     finally:
-        with suppress(ValueError):
-            logging.set_verbosity(before)
+        bar.close()

@@ -215,6 +215,11 @@ def mark_used(model: Installed) -> None:
         os.utime(_record_path(model.name), (time.time(), time.time()))
 
 
+def lock_file(name: str) -> Path:
+    """Say which file is locked while a model is made here."""
+    return home() / ".locks" / _record_path(name).with_suffix(".lock").name
+
+
 def check_name(name: str) -> str:
     """Return the name, which is safe as part of a path.
 
