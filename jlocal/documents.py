@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import ExtraError, TextError
-from jlocal.extract import PAGE_BREAK, html_encoding, html_text, kind_of, pdf_pages
+from jlocal.extract import PAGE_BREAK, kind_of
+from jlocal.extract.html import html_text
+from jlocal.extract.pdf import read_pdf
 from jlocal.files import open_regular, read_regular
 
 _LARGEST_FILE = 64 << 20
@@ -34,10 +36,18 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class Document:
-    """A text and the name that its vector goes by."""
+    """A text and the name that its vector goes by.
+
+    Attributes:
+        id: the name.
+        text: the text.
+        losses: parts of the file that gave no text, or not all of it, and why.
+
+    """
 
     id: str
     text: str
+    losses: tuple[Unreadable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,8 @@ class Unreadable:
 def read_file(path: Path) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
-    Of HTML it is what the page shows; pages of a PDF file are apart by `extract.PAGE_BREAK`.
+    Of HTML it is what the page shows; pages of a PDF file are apart by `extract.PAGE_BREAK`, and
+    one that cannot be read is empty and among the document's losses.
     """
     try:
         data = read_regular(path, _LARGEST_FILE)
@@ -67,23 +78,28 @@ def read_file(path: Path) -> Document | Unreadable:
         reason = _NO_TEXT.get(getattr(error, "errno", 0))
         return Unreadable(str(path), reason or reason_of(error), is_known=reason is not None)
     try:
-        return Document(str(path), _READERS[kind_of(path)](data))
+        return _READERS[kind_of(path)](path, data)
     except TextError as error:
         return Unreadable(str(path), str(error), is_known=True)
     except ExtraError as error:
         return Unreadable(str(path), str(error))
 
 
-def _plain(data: bytes) -> str:
-    return decode(data).rstrip("\r\n")
+def _plain(path: Path, data: bytes) -> Document:
+    return Document(str(path), decode(data).rstrip("\r\n"))
 
 
-def _html(data: bytes) -> str:
-    return html_text(decode(data, html_encoding(data)))
+def _html(path: Path, data: bytes) -> Document:
+    return Document(str(path), html_text(data))
 
 
-def _pdf(data: bytes) -> str:
-    return PAGE_BREAK.join(pdf_pages(data))
+def _pdf(path: Path, data: bytes) -> Document:
+    read = read_pdf(data)
+    losses = (
+        Unreadable(f"{path} {loss.place}".rstrip(), loss.reason, is_known=True)
+        for loss in read.losses
+    )
+    return Document(str(path), PAGE_BREAK.join(read.pages), tuple(losses))
 
 
 _READERS = {"": _plain, "html": _html, "pdf": _pdf}

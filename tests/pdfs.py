@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def stream(data: bytes, entries: str = "") -> bytes:
@@ -47,8 +47,9 @@ def pdf(*pages: str | bytes) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode(),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 4 0 R >>",
-        stream(_to_unicode(codes)),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /FirstChar 0 /LastChar 255 "
+        b"/Widths [%s] /ToUnicode 4 0 R >>" % (b"500 " * 256),
+        to_unicode({code: letter.encode("utf-16-be") for letter, code in codes.items()}),
     ]
     for number, page in enumerate(pages):
         objects += [
@@ -67,14 +68,57 @@ def _content(text: str, codes: dict[str, int]) -> bytes:
     return b"BT /F 12 Tf 14 TL 50 800 Td\n" + b"\n".join(lines) + b"\nET"
 
 
-def _to_unicode(codes: dict[str, int]) -> bytes:
-    lines = [f"<{code:02x}> <{letter.encode('utf-16-be').hex()}>" for letter, code in codes.items()]
+def to_unicode(codes: Mapping[int, bytes]) -> bytes:
+    """Write a stream object that says what the codes of a font mean, in UTF-16."""
+    lines = [f"<{code:02x}> <{meaning.hex()}>" for code, meaning in codes.items()]
     blocks = [lines[start : start + 100] for start in range(0, len(lines), 100)]
     body = "\n".join(
         f"{len(block)} beginbfchar\n" + "\n".join(block) + "\nendbfchar" for block in blocks
     )
-    return (
-        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n"
-        "1 begincodespacerange <00> <ff> endcodespacerange\n"
-        f"{body}\nendcmap end end"
-    ).encode()
+    return stream(
+        (
+            "/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n"
+            "1 begincodespacerange <00> <ff> endcodespacerange\n"
+            f"{body}\nendcmap end end"
+        ).encode()
+    )
+
+
+HELVETICA = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+
+
+def one_page(
+    content: str | bytes,
+    *objects: bytes,
+    font: bytes = HELVETICA,
+    catalog: str = "",
+    page: str = "",
+) -> bytes:
+    """Write a file of one page.
+
+    Args:
+        content: its content stream; the font is /F1.
+        objects: more objects, numbered from 6.
+        font: the font, object 5.
+        catalog: more entries of the catalogue.
+        page: more entries of the page.
+
+    """
+    data = content if isinstance(content, bytes) else content.encode("cp1252")
+    return joined(
+        [
+            f"<< /Type /Catalog /Pages 2 0 R {catalog} >>".encode(),
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
+            b"/Resources << /Font << /F1 5 0 R >> /XObject << /X1 6 0 R >> >> %s >>"
+            % page.encode(),
+            stream(data),
+            font,
+            *objects,
+        ]
+    )
+
+
+def line(text: str, x: float = 72, y: float = 700) -> str:
+    """Write a line in a content stream of `one_page`."""
+    return f"BT /F1 12 Tf {x} {y} Td ({text}) Tj ET "

@@ -141,7 +141,10 @@ def _documents(
     found: Sequence[Path | Unreadable], inputs: Sequence[str], content: Sequence[str]
 ) -> Iterator[Document | Unreadable]:
     for item in found:
-        yield item if isinstance(item, Unreadable) else read_file(item)
+        document = item if isinstance(item, Unreadable) else read_file(item)
+        yield document
+        if isinstance(document, Document):
+            yield from document.losses
     named = len(found) + len(inputs) + bool(content) > 1
     for name in inputs:
         try:

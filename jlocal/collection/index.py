@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jlocal import extract
 from jlocal.collection.chunks import Chunk, split, whole
 from jlocal.collection.prune import plan
 from jlocal.collection.recipe import Recipe
@@ -43,8 +44,8 @@ class Report:
         changed: documents whose content is another now.
         unchanged: documents whose content is as it was.
         removed: documents whose files are no longer there, or no longer chosen.
-        failed: files that are not in the collection because of `failures`, and files and folders
-            that are missing or could not be read, whose documents are kept.
+        failed: files and parts of files that are not in the collection because of `failures`, and
+            files and folders that are missing or could not be read, whose documents are kept.
         embedded: texts that the model computed; identical ones count once.
         kept: texts that are in no document, of removed and of changed ones. Their vectors stay
             in the file, in case they come back, until `Collection.compact`.
@@ -158,7 +159,7 @@ class _Run:
     def _file(self, item: Path, path: str) -> None:
         kind = kind_of(item, self._recipe.fields)
         try:
-            stamp = _stamp(item.stat(), kind)
+            stamp = _stamp(item.stat(), extract.READERS.get(kind, kind))
         except (FileNotFoundError, NotADirectoryError):
             if path in self._roots:
                 self._empty[path] = _missing(item)
@@ -181,6 +182,10 @@ class _Run:
         if isinstance(document, Unreadable):
             self._fail(document, path if document.is_known else None)
             return
+        for loss in document.losses:
+            self._fail(loss)
+        if document.losses:
+            stamp = None  # to be read and reported again
         digest = digest_of(document.text, kind)
         if known and known[1] == digest:
             self._report.unchanged += 1
@@ -304,7 +309,7 @@ def _missing(path: Path) -> str:
     return f"no such file or folder{place}"
 
 
-def _stamp(status: os.stat_result, kind: str) -> str | None:
+def _stamp(status: os.stat_result, reader: str) -> str | None:
     """Tell a file's state without reading it, and how it is read.
 
     None if it may change and keep its times.
@@ -312,7 +317,7 @@ def _stamp(status: os.stat_result, kind: str) -> str | None:
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
     if time.time_ns() - changed < _TICK_NS:
         return None
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, kind)
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
     return " ".join(map(str, state)).rstrip()
 
 

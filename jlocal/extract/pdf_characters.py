@@ -1,0 +1,120 @@
+"""Characters of a PDF page to text: which of them are known, guessed or unknown."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+
+UNKNOWN = "\ufffd"
+# Stands for a hyphen at the end of a line until its word is joined; no text contains it.
+_HYPHEN = "\ufdd0"
+_LINE_BREAKS = re.compile(r"\r\n?|[\f\v\x85\u2028\u2029]")
+_NO_TEXT = re.compile(
+    "[\0-\x08\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufdd1-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"
+)
+# Signs of lists in Word's symbol fonts.
+_BULLETS = dict.fromkeys(map(ord, "\uf06c\uf06e\uf076\uf0a7\uf0a8\uf0b7\uf0d8\uf0e0\uf0fc"), "•")
+# An unknown character beside letters is part of a word; elsewhere it is an ornament or a formula.
+_HARM = re.compile(rf"[^\W\d_]{UNKNOWN}[^\W\d_]|[^\W\d_]{{2}}{UNKNOWN}|{UNKNOWN}[^\W\d_]{{2}}")
+# Fewer letters look like a language by chance.
+_FEWEST = 5
+_WORD = re.compile(
+    r"[\"'(“‘]*(?:[A-Za-z]+(?:['’-][A-Za-z]+)*|[-+±]?\d+(?:[.,:/-]\d+)*%?)[.,;:!?)\"'”’]*"
+)
+
+
+@dataclass(frozen=True)
+class Characters:
+    """A page's characters.
+
+    Attributes:
+        codes: code points, in order; a surrogate pair may be two.
+        guesses: places of those that are only the number that a font gives them.
+        hyphens: places of hyphens at the end of a line, whose line break is left out.
+
+    """
+
+    codes: Sequence[int]
+    guesses: Set[int] = frozenset()
+    hyphens: Set[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Legible:
+    """A page's text, with U+FFFD for unknown characters.
+
+    Attributes:
+        text: without white space at its ends.
+        has_spaces: whether there was white space alone.
+        is_harmed: whether words lack characters.
+        is_mostly_undecodable: whether at least half of the characters are unknown.
+
+    """
+
+    text: str
+    has_spaces: bool
+    is_harmed: bool
+    is_mostly_undecodable: bool
+
+
+def legible(characters: Characters) -> Legible:
+    """Put characters together."""
+    letters = [chr(code) if code <= sys.maxunicode else UNKNOWN for code in characters.codes]
+    for place in characters.hyphens:
+        letters[place] = _HYPHEN
+    if characters.guesses and not _is_language(letters, characters.guesses):
+        for place in characters.guesses:
+            if not letters[place].isspace():
+                letters[place] = UNKNOWN
+    # Two halves of a pair come together, and no half remains.
+    text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = _LINE_BREAKS.sub("\n", text).translate(_BULLETS)
+    text = _NO_TEXT.sub(UNKNOWN, text)
+    text = _joined(text.split(_HYPHEN))
+    text = "\n".join(line.rstrip() for line in text.split("\n")).strip()
+    visible = len(text) - sum(map(text.count, " \n\t"))
+    unknown = text.count(UNKNOWN)
+    return Legible(
+        text,
+        has_spaces=bool(letters) and not text,
+        is_harmed=bool(_HARM.search(text)),
+        is_mostly_undecodable=bool(unknown) and 2 * unknown >= visible,
+    )
+
+
+def _joined(parts: list[str]) -> str:
+    """Join words that a line break parts: `admin-istration`, but not `Jean-Pierre`, `COVID-19`."""
+    pieces = parts[:1]
+    for before, after in pairwise(parts):
+        last, first = before[-1:], after[:1]
+        is_name = last.islower() and first.isupper()
+        is_one_word = last.isalpha() and first.isalpha() and not is_name
+        pieces += ["" if is_one_word else "-", after]
+    return "".join(pieces)
+
+
+def _is_language(letters: Sequence[str], guesses: Set[int]) -> bool:
+    """Tell whether numbers that a font gives its characters read like words of Latin letters.
+
+    Many fonts number their characters as ASCII does, and say nothing of it. Others number them
+    in the order in which they come, or as the font file does.
+    """
+    text = "".join(
+        letter if place in guesses or letter.isspace() else " "
+        for place, letter in enumerate(letters)
+    )
+    pieces = text.split()
+    size = sum(map(len, pieces))
+    like_words = sum(len(piece) for piece in pieces if _WORD.fullmatch(piece))
+    count = sum(map(str.isalpha, text))
+    small = sum(map(str.islower, text))
+    vowels = sum(map(text.count, "aeiouyAEIOUY"))
+    return (
+        count >= _FEWEST
+        and like_words >= 0.7 * size
+        and small >= 0.5 * count
+        and 0.25 * count <= vowels <= 0.6 * count
+    )

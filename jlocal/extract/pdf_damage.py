@@ -1,0 +1,72 @@
+"""Damage of PDF files that PDFium passes over: it shows what is left."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+_STREAM = re.compile(rb"(?<!end)stream\r?\n")
+_FILTERS = re.compile(rb"/Filter\s*(?:\[([^\]]*)\]|(/\w+))")
+_KNOWN = set(
+    b"/FlateDecode /Fl /LZWDecode /LZW /ASCIIHexDecode /AHx /ASCII85Decode /A85 /RunLengthDecode "
+    b"/RL /CCITTFaxDecode /CCF /JBIG2Decode /DCTDecode /DCT /JPXDecode /Crypt".split()
+)
+_DEFLATE = ([b"/FlateDecode"], [b"/Fl"])
+# The dictionary of a stream is seldom longer.
+_DICTIONARY = 4096
+_PIECE = 64 << 10
+# So much is unpacked at most; a file that holds more is not checked to its end.
+_UNPACKED = 512 << 20
+
+
+def is_cut(data: bytes) -> bool:
+    """Tell whether a file ends before it says where its table of objects lies."""
+    return data.rfind(b"startxref") < data.rfind(b"endobj")
+
+
+def is_corrupt(data: bytes) -> bool:
+    """Tell whether a stream, other than a picture, cannot be unpacked or fails its checksum."""
+    if b"/Encrypt" in data:
+        return False
+    left, end = _UNPACKED, 0
+    for found in _STREAM.finditer(data):
+        begin = found.start()
+        if begin < end:
+            continue  # by chance inside a stream
+        dictionary = data[max(begin - _DICTIONARY, end) : begin].rpartition(b" obj")[2]
+        filters = _filters(dictionary)
+        if not _KNOWN.issuperset(filters):
+            return True
+        if filters[:1] not in _DEFLATE or b"/Image" in dictionary:
+            continue
+        try:
+            end, size = _unpacked(data, found.end(), left)
+        except zlib.error:
+            return True
+        left -= size
+        if left <= 0:
+            break
+    return False
+
+
+def _filters(dictionary: bytes) -> list[bytes]:
+    found = _FILTERS.search(dictionary)
+    return (found[1] or found[2] or b"").replace(b"/", b" /").split() if found else []
+
+
+def _unpacked(data: bytes, begin: int, left: int) -> tuple[int, int]:
+    """Unpack a stream; return where it ends, and its size.
+
+    Some programs leave the checksum out, or the end of the last block.
+    """
+    unpacker, size = zlib.decompressobj(), 0
+    for place in range(begin, len(data), _PIECE):
+        piece = data[place : place + _PIECE]
+        while piece and not unpacker.eof:
+            size += len(unpacker.decompress(piece, _PIECE))
+            piece = unpacker.unconsumed_tail
+            if size > left:
+                return place, size
+        if unpacker.eof:
+            return min(place + _PIECE, len(data)) - len(unpacker.unused_data), size
+    return len(data), size
