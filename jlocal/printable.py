@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-# Joins the parts of one emoji, and commands nothing.
-_ZERO_WIDTH_JOINER = "\u200d"
+import json
+import unicodedata
+
+# They join letters and the parts of one emoji, or keep letters apart, and command nothing.
+_JOINERS = "\u200c\u200d"
 
 
 def printable(text: str) -> str:
@@ -13,7 +16,26 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(
-        letter if letter.isprintable() or letter == _ZERO_WIDTH_JOINER else "\ufffd"
-        for letter in text
-    )
+    return "".join(letter if _is_harmless(letter) else "\ufffd" for letter in text)
+
+
+def printable_json(value: object, indent: int | None = None) -> str:
+    """Write JSON as text that may be read, with escapes for what a terminal may obey.
+
+    Args:
+        value: what `json.dumps` takes.
+        indent: as there; None gives one line.
+
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # The line breaks are JSON's own: those of strings are escaped.
+    lines = text.split("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)
+
+
+def _escaped(letter: str) -> str:
+    return letter if _is_harmless(letter) else json.dumps(letter)[1:-1]
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter.isprintable() or letter in _JOINERS or unicodedata.category(letter) == "Zs"

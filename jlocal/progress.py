@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jlocal.printable import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 OnTexts = Callable[[int, int], None]
+
+_lock = threading.RLock()
+
+
+def make_bar(desc: str = "", **options: Any) -> tqdm[NoReturn]:
+    """Make a bar on stderr that is cleared at the end.
+
+    Args:
+        desc: what stands before it; without what a terminal would obey.
+        options: of tqdm.
+
+    """
+    from tqdm import tqdm
+
+    # By default it makes a lock for other processes as well, which for some starts a Python with
+    # the current folder on its search path.
+    tqdm.set_lock(_lock)
+    return tqdm(
+        desc=printable(desc) or None, file=sys.stderr, leave=False, dynamic_ncols=True, **options
+    )
 
 
 @contextmanager
@@ -24,26 +51,24 @@ def texts_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | None]:
     if not show:
         yield None
         return
-    from tqdm import tqdm
-
     tokens_done = 0
-    with tqdm(total=total, unit=" texts", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+    with make_bar(total=total, unit=" texts") as shown:
 
         def on_texts(texts: int, tokens: int) -> None:
             nonlocal tokens_done
             tokens_done += tokens
-            elapsed = bar.format_dict["elapsed"] or 1e-9
-            bar.set_postfix_str(f"{tokens_done / elapsed:,.0f} tokens/s", refresh=False)
-            bar.update(texts)
+            elapsed = shown.format_dict["elapsed"] or 1e-9
+            shown.set_postfix_str(f"{tokens_done / elapsed:,.0f} tokens/s", refresh=False)
+            shown.update(texts)
 
         yield on_texts
 
 
 def say(message: str) -> None:
-    """Print a line on stderr, above a bar where one is shown."""
+    """Print a line on stderr, above any bar, without what a terminal would obey."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(printable(message), file=sys.stderr)
     else:
-        print(message, file=sys.stderr)  # noqa: T201
+        print(printable(message), file=sys.stderr)  # noqa: T201

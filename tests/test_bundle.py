@@ -165,9 +165,8 @@ def test_a_home_that_cannot_be_written(tmp_path, monkeypatch) -> None:
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from jlocal.cli import _on_sigterm
-import signal
-signal.signal(signal.SIGTERM, _on_sigterm)
+from jlocal.cli import signals
+signals.install()
 from jlocal.bundle.install import install
 def wait(count):
     print(count, flush=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
-import signal
 import sys
+import warnings
 from typing import Any
 
 import click
 
 from jlocal import __version__
+from jlocal.cli import signals
 from jlocal.cli.options import offline_option
+from jlocal.cli.output import StandardOutputError, open_streams
 from jlocal.errors import JlocalError
+from jlocal.printable import printable
+from jlocal.progress import say
 
 _COMMANDS = (
     *("embed", "similar", "index", "search", "map", "export", "pull"),
@@ -40,8 +43,13 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StandardOutputError:
+            raise
         except JlocalError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
+        except KeyboardInterrupt:
+            # Click would print an empty line.
+            raise SystemExit(130) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,31 +75,63 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit status is 130 after Ctrl-C, 143 after SIGTERM."""
-    # A name or a text that the terminal's encoding lacks is shown escaped, not as a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    """Run the command line; the exit status is 128 and the signal's number after a signal."""
+    open_streams()
+    signals.install()
+    warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}")
+    status = _run()
+    try:
+        if not signals.received():
+            sys.stdout.flush()
+            signals.end_at_once()
+    except BaseException as error:
+        status = _explain(error)
+    if signals.received():
+        signals.leave()
+    sys.exit(status)
+
+
+def _run() -> int:
     try:
         status = cli.main(prog_name="jlocal", standalone_mode=False)
-        sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except OSError as error:
-        # Files have errors of their own, so this is standard output. A reader that has gone, as
-        # with `| head`, knows; Python would complain once more while it ends.
-        if not isinstance(error, BrokenPipeError):
-            click.echo(f"Error: cannot write standard output: {error.strerror}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+    except BaseException as error:
+        # Whatever the code made of it that was interrupted.
+        if signals.received():
+            return 1
+        return _explain(error)
+    signals.forget()
+    return status if isinstance(status, int) else 0
 
 
-def _on_sigterm(_signal: int, _frame: object) -> None:
-    # As an exception, so that half-written files go.
-    sys.exit(143)
+def _explain(error: BaseException) -> int:
+    """Print why the program failed; return its exit status."""
+    if isinstance(error, SystemExit):
+        if isinstance(error.code, str):
+            say(error.code)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, StandardOutputError):
+        if not error.is_left:
+            say(f"Error: {error}")
+    elif isinstance(error, click.ClickException):
+        _show(error)
+        return error.exit_code
+    elif isinstance(error, (click.Abort, KeyboardInterrupt)):
+        say("Interrupted.")
+        return 130
+    elif isinstance(error, MemoryError):
+        say("Error: there is not enough memory for this")
+    elif isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        say(f"Error: {name}{error.strerror or error}")
+    else:
+        raise error
+    return 1
+
+
+def _show(error: click.ClickException) -> None:
+    """Print the usage, which is our own text, and the message, which may quote anything."""
+    whole = io.StringIO()
+    error.show(whole)
+    message = f"Error: {error.format_message()}"
+    sys.stderr.write(whole.getvalue().removesuffix(f"{message}\n"))
+    say(message)

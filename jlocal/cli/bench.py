@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jlocal.cli import output
 from jlocal.cli.options import compute_options, default_model
-from jlocal.progress import say
+from jlocal.printable import printable
+from jlocal.progress import make_bar, say
 
 if TYPE_CHECKING:
     from jlocal.bench.machine import Machine
@@ -59,9 +60,10 @@ def command(
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
         report = bench(chosen, seconds=seconds, on_step=on_step, **model_arguments)
     if as_json:
-        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+        output.data(report.as_dict(), indent=2)
     elif report.measured:
-        click.echo("\n".join(_page(report)))
+        for row in _page(report):
+            output.line(row)
     _report_failures(report)
 
 
@@ -71,14 +73,12 @@ def _progress(count: int, *, show: bool) -> Iterator[OnStep | None]:
     if not show:
         yield None
         return
-    from tqdm import tqdm
-
     names: dict[str, int] = {}
-    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, bar_format="{desc}") as bar:
+    with make_bar(bar_format="{desc}") as bar:
 
         def on_step(name: str, step: str) -> None:
             number = names.setdefault(name, len(names) + 1)
-            bar.set_description_str(f"{number} of {count}, {name}: {step}")
+            bar.set_description_str(printable(f"{number} of {count}, {name}: {step}"))
 
         yield on_step
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.cli.options import offline_option
+from jlocal.cli.output import line, path
+from jlocal.progress import make_bar, say
 
 if TYPE_CHECKING:
     from jlocal.bundle.create import OnStep
@@ -89,7 +91,7 @@ def create(
             native=native,
             on_step=on_step,
         )
-    click.echo(output)
+    path(output)
 
 
 @command.command("verify")
@@ -101,12 +103,12 @@ def verify(bundle: Path, quiet: bool) -> None:
 
     with _bytes(bundle, "checking", show=not quiet and sys.stderr.isatty()) as on_bytes:
         manifest = run(bundle, on_bytes)
-    click.echo(f"{bundle}: all {len(manifest.members)} files are as its manifest says")
+    line(f"{bundle}: all {len(manifest.members)} files are as its manifest says")
     for model in manifest.models:
-        click.echo(f"model    {model['name']}  {_plain(model.get('license'))}")
+        line(f"model    {model['name']}  {_shown(model.get('license'))}")
     if program := manifest.program:
         needs = " ".join(program.get("cpu") or ["no particular CPU"])
-        click.echo(
+        line(
             f"program  jlocal {program['jlocal']}  Python {program['python']}  "
             f"{program['platform']}  {needs}"
         )
@@ -126,14 +128,12 @@ def install(bundle: Path, quiet: bool) -> None:
         models = run(bundle, on_bytes)
     for model in models:
         if not quiet and model.license:
-            click.echo(f"Licence of {model.name}: {_plain(model.license)}", err=True)
-        click.echo(model.name)
+            say(f"Licence of {model.name}: {_shown(model.license)}")
+        line(model.name)
 
 
-def _plain(licence: object) -> str:
-    """Show what a file says, without what a terminal would obey."""
-    text = str(licence or "no licence named")[:80]
-    return text if text.isprintable() else ascii(text)
+def _shown(licence: object) -> str:
+    return str(licence or "no licence named")[:80]
 
 
 for _subcommand in command.commands.values():
@@ -146,8 +146,6 @@ def _steps(*, show: bool) -> Iterator[OnStep | None]:
     if not show:
         yield None
         return
-    from tqdm import tqdm
-
     bars: list[Any] = []
     lock, ended = threading.Lock(), threading.Event()
 
@@ -156,16 +154,7 @@ def _steps(*, show: bool) -> Iterator[OnStep | None]:
         with lock:
             while bars:
                 bars.pop().close()
-            bar = tqdm(
-                desc=what,
-                total=size or None,
-                unit="B",
-                unit_scale=True,
-                bar_format=shape,
-                file=sys.stderr,
-                leave=False,
-                dynamic_ncols=True,
-            )
+            bar = make_bar(what, total=size or None, unit="B", unit_scale=True, bar_format=shape)
             bars.append(bar)
         update: OnBytes = bar.update
         return update

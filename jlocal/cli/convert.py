@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from jlocal.cli.options import calibration_options, threads_option
+from jlocal.cli.output import path
 from jlocal.cli.progress import progress_bar
+from jlocal.progress import say
 
 
 @click.command("convert")
@@ -93,11 +95,11 @@ def command(
     if not quiet:
         _note_licence(files[0])
     for file in files:
-        click.echo(file)
+        path(file)
 
 
 def _note_licence(file: Path) -> None:
     from jlocal.models.profile import read_profile
 
     if licence := read_profile(file).license:
-        click.echo(f"Licence of these weights: {licence}", err=True)
+        say(f"Licence of these weights: {licence}")

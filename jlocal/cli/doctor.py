@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+
+from jlocal.cli import output
 
 if TYPE_CHECKING:
     from jlocal.doctor import Report
@@ -32,9 +33,10 @@ def command(model: str | None, as_json: bool) -> None:
 
     report = diagnose(model)
     if as_json:
-        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+        output.data(report.as_dict(), indent=2)
     else:
-        click.echo("\n".join(_page(report)))
+        for row in _page(report):
+            output.line(row)
     if report.broken:
         sys.exit(1)
 

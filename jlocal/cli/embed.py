@@ -17,6 +17,7 @@ from jlocal.cli.options import (
     prompt_arguments,
     text_options,
 )
+from jlocal.cli.output import binary
 from jlocal.documents import (
     Document,
     Unreadable,
@@ -176,8 +177,8 @@ def _open_output(
     from jlocal.writers import JsonLines, open_writer
 
     if output is None or str(output) == "-":
-        yield JsonLines(sys.stdout.buffer), None
-        sys.stdout.flush()
+        with binary() as file:
+            yield JsonLines(file), None
         return
     description = describe(model, request)
     made = computed_by(model, description, gpu_layers)
@@ -207,10 +208,10 @@ def _report_cut(id: str, cut: TruncationWarning) -> None:
 def _summarise(account: Account, journal: Journal | None, output: Path | None, quiet: bool) -> None:
     if account.failed:
         total = account.done + account.failed
-        click.echo(f"Error: {account.failed:,} of {total:,} inputs were not embedded.", err=True)
+        say(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
     if quiet or journal is None:
         return
     if journal.had:
         taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
-        click.echo(taken, err=True)
-    click.echo(f"Wrote {account.done:,} vectors to {output}", err=True)
+        say(taken)
+    say(f"Wrote {account.done:,} vectors to {output}")

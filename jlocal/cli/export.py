@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from jlocal.cli.options import database_option, format_option
+from jlocal.cli.output import binary
+from jlocal.progress import say
 
 
 @click.command("export")
@@ -68,10 +69,10 @@ def command(
     elif str(output) != "-":
         count = export(database, output, format or format_of(output))
     elif format in (None, "jsonl"):
-        with open_rows(database) as (_, rows):
-            write(rows, JsonLines(sys.stdout.buffer))
+        with open_rows(database) as (_, rows), binary() as file:
+            write(rows, JsonLines(file))
         return
     else:
         raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
     if not quiet:
-        click.echo(f"Wrote {count:,} vectors to {output or llm}", err=True)
+        say(f"Wrote {count:,} vectors to {output or llm}")

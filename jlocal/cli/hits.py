@@ -13,6 +13,7 @@ import click
 
 from jlocal.collection.place import label
 from jlocal.printable import printable
+from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit
@@ -36,7 +37,7 @@ def as_row(hit: Hit) -> dict[str, Any]:
 def show(hits: list[Hit]) -> None:
     """Print hits for a person."""
     if not hits:
-        click.echo("Nothing found.", err=True)
+        say("Nothing found.")
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     for hit in hits:
         _show(hit, width)

@@ -152,7 +152,7 @@ def command(
         _summarise(report, database)
     if report.failed:
         what = "input was" if report.failed == 1 else "inputs were"
-        click.echo(f"Error: {report.failed:,} {what} not taken in.", err=True)
+        say(f"Error: {report.failed:,} {what} not taken in.")
         click.get_current_context().exit(1)
 
 
@@ -163,14 +163,13 @@ def _report(failure: Unreadable) -> None:
 def _summarise(report: Report, database: Path) -> None:
     counts = ("new", "changed", "unchanged", "removed", "failed")
     said = ", ".join(f"{getattr(report, name):,} {name}" for name in counts)
-    click.echo(f"{said}; texts embedded: {report.embedded:,}", err=True)
+    say(f"{said}; texts embedded: {report.embedded:,}")
     if report.kept:
         what = "text that is" if report.kept == 1 else "texts that are"
-        click.echo(
+        say(
             f"Note: {report.kept:,} {what} in no document any more "
             f"{'is' if report.kept == 1 else 'are'} kept in {database}; jlocal index --compact "
-            f"deletes {'it' if report.kept == 1 else 'them'}.",
-            err=True,
+            f"deletes {'it' if report.kept == 1 else 'them'}."
         )
 
 
@@ -180,8 +179,8 @@ def _compact(database: Path, *, quiet: bool) -> None:
     with Collection(database) as collection:
         done = collection.compact()
     if done.reason:
-        click.echo(f"Note: {database} was not made smaller: {done.reason}", err=True)
+        say(f"Note: {database} was not made smaller: {done.reason}")
     if not quiet:
         what = "text that was" if done.texts == 1 else "texts that were"
         freed = f"{done.freed / 1e6:,.1f} MB"
-        click.echo(f"Deleted {done.texts:,} {what} in no document; gave back {freed}.", err=True)
+        say(f"Deleted {done.texts:,} {what} in no document; gave back {freed}.")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from jlocal.cli import output, signals
 from jlocal.cli.hits import as_row, show
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
 from jlocal.printable import printable
+from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Hit
@@ -50,9 +51,10 @@ def converse(first: str | None, search: Search, *, as_json: bool) -> int:
         except KeyboardInterrupt:
             if not at_terminal:
                 raise
-            click.echo("Interrupted.", err=True)
+            signals.forget()
+            say("Interrupted.")
     if failed and not at_terminal:
-        click.echo(f"Error: {failed:,} of {asked:,} queries could not be answered.", err=True)
+        say(f"Error: {failed:,} of {asked:,} queries could not be answered.")
         return 1
     return 0
 
@@ -76,7 +78,7 @@ class _Page:
 
     def failure(self, place: str, query: str | TextError, reason: str) -> None:
         self._head(query)
-        click.echo(f"Error: {place}{reason}", err=True)
+        say(f"Error: {place}{reason}")
         click.echo()
 
     def _head(self, query: str | TextError) -> None:
@@ -96,7 +98,7 @@ class _JsonPage:
 
     @staticmethod
     def _print(row: dict[str, object]) -> None:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        output.data(row)
 
 
 def _queries(first: str | None, at_terminal: bool) -> Iterator[tuple[str, str | TextError]]:
@@ -122,6 +124,7 @@ def _typed() -> Iterator[str | TextError]:
             yield TextError("is no text in the terminal's encoding")
             continue
         except (EOFError, KeyboardInterrupt):
+            signals.forget()
             click.echo(err=True)
             return
         if not line.strip():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import click
 
+from jlocal.cli import output
 from jlocal.cli.options import size_text
+from jlocal.printable import printable
 
 if TYPE_CHECKING:
     from jlocal.models.store import Installed
@@ -30,13 +31,13 @@ def command(as_json: bool) -> None:
 
     models = [*installed(), built_in()]
     if as_json:
-        click.echo(json.dumps([_facts(model) for model in models], ensure_ascii=False, indent=2))
+        output.data([_facts(model) for model in models], indent=2)
         return
-    rows = [_HEADINGS, *map(_row, models)]
+    rows = [_HEADINGS, *(tuple(map(printable, _row(model))) for model in models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        output.line(line.rstrip())
 
 
 def _facts(model: Installed) -> dict[str, object]:

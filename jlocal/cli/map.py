@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import BinaryIO
 import click
 
 from jlocal.cli.options import database_option
+from jlocal.cli.output import binary
+from jlocal.progress import say
 
 _CLUSTERS = 8
 _MOST_CLUSTERS = 12
@@ -102,10 +103,10 @@ def command(
     drawn = len(picture.passages)
     if drawn < picture.total:
         sample = f"a random sample of {drawn:,} of {picture.total:,} passages"
-        click.echo(f"Note: {sample}; --limit draws more.", err=True)
+        say(f"Note: {sample}; --limit draws more.")
     if not quiet:
         noun = "point" if drawn == 1 else "points"
-        click.echo(f"{drawn:,} {noun}. {picture.layout}", err=True)
+        say(f"{drawn:,} {noun}. {picture.layout}")
 
 
 @contextmanager
@@ -116,5 +117,5 @@ def _open_output(output: Path) -> Iterator[BinaryIO]:
         with write_aside(output) as file:
             yield file
         return
-    yield sys.stdout.buffer
-    sys.stdout.flush()
+    with binary() as file:
+        yield file

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jlocal.progress import say
+
 if TYPE_CHECKING:
     from jlocal.embedder import Embedder
 
@@ -130,10 +132,7 @@ def default_model() -> str:
 
     model = names.default()
     if model == starter.NAME:
-        click.echo(
-            "Note: this is the small English starter model; better: `jlocal pull small`.",
-            err=True,
-        )
+        say("Note: this is the small English starter model; better: `jlocal pull small`.")
     return model
 
 
@@ -147,7 +146,7 @@ def open_model(task: str | None, model: str | None, **options: Any) -> Embedder:
         warnings.simplefilter("always", DeviceWarning)
         embedder = Embedder(model, task=task, **options)
     for warning in caught:
-        click.echo(f"Note: {warning.message}.", err=True)
+        say(f"Note: {warning.message}.")
     return embedder
 
 

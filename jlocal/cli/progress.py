@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from jlocal.printable import printable
+from jlocal.progress import make_bar
 
 if TYPE_CHECKING:
     from convert.progress import OnProgress, Progress
@@ -17,24 +19,15 @@ def progress_bar(*, show: bool) -> Iterator[OnProgress | None]:
     if not show:
         yield None
         return
-    from tqdm import tqdm
-
     bar: Any = None
 
     def on_progress(step: Progress) -> None:
         nonlocal bar
-        if bar is None or bar.desc != step.file:
+        if bar is None or bar.desc != printable(step.file):
             if bar is not None:
                 bar.close()
-            bar = tqdm(
-                desc=step.file,
-                total=step.total,
-                unit=f" {step.unit}",
-                unit_scale=step.unit == "weights",
-                file=sys.stderr,
-                leave=False,
-                dynamic_ncols=True,
-            )
+            scale = step.unit == "weights"
+            bar = make_bar(step.file, total=step.total, unit=f" {step.unit}", unit_scale=scale)
         bar.update(step.done - bar.n)
         if step.done == step.total:
             bar.close()

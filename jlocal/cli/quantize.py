@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli.mix import Target, make, mix_options
 from jlocal.cli.options import calibration_options, threads_option
+from jlocal.cli.output import path
 from jlocal.cli.progress import progress_bar
 
 
@@ -139,5 +140,5 @@ def command(
             files = [make(model, target, quiet=quiet, **arguments)]
         else:
             files = quantize(model, types=types, options=options, **arguments)
-    for path in files:
-        click.echo(path)
+    for file in files:
+        path(file)

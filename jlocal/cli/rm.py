@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from jlocal.cli.options import confirm, size_text
+from jlocal.progress import say
 
 
 @click.command("rm")
@@ -33,9 +34,9 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
         models[model.name] = model
     if not yes:
         for model in models.values():
-            click.echo(f"{model.name}  {size_text(model.size)}  {model.path}", err=True)
+            say(f"{model.name}  {size_text(model.size)}  {model.path}")
         confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
     for model in models.values():
         remove(model)
         if not quiet:
-            click.echo(f"Removed {model.name}, {size_text(model.size)}", err=True)
+            say(f"Removed {model.name}, {size_text(model.size)}")

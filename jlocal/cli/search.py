@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from jlocal.cli import output
 from jlocal.cli.hits import as_row, show
 from jlocal.cli.interactive import converse
 from jlocal.cli.options import compute_options, database_option, open_model, prompt_arguments
@@ -100,4 +100,4 @@ def command(
         show(hits)
         return
     for hit in hits:
-        click.echo(json.dumps(as_row(hit), ensure_ascii=False))
+        output.data(as_row(hit))

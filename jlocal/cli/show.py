@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from jlocal.cli import output
+
+# Names in a header may have any length.
+_WIDEST = 48
 
 
 @click.command("show")
@@ -25,11 +28,11 @@ def command(model: str | None, as_json: bool, header: bool) -> None:
     read = read_header(resolve(model or default_model()))
     facts = metadata_of(read) if header else describe(read) | origin(read.path)
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        output.data(facts, indent=2)
         return
-    width = max(map(len, facts)) + 2
+    width = min(max(map(len, facts)), _WIDEST) + 2
     for name, value in facts.items():
-        click.echo(f"{name:{width}}{_text(value)}")
+        output.line(f"{name:{width}}{_text(value)}")
 
 
 def _text(value: object) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from jlocal.cli import output
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
 
 _SHOWN = 60
@@ -39,12 +39,12 @@ def command(
         table = model.similarity(vectors, vectors).tolist()
     if as_json:
         rounded = [[round(cosine, 6) for cosine in row] for row in table]
-        click.echo(json.dumps({"texts": texts, "similarity": rounded}, ensure_ascii=False))
+        output.data({"texts": texts, "similarity": rounded})
         return
     width = max(6, len(str(len(texts))) + 1)
     for number, row in enumerate(table, start=1):
         cosines = "".join(f"{cosine:{width + 1}.3f}" for cosine in row)
-        click.echo(f"{number:>3}{cosines}  {_shorten(texts[number - 1])}")
+        output.line(f"{number:>3}{cosines}  {_shorten(texts[number - 1])}")
 
 
 def _shorten(text: str) -> str:

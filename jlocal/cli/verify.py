@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jlocal.cli import output
 from jlocal.cli.hits import wrapped
 from jlocal.cli.options import compute_options
 from jlocal.printable import printable
@@ -108,9 +108,10 @@ def command(
             return
         report = verify(model, against, save=save, **options)
     if as_json:
-        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+        output.data(report.as_dict(), indent=2)
     else:
-        click.echo("\n".join(_page(report)))
+        for row in _page(report):
+            output.line(row)
     if plot:
         draw(report, plot)
     if save:
@@ -146,7 +147,7 @@ def _notes(*, show: bool) -> Iterator[None]:
 
 
 def _page(report: Report) -> Iterator[str]:
-    yield from map(printable, report.table().split("\n"))
+    yield from report.table().split("\n")
     yield ""
     yield "The least cosines:"
     for pair in report.lowest(_LOWEST):
