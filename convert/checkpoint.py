@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.safetensors import StoredTensor, read_header
-from convert.settings import Settings, read_settings
+from convert.settings import Settings, read_bytes, read_settings
 from jlocal.errors import CheckpointError
 
 TASKS = ("retrieval", "text-matching", "clustering", "classification")
@@ -18,6 +18,13 @@ _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 _TASK_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 _MAX_SHARDS = 1000
+
+# gguf reads these by itself, whatever they are.
+_READ_BY_GGUF = (
+    *("tokenizer_config.json", "chat_template.json", "chat_template.jinja", "merges.txt"),
+    *("additional_chat_templates/*.jinja", "README.md"),
+)
+_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
     """
     config = read_settings(folder / "config.json")
+    for pattern in _READ_BY_GGUF:
+        for path in folder.glob(pattern):
+            read_bytes(path, _MAX_BYTES)
     files, placed = _weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
     for file in files:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from convert import outputs
 from jlocal.errors import ModelError
+from jlocal.files import open_regular
 from jlocal.models.header import Header, Tensor, read_header, shown
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
@@ -181,7 +182,7 @@ def read(path: Path) -> ImportanceMatrix:
 
 def _check_format(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(4)
             size = os.fstat(file.fileno()).st_size
     except (OSError, ValueError) as error:

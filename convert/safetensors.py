@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from convert.settings import parse_object
 from jlocal.errors import CheckpointError
+from jlocal.files import open_regular
 
 # The reference implementation's own limit.
 _MAX_HEADER = 100_000_000
@@ -52,7 +53,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import reprlib
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jlocal.errors import CheckpointError
+from jlocal.files import read_regular
 
 _UNSET: Any = object()
 
@@ -89,22 +91,22 @@ def read_settings(path: Path, most_bytes: int = 16 << 20) -> Settings:
 
 
 def read_bytes(path: Path, most_bytes: int) -> bytes:
-    """Read a whole file of at most `most_bytes`.
+    """Read a regular file of at most `most_bytes`.
 
     Raises:
         CheckpointError: the file cannot be read, or is larger.
 
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+        return read_regular(path, most_bytes)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} has no {path.name}; it is incomplete") from error
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise CheckpointError(
+                f"{path} is larger than {most_bytes:,} bytes; it cannot be right"
+            ) from error
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(content) > most_bytes:
-        raise CheckpointError(f"{path} is larger than {most_bytes:,} bytes; it cannot be right")
-    return content
 
 
 def parse_object(content: bytes, where: str) -> dict[str, Any]:

@@ -112,9 +112,14 @@ def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a regular file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,6 +1,9 @@
 """Whatever is wrong with the input: one line that says so, exit status 1, and no file."""
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -332,6 +335,36 @@ ARGUMENTS = {
 def test_bad_arguments(name, small, tmp_path) -> None:
     arguments, says = ARGUMENTS[name]
     refused(says, small, *arguments, output=tmp_path / "out")
+
+
+IRREGULAR: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a link to itself": lambda path: path.symlink_to(path.name),
+}
+READ = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "README.md", WEIGHTS),
+    *("config_sentence_transformers.json", "chat_template.jinja", ADAPTER, FACTORS),
+)
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_what_is_no_regular_file_is_refused_at_once(kind, small, tmp_path) -> None:
+    for number, name in enumerate(READ):
+        folder = variant(small, tmp_path / f"{number}")
+        (folder / name).unlink(missing_ok=True)
+        IRREGULAR[kind](folder / name)
+        run = CliRunner().invoke(cli, ["convert", str(folder), "-o", str(tmp_path / "out")])
+        if kind == "a link to itself" and run.exit_code == 0:
+            # What may be missing counts as missing.
+            assert name in READ[2:6] or name == "chat_template.jinja"
+            shutil.rmtree(tmp_path / "out")
+            continue
+        assert run.exit_code == 1, name
+        assert run.stderr.startswith("Error: "), name
+        assert run.stderr.count("\n") == 1, name
+        assert not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir())
 
 
 def test_a_merged_checkpoint_has_one_task(small, tmp_path) -> None:

@@ -48,6 +48,28 @@ def test_another_configuration(config, message, small_checkpoint, tmp_path) -> N
     assert not (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "config.json",
+            "tokenizer.json",
+            "model.safetensors",
+            "config_sentence_transformers.json",
+        ),
+        *("adapters/retrieval/adapter_config.json", "adapters/retrieval/adapter_model.safetensors"),
+    ],
+)
+def test_what_is_no_regular_file_is_refused_at_once(name, small_checkpoint, tmp_path) -> None:
+    folder = changed(tmp_path / "changed", small_checkpoint)
+    makers = (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir)
+    for number, make in enumerate(makers):
+        (folder / name).rename(tmp_path / f"away-{number}")
+        make(folder / name)
+        with pytest.raises(CheckpointError, match="cannot read"):
+            store(folder, tmp_path / "a.npz", task="retrieval", texts=["a"])
+
+
 def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
     folder = changed(tmp_path / "changed", small_checkpoint)
     sentence = folder / "config_sentence_transformers.json"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ArgumentError, CheckpointError, ExtraError
-from jlocal.files import sha256_of, sha256_of_set
+from jlocal.files import read_regular, sha256_of, sha256_of_set
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.catalogue import TASKS
 from jlocal.progress import texts_bar
@@ -201,7 +201,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 def is_checkpoint(path: Path) -> bool:
     """Whether a path is the folder of a checkpoint."""
     try:
-        return (path / "config.json").is_file()
+        return (path / "config.json").exists()
     except (OSError, ValueError):  # no name that a file could have
         return False
 
@@ -228,9 +228,7 @@ def need_packages() -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_JSON + 1)
-        value = json.loads(content) if len(content) <= _MAX_JSON else None
+        value = json.loads(read_regular(path, _MAX_JSON))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError):
