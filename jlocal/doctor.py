@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from jlocal import __version__, child
-from jlocal.bundle.install import vector_file
 from jlocal.bundle.standalone import cpu_flags
 from jlocal.bundle.wheels import cache_folder
 from jlocal.errors import ModelError
-from jlocal.files import sha256_of
+from jlocal.files import read_regular, sha256_of
 from jlocal.llama.features import FLAGS, features_in
+from jlocal.llama.wide import widened_size, widening_pays
 from jlocal.models import starter, store
 from jlocal.models.cache import cache_folder as hub_folder
+from jlocal.models.header import read_header
 from jlocal.models.names import resolve
 from jlocal.models.offline import VARIABLES, is_offline
 from jlocal.models.profile import read_profile
@@ -36,6 +37,9 @@ _BESIDE = 400 << 20
 # quantised activations, whose rounding depends on the kernel that is chosen.
 _SAME, _ALIKE = 0.9999, 0.999
 _EXACT_TYPES = (0, 1, 32)  # F32, F16, BF16 of llama_ftype
+
+# What comes with a model in a bundle: bytes of the file and of its text, and the largest number.
+_MAX_STORED, _MAX_TEXT, _MAX_NUMBER = 1 << 20, 1 << 14, 1e6
 
 # In seconds: an hour-long hang is what `doctor` is asked about.
 _PATIENCE = 600
@@ -184,7 +188,11 @@ def _models(report: Report) -> None:
         return
     total, free = report.memory["total"], report.memory["free"]
     for model in models:
-        need = model.size + _BESIDE
+        need = _BESIDE + model.size
+        try:
+            need = _BESIDE + _weights(model.path, report)
+        except ModelError as error:
+            report.add("warning", f"{model.name} cannot be used: {error}.")
         report.models.append(
             {"name": model.name, "path": str(model.path), "size": model.size, "needs": need}
         )
@@ -192,6 +200,19 @@ def _models(report: Report) -> None:
             report.add("warning", f"{model.name} is larger than this machine's memory.")
         elif free is not None and need > free:
             report.add("warning", f"{model.name} is larger than the memory that is free.")
+
+
+def _weights(path: Path, report: Report) -> int:
+    """Return the bytes of a model's weights in memory, as they are computed with here."""
+    header = read_header(path)
+    chosen = os.environ.get("JLOCAL_COMPUTE_TYPE", "auto")
+    features = features_in(report.llama.get("system info", ""))
+    on_gpu = bool(report.llama.get("gpu offload"))
+    if chosen == "bfloat16" or (
+        chosen == "auto" and not on_gpu and widening_pays(header, features)
+    ):
+        return widened_size(header)
+    return header.file_size
 
 
 def _folders(report: Report) -> None:
@@ -245,31 +266,43 @@ def _self_test(report: Report, model: str | None) -> None:
     compared = {"llama.cpp's own pooling": (_cosine(ours, found["theirs"]), least)}
     if stored:
         compared["the machine that made the bundle"] = (_cosine(ours, stored["vector"]), _ALIKE)
-    cosines = {name: cosine for name, (cosine, _) in compared.items()}
     failed = [name for name, (cosine, least) in compared.items() if not cosine >= least]
+    cosines = {
+        # JSON has no word for what is not a number.
+        name: None if math.isnan(cosine) else cosine
+        for name, (cosine, _) in compared.items()
+    }
     report.self_test = {"done": True, "model": str(path), "passed": not failed, "cosine": cosines}
     for name in failed:
+        cosine, least = compared[name]
         report.add(
             "broken",
-            f"with {path}, the vector has a cosine of {cosines[name]:.6f} with that of {name}; "
-            f"it should be at least {compared[name][1]}. Rebuild llama.cpp, or fetch the model "
-            "again.",
+            f"with {path}, the vector has a cosine of {cosine:.6f} with that of {name}; it should "
+            f"be at least {least}. Rebuild llama.cpp, or fetch the model again.",
             *_rebuild(),
         )
 
 
 def _stored(path: Path) -> dict[str, Any] | None:
     """Return the text and vector that came with a model file, where it came in a bundle."""
-    if not vector_file("").parent.is_dir():
+    if not store.vector_file("").parent.is_dir():
         return None
     try:
-        value = json.loads(vector_file(sha256_of(path)).read_bytes())
-        text, vector = value["text"], [float(number) for number in value["vector"]]
+        value = json.loads(read_regular(store.vector_file(sha256_of(path)), _MAX_STORED))
+        text, vector = value["text"], value["vector"]
+        if not isinstance(text, str) or not isinstance(vector, list):
+            raise TypeError("it holds no text and vector")
+        # The text becomes an argument of a process.
+        if len(text.encode()) > _MAX_TEXT or "\0" in text:
+            raise ValueError("its text is too long, or not one")
+        numbers = [float(number) for number in vector]
+        if not all(abs(number) <= _MAX_NUMBER for number in numbers):
+            raise ValueError("its vector holds numbers that no vector has")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ModelError(f"the stored vector of {path} cannot be read ({error})") from error
-    return {"text": str(text), "vector": vector}
+    return {"text": text, "vector": numbers}
 
 
 def _cosine(a: list[float], b: list[float]) -> float:

@@ -21,11 +21,12 @@ from convert import convert
 from jlocal import Embedder, child
 from jlocal.bundle import standalone, wheels
 from jlocal.bundle.create import create
-from jlocal.bundle.install import install, vector_file, verify
+from jlocal.bundle.install import install, verify
 from jlocal.bundle.standalone import MANIFEST, header
 from jlocal.bundle.wheels import repack
 from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.models import store
+from jlocal.models.store import vector_file
 
 # The user's own caches, before a fixture gives each test a home of its own.
 PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path.home() / ".cache" / "pip")
@@ -73,6 +74,20 @@ def test_models_cross_and_give_the_same_vectors(models, own_home, tmp_path) -> N
     before = files_in(own_home)
     assert run("install", tmp_path / "b.tar").exit_code == 0
     assert files_in(own_home) == before
+
+
+def test_rm_forgets_what_came_with_a_model(models, own_home, tmp_path) -> None:
+    create([str(path) for path in models], tmp_path / "b.tar")
+    first, second = install(tmp_path / "b.tar")
+    record = json.loads(second.path.with_suffix(".json").read_text())
+    shutil.copy(second.path, second.path.with_name("copy.gguf"))
+    second.path.with_name("copy.json").write_text(json.dumps(record | {"name": "copy"}))
+    store.remove(first)
+    assert vector_file(second.sha256).exists()
+    store.remove(second)
+    assert vector_file(second.sha256).exists(), "another name has the same file"
+    store.remove(store.find("copy"))
+    assert not [path for path in own_home.rglob("*") if path.is_file()]
 
 
 def test_a_model_on_this_machine_goes_on_by_its_name(models, tmp_path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from jlocal.bundle.create import create
 from jlocal.bundle.install import install
 from jlocal.cli import cli
 from jlocal.llama.features import features_in
+from jlocal.llama.widen import Widened
 from jlocal.models import starter
+from jlocal.models.profile import read_profile
 
 AVX2 = "CPU : SSE3 = 1 | SSSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 1 | BMI2 = 1 | SVE = 0"
 LAPTOP = frozenset({"pni", "ssse3", "avx", "avx2", "f16c", "fma", "bmi2", "sse2"})
@@ -114,6 +118,144 @@ def test_another_vector_than_that_of_the_sender_is_broken(bundle, own_home) -> N
         done = run("--json", model.name)
         assert done.exit_code == 1
         assert "cannot be read" in findings(done)[0]["text"]
+
+
+RECORDS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "nothing in it": Path.touch,
+    "10 GB": lambda path: (path.touch(), os.truncate(path, 10 << 30)),
+    **{
+        name: lambda path, content=content: path.write_bytes(content)
+        for name, content in {
+            "no JSON": b"{",
+            "no UTF-8": b'{"name": "\xff"}',
+            "deep": b"[" * 60_000,
+            "deep objects": b'{"a":' * 12_000,
+            "a long number": b'{"size": ' + b"9" * 60_000 + b"}",
+            "a list": b"[]",
+            "a text": b'"x"',
+            "null": b"null",
+            "NaN": b"NaN",
+            "NUL": bytes(100),
+        }.items()
+    },
+}
+VALUES = (
+    None,
+    True,
+    -1,
+    1.5,
+    1e400,
+    float("nan"),
+    "",
+    "x" * 9999,
+    "../x",
+    "a\0b",
+    "\ud800",
+    [],
+    {},
+)
+KEYS = ("name", "source", "size", "revision", "sha256", "license", "task", "type", "file")
+
+
+def survives() -> list[str]:
+    """Run doctor, and return what it found; all of it is JSON as others read it."""
+    result = run("--json")
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert report["self_test"]
+    page = run()
+    assert isinstance(page.exception, SystemExit | None), page.exception
+    return [finding["text"] for finding in report["findings"]]
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_any_record_is_survived(kind, machine, own_home) -> None:
+    (own_home / "models").mkdir(parents=True)
+    RECORDS[kind](own_home / "models" / "x.json")
+    assert any("cannot use the record" in text for text in survives())
+
+
+def test_records_with_values_of_every_kind_are_survived(machine, own_home) -> None:
+    models = own_home / "models"
+    models.mkdir(parents=True)
+    good = {"name": "small-retrieval:Q8_0", "source": "bundle", "size": 4, "sha256": "a" * 64}
+    placed = good | {"source": "a/b", "revision": "c" * 40, "file": "x.gguf"}
+    (models / "x.gguf").write_bytes(b"GGUF")
+    for record in (good, placed):
+        for key in KEYS:
+            without = {name: value for name, value in record.items() if name != key}
+            for changed in (without, *(record | {key: value} for value in VALUES)):
+                (models / "x.json").write_text(json.dumps(changed))
+                survives()
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_any_vector_of_a_bundle_is_survived(kind, bundle, machine, own_home) -> None:
+    (model, *_) = install(bundle)
+    stored = own_home / "checks" / f"{model.sha256}.json"
+    stored.unlink()
+    RECORDS[kind](stored)
+    result = run("--json", model.name)
+    assert "cannot be read" in findings(result)[0]["text"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            {"text": text, "vector": [1.0]}
+            for text in (1, None, [], "a\0b", "\ud800", "x" * 99_999)
+        ),
+        *({"text": "a", "vector": vector} for vector in ("12", {}, None, 1, [None], ["x"], [[]])),
+        *({"text": "a", "vector": [number]} for number in (1e300, 1e400, float("nan"), 10**400)),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_vectors_of_wrong_types_are_survived(value, bundle, machine, own_home) -> None:
+    (model, *_) = install(bundle)
+    (own_home / "checks" / f"{model.sha256}.json").write_text(json.dumps(value))
+    result = run("--json", model.name)
+    assert isinstance(result.exception, SystemExit)
+    assert "cannot be read" in findings(result)[0]["text"]
+
+
+@pytest.mark.parametrize("vector", [[], [0.0], [1.0, 0.0]])
+def test_vectors_that_cannot_be_compared_are_no_number(vector, bundle, machine, own_home) -> None:
+    (model, *_) = install(bundle)
+    value = {"text": "a", "vector": vector}
+    (own_home / "checks" / f"{model.sha256}.json").write_text(json.dumps(value))
+    result = run("--json", model.name)
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert report["self_test"]["cosine"]["the machine that made the bundle"] is None
+    assert report["broken"] is True
+    assert "cosine none with" in run(model.name).stdout
+
+
+def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch) -> None:
+    models = install(bundle)
+
+    def needs() -> list[int]:
+        return [entry["needs"] for entry in json.loads(run("--json").stdout)["models"]]
+
+    narrow = needs()
+    machine["system info"] = f"{AVX2} | AVX512_BF16 = 1"
+    wide = needs()
+    for model, less, more in zip(sorted(models, key=lambda m: m.name), narrow, wide, strict=True):
+        profile = read_profile(model.path)
+        with contextlib.closing(Widened(profile.header, 1)) as widened:
+            widened.wait()
+            size = widened.path.stat().st_size
+        assert more - less == pytest.approx(size - model.size, abs=1 << 14)
+        assert more > less
+    monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "stored")
+    assert needs() == narrow
+    machine["system info"] = AVX2
+    monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "bfloat16")
+    assert needs() == wide
 
 
 def test_a_build_that_wastes_the_cpu_is_a_warning(machine, monkeypatch) -> None:

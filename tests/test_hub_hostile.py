@@ -19,8 +19,9 @@ from huggingface_hub import constants
 from convert.hub import locate as locate_checkpoint
 from jlocal.errors import HubError
 from jlocal.models import hub, transfer
+from jlocal.models.cache import is_safe
 from jlocal.models.catalogue import parse
-from jlocal.models.listing import describe, is_safe
+from jlocal.models.listing import describe
 
 NAME, FILE = "somebody/embedder", "model-Q8_0.gguf"
 CONFIG = "somebody/checkpoint"

@@ -17,7 +17,7 @@ from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
 from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
-from jlocal.models.store import Installed, adopt, check_name, find, home
+from jlocal.models.store import Installed, adopt, check_name, find, home, vector_file
 
 # Bytes done since the last call.
 OnBytes = Callable[[int], object]
@@ -88,11 +88,6 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
                         os.fsync(file.fileno())
                     _check_model(member.path, staged)
             return [_place(model, folder, sums[model["path"]]) for model in manifest.models]
-
-
-def vector_file(sha256: str) -> Path:
-    """Say where the vector is kept that the sender's machine made with a model file."""
-    return home() / "checks" / f"{sha256}.json"
 
 
 def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:

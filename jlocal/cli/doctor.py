@@ -95,7 +95,8 @@ def _self_test(report: Report) -> Iterator[str]:
     yield from _row("self-test", "passed" if test["passed"] else "FAILED")
     yield from _row("", test["model"])
     for name, cosine in test.get("cosine", {}).items():
-        yield from _row("", f"cosine {cosine:.6f} with {name}")
+        shown = "none" if cosine is None else f"{cosine:.6f}"
+        yield from _row("", f"cosine {shown} with {name}")
 
 
 def _findings(report: Report) -> Iterator[str]:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from jlocal.errors import DeviceWarning, ModelError
 from jlocal.llama.features import features_in
 from jlocal.llama.library import api, interruptible, last_errors
-from jlocal.llama.widen import Widened, widening_pays
+from jlocal.llama.wide import widening_pays
+from jlocal.llama.widen import Widened
 from jlocal.models.profile import Profile
 
 ComputeType = Literal["auto", "stored", "bfloat16"]
@@ -57,7 +58,8 @@ class Model:
                 DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"), stacklevel=2
             )
         if compute_type == "auto":
-            pays = not on_gpu and widening_pays(profile.header)
+            features = features_in(api.llama_print_system_info().decode())
+            pays = not on_gpu and widening_pays(profile.header, features)
             compute_type = "bfloat16" if pays else "stored"
         self.compute_type, self._writable = compute_type, writable
         if compute_type == "bfloat16":

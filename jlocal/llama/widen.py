@@ -19,39 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.errors import ModelError
-from jlocal.llama.features import features_in
-from jlocal.llama.library import api, ggml
+from jlocal.llama.library import ggml
+from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
 from jlocal.models.header import Header, Tensor
 
-# Type numbers of ggml.
-_BF16, _Q8_0 = 30, 8
-_QUANTISED = frozenset({2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 29})
+# A type number of ggml.
+_BF16 = 30
 
 _INSTEAD = "compute with the stored ones: compute_type='stored' (--compute-type stored)"
 
 # Values in one step: what is read, the float32 in between, and what is written stay in the L2
 # cache. Every block of a quantisation divides it.
 _STEP = 1 << 16
-
-# A machine whose memory is less than so many times the wide weights keeps the narrow ones.
-_MEMORY_SHARE = 4
-
-
-def widening_pays(header: Header) -> bool:
-    """Tell whether llama.cpp computes faster with the widened file on this machine.
-
-    Measured for Q8_0 on a processor with AVX512-BF16.
-    """
-    features = features_in(api.llama_print_system_info().decode())
-    matrices = [tensor for tensor in header.tensors if _in_layer(tensor)]
-    wide = sum(2 * math.prod(tensor.shape) for tensor in matrices)
-    return (
-        hasattr(os, "memfd_create")
-        and "AVX512_BF16" in features
-        and bool(matrices)
-        and all(tensor.type == _Q8_0 for tensor in matrices)
-        and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    )
 
 
 class Widened:
@@ -169,12 +148,9 @@ class _Part:
 
 
 def _plan(header: Header) -> Iterator[_Part]:
-    starts = sorted(tensor.offset for tensor in header.tensors)
-    ends = dict(zip(starts, [*starts[1:], header.file_size - header.data_start], strict=True))
     target = 0
-    for tensor in header.tensors:
-        widen = _in_layer(tensor) and tensor.type in _QUANTISED
-        size = ends[tensor.offset] - tensor.offset
+    for tensor, size in stored_sizes(header):
+        widen = in_layer(tensor) and tensor.type in QUANTISED
         if widen:
             values, block = math.prod(tensor.shape), ggml.ggml_blck_size(tensor.type)
             narrow = values // block * ggml.ggml_type_size(tensor.type)
@@ -194,10 +170,6 @@ def _row(part: _Part) -> bytes:
     kind = _BF16 if part.widen else part.tensor.type
     head = struct.pack(f"<Q{len(name)}sI", len(name), name, len(shape))
     return head + struct.pack(f"<{len(shape)}QIQ", *shape, kind, part.target)
-
-
-def _in_layer(tensor: Tensor) -> bool:
-    return tensor.name.startswith("blk.") and len(tensor.shape) == 2
 
 
 def _align(position: int, alignment: int) -> int:

@@ -15,6 +15,12 @@ from pathlib import Path
 _PREFIX = "models--"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+_MAX_NAME, _MAX_PART = 1000, 240
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_ON_WINDOWS = re.compile(
+    r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)', re.IGNORECASE
+)
+
 
 @dataclass(frozen=True)
 class Cached:
@@ -42,6 +48,20 @@ class Cached:
         """SHA-256 under which the cache keeps it; None where the cache has no links."""
         name = Path(os.path.realpath(self.path)).name
         return name if _SHA256.fullmatch(name) else None
+
+
+def is_safe(name: str) -> bool:
+    """Tell whether a name from outside is a relative path that every system takes as it is."""
+    return (
+        len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME
+        and name.isprintable()
+        and all(
+            part not in ("", ".", "..")
+            and len(part.encode()) <= _MAX_PART
+            and not _ON_WINDOWS.search(part)
+            for part in name.split("/")
+        )
+    )
 
 
 def cache_folder() -> Path:

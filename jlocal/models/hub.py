@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from jlocal.errors import HubError, ModelError, NotPublishedError, OutputError
 from jlocal.files import sha256_of, write_aside
-from jlocal.models.cache import Cached, cached_file
+from jlocal.models.cache import Cached, cached_file, is_safe
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
 from jlocal.models.header import read_header
-from jlocal.models.listing import Listing, describe, explain, is_safe
+from jlocal.models.listing import Listing, describe, explain
 from jlocal.models.locks import OnWait, locked
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
 from jlocal.printable import printable

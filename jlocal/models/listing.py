@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jlocal.errors import HubError, NotPublishedError
+from jlocal.models.cache import is_safe
 from jlocal.models.offline import is_offline
 from jlocal.models.transfer import ConnectionFailedError, StatusError, read_json
 from jlocal.printable import printable
@@ -16,12 +17,7 @@ from jlocal.printable import printable
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_SIZE = 1 << 62
-_MAX_NAME, _MAX_PART, _MAX_LICENSE = 1000, 240, 100
-
-# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
-_ON_WINDOWS = re.compile(
-    r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)', re.IGNORECASE
-)
+_MAX_LICENSE = 100
 
 
 @dataclass(frozen=True)
@@ -136,20 +132,6 @@ def explain(error: HubError, repository: str, revision: str | None) -> str:
     if error.status == 429:
         return f"{endpoint} gets too many requests from here; wait some minutes, or set HF_TOKEN"
     return f"{endpoint} answers {repository} with status {error.status}; try again later"
-
-
-def is_safe(name: str) -> bool:
-    """Tell whether a name from outside is a relative path that every system takes as it is."""
-    return (
-        len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME
-        and name.isprintable()
-        and all(
-            part not in ("", ".", "..")
-            and len(part.encode()) <= _MAX_PART
-            and not _ON_WINDOWS.search(part)
-            for part in name.split("/")
-        )
-    )
 
 
 def _is_absent(error: HubError) -> bool:

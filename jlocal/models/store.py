@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from jlocal.errors import ModelError, OutputError
-from jlocal.files import sha256_of, write_aside
-from jlocal.models.cache import Cached, cached_file, cached_files, free, revisions
+from jlocal.files import read_regular, sha256_of, write_aside
+from jlocal.models.cache import Cached, cached_file, cached_files, free, is_safe, revisions
 from jlocal.models.catalogue import canonical, is_split, model_of, type_in
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 200
+_MAX_RECORD, _MAX_SIZE = 64 << 10, 1 << 62
 _TEXTS = ("name", "source", "revision", "sha256", "license", "task", "type")
 
 
@@ -191,7 +193,7 @@ def pin(cached: Cached, name: str, record: Mapping[str, object]) -> Installed:
 
 
 def remove(model: Installed) -> None:
-    """Remove a model and free what it takes on disk.
+    """Remove a model, free what it takes on disk, and forget the vector that came with it.
 
     Raises:
         OutputError: it cannot be removed.
@@ -204,6 +206,8 @@ def remove(model: Installed) -> None:
                 free(cached)
         else:
             model.path.unlink(missing_ok=True)
+        if model.sha256 and all(other.sha256 != model.sha256 for other in _recorded()):
+            vector_file(model.sha256).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot remove {model.name}: {error.strerror or error}") from error
 
@@ -213,6 +217,11 @@ def mark_used(model: Installed) -> None:
     # A folder that only others may write to is no reason not to embed.
     with suppress(OSError):
         os.utime(_record_path(model.name), (time.time(), time.time()))
+
+
+def vector_file(sha256: str) -> Path:
+    """Say where the vector is kept that another machine made with a model file of a bundle."""
+    return home() / "checks" / f"{sha256}.json"
 
 
 def lock_file(name: str) -> Path:
@@ -251,14 +260,15 @@ def _recorded() -> Iterator[Installed]:
     """Yield the models whose record and file are both there, damaged ones as well."""
     for path in sorted((home() / "models").glob("*.json")):
         try:
-            model = _from_record(path, json.loads(path.read_bytes()))
+            model = _from_record(path, json.loads(read_regular(path, _MAX_RECORD)))
             if model.path.is_file():
                 yield model
         except FileNotFoundError:
             # Removed by another process meanwhile.
             continue
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"cannot use the record {path} ({error}); remove it") from error
+        except (OSError, ValueError, KeyError, RecursionError, ModelError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"cannot use the record {path} ({reason}); remove it") from error
 
 
 def _is_whole(model: Installed) -> bool:
@@ -280,13 +290,18 @@ def _from_record(path: Path, facts: Any) -> Installed:
     texts: dict[str, Any] = {key: facts.get(key) for key in _TEXTS}
     if any(not isinstance(value, str | None) for value in texts.values()):
         raise ValueError("a text is none")
-    size = facts["size"]
-    if not isinstance(size, int) or texts["name"] is None or texts["source"] is None:
-        raise ValueError("name, source or size is missing")
+    if texts["sha256"] is not None and not _SHA256.fullmatch(texts["sha256"]):
+        raise ValueError("its SHA-256 is none")
+    size = facts.get("size")
+    if type(size) is not int or not 0 <= size < _MAX_SIZE:
+        raise ValueError("its size is none")
+    if texts["name"] is None or texts["source"] is None:
+        raise ValueError("name or source is missing")
+    check_name(texts["name"])
     cached = None
     if "file" in facts:
-        file = str(facts["file"])
-        if ".." in file.split("/") or file.startswith("/"):
+        file = facts["file"]
+        if not isinstance(file, str) or not is_safe(file):
             raise ValueError("its file leaves the cache")
         cached = cached_file(check_name(texts["source"]), check_name(str(texts["revision"])), file)
     return Installed(

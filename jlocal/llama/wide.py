@@ -1,0 +1,60 @@
+"""Which weights are widened to bfloat16, whether that pays here, and what memory it takes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Iterator
+
+from jlocal.models.header import Header, Tensor
+
+# Type numbers of ggml.
+_Q8_0 = 8
+QUANTISED = frozenset({2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 29})
+
+# A machine whose memory is less than so many times the wide weights keeps the narrow ones.
+_MEMORY_SHARE = 4
+
+
+def widening_pays(header: Header, features: Collection[str]) -> bool:
+    """Tell whether llama.cpp computes faster with the widened file on this machine.
+
+    Measured for Q8_0 on a processor with AVX512-BF16; with AMX, llama.cpp has another way.
+
+    Args:
+        header: of the file.
+        features: instruction sets that llama.cpp uses, as `features_in` returns them.
+
+    """
+    matrices = [tensor for tensor in header.tensors if in_layer(tensor)]
+    wide = sum(2 * math.prod(tensor.shape) for tensor in matrices)
+    return (
+        hasattr(os, "memfd_create")
+        and "AVX512_BF16" in features
+        and "AMX_INT8" not in features
+        and bool(matrices)
+        and all(tensor.type == _Q8_0 for tensor in matrices)
+        and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+
+
+def widened_size(header: Header) -> int:
+    """Return the size of the file with its quantised matrices widened, in bytes without padding."""
+    return header.file_size + sum(
+        2 * math.prod(tensor.shape) - narrow
+        for tensor, narrow in stored_sizes(header)
+        if in_layer(tensor) and tensor.type in QUANTISED
+    )
+
+
+def in_layer(tensor: Tensor) -> bool:
+    """Tell whether a tensor is a matrix of a layer; of the token embeddings few rows are needed."""
+    return tensor.name.startswith("blk.") and len(tensor.shape) == 2
+
+
+def stored_sizes(header: Header) -> Iterator[tuple[Tensor, int]]:
+    """Yield each tensor with the bytes that it takes in the file, padding included."""
+    starts = sorted(tensor.offset for tensor in header.tensors)
+    ends = dict(zip(starts, [*starts[1:], header.file_size - header.data_start], strict=False))
+    for tensor in header.tensors:
+        yield tensor, ends[tensor.offset] - tensor.offset
