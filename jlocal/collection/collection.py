@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import Choice, OnFailure, Report, run
+from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import sole_indexer
 from jlocal.collection.search import Hit, search
 from jlocal.collection.store import Store
 from jlocal.embedder import Embedder
-from jlocal.errors import ArgumentError, CollectionError
+from jlocal.errors import ArgumentError, CollectionError, JlocalError
 from jlocal.progress import OnTexts
 
 
 class Collection:
-    """Texts and their vectors in one SQLite file; a context manager, for one thread at a time.
+    """Texts and their vectors in one SQLite file; thread-safe, and a context manager.
 
     A collection has one model, prompt, dimension and way of cutting texts, which the first
-    `index` settles. The model is loaded when it is first needed.
+    `index` settles. The model is loaded when it is first needed. Any thread may search while
+    another indexes, and finds what is finished. What was written survives a killed process and a
+    power cut; the texts that were being embedded, a few hundred at most, are embedded again by
+    the next `index`.
     """
 
     def __init__(
@@ -39,23 +45,39 @@ class Collection:
         """
         self.path = Path(path)
         self._given, self._options = model, options
+        self._readers = Readers(self.path)
+        self._loading = threading.Lock()
         self._model: Embedder | None = model if isinstance(model, Embedder) else None
-        self._store: Store | None = None
+        self._model_sha256 = ""
 
     def close(self) -> None:
-        """Close the file, and the model if it was loaded here. Idempotent."""
-        store, self._store = self._store, None
-        if store:
-            store.close()
-        if self._model and self._model is not self._given:
-            self._model.close()
-            self._model = None
+        """Close the file, and the model if it was loaded here. Idempotent.
+
+        What other threads are doing ends with a CollectionError, as does all later use; what they
+        have written stays.
+        """
+        self._readers.close()
+        with self._loading:
+            model, self._model = self._model, None
+        if model and model is not self._given:
+            model.close()
 
     def __enter__(self) -> Collection:
+        self._readers.check()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _unless_closed(self) -> Iterator[None]:
+        """Say of what fails because of `close` that this is why."""
+        self._readers.check()
+        try:
+            yield
+        except JlocalError:
+            self._readers.check()
+            raise
 
     def made_with(self) -> Recipe | None:
         """Say how the vectors are made; None where nothing was indexed yet.
@@ -64,11 +86,11 @@ class Collection:
             CollectionError: the file is no collection.
 
         """
-        if not self._store and not (self.path.exists() and self.path.stat().st_size):
+        self._readers.check()
+        if not self.path.exists() or not self.path.stat().st_size:
             return None
-        store = self._open(create=False)
-        is_used = store.count_documents() or store.count_kept()
-        return store.recipe() if is_used else None
+        with self._readers.one() as store:
+            return _made_with(store)
 
     def model_file(self) -> Path:
         """Find the model that the collection was made with, where it was last seen.
@@ -77,8 +99,10 @@ class Collection:
             CollectionError: there is no collection, nothing in it, or no model there any more.
 
         """
-        made = self.made_with()
-        path = Path((made or self.recipe).model_path)
+        return self._model_file(self.made_with() or self.recipe)
+
+    def _model_file(self, made: Recipe) -> Path:
+        path = Path(made.model_path)
         if not path.exists():
             raise CollectionError(
                 f"{self.path} was made with {path}, which is no longer there; name the file with -m"
@@ -93,7 +117,8 @@ class Collection:
             ModelError: the model cannot be found or loaded.
 
         """
-        self._load(self.recipe)
+        with self._unless_closed():
+            self._load(self.recipe)
 
     @property
     def recipe(self) -> Recipe:
@@ -103,10 +128,10 @@ class Collection:
             CollectionError: there is no collection, or nothing in it.
 
         """
-        store = self._open(create=False)
-        recipe = store.recipe()
-        if recipe is None or not store.count_documents():
-            raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
+        with self._readers.one() as store:
+            recipe = store.recipe()
+            if recipe is None or not store.count_documents():
+                raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
         return recipe
 
     def index(
@@ -160,19 +185,35 @@ class Collection:
 
         """
         chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        with sole_indexer(self.path, wait):
-            store = self._open(create=True)
+        with (
+            self._unless_closed(),
+            sole_indexer(self.path, wait),
+            contextlib.closing(Store(self.path, create=True)) as store,
+        ):
             # Where there are no vectors, there is nothing to mix with.
-            made = self.made_with()
+            made = _made_with(store)
             model = self._load(made)
-            recipe = self._recipe(
-                model, made, chunk, overlap, fields, prompt_name, prompt, truncate_dim
+            sha256 = store.sha256_of_model(model.profile.path)
+            recipe = _recipe(
+                model, sha256, made, chunk, overlap, fields, prompt_name, prompt, truncate_dim
             )
+            if made:
+                made.check_same(recipe, str(self.path))
             _check_chunks(recipe, model)
             if recipe != store.recipe():
                 store.set_recipe(recipe)
             choice = Choice(chosen, include, exclude, gitignore, prune)
-            return run(store, model, recipe, choice, on_failure, on_texts)
+            return run(store, model, recipe, choice, on_failure, self._until_closed(on_texts))
+
+    def _until_closed(self, on_texts: OnTexts | None) -> OnTexts:
+        """Report progress, and let `close` end the work between two batches."""
+
+        def report(texts: int, tokens: int) -> None:
+            self._readers.check()
+            if on_texts:
+                on_texts(texts, tokens)
+
+        return report
 
     def compact(self, wait: float = 10) -> Compaction:
         """Delete the texts that are in no document, and give their space back to the disk.
@@ -184,8 +225,11 @@ class Collection:
             CollectionError: there is no such file, or it cannot be written, or is in use.
 
         """
-        store = self._open(create=False)
-        with sole_indexer(self.path, wait):
+        with (
+            self._unless_closed(),
+            contextlib.closing(Store(self.path)) as store,
+            sole_indexer(self.path, wait),
+        ):
             return compact(store)
 
     def search(
@@ -220,71 +264,72 @@ class Collection:
             raise ArgumentError("the query is empty")
         if n < 1:
             raise ArgumentError(f"n={n}; it is at least 1")
-        recipe = self.recipe
-        vector = self._load(recipe).encode_query(
-            query, prompt_name, prompt, truncate_dim=recipe.dimensions
-        )
-        return search(self._open(create=False), vector, n, path, min_score)
-
-    def _open(self, *, create: bool) -> Store:
-        if self._store is None:
-            self._store = Store(self.path, create=create)
-        return self._store
+        with self._unless_closed():
+            recipe = self.recipe
+            vector = self._load(recipe).encode_query(
+                query, prompt_name, prompt, truncate_dim=recipe.dimensions
+            )
+            with self._readers.one() as store:
+                return search(store, vector, n, path, min_score)
 
     def _load(self, made: Recipe | None) -> Embedder:
-        if self._model is None:
-            source = None if isinstance(self._given, Embedder) else self._given
-            if source is None and made:
-                source = self.model_file()
-            if source is None:
-                raise CollectionError(f"{self.path} is new; name a model with -m")
-            pooling = {"pooling": made.pooling} if made else {}
-            self._model = Embedder(source, **pooling | self._options)
-        if made:
+        """Return the model, loaded once, after a check that it made the collection."""
+        with self._loading:
+            self._readers.check()
+            if self._model is None:
+                source = None if isinstance(self._given, Embedder) else self._given
+                if source is None and made:
+                    source = self._model_file(made)
+                if source is None:
+                    raise CollectionError(f"{self.path} is new; name a model with -m")
+                pooling = {"pooling": made.pooling} if made else {}
+                self._model = Embedder(source, **pooling | self._options)
             path = self._model.profile.path
-            made.check_model(
-                str(path), self._open(create=False).sha256_of_model(path), str(self.path)
-            )
-        return self._model
+            if made and not self._model_sha256:
+                with self._readers.one() as store:
+                    self._model_sha256 = store.sha256_of_model(path)
+            if made:
+                made.check_model(str(path), self._model_sha256, str(self.path))
+            return self._model
 
-    def _recipe(
-        self,
-        model: Embedder,
-        made: Recipe | None,
-        chunk: int | None,
-        overlap: int | None,
-        fields: Sequence[str],
-        prompt_name: str | None,
-        prompt: str | None,
-        truncate_dim: int | None,
-    ) -> Recipe:
-        """Settle how vectors are made: as asked, else as they were made, else by default."""
-        store = self._open(create=True)
-        if prompt is None and prompt_name is None:
-            names = ("document", "passage", "corpus")
-            prompt_name = next((name for name in names if name in model.prompts), None)
-            prompt = made.prompt if made else None
-        if chunk is None and made:
-            chunk = made.chunk
-        if overlap is None:
-            overlap = made.overlap if made and made.chunk == chunk else (chunk or 0) // 8
-        recipe = Recipe(
-            model=model.profile.name,
-            model_path=str(model.profile.path.absolute()),
-            model_sha256=store.sha256_of_model(model.profile.path),
-            pooling=model.profile.pooling,
-            prompt=model.prompt_text(prompt, prompt_name),
-            dimensions=truncate_dim
-            or (made.dimensions if made else model.get_embedding_dimension()),
-            precision="float32",
-            compute_type=made.compute_type if made else model.compute_type,
-            chunk=chunk,
-            overlap=overlap,
-            fields=tuple(fields) or (made.fields if made else ()),
-        )
-        if made:
-            made.check_same(recipe, str(self.path))
-        return recipe
+
+def _made_with(store: Store) -> Recipe | None:
+    return store.recipe() if store.count_documents() or store.count_kept() else None
+
+
+def _recipe(
+    model: Embedder,
+    sha256: str,
+    made: Recipe | None,
+    chunk: int | None,
+    overlap: int | None,
+    fields: Sequence[str],
+    prompt_name: str | None,
+    prompt: str | None,
+    truncate_dim: int | None,
+) -> Recipe:
+    """Settle how vectors are made: as asked, else as they were made, else by default."""
+    if prompt is None and prompt_name is None:
+        names = ("document", "passage", "corpus")
+        prompt_name = next((name for name in names if name in model.prompts), None)
+        prompt = made.prompt if made else None
+    if chunk is None and made:
+        chunk = made.chunk
+    if overlap is None:
+        overlap = made.overlap if made and made.chunk == chunk else (chunk or 0) // 8
+    return Recipe(
+        model=model.profile.name,
+        model_path=str(model.profile.path.absolute()),
+        model_sha256=sha256,
+        pooling=model.profile.pooling,
+        prompt=model.prompt_text(prompt, prompt_name),
+        dimensions=truncate_dim or (made.dimensions if made else model.get_embedding_dimension()),
+        precision="float32",
+        compute_type=made.compute_type if made else model.compute_type,
+        chunk=chunk,
+        overlap=overlap,
+        fields=tuple(fields) or (made.fields if made else ()),
+    )
 
 
 def _check_chunks(recipe: Recipe, model: Embedder) -> None:

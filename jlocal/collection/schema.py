@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -48,6 +49,13 @@ CREATE TABLE chunk (
 CREATE INDEX chunk_passage ON chunk (passage_id);
 CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB NOT NULL, bits BLOB NOT NULL);
 """
+
+
+class Alone(sqlite3.Connection):
+    """Reads a file where there can be no memory that its readers and its indexer share.
+
+    Nobody is told, so that it is to be closed soon: it would not see what others write meanwhile.
+    """
 
 
 @contextlib.contextmanager
@@ -103,8 +111,12 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
                     raise CollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
                 _make(connection)
             connection.execute("PRAGMA foreign_keys = ON")
-            # A killed process loses nothing that was committed; a power cut may lose the end.
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # Each commit waits until the disk has it, so that not even a power cut loses what was
+            # embedded. Beside embedding that takes no time.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")
+            # The disk with room for temporary files may be the one that is full.
+            connection.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
             connection.close()
             raise
@@ -112,21 +124,51 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def _open(path: Path, create: bool) -> sqlite3.Connection:
-    name = quote(str(path.absolute()), errors="surrogateescape")
-    uri = f"file:{name}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    connection = _connect(path, f"mode={'rwc' if create else 'rw'}", sqlite3.Connection)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
-        wal = path.with_name(f"{path.name}-wal")
-        if create or wal.exists():
-            raise
-        # On a read-only medium there is no room for the file that readers share.
+    except sqlite3.OperationalError as error:
         connection.close()
-        connection = sqlite3.connect(
-            f"file:{name}?immutable=1", uri=True, timeout=30, isolation_level=None
-        )
+        if create or str(error) not in (*_NO_ROOM, *_NO_ENTRY):
+            raise
+        return _open_alone(path, error)
     return connection
+
+
+# What SQLite says where it cannot make or enlarge a file, and where it may not.
+_NO_ROOM = ("disk I/O error", "database or disk is full")
+_NO_ENTRY = ("unable to open database file", "attempt to write a readonly database")
+
+
+def _open_alone(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
+    """Open a file on a full disk or a read-only medium, which is where it cannot be shared."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return _connect(path, "immutable=1", Alone)
+    if str(error) in _NO_ROOM and os.name == "posix":
+        # The log is part of it. Locks would be kept in the memory that cannot be had.
+        connection = _connect(path, "mode=ro&vfs=unix-none", Alone)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return connection
+    if os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK):
+        raise CollectionError(
+            f"{path} cannot be read in a folder that is read-only, because {log.name} beside it "
+            "holds a part of it; copy both into a folder that can be written"
+        )
+    raise error
+
+
+def _connect(path: Path, parameters: str, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
+    name = quote(str(path.absolute()), errors="surrogateescape")
+    return sqlite3.connect(
+        f"file:{name}?{parameters}",
+        uri=True,
+        timeout=30,
+        isolation_level=None,
+        # Threads take turns.
+        check_same_thread=False,
+        factory=kind,
+    )
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:

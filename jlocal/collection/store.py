@@ -21,7 +21,7 @@ from jlocal.collection.chunks import Chunk
 from jlocal.collection.codes import Bits, Ids
 from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.schema import connect, plain_errors
+from jlocal.collection.schema import Alone, connect, plain_errors
 from jlocal.files import sha256_of
 from jlocal.vectors import Floats
 
@@ -73,7 +73,7 @@ def digest_of(text: str, kind: str = "") -> bytes:
 
 
 class Store:
-    """An open collection file; to be used by one thread at a time."""
+    """An open collection file, for one thread at a time; `is_alone` as `schema.Alone` says."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the file.
@@ -84,10 +84,16 @@ class Store:
         """
         self.path = path
         self._connection = connect(path, create=create)
+        self.is_alone = isinstance(self._connection, Alone)
+        self._file = _identity(path)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._connection.close()
+
+    def is_current(self) -> bool:
+        """Whether this is still the file that has its path."""
+        return _identity(self.path) == self._file
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
         with plain_errors(self.path):
@@ -369,6 +375,14 @@ class Store:
     def text(self, passage: int) -> str:
         """Text of a passage."""
         return str(self._value("SELECT text FROM passage WHERE id = ?", passage))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
