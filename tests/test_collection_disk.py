@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from collection_files import by_hand
+from collection_files import by_hand, check
 
-from jlocal import CollectionError
+from jlocal import Collection, CollectionError
 from jlocal.collection.export import open_rows
 from jlocal.collection.search import search
 from jlocal.collection.store import Batch, Store
@@ -37,7 +37,7 @@ os._exit(0)
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder]
     if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
         pytest.skip("cannot mount a small disk here")
     yield folder
@@ -178,3 +178,20 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
         stderr=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     assert done.stderr.count("sync(") >= 5
+
+
+def test_compacting_frees_a_disk_that_is_nearly_full(small_disk: Path) -> None:
+    """Deleting and writing anew take less room than the file had."""
+    texts = [f"A secret, number {number}. " * 40 for number in range(4000)]
+    path = by_hand(small_disk / "c.db", ("/n/gone.md", texts), ("/n/left.md", ["left"]))
+    store = Store(path)
+    store.write(Batch(removed=["/n/gone.md"]))
+    store.close()
+    size = path.stat().st_size
+    room = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(room - size // 2))
+    with Collection(path) as collection:
+        report = collection.compact()
+    assert (report.texts, report.reason) == (4000, None)
+    assert report.freed > 0.9 * size
+    check(path)

@@ -203,7 +203,10 @@ class Collection:
             if recipe != store.recipe():
                 store.set_recipe(recipe)
             choice = Choice(chosen, include, exclude, gitignore, prune)
-            return run(store, model, recipe, choice, on_failure, self._until_closed(on_texts))
+            report = run(store, model, recipe, choice, on_failure, self._until_closed(on_texts))
+            # From here on the file can be copied without its log, although others may read it.
+            store.checkpoint()
+            return report
 
     def _until_closed(self, on_texts: OnTexts | None) -> OnTexts:
         """Report progress, and let `close` end the work between two batches."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from jlocal.collection.store import Store
 from jlocal.errors import CollectionError
 
+_MARGIN = 1 << 20
+
 
 @dataclass(frozen=True)
 class Compaction:
@@ -40,14 +42,15 @@ def compact(store: Store) -> Compaction:
     before = _size(store.path)
     texts = store.delete_kept()
     reason = None if store.checkpoint() else "another program is reading it; run this again later"
-    if reason is None and store.has_free_pages():
-        reason = _no_room(store.path) or _shrink(store)
+    used, free = store.pages()
+    if reason is None and free:
+        reason = _no_room(store.path, used) or _shrink(store)
     return Compaction(texts, max(0, before - _size(store.path)), reason)
 
 
-def _no_room(path: Path) -> str | None:
+def _no_room(path: Path, used: int) -> str | None:
     # SQLite writes a copy, and then the pages of the copy into its log.
-    needed, free = 2 * path.stat().st_size, shutil.disk_usage(path.absolute().parent).free
+    needed, free = 2 * used + _MARGIN, shutil.disk_usage(path.absolute().parent).free
     if free >= needed:
         return None
     return f"it takes {needed / 1e6:,.0f} MB of free space, and {free / 1e6:,.0f} MB are free"

@@ -54,7 +54,8 @@ def plan(
         and (here := {place for place in _lineage(path) if place in roots})
         and not any(place in unread for place in _lineage(path))
     ]
-    alive = {above for path in seen for above in _above(path) if above in roots}
+    folders = {os.path.dirname(path) for path in seen}  # noqa: PTH120
+    alive = {place for folder in folders for place in _lineage(folder) if place in roots}
     alive |= _elsewhere({root for _, here in lost for root in here} - alive, seen)
     removed = [path for path, here in lost if prune or here <= alive]
     kept = Counter(root for _, here in lost for root in here - alive)

@@ -25,7 +25,7 @@ from jlocal.collection.schema import Alone, connect, plain_errors
 from jlocal.files import sha256_of
 from jlocal.vectors import Floats
 
-_ROWS = 1024
+_ROWS, _FEW = 1024, 256
 
 
 @dataclass(frozen=True)
@@ -245,27 +245,33 @@ class Store:
 
     def delete_kept(self) -> int:
         """Delete for good what is in no document, and return how many passages that were."""
-        with plain_errors(self.path):
-            # What is deleted is overwritten, also where the file cannot be made smaller.
-            self._connection.execute("PRAGMA secure_delete = ON")
+        # What is deleted is overwritten, also where the file cannot be made smaller.
+        self._rows("PRAGMA secure_delete = ON")
+        # The log beside the file may otherwise need more room than there is.
+        self._rows("PRAGMA wal_autocheckpoint = 100")
         with self._transaction() as connection:
             connection.execute(
                 "DELETE FROM content WHERE id NOT IN (SELECT content_id FROM document)"
             )
-            deleted = connection.execute(
-                "DELETE FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
-            ).rowcount
-        self.settle()
-        return deleted
+        kept = self._rows("SELECT id FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)")
+        for start in range(0, len(kept), _FEW):
+            part = kept[start : start + _FEW]
+            with self._transaction() as connection:
+                codes.drop(connection, np.array(part, "<i8")[:, 0])
+                connection.executemany("DELETE FROM passage WHERE id = ?", part)
+        return len(kept)
 
-    def has_free_pages(self) -> bool:
-        """Whether the file could be smaller."""
-        return bool(self._value("PRAGMA freelist_count"))
+    def pages(self) -> tuple[int, int]:
+        """Bytes of the file that are used, and bytes that are free."""
+        size, count, free = (
+            int(self._value(f"PRAGMA {name}"))
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return size * (count - free), size * free
 
     def checkpoint(self) -> bool:
         """Move all that was written into the file itself; False where readers are in the way."""
-        with plain_errors(self.path):
-            self._connection.execute("PRAGMA busy_timeout = 2000")
+        self._rows("PRAGMA busy_timeout = 2000")
         return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def vacuum(self) -> None:
@@ -275,10 +281,9 @@ class Store:
             CollectionError: there is no room, or another process writes.
 
         """
-        with plain_errors(self.path):
-            # The copy may be larger than memory.
-            self._connection.execute("PRAGMA temp_store = FILE")
-            self._connection.execute("VACUUM")
+        # The copy may be larger than memory.
+        self._rows("PRAGMA temp_store = FILE")
+        self._rows("VACUUM")
 
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
         """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
@@ -387,12 +392,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
     """Ids of the contents that these documents have."""
-    rows = (
-        connection.execute(
-            "SELECT content_id FROM document WHERE path = ?", (_store_path(path),)
-        ).fetchone()
-        for path in paths
-    )
+    statement = "SELECT content_id FROM document WHERE path = ?"
+    rows = (connection.execute(statement, (_store_path(path),)).fetchone() for path in paths)
     return {row[0] for row in rows if row}
 
 
