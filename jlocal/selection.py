@@ -50,11 +50,9 @@ class Selection:
 
         """
         selection = cls(include, exclude, ignored=() if gitignore else None)
-        if gitignore and not (root / ".git").exists():
+        if gitignore and not _is_repository(root):
             above = root.absolute().parents
-            repository = next(
-                (at for at, folder in enumerate(above) if (folder / ".git").exists()), -1
-            )
+            repository = next((at for at, folder in enumerate(above) if _is_repository(folder)), -1)
             for folder in reversed(above[: repository + 1]):
                 path = Path(os.path.relpath(root, folder)).as_posix()
                 selection = selection._with_rules_of(folder, f"{path}/")
@@ -113,6 +111,11 @@ def _as_git_sees(path: str) -> bytes:
 def composed(text: str) -> str:
     """Return a name in the form that people type; some systems write é as e and an accent."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _is_repository(folder: Path) -> bool:
+    # Path.exists raises where a folder may not be read.
+    return os.path.exists(folder / ".git")  # noqa: PTH110
 
 
 def matches(path: str, globs: Sequence[str]) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,42 @@ def test_globs_find_composed_and_decomposed_names(name: str, glob: str) -> None:
     assert found("notes", include=[f"{glob}.md"]) == [path]
     assert found("notes", include=[f"*/{glob.split()[0]}*"]) == [path]
     assert found("notes", exclude=[glob]) == ["notes/a.md"]
+
+
+def as_somebody_else(work: Callable[[], list[str]]) -> list[str]:
+    """Do something in a process that may not read everything, as root may."""
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            said = work()
+        except BaseException as error:
+            said = [repr(error)]
+        os.write(write, json.dumps(said).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        said = json.load(file)
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user")
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111, 0o666])
+@pytest.mark.parametrize("gitignore", [False, True])
+def test_a_folder_that_may_not_be_read_is_reported(tmp_path: Path, mode, gitignore) -> None:
+    write("n/a.md", "n/sub/b.md", "n/sub/c/d.md")
+    tmp_path.chmod(0o755)
+    for folder in ("n/sub", "n"):
+        Path(folder).chmod(mode)
+        said = as_somebody_else(lambda: found("n", gitignore=gitignore))
+        Path(folder).chmod(0o755)
+        reports = [line for line in said if line.startswith("!")]
+        assert reports or any(line.startswith(f"{folder}/") for line in said), said
+        assert all(line.startswith(f"!{folder}") and "denied" in line for line in reports)
+        # Names can be listed, and whoever tries to read the files will be told.
+        is_listed = mode & 0o444 and not gitignore
+        assert ("n/a.md" in said) == bool(folder == "n/sub" or is_listed)
