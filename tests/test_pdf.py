@@ -140,10 +140,10 @@ def test_words_that_a_line_break_parts_are_joined(lines: tuple[str, str], text: 
     assert text_of(one_page(line(lines[0]) + line(lines[1], y=686))) == text
 
 
-def cjk(encoding: str, ordering: str, codes: str) -> bytes:
+def cjk(encoding: str, ordering: str, codes: str, content: str = "") -> bytes:
     """Write text in a font that the file does not contain."""
     return one_page(
-        f"BT /F1 12 Tf 72 700 Td <{codes}> Tj ET",
+        content or f"BT /F1 12 Tf 72 700 Td <{codes}> Tj ET",
         b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /Ryumin-Light /CIDSystemInfo "
         b"<< /Registry (Adobe) /Ordering (%s) /Supplement 2 >> /FontDescriptor 7 0 R /DW 1000 >>"
         % ordering.encode(),
@@ -502,3 +502,30 @@ def test_losses_name_pages_as_people_count_them() -> None:
     assert Loss((0, 2, 3, 4, 6), "").place == "p. 1, 3-5, 7"
     assert Loss((), "").place == ""
     assert Loss(tuple(range(0, 100, 2)), "").place == "p. 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, …"
+
+
+def drawn_from_left_to_right(*words: str) -> bytes:
+    """Write words as browsers print them: glyph by glyph, each with its meaning."""
+    glyphs = "".join(
+        f"/Span << /ActualText <FEFF{letter.encode('utf-16-be').hex()}> >> BDC <41> Tj EMC "
+        for letter in " ".join(words)[::-1]
+    )
+    return one_page(f"BT /ReversedChars BMC /F1 12 Tf 72 700 Td {glyphs} EMC ET")
+
+
+@pytest.mark.parametrize("words", [("مرحبا", "بالعالم"), ("שלום", "עולם"), ("مُدَرِّسة",)])
+def test_words_from_right_to_left_are_in_the_order_of_reading(words: tuple[str, ...]) -> None:
+    assert text_of(drawn_from_left_to_right(*words)) == " ".join(words)
+
+
+def test_shapes_of_arabic_letters_are_letters() -> None:
+    assert letters(text_of(pdf("ﻻ ﺳﻼم"))) == letters("لا سلام")
+    assert text_of(drawn_from_left_to_right("ﺑﺎب")) == "باب"
+
+
+def test_a_column_of_vertical_writing_is_one_line() -> None:
+    column = "".join(
+        f"BT /F1 12 Tf 72 {700 - 12 * n} Td <{code}> Tj ET "
+        for n, code in enumerate(("6e2f", "306e", "5009", "5eab"))
+    )
+    assert text_of(cjk("UniJIS-UTF16-H", "Japan1", "", column)) == "港の倉庫"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import unicodedata
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +14,12 @@ _HYPHEN = "\ufdd0"
 _LINE_BREAKS = re.compile(r"\r\n?|[\f\v\x85\u2028\u2029]")
 _NO_TEXT = re.compile(
     "[\0-\x08\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufdd1-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"
+)
+# Arabic letters as they are drawn within words, and ligatures.
+_SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufb4f\ufb50-\ufdcf\ufdf0-\ufdfb\ufe70-\ufefc]+")
+# A column of vertical writing, of which each character is a line.
+_COLUMN = re.compile(
+    "(?m)^(?:[\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]\n){2,}.$"
 )
 # Signs of lists in Word's symbol fonts.
 _BULLETS = dict.fromkeys(map(ord, "\uf06c\uf06e\uf076\uf0a7\uf0a8\uf0b7\uf0d8\uf0e0\uf0fc"), "•")
@@ -62,7 +68,7 @@ class Legible:
 
 def legible(characters: Characters) -> Legible:
     """Put characters together."""
-    letters = [chr(code) if code <= sys.maxunicode else UNKNOWN for code in characters.codes]
+    letters = list(map(chr, characters.codes))
     for place in characters.hyphens:
         letters[place] = _HYPHEN
     if characters.guesses and not _is_language(letters, characters.guesses):
@@ -72,9 +78,10 @@ def legible(characters: Characters) -> Legible:
     # Two halves of a pair come together, and no half remains.
     text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = _LINE_BREAKS.sub("\n", text).translate(_BULLETS)
-    text = _NO_TEXT.sub(UNKNOWN, text)
+    text = _NO_TEXT.sub(UNKNOWN, _SHAPES.sub(_plain_letters, text))
     text = _joined(text.split(_HYPHEN))
     text = "\n".join(line.rstrip() for line in text.split("\n")).strip()
+    text = _COLUMN.sub(lambda column: column[0].replace("\n", ""), text)
     visible = len(text) - sum(map(text.count, " \n\t"))
     unknown = text.count(UNKNOWN)
     return Legible(
@@ -83,6 +90,10 @@ def legible(characters: Characters) -> Legible:
         is_harmed=bool(_HARM.search(text)),
         is_mostly_undecodable=bool(unknown) and 2 * unknown >= visible,
     )
+
+
+def _plain_letters(shapes: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", shapes[0])
 
 
 def _joined(parts: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +14,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 from jlocal.extract.pdf_characters import Characters, legible
+from jlocal.extract.pdf_order import Box, reading_order
 
 # Notes that people write on a page; links and fields are something else.
 _NOTES = {
@@ -98,14 +100,23 @@ def _read(page: pdfium.PdfPage, notes: list[str]) -> Page:
 def _characters(textpage: raw.FPDF_TEXTPAGE) -> Characters:
     """Take each character; what PDFium returns as a whole has two meanings of U+FFFE."""
     code_of, is_guess = raw.FPDFText_GetUnicode, raw.FPDFText_HasUnicodeMapError
-    places = range(raw.FPDFText_CountChars(textpage))
-    codes = [code_of(textpage, place) for place in places]
+    codes = [code_of(textpage, place) for place in range(raw.FPDFText_CountChars(textpage))]
+    if codes and max(codes) > sys.maxunicode:
+        codes = [code if code <= sys.maxunicode else 0 for code in codes]
+    edges = [ctypes.c_double() for _ in range(4)]
+
+    def box(place: int) -> Box:
+        raw.FPDFText_GetCharBox(textpage, place, *edges)
+        left, right, bottom, _ = (edge.value for edge in edges)
+        return Box(left, right, bottom)
+
+    order = reading_order(codes, box)
     return Characters(
-        codes,
-        guesses={place for place in places if is_guess(textpage, place) == 1},
+        [codes[place] for place in order],
+        guesses={new for new, place in enumerate(order) if is_guess(textpage, place) == 1},
         hyphens={
-            place
-            for place in places
+            new
+            for new, place in enumerate(order)
             if codes[place] == _HYPHEN and raw.FPDFText_IsHyphen(textpage, place) == 1
         },
     )
