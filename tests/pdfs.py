@@ -6,6 +6,11 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 
+import pytest
+
+from jlocal.errors import TextError
+from jlocal.extract.pdf import read_pdf
+
 
 def stream(data: bytes, entries: str = "") -> bytes:
     """Write a stream object."""
@@ -122,3 +127,122 @@ def one_page(
 def line(text: str, x: float = 72, y: float = 700) -> str:
     """Write a line in a content stream of `one_page`."""
     return f"BT /F1 12 Tf {x} {y} Td ({text}) Tj ET "
+
+
+def cjk(encoding: str, ordering: str, codes: str, content: str = "") -> bytes:
+    """Write text in a font that the file does not contain."""
+    return one_page(
+        content or f"BT /F1 12 Tf 72 700 Td <{codes}> Tj ET",
+        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /Ryumin-Light /CIDSystemInfo "
+        b"<< /Registry (Adobe) /Ordering (%s) /Supplement 2 >> /FontDescriptor 7 0 R /DW 1000 >>"
+        % ordering.encode(),
+        b"<< /Type /FontDescriptor /FontName /Ryumin-Light /Flags 4 /FontBBox [0 -200 1000 900] "
+        b"/ItalicAngle 0 /Ascent 800 /Descent -200 /StemV 80 >>",
+        font=b"<< /Type /Font /Subtype /Type0 /BaseFont /Ryumin-Light /Encoding /%s "
+        b"/DescendantFonts [6 0 R] >>" % encoding.encode(),
+    )
+
+
+WIDTHS = b"/FirstChar 0 /LastChar 255 /Widths [%s]" % (b"500 " * 256)
+
+
+def in_font(meanings: dict[int, bytes], codes: str) -> bytes:
+    return one_page(
+        f"BT /F1 12 Tf 72 700 Td <{codes}> Tj ET",
+        to_unicode(meanings),
+        b"<< /Type /FontDescriptor /FontName /ABCDEF+Foo /Flags 4 >>",
+        font=b"<< /Type /Font /Subtype /Type1 /BaseFont /ABCDEF+Foo /FontDescriptor 7 0 R "
+        b"/ToUnicode 6 0 R %s >>" % WIDTHS,
+    )
+
+
+ASCII = {code: bytes([0, code]) for code in range(32, 127)}
+
+
+OFFICE = b"the O\x1ece is closed".hex()
+
+
+PROCEDURE = stream(b"600 0 0 0 500 500 d1 0 0 500 500 re f")
+
+
+def type3(names: str, first: int, text: bytes) -> bytes:
+    """Write text in a Type 3 font whose characters have these names, from a number on."""
+    codes = names.split()
+    procedures = " ".join(f"/{name} 6 0 R" for name in set(codes))
+    differences = " ".join(f"/{name}" for name in codes)
+    return one_page(
+        b"BT /F1 12 Tf 72 700 Td <%s> Tj ET" % text.hex().encode(),
+        PROCEDURE,
+        font=b"<< /Type /Font /Subtype /Type3 /FontBBox [0 0 1000 1000] "
+        b"/FontMatrix [.001 0 0 .001 0 0] /FirstChar %d /LastChar %d /Widths [%s] "
+        b"/CharProcs << %s >> /Encoding << /Type /Encoding /Differences [%d %s] >> >>"
+        % (
+            first, first + len(codes) - 1, b"600 " * len(codes),
+            procedures.encode(), first, differences.encode(),
+        ),
+    )  # fmt: skip
+
+
+def annotated(*annotations: str, form: bool = True, content: str = "") -> bytes:
+    numbers = " ".join(f"{number} 0 R" for number in range(6, 6 + len(annotations)))
+    catalog = (
+        f"/AcroForm << /Fields [{numbers}] /DR << /Font << /F1 5 0 R >> >> /DA (/F1 12 Tf 0 g) >>"
+    )
+    return one_page(
+        content,
+        *(f"<< /Type /Annot {annotation} >>".encode() for annotation in annotations),
+        catalog=catalog if form else "",
+        page=f"/Annots [{numbers}]",
+    )
+
+
+def attached(content: str, entries: str = "") -> bytes:
+    return one_page(
+        content,
+        stream(b"attached words", "/Type /EmbeddedFile"),
+        b"<< /Type /Filespec /F (inner.txt) /EF << /F 6 0 R >> >>",
+        catalog=f"/Names << /EmbeddedFiles << /Names [(inner.txt) 7 0 R] >> >> {entries}",
+    )
+
+
+def drawn_from_left_to_right(*words: str) -> bytes:
+    """Write words as browsers print them: glyph by glyph, each with its meaning."""
+    glyphs = "".join(
+        f"/Span << /ActualText <FEFF{letter.encode('utf-16-be').hex()}> >> BDC <41> Tj EMC "
+        for letter in " ".join(words)[::-1]
+    )
+    return one_page(f"BT /ReversedChars BMC /F1 12 Tf 72 700 Td {glyphs} EMC ET")
+
+
+def _forever() -> bytes:
+    """Write a file whose pages show the same long stream, which no limit of one stream finds."""
+    pages = 500
+    kids = " ".join(f"{number} 0 R" for number in range(5, 5 + pages))
+    page = b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F 3 0 R >> >> >>"
+    return joined(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            f"<< /Type /Pages /Kids [{kids}] /Count {pages} >>".encode(),
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            deflated(b"BT /F 1 Tf (x) Tj ET " * 150_000),
+            *[page] * pages,
+        ]
+    )
+
+
+FOREVER = _forever()
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a file of one page of which nothing is lost."""
+    read = read_pdf(data)
+    assert read.losses == []
+    (page,) = read.pages
+    return page
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(TextError) as error:
+        read_pdf(data)
+    assert error.value.reason.isprintable()
+    return error.value.reason

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from collection_files import check
-from pdfs import pdf, stream
-from test_pdf import ASCII, OFFICE, in_font
+from pdfs import ASCII, OFFICE, in_font, pdf, stream
 
 from jlocal import Collection, Embedder
 from jlocal.documents import Document, Unreadable, read_file

@@ -17,9 +17,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from pdfs import line, one_page, pdf, stream
+from pdfs import (
+    ASCII,
+    OFFICE,
+    annotated,
+    cjk,
+    drawn_from_left_to_right,
+    in_font,
+    line,
+    one_page,
+    pdf,
+    stream,
+    type3,
+)
 from test_fuzz import mutations
-from test_pdf import ASCII, OFFICE, annotated, cjk, drawn_from_left_to_right, in_font, type3
 
 from jlocal.errors import TextError
 from jlocal.extract import html

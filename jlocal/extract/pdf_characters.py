@@ -28,8 +28,11 @@ _HARM = re.compile(rf"[^\W\d_]{UNKNOWN}[^\W\d_]|[^\W\d_]{{2}}{UNKNOWN}|{UNKNOWN}
 # Fewer letters look like a language by chance.
 _FEWEST = 5
 _WORD = re.compile(
-    r"[\"'(“‘]*(?:[A-Za-z]+(?:['’-][A-Za-z]+)*|[-+±]?\d+(?:[.,:/-]\d+)*%?)[.,;:!?)\"'”’]*"
+    r"[\"'(“‘]*(?:[^\W\d_]+(?:['’-][^\W\d_]+)*|[-+±]?\d+(?:[.,:/-]\d+)*%?)[.,;:!?)\"'”’]*"
 )
+_LONGEST_MEAN = 15
+_VOWELS = "aeiouy"
+_COMMON = "etaoinshrdlu"
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,20 @@ def _is_language(letters: Sequence[str], guesses: Set[int]) -> bool:
     pieces = text.split()
     size = sum(map(len, pieces))
     like_words = sum(len(piece) for piece in pieces if _WORD.fullmatch(piece))
+    text = text.lower()
     count = sum(map(str.isalpha, text))
-    small = sum(map(str.islower, text))
-    vowels = sum(map(text.count, "aeiouyAEIOUY"))
+    vowels, common = (sum(map(text.count, some)) for some in (_VOWELS, _COMMON))
     return (
         count >= _FEWEST
         and like_words >= 0.7 * size
-        and small >= 0.5 * count
+        and size <= _LONGEST_MEAN * len(pieces)
         and 0.25 * count <= vowels <= 0.6 * count
+        and common >= 0.6 * count
+        and not _is_numbered(pieces)
     )
+
+
+def _is_numbered(pieces: Sequence[str]) -> bool:
+    """Tell whether each new character has a higher number than all before."""
+    new = list(dict.fromkeys("".join(pieces)))
+    return new == sorted(new)
