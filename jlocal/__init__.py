@@ -25,6 +25,7 @@ from jlocal.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
+    from jlocal.collection.compact import Compaction
     from jlocal.collection.index import Report
     from jlocal.collection.search import Hit
     from jlocal.embedder import Embedder
@@ -34,6 +35,7 @@ __all__ = [
     "ArgumentError",
     "Collection",
     "CollectionError",
+    "Compaction",
     "Embedder",
     "Hit",
     "HubError",
@@ -51,6 +53,7 @@ __all__ = [
 # These bring numpy and llama.cpp; `import jlocal` alone should cost milliseconds.
 _LAZY = {
     "Collection": "jlocal.collection.collection",
+    "Compaction": "jlocal.collection.compact",
     "Embedder": "jlocal.embedder",
     "Hit": "jlocal.collection.search",
     "Report": "jlocal.collection.index",

@@ -138,17 +138,22 @@ def test_closing_while_threads_search(own: bool, database: Path, model: Embedder
     assert not list(database.parent.glob("notes.db-*"))
 
 
-def test_closing_ends_an_index_and_keeps_what_was_computed(tmp_path, notes, model) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_closing_ends_an_index_and_keeps_what_was_computed(
+    own: bool, tmp_path: Path, notes: Path, model: Embedder, model_file: Path
+) -> None:
     for number in range(60, 400):
         (notes / f"{number}.md").write_text(f"This is number {number}. " * 5)
-    collection = Collection(tmp_path / "c.db", model)
+    collection = Collection(tmp_path / "c.db", model_file if own else model)
     done = 0
 
     def on_texts(texts: int, tokens: int) -> None:
         nonlocal done
         done += texts
         if done > 300:
-            threading.Thread(target=collection.close).run()
+            closing = threading.Thread(target=collection.close)
+            closing.start()
+            closing.join(PATIENCE)
 
     with pytest.raises(CollectionError, match="is closed"):
         collection.index(notes, on_texts=on_texts)
