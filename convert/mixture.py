@@ -407,7 +407,8 @@ def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Vectors:
         runtime.close()
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     # A model that gives no vector any more has lost everything.
-    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=usable)
     return units
 
 

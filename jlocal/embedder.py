@@ -151,7 +151,7 @@ class Embedder:
             TextError: the text has characters that are no text (lone surrogates).
 
         """
-        return self._reader(prompt).tokens(0, text)
+        return self._reader(prompt, self.profile.dimensions).tokens(0, text)
 
     def encode(
         self,
@@ -194,7 +194,7 @@ class Embedder:
 
         Raises:
             TextTooLongError: a text is above the context (unless `on_long` is "truncate").
-            TextError: an input is not text, or leaves no token to pool.
+            TextError: an input is not text, leaves no token to pool, or makes the model overflow.
             ArgumentError: the model has no such prompt, task, dimension or precision.
             ModelError: the model is closed, or llama.cpp cannot compute the texts.
 
@@ -211,7 +211,7 @@ class Embedder:
         batch = [texts] if isinstance(texts, str) else list(texts)
         dimensions = self._dimensions(truncate_dim, precision)
         with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
-            reader = self._reader(self.prompt_text(prompt, prompt_name))
+            reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
             # What raises errors returns none.
             arrays = [
                 finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
@@ -340,7 +340,7 @@ class Embedder:
             raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        reader = self._reader(prefix, errors, on_cut, journal)
+        reader = self._reader(prefix, dimensions, errors, on_cut, journal)
         return self._stream(reader.windows(texts, on_texts), dimensions, precision)
 
     def _stream(
@@ -367,6 +367,7 @@ class Embedder:
     def _reader(
         self,
         prompt: str,
+        dimensions: int,
         errors: Literal["raise", "return"] = "raise",
         on_cut: OnCut | None = None,
         journal: Journal | None = None,
@@ -375,7 +376,7 @@ class Embedder:
             raise ModelError("the model is closed; make a new Embedder")
         truncate = self.on_long == "truncate"
         limit = self.max_seq_length
-        return Reader(self._runtime, prompt, limit, truncate, errors, on_cut, journal)
+        return Reader(self._runtime, prompt, limit, dimensions, truncate, errors, on_cut, journal)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions

@@ -33,7 +33,15 @@ def finish(vectors: Floats, truncate_dim: int | None, precision: str) -> Vectors
 
 def normalize(vectors: Floats) -> Floats:
     """Scale each row of (n, d) to unit L2 length; a row of zeros stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # The squares of very small and very large components leave float32.
+    extreme = ~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 1e-12))
+    if extreme.any():
+        peaks = np.abs(vectors[extreme]).max(axis=1, keepdims=True, initial=0)
+        vectors = vectors.copy()
+        vectors[extreme] /= np.where(np.isfinite(peaks) & (peaks > 0), peaks, 1)
+        lengths[extreme] = np.linalg.norm(vectors[extreme], axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 

@@ -35,6 +35,7 @@ class Reader:
         runtime: an open model.
         prompt: put before each text.
         limit: the most tokens in one text.
+        dimensions: how many leading components of a vector will be kept.
         truncate: whether a longer text is cut, or is an error.
         errors: whether the `TextError` of an unusable text is raised, or stands in for its vector.
         on_cut: called for each truncated text, which is otherwise a warning.
@@ -45,6 +46,7 @@ class Reader:
     runtime: Runtime
     prompt: str
     limit: int
+    dimensions: int
     truncate: bool
     errors: Literal["raise", "return"]
     on_cut: OnCut | None
@@ -76,9 +78,9 @@ class Reader:
                     failure = error
                     break
                 if len(begun) > 1:
-                    yield begun.popleft().vectors(on_texts)
+                    yield self._finished(begun.popleft(), on_texts)
             while begun:
-                yield begun.popleft().vectors(on_texts)
+                yield self._finished(begun.popleft(), on_texts)
         finally:
             for left in begun:
                 left.job.cancel()
@@ -109,7 +111,32 @@ class Reader:
                 self.runtime,
                 [self._sequence(index, text) for index, text in enumerate(window, start)],
                 self.journal,
+                start,
             )
+
+    def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:
+        """Wait for a window; a vector without a direction is an error of its text."""
+        vectors = window.vectors(on_texts)
+        for index, vector in enumerate(vectors):
+            if isinstance(vector, TextError) or not (reason := self._fault(vector)):
+                continue
+            vectors[index] = error = TextError(reason, window.start + index)
+            if self.errors == "raise":
+                raise error
+        return vectors
+
+    def _fault(self, vector: Floats) -> str | None:
+        if not np.isfinite(vector).all():
+            return (
+                "has no vector: the model's numbers overflow for it; use the model in another "
+                "type, such as BF16 or F32"
+            )
+        if not vector[: self.dimensions].any():
+            return (
+                "has no vector: the model gives only zeros for it; download or convert the model "
+                "again"
+            )
+        return None
 
     def _sequence(self, index: int, text: str) -> Tokens | TextError:
         try:
@@ -139,9 +166,14 @@ class _Window:
     """Texts that are computed together; identical ones once."""
 
     def __init__(
-        self, runtime: Runtime, sequences: list[Tokens | TextError], journal: Journal | None
+        self,
+        runtime: Runtime,
+        sequences: list[Tokens | TextError],
+        journal: Journal | None,
+        start: int,
     ) -> None:
         self._sequences, self._journal = sequences, journal
+        self.start = start  # position of its first text
         self._unique = {
             item.tobytes(): item for item in sequences if not isinstance(item, TextError)
         }

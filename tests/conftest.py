@@ -35,6 +35,8 @@ for _name in list(os.environ):
         del os.environ[_name]
 os.environ |= {
     "HF_HOME": _hub.name,
+    # A file need not prove in each test anew that it can be loaded.
+    "JLOCAL_CACHE": f"{_hub.name}/cache",
     "HF_ENDPOINT": "http://127.0.0.1:9",  # the discard port: nobody listens
     "TOKENIZERS_PARALLELISM": "false",
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the

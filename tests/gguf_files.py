@@ -210,3 +210,81 @@ def placeholder(path: Path, megabytes: int = 0) -> bytes:
     writer.write_tensors_to_file()
     writer.close()
     return path.read_bytes()
+
+
+class Editable:
+    """A GGUF file whose metadata and tensor table can be changed, also to what makes no sense.
+
+    Attributes:
+        keys: key -> (type, value): the type's number and a Python value, or (9, item type) and a
+            list; bytes are written as they are.
+        tensors: [name, shape as in the file, type, offset].
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = GGUF(path)
+        self.keys: dict[str, tuple[tuple[int, ...], Any]] = {
+            key: (file.types[key], value) for key, value in file.values.items()
+        }
+        self.tensors: list[list[Any]] = [
+            [name, shape[::-1], int(kind), offset] for name, shape, kind, offset in file.tensors
+        ]
+        self.weights = file.data[file.start :]
+
+    def copy(self) -> Editable:
+        other = object.__new__(Editable)
+        other.keys, other.weights = dict(self.keys), self.weights
+        other.tensors = [list(row) for row in self.tensors]
+        return other
+
+    def set(self, key: str, kind: int | tuple[int, ...], value: Any) -> Editable:
+        """Return a copy with another value of a key."""
+        other = self.copy()
+        other.keys[key] = (kind if isinstance(kind, tuple) else (kind,), value)
+        return other
+
+    def without(self, key: str) -> Editable:
+        """Return a copy without a key."""
+        other = self.copy()
+        other.keys.pop(key, None)
+        return other
+
+    def shaped(self, tensor: str, **changes: Any) -> Editable:
+        """Return a copy with another name, shape, kind or offset of a tensor."""
+        other = self.copy()
+        row = next(row for row in other.tensors if row[0] == tensor)
+        for position, field in enumerate(("name", "shape", "kind", "offset")):
+            row[position] = changes.get(field, row[position])
+        return other
+
+    def write(self, path: Path) -> Path:
+        alignment = self.keys.get("general.alignment", ((4,), 32))[1]
+        parts = [b"GGUF", struct.pack("<IQQ", 3, len(self.tensors), len(self.keys))]
+        for key, (kind, value) in self.keys.items():
+            parts += [_string(key), struct.pack("<I", kind[0])]
+            if kind[0] == 9:
+                parts.append(struct.pack("<IQ", kind[1], len(value)))
+                if kind[1] == 8:
+                    parts += map(_string, value)
+                else:
+                    parts.append(struct.pack(f"<{len(value)}{SCALARS[kind[1]]}", *value))
+            else:
+                parts.append(_string(value) if kind[0] == 8 else _scalar(kind[0], value))
+        for name, shape, kind_number, offset in self.tensors:
+            sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+            parts += [_string(name), sizes, struct.pack("<IQ", kind_number, offset)]
+        head = b"".join(parts)
+        if not isinstance(alignment, int) or not 0 < alignment < 1 << 20:
+            alignment = 32
+        path.write_bytes(head + bytes(-len(head) % alignment) + self.weights)
+        return path
+
+
+def _string(value: str | bytes) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(data)) + data
+
+
+def _scalar(kind: int, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else struct.pack(f"<{SCALARS[kind]}", value)

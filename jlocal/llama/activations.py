@@ -19,13 +19,12 @@ from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
 from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
-from jlocal.llama.tensors import Tensor, name_of, tensor_at
+from jlocal.llama.tensors import FLOAT32, name_of, rows_of, tensor_at
 from jlocal.llama.tokenizer import Tokens
 
 _HEAD = b"result_norm"  # what a decoder's graph has before its vocabulary head
 _PRODUCT = b"MUL_MAT"
 _CELLS = 256  # llama.cpp rounds a context up to this
-_FLOAT32 = 0  # GGML_TYPE_F32
 
 
 @dataclass
@@ -139,18 +138,20 @@ class Activations:
         tensor = tensor_at(pointer)
         weight, source = tensor_at(tensor.src[0]), tensor_at(tensor.src[1])
         name = name_of(weight)
-        if not name.startswith("blk.") or source.type != _FLOAT32:
+        if not name.startswith("blk.") or source.type != FLOAT32:
             return not ask
         if not ask and source.ne[1]:
-            self._add(name, tensor.src[1], source)
+            self._add(name, tensor.src[1])
         return True
 
-    def _add(self, name: str, pointer: int, source: Tensor) -> None:
-        squares = self._squares(pointer, source)
+    def _add(self, name: str, pointer: int) -> None:
+        squares = self._squares(pointer)
         entry = self.sums.get(name)
         if entry is None:
             entry = self.sums[name] = Sums(np.zeros(squares.shape[1]))
         # Of at most some thousand rows, which float32 can sum.
+        if entry.squares.shape != squares.shape[1:]:
+            raise ModelError(f"{name} of {self._model.profile.path} is used in more ways than one")
         entry.squares += squares.sum(axis=0)
         entry.count += len(squares)
         if not np.isfinite(entry.squares).all():
@@ -159,15 +160,11 @@ class Activations:
                 "convert the model again, to F32 or BF16"
             )
 
-    def _squares(self, pointer: int, source: Tensor) -> npt.NDArray[np.float32]:
+    def _squares(self, pointer: int) -> npt.NDArray[np.float32]:
         """Read a product's input; queries, keys and values have the same, as gate and up have."""
         if self._read and self._read[0] == pointer:
             return self._read[1]
-        columns, rows, *more = source.ne
-        if more != [1, 1] or source.nb[1] != 4 * columns:
-            raise ModelError("llama.cpp lays out activations in a way that is not known here")
-        values = np.empty((rows, columns), np.float32)
-        ggml.ggml_backend_tensor_get(pointer, values.ctypes.data, 0, values.nbytes)
+        values = rows_of(pointer)
         with np.errstate(over="ignore"):
             np.square(values, out=values)
         self._read = (pointer, values)

@@ -19,16 +19,30 @@ from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
 from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
+from jlocal.llama.tensors import rows_of
 from jlocal.llama.tokenizer import Tokens
+from jlocal.models.profile import Profile
 
 Floats = npt.NDArray[np.float32]
 
 # Architectures whose graph ends in `result_norm` and then the vocabulary head.
 CAPTURED = frozenset({"qwen3"})
 
+# What llama.cpp can pool, by the name in a profile.
+POOLING = {
+    "mean": api.LLAMA_POOLING_TYPE_MEAN,
+    "cls": api.LLAMA_POOLING_TYPE_CLS,
+    "last": api.LLAMA_POOLING_TYPE_LAST,
+}
+
 _HIDDEN_STATE = b"result_norm"
 _UBATCH = 512
 _CELLS = 256  # llama.cpp rounds a context up to this
+
+
+def captures(profile: Profile) -> bool:
+    """Tell whether hidden states of a model can be captured."""
+    return profile.architecture in CAPTURED and profile.causal and profile.pooling == "last"
 
 
 class StoppedError(Exception):
@@ -61,27 +75,39 @@ class Context:
     def embed(self, sequences: Sequence[Tokens], called_off: Callable[[], bool]) -> Floats:
         """Compute one wave.
 
+        What is not finite in one sequence can spread to the others of its wave, for attention
+        multiplies also what it masks out, by zero. So those are computed again, each alone.
+
         Args:
             sequences: at most `sequence_limit` non-empty arrays of token ids.
             called_off: asked between pieces of the wave whether the result is still wanted.
 
         Returns:
-            (n, d) float32, as pooled, not normalised.
+            (n, d) float32, as pooled, not normalised; a row that is not finite is that sequence's
+            own.
 
         Raises:
             ModelError: llama.cpp cannot compute it, for want of memory for example.
             StoppedError: it was called off.
 
         """
+        vectors = self._compute(sequences, called_off)
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+        if bad:
+            for number in bad if len(sequences) > 1 else ():
+                self._clear(data=True)
+                vectors[number] = self._compute([sequences[number]], called_off)[0]
+            self._clear(data=True)
+        return vectors
+
+    def _compute(self, sequences: Sequence[Tokens], called_off: Callable[[], bool]) -> Floats:
         if called_off():
             raise StoppedError
         self._grow(sum(map(len, sequences)))
         if self._capture:
             self._capture.forget()
         rows: list[Floats] = []
-        memory = api.llama_get_memory(self._handle)
-        if memory:
-            api.llama_memory_clear(memory, False)
+        self._clear()
         for outputs in self._batch.fill(sequences, every_output=self._capture is None):
             if called_off():
                 raise StoppedError
@@ -89,6 +115,12 @@ class Context:
             if self._capture:
                 rows.append(self._capture.take(outputs))
         return np.concatenate(rows) if self._capture else self._pooled(len(sequences))
+
+    def _clear(self, *, data: bool = False) -> None:
+        """Forget the tokens of the last wave, and zero the memory that held them."""
+        memory = api.llama_get_memory(self._handle)
+        if memory:
+            api.llama_memory_clear(memory, data)
 
     def _pooled(self, count: int) -> Floats:
         vectors = np.empty((count, self._model.dimensions), np.float32)
@@ -119,19 +151,12 @@ class Context:
             params.n_outputs_max = self.sequence_limit
             params.cb_eval = self._capture.callback
         else:
-            params.pooling_type = _POOLING[self._model.profile.pooling]
+            params.pooling_type = POOLING[self._model.profile.pooling]
         self._handle = self._model.new_context(params)
         # What the context uses must outlive it, also when nobody closes it.
         self._free = weakref.finalize(self, _free, self._handle, self._model, self._capture)
         self._capacity = params.n_ctx
         self._batch = Batch(params.n_batch)
-
-
-_POOLING = {
-    "mean": api.LLAMA_POOLING_TYPE_MEAN,
-    "cls": api.LLAMA_POOLING_TYPE_CLS,
-    "last": api.LLAMA_POOLING_TYPE_LAST,
-}
 
 
 def _free(handle: int, *_used_until_now: object) -> None:
@@ -151,25 +176,34 @@ class _Capture:
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
         self._rows: list[Floats] = []
+        self._failure: Exception | None = None
         # llama.cpp keeps the bare address: this reference keeps the callback alive.
         self.callback = api.ggml_backend_sched_eval_callback(self._on_tensor)
 
     def _on_tensor(self, tensor: int, ask: bool, _user_data: object) -> bool:
         if ask:
             return bool(ggml.ggml_get_name(tensor) == _HIDDEN_STATE)
-        size = ggml.ggml_nbytes(tensor)
-        rows = np.empty((size // (4 * self._dimensions), self._dimensions), np.float32)
-        if size:
-            ggml.ggml_backend_tensor_get(tensor, rows.ctypes.data, 0, size)
-        self._rows.append(rows)
+        # No exception can leave a callback: it would be printed, and forgotten.
+        try:
+            self._rows.append(rows_of(tensor, self._dimensions))
+        except Exception as error:
+            self._failure = error
         return False
 
     def forget(self) -> None:
         """Drop what a failed call may have left."""
         self._rows.clear()
+        self._failure = None
 
     def take(self, expected: int) -> Floats:
-        """Return and forget the rows of one `llama_decode` call."""
+        """Return and forget the rows of one `llama_decode` call.
+
+        Raises:
+            ModelError: there are not as many rows as expected, or of another length.
+
+        """
+        if self._failure:
+            raise self._failure
         rows, self._rows = self._rows, []
         vectors = np.concatenate(rows) if rows else np.empty((0, self._dimensions), np.float32)
         if len(vectors) != expected:

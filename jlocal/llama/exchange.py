@@ -100,7 +100,11 @@ class Exchange:
                     f"{self._profile.path} has tensors of other types than F32 and F16"
                 )
             if len(tensor.shape) == 2:
-                shapes[name] = (tensor.shape[1], tensor.shape[0])
+                columns, rows = tensor.shape
+                found = tensor_at(self._tensors[name])
+                if found.type != tensor.type or list(found.ne) != [columns, rows, 1, 1]:
+                    raise ModelError(f"{self._profile.path} has changed; run this again")
+                shapes[name] = (rows, columns)
         return shapes
 
     def tokens(self, text: str) -> Tokens:
@@ -183,6 +187,11 @@ class Exchange:
         columns, rows = tensor.shape
         if importance is not None:
             importance = np.ascontiguousarray(importance, np.float32)
+            if importance.shape != (columns,):
+                raise ModelError(
+                    f"the importance of {tensor.name} is of {importance.size:,} columns, and it "
+                    f"has {columns:,}"
+                )
             if not 0 <= importance.max() <= _LARGEST_IMPORTANCE:
                 raise ModelError(f"the importance of {tensor.name} is out of all proportion")
         step = max(1, _STEP // columns)

@@ -12,8 +12,10 @@ from typing import Any, Literal
 from jlocal.errors import DeviceWarning, ModelError
 from jlocal.llama.features import features_in
 from jlocal.llama.library import api, interruptible, last_errors
+from jlocal.llama.trial import try_once
 from jlocal.llama.wide import widening_pays
 from jlocal.llama.widen import Widened
+from jlocal.models.consistency import check_consistency
 from jlocal.models.profile import Profile
 
 ComputeType = Literal["auto", "stored", "bfloat16"]
@@ -36,6 +38,7 @@ class Model:
         gpu_layers: int | None,
         compute_type: ComputeType,
         writable: bool = False,
+        tried: bool = False,
     ) -> None:
         """Load the file.
 
@@ -46,12 +49,18 @@ class Model:
             compute_type: "stored" computes with the weights as they are in the file, "bfloat16"
                 widens quantised ones in memory, "auto" does so where it is faster.
             writable: load weights into memory of its own, laid out as they are in the file.
+            tried: whether llama.cpp may end this process on an unsound file; otherwise a file that
+                was never loaded before is tried out in another one (`jlocal.llama.trial`).
 
         Raises:
-            ModelError: llama.cpp cannot load the file, or its weights cannot be widened.
+            ModelError: the file contradicts itself, llama.cpp cannot load it, or its weights
+                cannot be widened.
 
         """
         self.profile = profile
+        check_consistency(profile.header)
+        if not tried:
+            try_once(profile)
         on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
         if gpu_layers and not on_gpu:
             warnings.warn(
@@ -69,6 +78,11 @@ class Model:
         else:
             self.handle = self._load(profile.path, gpu_layers)
         self.dimensions = int(api.llama_model_n_embd_out(self.handle))
+        if self.dimensions != profile.dimensions:
+            raise ModelError(
+                f"{profile.path} gives vectors of {self.dimensions:,} values, and its header says "
+                f"{profile.dimensions:,}; download or convert the model again"
+            )
 
     def _load(self, path: Path, gpu_layers: int | None) -> int:
         params = api.llama_model_default_params()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.journal import Journal
-from jlocal.llama.context import CAPTURED, Context, StoppedError
+from jlocal.llama.context import POOLING, Context, StoppedError, captures
 from jlocal.llama.model import ComputeType, Model
 from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
@@ -61,10 +61,10 @@ class Runtime:
             ModelError: the file cannot be loaded, or its vectors cannot be pooled.
 
         """
-        fits = profile.architecture in CAPTURED and profile.causal and profile.pooling == "last"
+        fits = captures(profile)
         if capture and not fits:
             raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
-        if profile.pooling not in ("last", "mean", "cls"):
+        if profile.pooling not in POOLING:
             raise ModelError(_no_pooling(profile))
         threads = threads or default_threads()
         self.model = model = Model(
@@ -151,7 +151,8 @@ class Job:
             on_wave: called with the texts and tokens of each wave when it is done.
 
         Returns:
-            (n, d) float32 in the order of the sequences, not normalised.
+            (n, d) float32 in the order of the sequences, not normalised; a row is not finite where
+            the model overflows for that sequence.
 
         Raises:
             ModelError: llama.cpp cannot compute them, or the model was closed meanwhile.
@@ -198,9 +199,10 @@ class Job:
         if self._journal is None:
             return self._context.embed(chosen, self._called_off)
         vectors = self._journal.recall(chosen)
-        if vectors is None:
+        if vectors is None or not np.isfinite(vectors).all():
             vectors = self._context.embed(chosen, self._called_off)
-            self._journal.keep(chosen, vectors)
+            if np.isfinite(vectors).all():
+                self._journal.keep(chosen, vectors)
         else:
             self.recalled.update(wave)
         return vectors

@@ -5,8 +5,13 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from jlocal.errors import ModelError
 from jlocal.llama.library import ggml
+
+FLOAT32 = 0  # GGML_TYPE_F32
 
 
 class Tensor(ctypes.Structure):
@@ -48,3 +53,35 @@ def tensor_at(pointer: Any) -> Tensor:
             "this llama-cpp-python has other structures than those of 0.3.36; install that version"
         )
     return tensor
+
+
+def rows_of(pointer: Any, columns: int | None = None) -> npt.NDArray[np.float32]:
+    """Copy a matrix that llama.cpp has computed.
+
+    The tensor itself says how large the copy is: a header may say anything.
+
+    Args:
+        pointer: to a tensor.
+        columns: how many values a row must have; None takes any number.
+
+    Returns:
+        (rows, columns) float32.
+
+    Raises:
+        ModelError: it is no matrix of float32 that lies in one piece, or has other rows.
+
+    """
+    tensor = tensor_at(pointer)
+    width, height, *more = tensor.ne
+    dense = tensor.nb[0] == 4 and (height < 2 or tensor.nb[1] == 4 * width)
+    if tensor.type != FLOAT32 or more != [1, 1] or not dense:
+        raise ModelError(f"llama.cpp lays out {name_of(tensor)} in a way that is not known here")
+    if columns is not None and width != columns:
+        raise ModelError(
+            f"llama.cpp computes vectors of {width:,} values, and the model's header says "
+            f"{columns:,}; download or convert the model again"
+        )
+    values = np.empty((height, width), np.float32)
+    if values.size:
+        ggml.ggml_backend_tensor_get(pointer, values.ctypes.data, 0, values.nbytes)
+    return values

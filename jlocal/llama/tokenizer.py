@@ -44,6 +44,8 @@ _CONTROL_OR_USER_DEFINED = 8 | 16  # LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_
 
 # llama.cpp's search for added tokens takes time by the square of their number in a text.
 _LONG = 1 << 14
+# It counts bytes and tokens in 32 bits.
+_LONGEST = (1 << 31) - 16
 
 
 class Tokenizer:
@@ -81,6 +83,8 @@ class Tokenizer:
 
     def _encode(self, text: str, special: bool = True) -> Tokens:
         data = text.encode("utf-8")
+        if len(data) > _LONGEST:
+            raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
         # A byte-level BPE gives at most a token a byte; the rest is for special tokens.
         tokens = np.empty(len(data) + 8, dtype=np.int32)
         count = self._encode_into(data, tokens, special)

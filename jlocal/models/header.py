@@ -154,7 +154,7 @@ def _read(path: Path, cursor: _Cursor) -> Header:
         raise ValueError(f"it begins with {magic!r} and not with {_MAGIC!r}")
     version = int(cursor.unpack("I"))
     if version not in _VERSIONS:
-        raise ValueError(f"its version is {version:,}; versions 2 and 3 are known")
+        raise ValueError(_other_version(version))
     tensor_count = cursor.count("Q", _MAX_TENSORS, "the number of tensors")
     key_count = cursor.count("Q", _MAX_KEYS, "the number of metadata keys")
     metadata: dict[str, Value] = {}
@@ -180,6 +180,15 @@ def _read(path: Path, cursor: _Cursor) -> Header:
         data_start,
         alignment,
     )
+
+
+def _other_version(version: int) -> str:
+    # As llama.cpp tells them: no version needs the upper half of these bytes.
+    if version and not version & 0xFFFF:
+        return "it is big-endian, and only little-endian files can be read here"
+    if version > max(_VERSIONS):
+        return f"its version is {version:,}, newer than the known versions 2 and 3"
+    return f"its version is {version:,}; versions 2 and 3 are known"
 
 
 def _value(cursor: _Cursor, key: str) -> Value:
@@ -235,6 +244,7 @@ def _tensor(cursor: _Cursor) -> Tensor:
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+    # The format wants a multiple of 8, and llama.cpp a power of 2.
+    if not isinstance(alignment, int) or not 8 <= alignment <= 1 << 20 or alignment.bit_count() > 1:
         raise ValueError(f"its alignment is {shown(alignment)}")
     return alignment

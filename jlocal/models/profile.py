@@ -88,7 +88,7 @@ def profile_of(header: Header) -> Profile:
         pooling=POOLING.get(pooling, str(pooling)),
         causal=_get(header, f"{architecture}.attention.causal", bool, True),
         context=context,
-        dimensions=dimensions,
+        dimensions=_get(header, f"{architecture}.embedding_length_out", int, dimensions),
         matryoshka=_matryoshka(header, dimensions, published),
         task=_get(header, "jlocal.task", str, "") or (_task_in(header) if published else None),
         prompts=MappingProxyType(_prompts(header) or (PROMPTS if published else {})),

@@ -1,0 +1,163 @@
+"""The first load of a GGUF file, in a process of its own.
+
+llama.cpp ends its process on files that it does not expect, by an assertion or an exception that
+nobody catches. So a file that has not been loaded before is loaded by a child first, which may
+die. What has passed is remembered by the file's identity on disk, so that later loads cost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import signal
+import stat
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from jlocal import child
+from jlocal.errors import ModelError
+from jlocal.files import sha256_of
+from jlocal.models.profile import Profile
+from jlocal.models.starter import FILE as STARTER
+from jlocal.printable import printable
+
+REFUSED = 3  # exit status of the child when it knows the reason, which is then all of its output
+
+# The model that comes with jlocal was tried when it was made.
+_STARTER = "9e855971702300faee40ad5ae2a93ffc8ea13d41f49c55938c22f168f03c6da7"
+
+# Generous for a large file on a slow disk, and an end for one that is made never to load.
+_LIMITS = child.Limits(seconds=1800, output=1 << 20)
+
+_LONGEST_REASON = 300
+
+
+def try_once(profile: Profile) -> None:
+    """Load a file in a child process, unless it has passed before.
+
+    Raises:
+        ModelError: llama.cpp refuses the file, or cannot load it and live.
+
+    """
+    identity = _identity(profile.path)
+    record = _folder() / hashlib.sha256(os.fsencode(profile.path.absolute())).hexdigest()
+    if _recorded(record) == identity:
+        return
+    if not _is_starter(profile.path):
+        _try(profile)
+    _remember(record, identity)
+
+
+def _try(profile: Profile) -> None:
+    environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
+    try:
+        done = child.run(
+            "jlocal.llama.trial_child",
+            str(profile.path),
+            profile.pooling,
+            limits=_LIMITS,
+            environment=environment,
+        )
+    except (OSError, TimeoutError) as error:
+        raise ModelError(
+            f"cannot try out {profile.path} in a process of its own: "
+            f"{getattr(error, 'strerror', None) or error}"
+        ) from error
+    if done.status == REFUSED:
+        raise ModelError(_short(done.stdout.decode(errors="replace")))
+    if done.status != 0:
+        raise ModelError(
+            f"llama.cpp cannot load {profile.path} and live: {_last_words(done)}; "
+            "download or convert the model again"
+        )
+
+
+def _last_words(done: child.Finished) -> str:
+    """Find the reason in what a process wrote before it died."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    for pattern in (r"[^/\\]*: (GGML_ASSERT\(.*)", r"what\(\): *(.*)", r"[^/\\]*\.\w+:\d+: (.*)"):
+        for line in lines:
+            if found := re.search(pattern, line):
+                return _short(found[1])
+    if done.status < 0:
+        with contextlib.suppress(ValueError):
+            return f"the process ended with {signal.Signals(-done.status).name}"
+    return _short(lines[-1]) if lines else f"the process ended with status {done.status}"
+
+
+def _short(text: str) -> str:
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+
+
+def _is_starter(path: Path) -> bool:
+    try:
+        return path.samefile(STARTER) and sha256_of(path) == _STARTER
+    except OSError:
+        return False
+
+
+# The record of what has passed: a file for each path, which holds the file's identity at that time.
+
+
+def _folder() -> Path:
+    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's place."""
+    if chosen := os.environ.get("JLOCAL_CACHE"):
+        return Path(chosen).expanduser() / "loaded"
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+    else:
+        cache = os.environ.get("XDG_CACHE_HOME")
+        base = Path(cache) if cache else Path.home() / ".cache"
+    return base / "jlocal" / "loaded"
+
+
+def _identity(path: Path) -> bytes:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    facts = (
+        os.path.realpath(path),
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        version("llama-cpp-python"),
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest().encode()
+
+
+def _recorded(record: Path) -> bytes | None:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(record, flags)
+        try:
+            status = os.fstat(descriptor)
+            own = getattr(os, "getuid", lambda: status.st_uid)()
+            if stat.S_ISREG(status.st_mode) and status.st_uid == own:
+                return os.read(descriptor, 128)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def _remember(record: Path, identity: bytes) -> None:
+    # Without the record the file is tried again next time.
+    with contextlib.suppress(OSError):
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = record.with_name(f".{record.name}.{secrets.token_hex(4)}")
+        try:
+            with aside.open("xb") as file:
+                file.write(identity)
+            aside.replace(record)
+        finally:
+            aside.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""The child process of `jlocal.llama.trial`: everything that llama.cpp does with a file, once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+
+from jlocal.errors import JlocalError
+from jlocal.llama.context import POOLING, Context, captures
+from jlocal.llama.model import Model
+from jlocal.llama.threads import default_threads
+from jlocal.llama.tokenizer import Tokenizer
+from jlocal.llama.trial import REFUSED
+from jlocal.models.profile import Profile, read_profile
+
+_TEXTS = ("The harbour master keeps the keys.", "What is where?")
+
+# Every byte that UTF-8 can have: some vocabularies lack one, which llama.cpp finds out with a text.
+_EVERY_BYTE = "".join(
+    map(
+        chr,
+        (
+            *range(1, 0x800),
+            *range(0x800, 0xD800, 0x1000),
+            *range(0xE000, 0x10000, 0x1000),
+            *range(0x10000, 0x110000, 0x40000),
+        ),
+    )
+)
+
+
+def load(profile: Profile) -> None:
+    """Load weights and vocabulary, tokenise, and compute vectors in each way that there is.
+
+    Raises:
+        ModelError: llama.cpp refuses the file.
+
+    """
+    threads = default_threads()
+    model = Model(profile, threads=threads, gpu_layers=0, compute_type="stored", tried=True)
+    tokenizer = Tokenizer(model)
+    for piece in (_EVERY_BYTE, " ".join(_EVERY_BYTE), "word" * 100, ""):
+        tokenizer.encode(piece)
+    sequences = [tokenizer.encode(text)[: profile.context] for text in _TEXTS]
+    if profile.pooling not in POOLING or not all(map(len, sequences)):
+        return
+    for capture in {captures(profile), False}:
+        context = Context(model, threads, capture)
+        context.embed(sequences, lambda: False)
+        context.close()
+
+
+def _main() -> int:
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    path, pooling = sys.argv[1:]
+    try:
+        load(dataclasses.replace(read_profile(path), pooling=pooling))
+    except JlocalError as error:
+        sys.stdout.buffer.write(str(error).encode("utf-8", "surrogateescape"))
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
