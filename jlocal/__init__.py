@@ -17,6 +17,7 @@ from jlocal.errors import (
     OutputError,
     TextError,
     TextTooLongError,
+    TokenizerWarning,
     TruncationWarning,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "Report",
     "TextError",
     "TextTooLongError",
+    "TokenizerWarning",
     "TruncationWarning",
     "__version__",
 ]

@@ -16,17 +16,16 @@ from typing import Any
 
 from jlocal import __version__, child
 from jlocal.bundle.standalone import cpu_flags
-from jlocal.bundle.wheels import cache_folder
 from jlocal.errors import ModelError
 from jlocal.files import read_regular, sha256_of
 from jlocal.llama.features import FLAGS, features_in
 from jlocal.llama.wide import widened_size, widening_pays
 from jlocal.models import starter, store
 from jlocal.models.cache import cache_folder as hub_folder
-from jlocal.models.header import read_header
+from jlocal.models.header import Header
 from jlocal.models.names import resolve
 from jlocal.models.offline import VARIABLES, is_offline
-from jlocal.models.profile import read_profile
+from jlocal.models.profile import Profile, read_profile
 
 _PACKAGES = ("llama-cpp-python", "gguf", "numpy", "huggingface_hub")
 
@@ -190,7 +189,9 @@ def _models(report: Report) -> None:
     for model in models:
         need = _BESIDE + model.size
         try:
-            need = _BESIDE + _weights(model.path, report)
+            profile = read_profile(model.path)
+            need = _BESIDE + _weights(profile.header, report)
+            _tokenizer(report, profile)
         except ModelError as error:
             report.add("warning", f"{model.name} cannot be used: {error}.")
         report.models.append(
@@ -202,9 +203,8 @@ def _models(report: Report) -> None:
             report.add("warning", f"{model.name} is larger than the memory that is free.")
 
 
-def _weights(path: Path, report: Report) -> int:
+def _weights(header: Header, report: Report) -> int:
     """Return the bytes of a model's weights in memory, as they are computed with here."""
-    header = read_header(path)
     chosen = os.environ.get("JLOCAL_COMPUTE_TYPE", "auto")
     features = features_in(report.llama.get("system info", ""))
     on_gpu = bool(report.llama.get("gpu offload"))
@@ -215,8 +215,13 @@ def _weights(path: Path, report: Report) -> int:
     return header.file_size
 
 
+def _tokenizer(report: Report, profile: Profile) -> None:
+    if profile.other_tokens:
+        report.add("warning", f"{profile.path}: {profile.other_tokens}.")
+
+
 def _folders(report: Report) -> None:
-    folders = {"home": store.home(), "cache": cache_folder()}
+    folders = {"home": store.home(), "cache": store.cache_folder()}
     with contextlib.suppress(ImportError):  # which is among the findings already
         folders["hub cache"] = hub_folder()
     for name, path in folders.items():
@@ -253,7 +258,10 @@ def _self_test(report: Report, model: str | None) -> None:
         model = str(smallest["path"]) if smallest else starter.NAME
     try:
         path = resolve(model)
-        exact = read_profile(path).file_type in _EXACT_TYPES
+        profile = read_profile(path)
+        exact = profile.file_type in _EXACT_TYPES
+        if str(path) not in (entry["path"] for entry in report.models):
+            _tokenizer(report, profile)
         # The sender's own words, if there are some, so that the vectors can be compared.
         stored = _stored(path)
         found = _probe(str(path), *([stored["text"]] if stored else []))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 
-from jlocal.errors import ArgumentError, ModelError, TextError
+from jlocal.errors import ArgumentError, ModelError, TextError, TokenizerWarning
 from jlocal.journal import Journal
 from jlocal.llama.model import ComputeType
 from jlocal.llama.runtime import Runtime
@@ -26,7 +27,7 @@ from jlocal.vectors import (
     finish,
     pairwise_cosine_similarity,
 )
-from jlocal.windows import OnCut, Reader
+from jlocal.windows import OnCut, Reader, check_texts
 
 OnLong = Literal["error", "truncate"]
 
@@ -85,6 +86,8 @@ class Embedder:
         if pooling:
             profile = dataclasses.replace(profile, pooling=pooling)
         self.profile = profile
+        if profile.other_tokens:
+            warnings.warn(TokenizerWarning(f"{profile.path}: {profile.other_tokens}"), stacklevel=2)
         self._check_task(task)
         self.prompts = dict(profile.prompts if prompts is None else prompts)
         self.default_prompt_name = default_prompt_name or (
@@ -174,7 +177,7 @@ class Embedder:
         """Embed texts. The arguments are those of `SentenceTransformer.encode`.
 
         Args:
-            inputs: one text, or several.
+            inputs: one text, or several: a list, tuple, iterator, NumPy array, column.
             prompt_name: a key of `prompts`; None takes the model's default prompt.
             prompt: the prefix itself; it wins over `prompt_name`, and "" means none.
             batch_size: accepted and not needed: batches are planned by tokens.
@@ -195,7 +198,8 @@ class Embedder:
         Raises:
             TextTooLongError: a text is above the context (unless `on_long` is "truncate").
             TextError: an input is not text, leaves no token to pool, or makes the model overflow.
-            ArgumentError: the model has no such prompt, task, dimension or precision.
+            ArgumentError: the inputs are no sequence of texts, or the model has no such prompt,
+                task, dimension or precision.
             ModelError: the model is closed, or llama.cpp cannot compute the texts.
 
         """
@@ -208,7 +212,7 @@ class Embedder:
                 f"output_value {output_value!r}: only 'sentence_embedding' is known"
             )
         self._check_task(task)
-        batch = [texts] if isinstance(texts, str) else list(texts)
+        batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
         dimensions = self._dimensions(truncate_dim, precision)
         with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
             reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
@@ -336,6 +340,7 @@ class Embedder:
         """
         if isinstance(texts, str):
             raise ArgumentError("stream() takes an iterable of texts; for one text use encode()")
+        check_texts(texts)
         if errors not in ("raise", "return"):
             raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
@@ -357,12 +362,29 @@ class Embedder:
                     yield vector if isinstance(vector, TextError) else next(finished)
 
     def similarity(self, a: Vectors, b: Vectors) -> Floats:
-        """Cosine of each row of a (n, d) with each row of b (m, d), as (n, m) float32."""
-        return cosine_similarity(a, b)
+        """Cosine of each row of a (n, d) with each row of b (m, d), as (n, m) float32.
+
+        Raises:
+            ArgumentError: the lengths differ, or the precision is uint8, binary or ubinary, whose
+                numbers have no cosine: bits are compared by Hamming distance.
+
+        """
+        return cosine_similarity(a, b, self._lengths())
 
     def similarity_pairwise(self, a: Vectors, b: Vectors) -> Floats:
-        """Cosine of each row of a (n, d) with the same row of b, as (n,) float32."""
-        return pairwise_cosine_similarity(a, b)
+        """Cosine of each row of a (n, d) with the same row of b, as (n,) float32.
+
+        Raises:
+            ArgumentError: as in `similarity`, or there are not as many rows in b.
+
+        """
+        return pairwise_cosine_similarity(a, b, self._lengths())
+
+    def _lengths(self) -> set[int]:
+        """Lengths of this model's vectors that cannot be the bits of a longer one."""
+        own = {self.profile.dimensions, self.get_embedding_dimension()}
+        usual = own.union(self.profile.matryoshka)
+        return own | {length for length in usual if 8 * length not in usual}
 
     def _reader(
         self,

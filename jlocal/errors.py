@@ -81,6 +81,10 @@ class DeviceWarning(UserWarning):
     """The CPU computes although a GPU was asked for, or is there."""
 
 
+class TokenizerWarning(UserWarning):
+    """llama.cpp tokenises some texts otherwise than a model's own tokenizer does."""
+
+
 class TruncationWarning(UserWarning):
     """A text was cut to the model's context because the caller asked for it.
 

@@ -368,6 +368,7 @@ def test_the_whole_crossing(build, models, tmp_path, monkeypatch) -> None:
     if build == "portable":
         if not list(PORTABLE.glob("*.whl")):
             pytest.skip("no portable build in the cache: jlocal bundle create --with-wheels")
+        monkeypatch.delenv("JLOCAL_CACHE")
         monkeypatch.setenv("XDG_CACHE_HOME", str(PORTABLE.parents[2]))
     monkeypatch.setenv("PIP_CACHE_DIR", PIP_CACHE)
     bundle = tmp_path / "b.tar"

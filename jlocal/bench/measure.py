@@ -17,7 +17,7 @@ from jlocal.bench.machine import peak_bytes, this_machine
 from jlocal.bench.report import LENGTHS, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embedder import Embedder
-from jlocal.errors import DeviceWarning, JlocalError
+from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 
 _ROUNDS = 5
 _ROUND_SECONDS = 1.0
@@ -46,7 +46,8 @@ def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, A
     on_step("loading")
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DeviceWarning)
+        for kind in (DeviceWarning, TokenizerWarning):
+            warnings.simplefilter("always", kind)
         model = Embedder(job["file"], **job["options"])
     loaded = time.perf_counter()
     with model:

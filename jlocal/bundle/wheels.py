@@ -21,6 +21,7 @@ from jlocal import __version__, child
 from jlocal.errors import BundleError
 from jlocal.files import write_aside
 from jlocal.models.offline import is_offline
+from jlocal.models.store import cache_folder
 
 _LLAMA = "llama-cpp-python"
 
@@ -86,16 +87,6 @@ def collect(
         if not foreign and sys.platform == "linux"
         else None,
     }
-
-
-def cache_folder() -> Path:
-    """Return the folder for what jlocal can make again: the platform's place for caches."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "jlocal"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "jlocal" / "Cache"
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return (Path(chosen) if chosen else Path.home() / ".cache") / "jlocal"
 
 
 def repack(distribution: str, folder: Path) -> Path:

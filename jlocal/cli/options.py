@@ -139,11 +139,12 @@ def default_model() -> str:
 def open_model(task: str | None, model: str | None, **options: Any) -> Embedder:
     """Load a model with the values of `model_options`, and check that it is for the task."""
     from jlocal.embedder import Embedder
-    from jlocal.errors import DeviceWarning
+    from jlocal.errors import DeviceWarning, TokenizerWarning
 
     model = model or default_model()
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DeviceWarning)
+        for kind in (DeviceWarning, TokenizerWarning):
+            warnings.simplefilter("always", kind)
         embedder = Embedder(model, task=task, **options)
     for warning in caught:
         say(f"Note: {warning.message}.")

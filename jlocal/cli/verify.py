@@ -137,10 +137,11 @@ def _check_options(against: str | None, save: Path | None, *, compares: bool) ->
 @contextmanager
 def _notes(*, show: bool) -> Iterator[None]:
     """Print what is warned of."""
-    from jlocal.errors import DeviceWarning
+    from jlocal.errors import DeviceWarning, TokenizerWarning
 
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DeviceWarning)
+        for kind in (DeviceWarning, TokenizerWarning):
+            warnings.simplefilter("always", kind)
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught if show):
         say(f"Note: {message}.")

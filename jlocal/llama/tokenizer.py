@@ -42,6 +42,8 @@ _AFTER_UNICODE_9 = (
 
 _CONTROL_OR_USER_DEFINED = 8 | 16  # LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED
 
+_PROBE = "a b"
+
 # llama.cpp's search for added tokens takes time by the square of their number in a text.
 _LONG = 1 << 14
 # It counts bytes and tokens in 32 bits.
@@ -79,6 +81,11 @@ class Tokenizer:
     @cached_property
     def closing_tokens(self) -> int:
         """How many tokens are added after a text; truncation must keep them."""
+        # Found by trying: of the flags for it, some tokenizers heed none.
+        bare, whole = self._encode(_PROBE, special=False).tolist(), self._encode(_PROBE).tolist()
+        for start in range(len(whole) - len(bare) + 1) if bare else ():
+            if whole[start : start + len(bare)] == bare:
+                return len(whole) - len(bare) - start
         return int(bool(api.llama_vocab_get_add_eos(self._vocabulary)))
 
     def _encode(self, text: str, special: bool = True) -> Tokens:

@@ -14,7 +14,6 @@ import re
 import secrets
 import signal
 import stat
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from jlocal.errors import ModelError
 from jlocal.files import sha256_of
 from jlocal.models.profile import Profile
 from jlocal.models.starter import FILE as STARTER
+from jlocal.models.store import cache_folder
 from jlocal.printable import printable
 
 REFUSED = 3  # exit status of the child when it knows the reason, which is then all of its output
@@ -44,7 +44,8 @@ def try_once(profile: Profile) -> None:
 
     """
     identity = _identity(profile.path)
-    record = _folder() / hashlib.sha256(os.fsencode(profile.path.absolute())).hexdigest()
+    name = hashlib.sha256(os.fsencode(profile.path.absolute())).hexdigest()
+    record = cache_folder() / "loaded" / name
     if _recorded(record) == identity:
         return
     if not _is_starter(profile.path):
@@ -67,13 +68,24 @@ def _try(profile: Profile) -> None:
             f"cannot try out {profile.path} in a process of its own: "
             f"{getattr(error, 'strerror', None) or error}"
         ) from error
+    if done.status == 0:
+        return
     if done.status == REFUSED:
-        raise ModelError(_short(done.stdout.decode(errors="replace")))
-    if done.status != 0:
+        raise ModelError(_short(done.stdout.decode(errors="replace"), 3 * _LONGEST_REASON))
+    if done.status == -getattr(signal, "SIGILL", 0):
         raise ModelError(
-            f"llama.cpp cannot load {profile.path} and live: {_last_words(done)}; "
-            "download or convert the model again"
+            "llama.cpp uses instructions that this CPU does not have; `jlocal doctor` says how to "
+            "build it again"
         )
+    if done.status == -getattr(signal, "SIGKILL", 0):
+        raise ModelError(
+            f"the system ended the process that tried out {profile.path}, as it does for want of "
+            "memory; end other programs, or use a smaller model"
+        )
+    raise ModelError(
+        f"llama.cpp cannot load {profile.path} and live: {_last_words(done)}; download or convert "
+        "the model again"
+    )
 
 
 def _last_words(done: child.Finished) -> str:
@@ -89,9 +101,9 @@ def _last_words(done: child.Finished) -> str:
     return _short(lines[-1]) if lines else f"the process ended with status {done.status}"
 
 
-def _short(text: str) -> str:
+def _short(text: str, longest: int = _LONGEST_REASON) -> str:
     text = printable(" ".join(text.split()))
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _is_starter(path: Path) -> bool:
@@ -102,21 +114,6 @@ def _is_starter(path: Path) -> bool:
 
 
 # The record of what has passed: a file for each path, which holds the file's identity at that time.
-
-
-def _folder() -> Path:
-    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's place."""
-    if chosen := os.environ.get("JLOCAL_CACHE"):
-        return Path(chosen).expanduser() / "loaded"
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME")
-        base = Path(cache) if cache else Path.home() / ".cache"
-    return base / "jlocal" / "loaded"
 
 
 def _identity(path: Path) -> bytes:

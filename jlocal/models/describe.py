@@ -36,6 +36,7 @@ def describe(header: Header) -> dict[str, object]:
         "prompts": dict(profile.prompts),
         "default prompt": profile.default_prompt,
         "normalizer": profile.normalizer,
+        "tokenizer": profile.other_tokens,
         "vocabulary": vocabulary.length if isinstance(vocabulary, LongArray) else None,
         "license": profile.license,
         "source sha256": header.metadata.get("jlocal.source_sha256"),

@@ -186,9 +186,8 @@ def _other_version(version: int) -> str:
     # As llama.cpp tells them: no version needs the upper half of these bytes.
     if version and not version & 0xFFFF:
         return "it is big-endian, and only little-endian files can be read here"
-    if version > max(_VERSIONS):
-        return f"its version is {version:,}, newer than the known versions 2 and 3"
-    return f"its version is {version:,}; versions 2 and 3 are known"
+    newer = ", and a newer jlocal may know it" if version > max(_VERSIONS) else ""
+    return f"its version is {version:,}; versions 2 and 3 are known{newer}"
 
 
 def _value(cursor: _Cursor, key: str) -> Value:

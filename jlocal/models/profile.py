@@ -20,6 +20,16 @@ POOLING = MappingProxyType({0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"
 _V5_NAME = re.compile(r"(?:^|jina-embeddings-)v5-(?:text-)?(?:small|nano)", re.IGNORECASE)
 _V5_CONTEXT = {model.architecture: model.context for model in MODELS.values()}
 
+# By the tokenizer's name in the header: where llama.cpp gives other tokens than the model's own
+# tokenizer. Of Hangul it keeps the first letter of each syllable, of Indic scripts it drops the
+# vowel signs, and it takes words apart that WordPiece takes for unknown.
+_OTHER_TOKENS = MappingProxyType(
+    {
+        "bert": "llama.cpp tokenises Hangul, Indic scripts such as Devanagari, and words above 100 "
+        "characters otherwise than this model's own tokenizer; vectors of such texts are wrong"
+    }
+)
+
 _T = TypeVar("_T")
 
 
@@ -38,6 +48,8 @@ class Profile:
         default_prompt: the name of the prompt when none is asked for, or None.
         normalizer: "NFC" or "none", applied to the text before the tokenizer.
         lstrip_tokens: added tokens that swallow the white space before them.
+        other_tokens: of which texts llama.cpp gives other tokens than the model's own tokenizer,
+            as a sentence; None where that is not known of any.
 
     """
 
@@ -57,6 +69,7 @@ class Profile:
     normalizer: str = "none"
     lstrip_tokens: tuple[str, ...] = ()
     license: str | None = None
+    other_tokens: str | None = None
 
 
 def read_profile(path: str | Path) -> Profile:
@@ -96,6 +109,7 @@ def profile_of(header: Header) -> Profile:
         normalizer=_normalizer(header),
         lstrip_tokens=_lstrip_tokens(header, published and architecture == "eurobert"),
         license=_get(header, "general.license", str, "") or None,
+        other_tokens=_OTHER_TOKENS.get(_get(header, "tokenizer.ggml.model", str, "")),
     )
 
 

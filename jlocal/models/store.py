@@ -73,6 +73,18 @@ def home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "jlocal"
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's place."""
+    if chosen := os.environ.get("JLOCAL_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "jlocal"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "jlocal" / "Cache"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "jlocal"
+
+
 def installed() -> list[Installed]:
     """List the models on this machine, by name; nothing but the disk is read.
 
