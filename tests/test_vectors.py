@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from jlocal import ArgumentError, Embedder
 from jlocal.vectors import cosine_similarity, finish, pairwise_cosine_similarity, quantize
 
 RNG = np.random.default_rng(0)
@@ -64,3 +67,42 @@ def test_similarity_shapes() -> None:
     assert cosine_similarity(VECTORS[0], VECTORS).shape == (1, 50)
     assert np.allclose(np.diag(cosine_similarity(VECTORS, VECTORS)), 1, atol=1e-6)
     assert pairwise_cosine_similarity(VECTORS, VECTORS).shape == (50,)
+
+
+def test_bits_have_no_cosine(converted) -> None:
+    """Eight bits share a byte, so that their cosine would be a plausible wrong number."""
+    with Embedder(converted("qwen3")) as model:
+        full = model.profile.dimensions
+        assert full == 64
+        whole, small = model.encode(["a", "b"]), model.encode(["a", "b"], precision="int8")
+        np.testing.assert_allclose(model.similarity(small, whole), whole @ whole.T, atol=0.01)
+        for precision in ("binary", "ubinary", "uint8"):
+            vectors = model.encode(["a", "b"], precision=precision)
+            for similarity in (model.similarity, model.similarity_pairwise):
+                with pytest.raises(ArgumentError, match="Hamming"):
+                    similarity(vectors, vectors)
+        short = model.encode(["a", "b"], truncate_dim=32, precision="int8")
+        assert model.similarity(short, short)[0, 0] == pytest.approx(1)
+
+
+def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(converted) -> None:
+    with Embedder(converted("qwen3")) as model:
+        model.profile = dataclasses.replace(model.profile, matryoshka=(8, 64))
+        bits = model.encode(["a"], precision="binary")
+        with pytest.raises(ArgumentError, match=r"astype\('float32'\)"):
+            model.similarity(bits, bits)
+        coarse = model.encode(["a"], truncate_dim=8, precision="int8").astype("float32")
+        assert model.similarity(coarse, coarse).item() == pytest.approx(1)
+        model.truncate_dim = 8
+        short = model.encode(["a"], precision="int8")
+        assert model.similarity(short, short).item() == pytest.approx(1)
+
+
+def test_vectors_that_cannot_be_compared() -> None:
+    with pytest.raises(ArgumentError, match="64 and of 32"):
+        cosine_similarity(VECTORS, VECTORS[:, :32])
+    with pytest.raises(ArgumentError, match="paired"):
+        pairwise_cosine_similarity(VECTORS, VECTORS[:3])
+    for wrong in (VECTORS > 0, VECTORS.astype(str), VECTORS[None], VECTORS.astype(complex)):
+        with pytest.raises(ArgumentError, match="array"):
+            cosine_similarity(wrong, wrong)
