@@ -25,7 +25,7 @@ from convert.plan import Job, Plan, make_plan, needs_f32
 from convert.progress import OnProgress, reporter
 from convert.quantization import Options, write_type
 from convert.recipe import check_name
-from convert.verification import need_packages, verify_files
+from convert.verification import check_reports, need_packages, verify_files
 from jlocal.errors import ArgumentError
 from jlocal.llama.threads import default_threads
 
@@ -107,6 +107,7 @@ def convert(
     files = {job.task: list(job.targets.values()) for job in plan.jobs}
     reports = verify_files(source, files, threads=threads, show_progress=progress is not None)
     readme.write(card, readme.source_of(checkpoint, source.folder), plan.targets, reports, given)
+    check_reports(reports)
     return [*plan.targets, card]
 
 

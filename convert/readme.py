@@ -20,7 +20,8 @@ from convert.calibration import DEFAULT, DEFAULT_NAME
 from convert.importance import Importance
 from convert.verification import Reports
 from jlocal import __version__
-from jlocal.files import write_aside
+from jlocal.errors import VectorError
+from jlocal.files import sha256_of, write_aside
 from jlocal.models.describe import describe
 from jlocal.models.header import read_header
 
@@ -111,7 +112,12 @@ def _lines(
     )
     for file in files:
         yield f"### {_plain(file.path.name)}\n"
-        yield reports[file.path].markdown()
+        report = reports[file.path]
+        if isinstance(report, VectorError):
+            reason = str(report).replace(str(file.path), file.path.name)
+            yield f"**Not to be used**: its numbers overflow. {_plain(reason)}.\n"
+        else:
+            yield report.markdown()
     yield from _made(source, files, importance)
 
 
@@ -147,6 +153,13 @@ def _table(files: Sequence[_File], reports: Reports) -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | ---: | ---: | --- |"
     for file in files:
         report = reports[file.path]
+        if isinstance(report, VectorError):
+            yield (
+                f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
+                f"| {file.facts['bytes'] / 1e6:,.1f} | overflows | - | - "
+                f"| `{sha256_of(file.path)}` |"
+            )
+            continue
         found = f"{report.neighbours.recall:.4f}" if report.neighbours else "-"
         yield (
             f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from convert.checkpoint import Checkpoint
-from jlocal.errors import JlocalError, VerifyError
+from jlocal.errors import JlocalError, VectorError, VerifyError
 
 if TYPE_CHECKING:
     from jlocal.verify import Report
 
-Reports: TypeAlias = "Mapping[Path, Report]"
+# What a file has lost, or that some of its vectors have no direction.
+Reports: TypeAlias = "Mapping[Path, Report | VectorError]"
 
 # jlocal.verify brings llama.cpp, so it is imported where it is used.
 
@@ -37,7 +38,7 @@ def verify_files(
     *,
     threads: int,
     show_progress: bool,
-) -> dict[Path, Report]:
+) -> dict[Path, Report | VectorError]:
     """Compare files with the checkpoint, computed in float32 by transformers and PEFT.
 
     Args:
@@ -46,13 +47,16 @@ def verify_files(
         threads: CPU threads.
         show_progress: show texts done, rate and time left on stderr.
 
+    Returns:
+        What each file has lost; or that it cannot be used, because its numbers overflow.
+
     Raises:
         VerifyError: the files are there, but could not be compared.
 
     """
     from jlocal.verify import store, verify
 
-    reports: dict[Path, Report] = {}
+    reports: dict[Path, Report | VectorError] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="jlocal-") as folder:
             for task, files in tasks.items():
@@ -66,10 +70,28 @@ def verify_files(
                     show_progress=show_progress,
                 )
                 for file in files:
-                    found = verify(file, vectors, threads=threads, show_progress=show_progress)
+                    try:
+                        found = verify(file, vectors, threads=threads, show_progress=show_progress)
+                    except VectorError as error:
+                        reports[file] = error
+                        continue
                     # A folder of the hub's cache is named after a commit.
                     reference = replace(found.reference, name=checkpoint.name)
                     reports[file] = replace(found, reference=reference)
     except JlocalError as error:
         raise VerifyError(f"the files were written, but not verified: {error}") from error
     return reports
+
+
+def check_reports(reports: Reports) -> None:
+    """See that every file gives every text a vector.
+
+    Raises:
+        VerifyError: a file does not; the message says which do.
+
+    """
+    unusable = [report for report in reports.values() if isinstance(report, VectorError)]
+    usable = [file.name for file, report in reports.items() if not isinstance(report, VectorError)]
+    if unusable:
+        rest = f"use {', '.join(usable)}" if usable else "convert to BF16 or F32"
+        raise VerifyError(f"the files were written, but {unusable[0]}; {rest}")

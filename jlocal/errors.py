@@ -13,6 +13,10 @@ class ModelError(JlocalError):
     """A GGUF file cannot be found, read, or used for embeddings."""
 
 
+class VectorError(ModelError):
+    """A model gives vectors without a direction: zero, or not finite."""
+
+
 class BundleError(ModelError):
     """A bundle cannot be made, is not what it should be, or cannot be installed."""
 

@@ -27,10 +27,8 @@ def number_of(checkpoint: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def overflowing(few_checkpoint: Path, tmp_path_factory) -> dict[str, Path]:
-    """Return files of a model whose feed-forward leaves float16 for one word, by type."""
-    from convert import convert
-
+def overflowing_checkpoint(few_checkpoint: Path, tmp_path_factory) -> Path:
+    """Return a checkpoint whose feed-forward leaves float16 for one word."""
     number = number_of(few_checkpoint)
     folder = variant(few_checkpoint, tmp_path_factory.mktemp("overflow") / "checkpoint")
 
@@ -44,6 +42,15 @@ def overflowing(few_checkpoint: Path, tmp_path_factory) -> dict[str, Path]:
         tensors["layers.0.mlp.up_proj.weight"][0, 0] = 300
 
     edit_tensors(folder / "model.safetensors", change)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overflowing(overflowing_checkpoint: Path) -> dict[str, Path]:
+    """Return files of it, by type."""
+    from convert import convert
+
+    folder = overflowing_checkpoint
     types = ("F16", "BF16", "F32")
     return dict(zip(types, convert(folder, types=types, output=folder.parent), strict=True))
 
@@ -214,3 +221,24 @@ def test_vectors_of_extreme_length_keep_their_direction() -> None:
     found = normalize(extremes)
     np.testing.assert_allclose(found[:3], [[0.6, 0.8]] * 3, rtol=1e-6)
     assert not found[3].any()
+
+
+def test_verification_and_model_card_say_which_type_overflows(
+    overflowing_checkpoint: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from convert import convert
+    from jlocal.errors import VerifyError
+    from jlocal.verify import run
+    from jlocal.verify.texts import Text
+
+    texts = [Text("en", text) for text in TEXTS if text]
+    monkeypatch.setattr(run, "default_texts", lambda: texts)
+    with pytest.raises(VerifyError, match=r"F16\.gguf has no usable vector.*use .*BF16") as caught:
+        convert(overflowing_checkpoint, types=["F16", "BF16"], output=tmp_path, verify=True)
+    assert "2 of 5 texts" in str(caught.value)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.rpartition("-")[2] for name in names] == ["README.md", "BF16.gguf", "F16.gguf"]
+    card = (tmp_path / "README.md").read_text()
+    assert card.count("overflows | - | - |") == 1
+    assert "**Not to be used**" in card
+    assert str(tmp_path) not in card

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.errors import ArgumentError, ModelError
+from jlocal.errors import ArgumentError, VectorError
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 from jlocal.verify.texts import Text
@@ -128,7 +128,7 @@ def encode_with(
 
     Raises:
         ArgumentError: no text fits, or one has no token.
-        ModelError: a vector has no direction.
+        VectorError: a vector has no direction.
 
     """
     tokens = {
@@ -167,14 +167,14 @@ def check_vectors(vectors: Mapping[str, Floats], texts: Sequence[Text], name: st
     """See that vectors have a direction.
 
     Raises:
-        ModelError: one does not; the message names its text.
+        VectorError: one does not; the message names its text.
 
     """
     for prompt, rows in vectors.items():
         lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
         if len(wrong):
-            raise ModelError(
+            raise VectorError(
                 f"{name} has no usable vector (zero, or not a number) for {len(wrong):,} of "
                 f"{len(rows):,} texts with the prompt {prompt!r}, first {_short(texts, wrong)}"
             )

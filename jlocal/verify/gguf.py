@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.embedder import Embedder
-from jlocal.errors import ArgumentError
+from jlocal.errors import ArgumentError, TextError
 from jlocal.files import sha256_of
 from jlocal.models.describe import describe
 from jlocal.models.header import read_header
@@ -66,9 +66,12 @@ class GGUFEncoder:
             Embedder(self.facts.origin, **self._options) as model,
             texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
         ):
+            nothing = np.full(model.profile.dimensions, np.nan, np.float32)
 
             def embed(strings: list[str], prefix: str) -> Floats:
-                return np.stack([*model.stream(strings, None, prefix, on_texts=on_texts)])
+                found = model.stream(strings, None, prefix, errors="return", on_texts=on_texts)
+                # The vectors are checked together, so that the message can say how many fail.
+                return np.stack([nothing if isinstance(v, TextError) else v for v in found])
 
             return encode_with(
                 self.facts,
