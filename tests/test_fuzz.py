@@ -24,6 +24,7 @@ from test_header import SOUND, array, gguf, key, string, tensor, text, uint32
 from jlocal.bundle import install as installing
 from jlocal.bundle.standalone import END, RefusedError, header, parse_manifest
 from jlocal.errors import ModelError
+from jlocal.models.consistency import check_consistency
 from jlocal.models.describe import describe, metadata_of
 from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
@@ -155,6 +156,101 @@ def test_headers(scratch: Path, data: bytes) -> None:
     path = scratch / "model.gguf"
     path.write_bytes(data)
     bounded(lambda: describe_all(path))
+
+
+# A header that is sound as a whole, so that single changes reach the last of the checks.
+NUMBERS = {
+    "block_count": 2, "context_length": 32, "embedding_length": 8, "feed_forward_length": 12,
+    "attention.head_count": 2, "attention.head_count_kv": 1, "attention.key_length": 6,
+    "attention.value_length": 6, "rope.dimension_count": 6, "pooling_type": 3,
+    "embedding_length_out": 8, "expert_count": 0, "expert_used_count": 0,
+}  # fmt: skip
+SHAPES = {
+    "attn_norm": (8,), "attn_q": (8, 12), "attn_k": (8, 6), "attn_v": (8, 6),
+    "attn_output": (12, 8), "ffn_norm": (8,), "ffn_gate": (8, 12),
+    "ffn_up": (8, 12), "ffn_down": (12, 8),
+    "attn_q_norm": (6,), "attn_k_norm": (6,),
+}  # fmt: skip
+EPSILON = "qwen3.attention.layer_norm_rms_epsilon"
+KEYS = {
+    "general.architecture": text("general.architecture", "qwen3"),
+    **{f"qwen3.{name}": uint32(f"qwen3.{name}", value) for name, value in NUMBERS.items()},
+    EPSILON: key(EPSILON, 6, struct.pack("<f", 1e-6)),
+    "tokenizer.ggml.model": text("tokenizer.ggml.model", "gpt2"),
+    "tokenizer.ggml.tokens": array(
+        "tokenizer.ggml.tokens", 8, 16, b"".join(string(b"%d" % n) for n in range(16))
+    ),
+    "tokenizer.ggml.token_type": array("tokenizer.ggml.token_type", 5, 16, bytes(64)),
+    "tokenizer.ggml.add_eos_token": key("tokenizer.ggml.add_eos_token", 7, b"\x01"),
+    "tokenizer.ggml.eos_token_id": uint32("tokenizer.ggml.eos_token_id", 15),
+}
+TABLE = {
+    "token_embd.weight": (8, 16),
+    "output_norm.weight": (8,),
+    **{f"blk.{n}.{name}.weight": shape for n in range(2) for name, shape in SHAPES.items()},
+}
+
+
+def complete(keys: dict[str, bytes], table: dict[str, tuple[int, ...]]) -> bytes:
+    rows = [tensor(name, shape, 0) for name, shape in table.items()]
+    return gguf([*keys.values()], rows)
+
+
+def changed_headers() -> st.SearchStrategy[bytes]:
+    """Sound headers with other values of a few keys, and other shapes of a few tensors."""
+    number = st.one_of(st.integers(0, 20), st.sampled_from([0, 512, 513, 1 << 31, (1 << 32) - 1]))
+    length = st.one_of(st.integers(0, 20), st.integers(0, (1 << 64) - 1))
+    real = st.floats(width=32).map(lambda value: struct.pack("<f", value))
+    change = st.one_of(
+        st.none(),
+        number.map(lambda value: (4, struct.pack("<I", value))),
+        real.map(lambda value: (6, value)),
+        st.booleans().map(lambda value: (7, bytes([value]))),
+        words.map(lambda value: (8, string(value))),
+        st.lists(real, max_size=20).map(
+            lambda found: (9, struct.pack("<IQ", 6, len(found)) + b"".join(found))
+        ),
+        st.lists(words, max_size=20).map(
+            lambda found: (9, struct.pack("<IQ", 8, len(found)) + b"".join(map(string, found)))
+        ),
+    )
+    shape = st.one_of(st.none(), st.lists(length, max_size=4).map(tuple))
+    layer = st.sampled_from(["blk.2.x.weight", "blk.513.x", "blk.99999999999.x", "dense_2.weight"])
+
+    def apply(
+        keys: dict[str, tuple[int, bytes] | None], shapes: dict[str, tuple[int, ...] | None]
+    ) -> bytes:
+        built, table = dict(KEYS), {**TABLE, **shapes}
+        for name, value in keys.items():
+            built[name] = key(name, *value) if value else b""
+        return complete(
+            {name: data for name, data in built.items() if data},
+            {name: found for name, found in table.items() if found is not None},
+        )
+
+    return st.builds(
+        apply,
+        st.dictionaries(st.sampled_from([*KEYS]), change, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from([*TABLE]), layer), shape, max_size=2),
+    )
+
+
+def check_all(path: Path) -> None:
+    check_consistency(profile_of(read_header(path)).header)
+
+
+def test_the_header_that_is_changed_is_sound(scratch: Path) -> None:
+    path = scratch / "model.gguf"
+    path.write_bytes(complete(KEYS, TABLE))
+    check_all(path)
+
+
+@fuzz
+@given(data=st.one_of(mutations(complete(KEYS, TABLE)), changed_headers(), headers))
+def test_consistency_of_headers(scratch: Path, data: bytes) -> None:
+    path = scratch / "model.gguf"
+    path.write_bytes(data)
+    bounded(lambda: check_all(path))
 
 
 json_values = st.recursive(
