@@ -24,9 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
+from jlocal.collection.batch import Batch, Entry  # noqa: E402
 from jlocal.collection.chunks import whole  # noqa: E402
+from jlocal.collection.recipe import Recipe  # noqa: E402
 from jlocal.collection.search import search  # noqa: E402
-from jlocal.collection.store import Batch, Entry, Store, digest_of  # noqa: E402
+from jlocal.collection.store import Store  # noqa: E402
+from jlocal.collection.values import digest_of  # noqa: E402
 from jlocal.vectors import Floats, normalize  # noqa: E402
 
 _BATCH = 1000
@@ -84,6 +87,14 @@ def made(counts: Sequence[int], dimensions: int, folder: Path) -> Iterator[str]:
     for count in counts:
         path = folder / f"{count}.db"
         store = Store(path, create=True)
+        store.set_recipe(
+            Recipe(
+                *("made up", "/none.gguf", "0" * 64, "last", "", dimensions, "float32", "stored"),
+                chunk=None,
+                overlap=0,
+                fields=(),
+            )
+        )
         fill(store, count, dimensions)
         store.close()
         taken, first = times(path, queries, None)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk
 from jlocal.collection.codes import pack
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.store import Batch, Entry, Store, digest_of
+from jlocal.collection.store import Store
+from jlocal.collection.values import digest_of
 
 
 def check(path: Path) -> None:
@@ -45,12 +47,27 @@ def rows(path: Path) -> list[tuple]:
     return found + counts
 
 
+def recipe_for(dimensions: int) -> Recipe:
+    """Say how vectors of this length could have been made."""
+    return Recipe(
+        model="model",
+        model_path="/model.gguf",
+        model_sha256="0" * 64,
+        pooling="last",
+        prompt="",
+        dimensions=dimensions,
+        precision="float32",
+        compute_type="stored",
+        chunk=None,
+        overlap=0,
+        fields=(),
+    )
+
+
 def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
     """Make a collection of (path, texts) with random vectors (8,), a record for each text."""
     store = Store(path, create=True)
-    store.set_recipe(
-        Recipe("model", "/model.gguf", "0" * 64, "last", "", 8, "float32", "stored", None, 0, ())
-    )
+    store.set_recipe(recipe_for(8))
     rng = np.random.default_rng(0)
     for name, texts in documents:
         batch, chunks = Batch(), []

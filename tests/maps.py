@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from collection_files import recipe_for
 from texts import AWKWARD
 
+from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
-from jlocal.collection.store import Batch, Entry, Store, digest_of
+from jlocal.collection.store import Store
+from jlocal.collection.values import digest_of
 from jlocal.map.page import render
 from jlocal.map.picture import draw
 from jlocal.vectors import normalize
@@ -53,6 +56,7 @@ def made(
             Entry(f"/home/notes/{name}", None, digest_of(str(number)), [(0, chunk, digest)])
         )
     store = Store(path, create=True)
+    store.set_recipe(recipe_for(np.shape(vectors)[1]))
     store.write(batch)
     store.close()
 

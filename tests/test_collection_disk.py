@@ -15,9 +15,10 @@ import pytest
 from collection_files import by_hand, check
 
 from jlocal import Collection, CollectionError
+from jlocal.collection.batch import Batch
 from jlocal.collection.export import open_rows
 from jlocal.collection.search import search
-from jlocal.collection.store import Batch, Store
+from jlocal.collection.store import Store
 from jlocal.map.picture import draw
 
 QUERY = np.eye(1, 8, dtype=np.float32)[0]
@@ -26,7 +27,8 @@ QUERY = np.eye(1, 8, dtype=np.float32)[0]
 _KILLED = """
 import os, sys
 from pathlib import Path
-from jlocal.collection.store import Store, Batch
+from jlocal.collection.batch import Batch
+from jlocal.collection.store import Store
 store = Store(Path(sys.argv[1]))
 store.write(Batch(removed=["/n/removed.md"]))
 os._exit(0)
@@ -168,7 +170,9 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     path = made(tmp_path / "c.db", killed=False)
     code = (
         "import sys; from pathlib import Path; "
-        "from jlocal.collection.store import Batch, Entry, Store, digest_of; "
+        "from jlocal.collection.batch import Batch, Entry; "
+        "from jlocal.collection.store import Store; "
+        "from jlocal.collection.values import digest_of; "
         "store = Store(Path(sys.argv[1])); "
         "[store.write(Batch(entries=[Entry(str(n), None, digest_of(str(n)))])) for n in range(5)]; "
         "import os; os._exit(0)"

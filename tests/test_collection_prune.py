@@ -14,9 +14,10 @@ import pytest
 from collection_files import by_hand, check
 
 from jlocal import Collection, CollectionError, Embedder
+from jlocal.collection.batch import Batch
 from jlocal.collection.export import open_rows
 from jlocal.collection.search import search
-from jlocal.collection.store import Batch, Store
+from jlocal.collection.store import Store
 from jlocal.map.picture import draw
 
 NAMES = ("new", "changed", "unchanged", "removed", "failed", "embedded", "kept")

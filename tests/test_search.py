@@ -11,14 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from collection_files import recipe_for
 from texts import AWKWARD, prose
 
 import jlocal.collection.search as module
 from jlocal import Collection, CollectionError, Embedder, Hit
+from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
 from jlocal.collection.codes import pack
 from jlocal.collection.search import agreement, search
-from jlocal.collection.store import Batch, Entry, Store, digest_of
+from jlocal.collection.store import Store
+from jlocal.collection.values import digest_of
 from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import normalize
 
@@ -60,6 +63,7 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
     spread = rng.standard_normal((groups, each, dimensions)) * 0.7
     vectors = normalize((centres + spread).reshape(-1, dimensions).astype(np.float32))
     store = Store(path, create=True)
+    store.set_recipe(recipe_for(dimensions))
     batch = Batch()
     for group in range(groups):
         chunks = []
@@ -80,6 +84,7 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
 
 def fill(store: Store, vectors: np.ndarray) -> None:
     """Write a document of one passage for each vector."""
+    store.set_recipe(recipe_for(vectors.shape[1]))
     batch = Batch()
     for number, vector in enumerate(vectors):
         digest = digest_of(str(number))
@@ -132,7 +137,7 @@ def test_filters(tmp_path: Path) -> None:
 def test_more_passages_are_looked_at_by_their_codes(tmp_path: Path, monkeypatch) -> None:
     store, vectors = made(tmp_path / "c.db", 50, 4)
     monkeypatch.setattr(module, "_EXACT", 100)
-    monkeypatch.setattr(Store, "codes", lambda _: iter(()))
+    monkeypatch.setattr(Store, "codes", lambda *_: iter(()))
     assert search(store, vectors[0], 5) == []
     monkeypatch.setattr(module, "_EXACT", 1000)
     assert len(search(store, vectors[0], 5)) == 5

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from jlocal.collection.values import DamagedError, Ids, ascending, floats_of, ids_of
 from jlocal.vectors import Floats
 
-Ids = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 
 # Codes of this many neighbouring passages are one row: few rows to read, little to write again.
@@ -28,17 +28,36 @@ def pack(vectors: Floats) -> Bits:
     return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, padding)))).view("<u8")
 
 
-def read(connection: sqlite3.Connection) -> Iterator[tuple[Ids, Bits]]:
-    """Blocks of passage ids (n,) and codes (n, w) as `pack` gives them."""
-    for passage_ids, bits in connection.execute("SELECT passage_ids, bits FROM code"):
-        ids = np.frombuffer(passage_ids, "<i8")
-        yield ids, np.frombuffer(bits, "<u8").reshape(len(ids), -1)
+def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids, Bits]]:
+    """Blocks of passage ids (n,) and codes (n, w) as `pack` gives them.
+
+    Raises:
+        DamagedError: codes are not as `pack` gives them, or a passage has two.
+
+    """
+    words, last = -(-dimensions // 64), -1
+    # What is too long is not even read.
+    rows = connection.execute(
+        "SELECT block, CASE WHEN length(passage_ids) <= ? THEN passage_ids END, "
+        "CASE WHEN length(bits) <= ? THEN bits END FROM code ORDER BY block",
+        (8 * _BLOCK, 8 * _BLOCK * words),
+    )
+    for block, passage_ids, bits in rows:
+        last = ascending(ids_of([block]), last)
+        yield _codes_of(block, passage_ids, bits, words)
 
 
 def ids(connection: sqlite3.Connection) -> Ids:
     """Ids (n,) of all passages that have a code."""
-    rows = connection.execute("SELECT passage_ids FROM code").fetchall()
-    return np.frombuffer(b"".join([block for (block,) in rows]), "<i8")
+    found, last = [np.empty(0, np.int64)], -1
+    for block, passage_ids in connection.execute(
+        "SELECT block, CASE WHEN length(passage_ids) <= ? THEN passage_ids END FROM code "
+        "ORDER BY block",
+        (8 * _BLOCK,),
+    ):
+        last = ascending(ids_of([block]), last)
+        found.append(_ids_of(block, passage_ids))
+    return np.concatenate(found)
 
 
 def add(connection: sqlite3.Connection, passages: Ids) -> None:
@@ -52,8 +71,11 @@ def add(connection: sqlite3.Connection, passages: Ids) -> None:
                 "ORDER BY id",
                 (json.dumps(missing.tolist()),),
             ).fetchall()
-            data = b"".join([vector for (vector,) in rows])
-            new = pack(np.frombuffer(data, "<f4").reshape(len(missing), -1))
+            if len(rows) != len(missing):
+                raise DamagedError("a passage is missing")
+            new = pack(floats_of([vector for (vector,) in rows]))
+            if len(old) and codes.shape[1] != new.shape[1]:
+                raise DamagedError("a block of codes has a wrong length")
             codes = codes.reshape(len(old), new.shape[1])
             _write_block(
                 connection, block, np.concatenate([old, missing]), np.concatenate([codes, new])
@@ -75,8 +97,27 @@ def _read_block(connection: sqlite3.Connection, block: int) -> tuple[Ids, Bits]:
     ).fetchone()
     if row is None:
         return np.empty(0, "<i8"), np.empty((0, 0), "<u8")
-    old = np.frombuffer(row[0], "<i8")
-    return old, np.frombuffer(row[1], "<u8").reshape(len(old), -1)
+    passage_ids, bits = row
+    words = len(bits) // len(passage_ids) if isinstance(bits, bytes) and passage_ids else 0
+    return _codes_of(block, passage_ids, bits, words)
+
+
+def _codes_of(block: int, passage_ids: object, bits: object, words: int) -> tuple[Ids, Bits]:
+    found = _ids_of(block, passage_ids)
+    if not isinstance(bits, bytes) or len(bits) != 8 * words * len(found):
+        raise DamagedError("a block of codes has a wrong length")
+    return found, np.frombuffer(bits, "<u8").reshape(len(found), words)
+
+
+def _ids_of(block: int, passage_ids: object) -> Ids:
+    if not isinstance(passage_ids, bytes) or len(passage_ids) % 8:
+        raise DamagedError("a block of codes has no ids")
+    found = np.frombuffer(passage_ids, "<i8")
+    # They are mostly in order.
+    repeats = (np.diff(found) <= 0).any() and len(np.unique(found)) != len(found)
+    if repeats or (found // _BLOCK != block).any():
+        raise DamagedError("a block of codes has passages that are not its own")
+    return found
 
 
 def _write_block(connection: sqlite3.Connection, block: int, passages: Ids, codes: Bits) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import Choice, OnFailure, Report, run
@@ -18,6 +19,7 @@ from jlocal.collection.search import Hit, search
 from jlocal.collection.store import Store
 from jlocal.embedder import Embedder
 from jlocal.errors import ArgumentError, CollectionError, JlocalError
+from jlocal.printable import printable
 from jlocal.progress import OnTexts
 
 
@@ -87,6 +89,7 @@ class Collection:
 
         """
         self._readers.check()
+        check_files(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
             return None
         with self._readers.one() as store:
@@ -103,9 +106,10 @@ class Collection:
 
     def _model_file(self, made: Recipe) -> Path:
         path = Path(made.model_path)
-        if not path.exists():
+        if not path.is_file():
             raise CollectionError(
-                f"{self.path} was made with {path}, which is no longer there; name the file with -m"
+                f"{self.path} was made with {printable(str(path))}, which is no longer there; name "
+                "the file with -m"
             )
         return path
 
@@ -130,7 +134,7 @@ class Collection:
         """
         with self._readers.one() as store:
             recipe = store.recipe()
-            if recipe is None or not store.count_documents():
+            if recipe is None or not store.has_documents():
                 raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
         return recipe
 
@@ -199,7 +203,13 @@ class Collection:
             )
             if made:
                 made.check_same(recipe, str(self.path))
-            _check_chunks(recipe, model)
+            try:
+                _check_chunks(recipe, model)
+            except ArgumentError as error:
+                if not made:
+                    raise
+                raise CollectionError(f"{self.path} cannot be added to: {error}") from None
+            store.check_links()
             if recipe != store.recipe():
                 store.set_recipe(recipe)
             choice = Choice(chosen, include, exclude, gitignore, prune)
@@ -293,11 +303,12 @@ class Collection:
                     self._model_sha256 = store.sha256_of_model(path)
             if made:
                 made.check_model(str(path), self._model_sha256, str(self.path))
+                made.check_dimensions(self._model.profile.dimensions, str(self.path))
             return self._model
 
 
 def _made_with(store: Store) -> Recipe | None:
-    return store.recipe() if store.count_documents() or store.count_kept() else None
+    return store.recipe() if store.has_documents() or store.has_passages() else None
 
 
 def _recipe(

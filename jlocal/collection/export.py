@@ -48,14 +48,13 @@ def open_rows(database: Path) -> Iterator[tuple[Recipe, Iterator[Row]]]:
         recipe = store.recipe()
         if recipe is None or not store.count_passages():
             raise CollectionError(f"{database} is empty; fill it with: jlocal index PATH…")
-        yield recipe, _rows(store, recipe.dimensions)
+        store.check_links()
+        yield recipe, _rows(store)
 
 
-def _rows(store: Store, dimensions: int) -> Iterator[Row]:
+def _rows(store: Store) -> Iterator[Row]:
     here, seen = "", Counter[str]()
     for place, text, vector in store.standing():
-        if len(vector) != dimensions:
-            raise CollectionError(f"{store.path} is damaged; delete it and index again")
         if place.path != here:
             here, seen = place.path, Counter()
         id = f"{place.path}{place.label}"
@@ -88,7 +87,7 @@ def export(database: Path, output: Path, format: str) -> int:
         ExtraError: the format needs a package that is not installed.
 
     """
-    if output.exists() and output.samefile(database):
+    if output.exists() and database.exists() and output.samefile(database):
         raise OutputError(f"{output} is the collection itself; name another file")
     with open_rows(database) as (recipe, rows):
         made = recipe.to_settings() | {"jlocal": __version__}

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from jlocal import extract
+from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk, split, whole
 from jlocal.collection.prune import plan
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import kind_of, records_of
-from jlocal.collection.store import Batch, Entry, Store, digest_of
+from jlocal.collection.store import Store
+from jlocal.collection.values import digest_of
 from jlocal.documents import Unreadable, read_file
 from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, TextError, TextTooLongError

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jlocal.errors import CollectionError
+from jlocal.printable import printable
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,6 @@ class Recipe:
         """Return it as JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Recipe:
-        """Read what `to_settings` gave; values that are not known here are left out."""
-        known = {field.name: settings[field.name] for field in fields(cls)}
-        return cls(**known | {"fields": tuple(known["fields"])})
-
     def check_same(self, other: Recipe, collection: str) -> None:
         """Raise CollectionError where vectors of `other` cannot be mixed with those of this."""
         for name, what in _MUST_BE_EQUAL.items():
@@ -63,9 +58,17 @@ class Recipe:
         """Raise CollectionError unless this is the model that made the vectors."""
         if sha256 != self.model_sha256:
             raise CollectionError(
-                f"{collection} was made with {self.model} (sha256 {self.model_sha256[:12]}…), and "
-                f"{name} is another file (sha256 {sha256[:12]}…); name the first one with -m, or "
-                "index into another collection"
+                f"{collection} was made with {printable(self.model)} (sha256 "
+                f"{self.model_sha256[:12]}…), and {name} is another file (sha256 "
+                f"{sha256[:12]}…); name the first one with -m, or index into another collection"
+            )
+
+    def check_dimensions(self, most: int, collection: str) -> None:
+        """Raise CollectionError unless a model of `most` dimensions can have made the vectors."""
+        if self.dimensions > most:
+            raise CollectionError(
+                f"{collection} is damaged: its model has no {self.dimensions:,} dimensions; delete "
+                "it and index again"
             )
 
 
@@ -84,5 +87,5 @@ def _said(value: object) -> str:
     if value is None:
         return "any number of"
     if isinstance(value, tuple):
-        return ", ".join(value) or "none"
+        return printable(", ".join(value)) or "none"
     return repr(value) if isinstance(value, str) else str(value)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from jlocal.collection.check import bound_work, check_files, check_schema, distrust
+from jlocal.collection.values import DamagedError
 from jlocal.errors import CollectionError
+from jlocal.printable import printable
 
 APPLICATION_ID = 0x6A6C6F63  # "jloc"
 VERSION = 1
@@ -60,16 +64,18 @@ class Alone(sqlite3.Connection):
 
 @contextlib.contextmanager
 def plain_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do.
+    """Turn SQLite's errors, and values that are wrong, into one line that says what to do.
 
     Raises:
-        CollectionError: SQLite raised an error.
+        CollectionError: SQLite raised an error, or a value is not what jlocal writes.
 
     """
     try:
         yield
     except sqlite3.Error as error:
         raise CollectionError(_explain(path, str(error))) from error
+    except DamagedError as error:
+        raise CollectionError(f"{path} is damaged: {error}; delete it and index again") from error
 
 
 def _explain(path: Path, message: str) -> str:
@@ -84,7 +90,22 @@ def _explain(path: Path, message: str) -> str:
         "attempt to write a readonly database": f"{path} cannot be written: it is read-only",
         "unable to open database file": f"cannot open {path}: no such folder, or no permission",
     }
-    return known.get(message, f"{path}: {message}")
+    if message in known:
+        return known[message]
+    if message.startswith(_DAMAGE):
+        return f"{path} is damaged; delete it and index again"
+    return f"{path}: {printable(message)[:200]}"
+
+
+# What SQLite and its module for Python say of values and pages that no sound file has.
+_DAMAGE = (
+    "interrupted",  # see `bound_work`
+    "user-defined function raised exception",
+    "Could not decode to UTF-8",
+    "string or blob too big",
+    "malformed database schema",
+    "unsupported file format",
+)
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -98,18 +119,20 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         CollectionError: there is no such file, or it is no collection that can be read here.
 
     """
-    if path.is_dir():
-        raise CollectionError(f"{path} is a folder; name a file")
+    check_files(path)
     if not create and not path.exists():
         raise CollectionError(f"no such file: {path}; make it with: jlocal index PATH… -d {path}")
     with plain_errors(path):
         connection = _open(path, create)
         try:
+            distrust(connection)
+            bound_work(connection, path)
             # Before anything is written: the file may be someone else's.
             if not _is_ours(connection, path):
                 if not create:
                     raise CollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
                 _make(connection)
+            check_schema(connection, path, _TABLES)
             connection.execute("PRAGMA foreign_keys = ON")
             # Each commit waits until the disk has it, so that not even a power cut loses what was
             # embedded. Beside embedding that takes no time.
@@ -174,8 +197,8 @@ def _connect(path: Path, parameters: str, kind: type[sqlite3.Connection]) -> sql
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     (identity,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if identity == 0 and version == 0 and objects == 0:
+    objects = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    if identity == 0 and version == 0 and objects is None:
         return False
     if identity != APPLICATION_ID:
         raise CollectionError(f"{path} is no collection: it is another program's SQLite file")
@@ -211,6 +234,7 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
         CollectionError: another one is still at work.
 
     """
+    check_files(path)
     aside = path.with_name(f"{path.name}-lock")
     deadline = time.monotonic() + wait
     while (lock := _try_to_lock(aside, deadline)) is None:
@@ -230,9 +254,18 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
 def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
     """Lock an empty database, which works on every system; None if another has it."""
     try:
-        aside.touch()
-        before = aside.stat().st_ino
+        # What is in the way of it may be a link, which is not followed, or a pipe.
+        with contextlib.suppress(FileExistsError), aside.open("xb"):
+            pass
+        status = aside.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size:
+            raise CollectionError(f"{aside} is no lock that jlocal makes; remove it")
+        check_files(aside)
+        before = status.st_ino
     except OSError as error:
+        # Whoever had it may just have removed it.
+        if isinstance(error, FileNotFoundError) and aside.parent.is_dir():
+            return None
         raise CollectionError(f"cannot write {aside}: {error.strerror or error}") from error
     left = max(0.0, deadline - time.monotonic())
     lock = sqlite3.connect(aside, timeout=left, isolation_level=None)

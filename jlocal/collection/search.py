@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jlocal.collection.codes import Bits, Ids
+from jlocal.collection.codes import Bits, pack
+from jlocal.collection.schema import plain_errors
 from jlocal.collection.store import Store
+from jlocal.collection.values import DamagedError, Ids
 from jlocal.selection import matches
 from jlocal.vectors import Floats
 
@@ -17,6 +19,8 @@ _EXACT = 5000
 # How many candidates of the first look are compared exactly, for vectors of so many dimensions;
 # fewer signs tell less, and need more candidates.
 _CANDIDATES, _DIMENSIONS = 1000, 1024
+# By how much two sums of the same components may differ.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def search(
 
     """
     store.use_path_filter(_glob(path))
-    with store.snapshot():
+    with plain_errors(store.path), store.snapshot():
         return _search(store, query, n, path is not None, min_score, exact)
 
 
@@ -78,6 +82,10 @@ def _search(
     count = store.count_passages() if allowed is None else len(allowed)
     if exact is None:
         exact = count <= _EXACT
+    if exact:
+        store.check_links()
+    else:
+        store.check_codes()
     look = _all if exact else _by_codes
     wanted = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
     while True:
@@ -102,15 +110,27 @@ def _all(store: Store, query: Floats, allowed: Ids | None, _: int) -> tuple[Ids,
 
 def _by_codes(store: Store, query: Floats, allowed: Ids | None, wanted: int) -> tuple[Ids, Floats]:
     """Compare with the vectors whose signs agree best with the query."""
-    ids, agreements = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    blocks, agreements = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for block, codes in store.codes():
         near = slice(None) if allowed is None else np.isin(block, allowed)
-        ids.append(block[near])
+        blocks.append(block[near])
         agreements.append(agreement(codes[near], query))
-    all_ids, all_agreements = np.concatenate(ids), np.concatenate(agreements)
-    if wanted < len(all_ids):
-        all_ids = all_ids[np.argpartition(-all_agreements, wanted)[:wanted]]
-    return _all(store, query, np.sort(all_ids), wanted)
+    ids, first_look = np.concatenate(blocks), np.concatenate(agreements)
+    chosen = np.ones(len(ids), np.bool_)
+    if wanted < len(ids):
+        chosen[np.argpartition(-first_look, wanted)[wanted:]] = False
+        # Of codes that are wrong none may be chosen, so one of each block is looked at as well.
+        sizes = [len(block) for block in blocks if len(block)]
+        chosen[np.cumsum([0, *sizes[:-1]])] = True
+    order = np.argsort(ids[chosen])
+    ids, first_look = ids[chosen][order], first_look[chosen][order]
+    scores = [np.empty(0, np.float32)]
+    for block, vectors in store.vectors(ids):
+        expected, first_look = first_look[: len(block)], first_look[len(block) :]
+        if not np.allclose(agreement(pack(vectors), query), expected, atol=_ROUNDING):
+            raise DamagedError("a code is not that of its vector")
+        scores.append(vectors @ query)
+    return _sorted(ids, np.concatenate(scores))
 
 
 def agreement(codes: Bits, query: Floats) -> Floats:

@@ -1,75 +1,49 @@
-"""Every statement that a collection's file is read and written with."""
+"""An open collection: how its file is read, and when it is written."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import operator
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jlocal.collection import codes
-from jlocal.collection.chunks import Chunk
-from jlocal.collection.codes import Bits, Ids
+from jlocal.collection.batch import Batch
+from jlocal.collection.check import MISSING, bound_work
+from jlocal.collection.codes import Bits
 from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import Alone, connect, plain_errors
+from jlocal.collection.values import (
+    DamagedError,
+    Ids,
+    ascending,
+    ids_of,
+    is_sha256,
+    order_of,
+    path_of,
+    place_of,
+    recipe_of,
+    stored_path,
+    text_of,
+    vector_of,
+    vectors_of,
+)
 from jlocal.files import sha256_of
 from jlocal.vectors import Floats
 
 _ROWS, _FEW = 1024, 256
+_LONGEST_SETTING = 1 << 20
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A document to write.
-
-    Attributes:
-        path: its absolute path.
-        stamp: what tells that the file has not changed; None where nothing can tell.
-        digest: of its content.
-        chunks: (record, chunk, digest of the chunk's text); not needed where content is known.
-
-    """
-
-    path: str
-    stamp: str | None
-    digest: bytes
-    chunks: Sequence[tuple[int, Chunk, bytes]] = ()
-
-
-@dataclass
-class Batch:
-    """What is written together.
-
-    Attributes:
-        passages: digest of a text to the text and its vector.
-        entries: documents that are new or changed.
-        stamps: (path, stamp) of documents that are unchanged.
-        removed: paths of documents to remove; their texts and vectors are kept.
-
-    """
-
-    passages: dict[bytes, tuple[str, Floats]] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    stamps: list[tuple[str, str | None]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return sum(map(len, (self.passages, self.entries, self.stamps, self.removed)))
-
-
-def digest_of(text: str, kind: str = "") -> bytes:
-    """SHA-256 of a text, which with another kind is another."""
-    return hashlib.sha256(f"{kind}\0{text}".encode()).digest()
+_WANTED = (
+    "SELECT DISTINCT passage_id FROM chunk WHERE content_id IN (SELECT content_id FROM document"
+)
 
 
 class Store:
@@ -86,6 +60,7 @@ class Store:
         self._connection = connect(path, create=create)
         self.is_alone = isinstance(self._connection, Alone)
         self._file = _identity(path)
+        self._has_sound_codes = False
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -97,6 +72,7 @@ class Store:
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
         with plain_errors(self.path):
+            bound_work(self._connection, self.path)
             return self._connection.execute(statement, values).fetchall()
 
     def _value(self, statement: str, *values: object) -> Any:
@@ -105,13 +81,16 @@ class Store:
 
     def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
         with plain_errors(self.path):
+            bound_work(self._connection, self.path)
             cursor = self._connection.execute(statement, values)
             while rows := cursor.fetchmany(_ROWS):
                 yield rows
+                bound_work(self._connection, self.path)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with plain_errors(self.path):
+            bound_work(self._connection, self.path)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -137,8 +116,26 @@ class Store:
 
     def recipe(self) -> Recipe | None:
         """Read how the vectors are made; None where nothing was indexed yet."""
-        settings = {key: json.loads(value) for key, value in self._rows("SELECT * FROM setting")}
-        return Recipe.from_settings(settings) if settings else None
+        rows = self._rows(
+            "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
+            _LONGEST_SETTING,
+            _ROWS,
+        )
+        with plain_errors(self.path):
+            if rows or self.has_documents() or self.has_passages():
+                return recipe_of(dict(rows))
+        return None
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors.
+
+        Raises:
+            CollectionError: the file does not say how its vectors are made.
+
+        """
+        recipe = self.recipe()
+        return recipe.dimensions if recipe else 0
 
     def set_recipe(self, recipe: Recipe) -> None:
         """Write how the vectors are made."""
@@ -152,10 +149,10 @@ class Store:
         """SHA-256 of a model's file, computed once for each size and time of change."""
         status = path.stat()
         key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-        known: str | None = self._value(
+        known = self._value(
             "SELECT sha256 FROM model_file WHERE (path, size, mtime_ns) = (?, ?, ?)", *key
         )
-        return known or self._remember(key, sha256_of(path))
+        return known if is_sha256(known) else self._remember(key, sha256_of(path))
 
     def _remember(self, key: tuple[str, int, int], sha256: str) -> str:
         # Only a shortcut: a collection that cannot be written can still be searched.
@@ -167,9 +164,13 @@ class Store:
 
     # Documents
 
-    def count_documents(self) -> int:
-        """How many documents there are."""
-        return int(self._value("SELECT count(*) FROM document"))
+    def has_documents(self) -> bool:
+        """Whether there are documents."""
+        return bool(self._rows("SELECT 1 FROM document LIMIT 1"))
+
+    def has_passages(self) -> bool:
+        """Whether there are passages, in documents or not."""
+        return bool(self._rows("SELECT 1 FROM passage LIMIT 1"))
 
     def count_passages(self) -> int:
         """How many passages of documents there are, and so vectors that a search may find."""
@@ -177,19 +178,50 @@ class Store:
 
     def count_kept(self) -> int:
         """How many passages there are that are in no document."""
-        return int(self._value("SELECT count(*) FROM passage")) - self.count_passages()
+        # Nothing could end count(*), which is one instruction.
+        return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
 
     def paths(self) -> Iterator[str]:
         """All paths of documents."""
-        for rows in self._blocks("SELECT path FROM document"):
-            yield from (_read_path(path) for (path,) in rows)
+        last = 0
+        for rows in self._blocks("SELECT id, path FROM document ORDER BY id"):
+            with plain_errors(self.path):
+                last = ascending(ids_of([id for id, _ in rows]), last)
+                paths = [path_of(path) for _, path in rows]
+            yield from paths
+
+    def check_links(self) -> None:
+        """Check that each document has its content, and each chunk its content and passage.
+
+        Raises:
+            CollectionError: something is missing.
+
+        """
+        with plain_errors(self.path):
+            for missing, statement in MISSING.items():
+                if self._rows(statement):
+                    raise DamagedError(missing)
+
+    def check_codes(self) -> None:
+        """Check that all passages of documents have codes, once while the file is open.
+
+        Raises:
+            CollectionError: one has none, and would never be found.
+
+        """
+        if not self._has_sound_codes:
+            with plain_errors(self.path):
+                wanted = ids_of([id for (id,) in self._rows(f"{_WANTED})")])
+                if len(np.setdiff1d(wanted, codes.ids(self._connection))):
+                    raise DamagedError("a passage has no code")
+            self._has_sound_codes = True
 
     def stamp(self, path: str) -> tuple[str | None, bytes] | None:
         """Stamp and digest of content of a document; None where it is not known."""
         rows = self._rows(
             "SELECT stamp, sha256 FROM document JOIN content ON content.id = content_id "
             "WHERE path = ?",
-            _store_path(path),
+            stored_path(path),
         )
         return rows[0] if rows else None
 
@@ -211,34 +243,12 @@ class Store:
 
         """
         with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO passage (sha256, vector, text) VALUES (?, ?, ?)",
-                [
-                    (digest, vector.astype("<f4").tobytes(), text)
-                    for digest, (text, vector) in batch.passages.items()
-                ],
-            )
-            paths = [*(entry.path for entry in batch.entries), *batch.removed]
-            contents = _contents(connection, paths)
-            for entry in batch.entries:
-                _write_entry(connection, entry)
-            connection.executemany(
-                "UPDATE document SET stamp = ? WHERE path = ?",
-                [(stamp, _store_path(path)) for path, stamp in batch.stamps],
-            )
-            connection.executemany(
-                "DELETE FROM document WHERE path = ?",
-                [(_store_path(path),) for path in batch.removed],
-            )
-            _update_codes(connection, contents | _contents(connection, paths))
+            batch.write(connection)
 
     def settle(self) -> None:
         """Let exactly the passages of documents be found, whoever wrote the file."""
         with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT passage_id FROM document JOIN chunk USING (content_id)"
-            )
-            wanted = np.fromiter((id for (id,) in rows), "<i8")
+            wanted = ids_of([id for (id,) in connection.execute(f"{_WANTED})")])
             coded = codes.ids(connection)
             codes.drop(connection, np.setdiff1d(coded, wanted))
             codes.add(connection, np.setdiff1d(wanted, coded))
@@ -288,7 +298,8 @@ class Store:
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
         """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
         with plain_errors(self.path):
-            yield from codes.read(self._connection)
+            bound_work(self._connection, self.path)
+            yield from codes.read(self._connection, self.dimensions)
 
     # Searching
 
@@ -296,43 +307,51 @@ class Store:
         """Blocks of passage ids (n,), ascending, and vectors (n, d).
 
         Of these passages, or of all passages of documents.
+
+        Raises:
+            CollectionError: a passage is missing, or a vector is not one of unit length.
+
         """
         if ids is None:
-            blocks = self._blocks(
-                "SELECT id, vector FROM passage WHERE id IN "
-                "(SELECT passage_id FROM document JOIN chunk USING (content_id)) ORDER BY id"
-            )
-        else:
-            blocks = self._blocks(
-                "SELECT id, vector FROM passage WHERE id IN (SELECT value FROM json_each(?)) "
-                "ORDER BY id",
-                json.dumps(ids.tolist()),
-            )
+            rows = self._rows(f"{_WANTED})")
+            with plain_errors(self.path):
+                ids = ids_of([id for (id,) in rows])
+        dimensions = self.dimensions
+        # A value of another length is not even read.
+        blocks = self._blocks(
+            "SELECT id, CASE WHEN length(vector) = ? THEN vector END FROM passage "
+            "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            4 * dimensions,
+            json.dumps(ids.tolist()),
+        )
+        last, count = 0, 0
         for rows in blocks:
-            data = b"".join([vector for _, vector in rows])
-            yield (
-                np.array([id for id, _ in rows], np.int64),
-                np.frombuffer(data, "<f4").reshape(len(rows), -1),
-            )
+            with plain_errors(self.path):
+                found = ids_of([id for id, _ in rows])
+                last, count = ascending(found, last), count + len(found)
+                vectors = vectors_of([vector for _, vector in rows], dimensions)
+            yield found, vectors
+        with plain_errors(self.path):
+            if count != len(ids):
+                raise DamagedError("a passage is missing")
 
     def use_path_filter(self, matches: Callable[[str], bool]) -> None:
         """Set what `passages_under` and `places` ask of a path: a function of str to bool."""
-        self._connection.create_function("wanted", 1, lambda path: matches(_read_path(path)))
+        self._connection.create_function("wanted", 1, lambda path: matches(path_of(path)))
 
     def passages_under(self) -> Ids:
         """Ids of passages in documents whose paths are wanted."""
-        rows = self._rows(
-            "SELECT DISTINCT passage_id FROM document JOIN chunk USING (content_id) "
-            "WHERE wanted(path)"
-        )
-        return np.array([id for (id,) in rows], np.int64)
+        rows = self._rows(f"{_WANTED} WHERE wanted(path))")
+        with plain_errors(self.path):
+            return ids_of([id for (id,) in rows])
 
     def count_records(self) -> int:
         """How many records there are in documents whose paths are wanted."""
         return int(
             self._value(
-                "SELECT count(*) FROM (SELECT DISTINCT document.id, record FROM document "
-                "JOIN chunk USING (content_id) WHERE wanted(path))"
+                "SELECT coalesce(sum(records), 0) FROM document JOIN (SELECT content_id, "
+                "count(DISTINCT record) AS records FROM chunk GROUP BY content_id) "
+                "USING (content_id) WHERE wanted(path)"
             )
         )
 
@@ -345,7 +364,8 @@ class Store:
             passage,
             limit,
         )
-        return [Place(_read_path(path), *numbers) for path, *numbers in rows]
+        with plain_errors(self.path):
+            return [place_of(*row) for row in rows]
 
     def first_places(self, ids: Ids) -> Iterator[tuple[Place, int]]:
         """Where each of these passages first stands, by ascending id, and in how many places.
@@ -360,26 +380,43 @@ class Store:
         )
         rows = itertools.chain.from_iterable(blocks)
         for _, places in itertools.groupby(rows, key=operator.itemgetter(0)):
-            (_, path, *numbers), *others = places
-            yield Place(_read_path(path), *numbers), 1 + len(others)
+            (_, *first), *others = places
+            with plain_errors(self.path):
+                place = place_of(*first)
+            yield place, 1 + len(others)
 
     def standing(self) -> Iterator[tuple[Place, str, Floats]]:
         """Each place in the order of paths and lines, with its text and vector (d,).
 
         A row at a time: texts may be long.
         """
+        dimensions = self.dimensions
         with plain_errors(self.path):
+            bound_work(self._connection, self.path)
             # The joins in this order need no sorting.
-            for path, *numbers, text, vector in self._connection.execute(
-                "SELECT path, record, first_line, last_line, text, vector FROM document "
+            cursor = self._connection.execute(
+                "SELECT path, record, first_line, last_line, start, passage.sha256, text, "
+                "CASE WHEN length(vector) = ? THEN vector END FROM document "
                 "CROSS JOIN chunk USING (content_id) CROSS JOIN passage ON passage.id = passage_id "
-                "ORDER BY path, record, start"
-            ):
-                yield Place(_read_path(path), *numbers), text, np.frombuffer(vector, "<f4")
+                "ORDER BY path, record, start",
+                (4 * dimensions,),
+            )
+            last: tuple[bool, bytes, int, int] = (False, b"", 0, 0)
+            for number, (*numbers, start, digest, text, vector) in enumerate(cursor, start=1):
+                place = place_of(*numbers)
+                position = (*order_of(place.path), place.record, start)
+                if type(start) is not int or position <= last:
+                    raise DamagedError("passages come twice")
+                last = position
+                yield place, text_of(text, digest), vector_of(vector, dimensions)
+                if number % _ROWS == 0:
+                    bound_work(self._connection, self.path)
 
     def text(self, passage: int) -> str:
         """Text of a passage."""
-        return str(self._value("SELECT text FROM passage WHERE id = ?", passage))
+        rows = self._rows("SELECT text, sha256 FROM passage WHERE id = ?", passage)
+        with plain_errors(self.path):
+            return text_of(*(rows[0] if rows else (None, None)))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -388,60 +425,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
-    """Ids of the contents that these documents have."""
-    statement = "SELECT content_id FROM document WHERE path = ?"
-    rows = (connection.execute(statement, (_store_path(path),)).fetchone() for path in paths)
-    return {row[0] for row in rows if row}
-
-
-def _write_entry(connection: sqlite3.Connection, entry: Entry) -> None:
-    fresh = connection.execute(
-        "INSERT OR IGNORE INTO content (sha256) VALUES (?)", (entry.digest,)
-    ).rowcount
-    (content,) = connection.execute(
-        "SELECT id FROM content WHERE sha256 = ?", (entry.digest,)
-    ).fetchone()
-    if fresh:
-        connection.executemany(
-            "INSERT INTO chunk VALUES "
-            "(?, ?, ?, ?, ?, ?, (SELECT id FROM passage WHERE sha256 = ?))",
-            [
-                (content, record, c.start, c.end, c.first_line, c.last_line, digest)
-                for record, c, digest in entry.chunks
-            ],
-        )
-    connection.execute(
-        "INSERT INTO document (path, stamp, content_id) VALUES (?, ?, ?) ON CONFLICT (path) "
-        "DO UPDATE SET stamp = excluded.stamp, content_id = excluded.content_id",
-        (_store_path(entry.path), entry.stamp, content),
-    )
-
-
-def _update_codes(connection: sqlite3.Connection, contents: set[int]) -> None:
-    """Let the passages of these contents be found that are in a document, and no others."""
-    # Each passage is asked about once: one may be in very many chunks.
-    rows = connection.execute(
-        "SELECT passage, EXISTS (SELECT 1 FROM chunk JOIN document USING (content_id) "
-        "WHERE passage_id = passage) FROM (SELECT DISTINCT passage_id AS passage FROM chunk "
-        "WHERE content_id IN (SELECT value FROM json_each(?)))",
-        (json.dumps(sorted(contents)),),
-    ).fetchall()
-    ids = np.array([id for id, _ in rows], "<i8")
-    wanted = np.array([is_wanted for _, is_wanted in rows], np.bool_)
-    codes.add(connection, ids[wanted])
-    codes.drop(connection, ids[~wanted])
-
-
-def _store_path(path: str) -> str | bytes:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def _read_path(path: str | bytes) -> str:
-    return os.fsdecode(path) if isinstance(path, bytes) else path

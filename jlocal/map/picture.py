@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from jlocal.collection.codes import Ids
 from jlocal.collection.store import Store
+from jlocal.collection.values import Ids
 from jlocal.errors import CollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
@@ -96,6 +97,7 @@ def draw(
     try:
         store.use_path_filter(lambda _: True)
         with store.snapshot():
+            store.check_links()
             ids = np.sort(store.passages_under())
             total = len(ids)
             if not total:
@@ -103,11 +105,12 @@ def draw(
             if limit < total:
                 ids = np.sort(np.random.default_rng(_SEED).choice(ids, limit, replace=False))
             passages = _passages(store, ids, characters)
-            vectors = _kept(store, ids) if clusters or method == "umap" else None
+            blocks = partial(_blocks, store, ids)
+            vectors = np.concatenate(list(blocks())) if clusters or method == "umap" else None
             if method == "umap" and vectors is not None:
                 points, layout = umap(vectors, _SEED), _UMAP
             else:
-                points, shares = pca(lambda: _blocks(store, ids))
+                points, shares = pca(blocks)
                 layout = _pca_sentence(shares, total=len(ids))
     finally:
         store.close()
@@ -142,17 +145,13 @@ def _pca_sentence(shares: tuple[float, float], total: int) -> str:
 
 def _blocks(store: Store, ids: Ids) -> Iterator[Floats]:
     for _, vectors in store.vectors(ids):
-        if not np.isfinite(vectors).all():
-            raise CollectionError(f"{store.path} is damaged; delete it and index again")
         yield vectors
-
-
-def _kept(store: Store, ids: Ids) -> Floats:
-    return np.concatenate(list(_blocks(store, ids)))
 
 
 def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
     places = list(store.first_places(ids))
+    if len(places) != len(ids):
+        raise CollectionError(f"{store.path} is damaged; delete it and index again")
     paths = below_common_folder([place.path for place, _ in places])
     return [
         Passage(path, place.label, count, _beginning(store.text(id), characters))

@@ -1,0 +1,141 @@
+"""Collections that others made: changed as no jlocal would, and read by everything that reads."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+
+from jlocal import Collection, Embedder
+from jlocal.collection.export import open_rows
+from jlocal.collection.index import Report
+from jlocal.collection.llm import export_to_llm
+from jlocal.collection.search import search
+from jlocal.collection.store import Store
+from jlocal.errors import CollectionError, JlocalError
+from jlocal.map.page import render
+from jlocal.map.picture import draw
+
+Reader = Callable[[Path], object]
+
+TABLES = ("setting", "model_file", "content", "document", "passage", "chunk", "code")
+
+
+@contextmanager
+def changed(sound: Path, path: Path) -> Iterator[sqlite3.Connection]:
+    """Copy a collection and open the copy, in which any column takes NULL meanwhile."""
+    for end in ("", "-wal", "-shm", "-journal", "-lock"):
+        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
+    shutil.copyfile(sound, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        connection.execute("PRAGMA synchronous = OFF")
+        schema = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        rewrite(connection, [(name, sql and sql.replace(" NOT NULL", "")) for name, sql in schema])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        yield connection
+        rewrite(connection, schema)
+
+
+def rewrite(connection: sqlite3.Connection, schema: list[tuple[str, str | None]]) -> None:
+    """Have a schema say something else, whatever the tables are."""
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.executemany(
+        "UPDATE sqlite_master SET sql = ? WHERE name = ?", [(sql, name) for name, sql in schema]
+    )
+    connection.execute("PRAGMA writable_schema = RESET")
+
+
+def set_first(connection: sqlite3.Connection, table: str, column: str, value: object) -> None:
+    """Set a value in the first row of a table, without regard to what it refers to."""
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
+    first = connection.execute(f"SELECT * FROM {table} ORDER BY {', '.join(keys)}").fetchone()
+    row = dict(zip(names, first, strict=True))
+    where = " AND ".join(f'"{key}" = ?' for key in keys)
+    connection.execute(
+        f'UPDATE {table} SET "{column}" = ? WHERE {where}', (value, *(row[key] for key in keys))
+    )
+
+
+def floats(*values: float, count: int) -> bytes:
+    """Return a vector of so many components, zero after those that are given."""
+    return struct.pack(f"<{count}f", *values, *([0] * (count - len(values))))
+
+
+def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
+    """Return everything that reads a collection, without a model."""
+
+    def found(path: Path, glob: str | None, exact: bool) -> object:
+        with closing(Store(path)) as store:
+            return [astuple(hit) for hit in search(store, query, 5, glob, exact=exact)]
+
+    def drawn(path: Path, **options: object) -> object:
+        picture = draw(path, **options)
+        assert np.isfinite(picture.points).all()
+        return render(picture, "Map")
+
+    def rows(path: Path) -> object:
+        with open_rows(path) as (recipe, found):
+            return recipe, [(row.id, row.columns, row.text, row.vector.tolist()) for row in found]
+
+    def to_llm(path: Path) -> object:
+        target = scratch / "llm.db"
+        target.unlink(missing_ok=True)
+        return export_to_llm(path, target, "name")
+
+    return {
+        "made_with": lambda path: _with(path, Collection.made_with),
+        "search": lambda path: found(path, None, True),
+        "search by codes": lambda path: found(path, None, False),
+        "search below a path": lambda path: found(path, "*.md", True),
+        "search by codes below a path": lambda path: found(path, "*.md", False),
+        "map": lambda path: drawn(path, clusters=2),
+        "rows": rows,
+        "llm": to_llm,
+    }
+
+
+def readers_with_model(model: Embedder, notes: Path) -> Mapping[str, Reader]:
+    """Return what needs a model; `index` comes last, because it writes."""
+
+    def found(path: Path) -> object:
+        with Collection(path, model) as collection:
+            return [astuple(hit) for hit in collection.search("What is this?")]
+
+    def indexed(path: Path) -> object:
+        with Collection(path, model) as collection:
+            report = collection.index(notes, wait=0)
+            assert not report.failures
+            again = collection.index(notes, wait=0)
+            hits = collection.search("What is this?")
+        assert again == Report(unchanged=len(list(notes.iterdir())))
+        return [astuple(hit) for hit in hits]
+
+    return {"Collection.search": found, "index": indexed}
+
+
+def _with(path: Path, method: Callable[[Collection], object]) -> object:
+    with Collection(path) as collection:
+        return method(collection)
+
+
+def outcome(reader: Reader, path: Path) -> object:
+    """Return what a reader gives, or the error that names the file; nothing else may come."""
+    try:
+        return reader(path)
+    except CollectionError as error:
+        message = str(error)
+        assert message.isprintable(), message
+        assert len(message) < 600, message
+        assert str(path) in message, message
+        return error
+    except JlocalError as error:
+        raise AssertionError(f"not an error of the collection: {error}") from error
