@@ -463,7 +463,7 @@ def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> N
         0,
         [
             "0 new, 0 changed, 0 unchanged, 3 removed, 0 failed; texts embedded: 0",
-            "Note: 3 texts that are in no document any more are kept in n.db; jlocal index "
+            "Note: 3 texts that are in no document are kept in n.db; jlocal index "
             "--compact deletes them.",
         ],
     )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--compact",
     is_flag=True,
-    help="Delete the texts that are in no document any more, and do nothing else.",
+    help="Delete the texts that are in no document, and do nothing else.",
 )
 @click.option(
     "--chunk",
@@ -167,7 +167,7 @@ def _summarise(report: Report, database: Path) -> None:
     if report.kept:
         what = "text that is" if report.kept == 1 else "texts that are"
         say(
-            f"Note: {report.kept:,} {what} in no document any more "
+            f"Note: {report.kept:,} {what} in no document "
             f"{'is' if report.kept == 1 else 'are'} kept in {database}; jlocal index --compact "
             f"deletes {'it' if report.kept == 1 else 'them'}."
         )
