@@ -134,7 +134,9 @@ def test_characters_that_no_text_can_hold() -> None:
 
 @pytest.mark.parametrize("words", [("مرحبا", "بالعالم"), ("שלום", "עולם"), ("مُدَرِّسة",)])
 def test_words_from_right_to_left_are_in_the_order_of_reading(words: tuple[str, ...]) -> None:
-    assert text_of(drawn_from_left_to_right(*words)) == " ".join(words)
+    text = text_of(drawn_from_left_to_right(*words))
+    # Two marks of one letter have no order.
+    assert unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", " ".join(words))
 
 
 def test_shapes_of_arabic_letters_are_letters() -> None:
