@@ -16,6 +16,8 @@ from jlocal.extract.pdf import read_pdf
 from jlocal.files import open_regular, read_regular
 
 _LARGEST_FILE = 64 << 20
+# Where a longer line ends is looked for so far.
+_LONGEST_LINE = 1 << 30
 
 # What `read_regular` finds, and what to do about it.
 _NO_TEXT = {
@@ -119,6 +121,8 @@ def read_lines(
     for number, line in enumerate(_lines(file), start=1):
         place = f"{name}:{number}"
         try:
+            if isinstance(line, TextError):
+                raise line
             text = line if isinstance(line, str) else _text(line, "utf-8")
         except TextError as error:
             yield Unreadable(place, str(error))
@@ -126,22 +130,54 @@ def read_lines(
             yield Document(place if named else str(number), text)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes | str]:
-    first = file.readline()
+class _EndlessError(TextError):
+    """A line whose end was not found, as of /dev/zero; no other line is read after it."""
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes | str | TextError]:
+    line, start = _line(file), True
     marks = tuple(mark for mark, encoding in _MARKS if encoding != "utf-8")
-    if first.startswith(marks):
-        # A line break is more than one byte there, so the whole is decoded first.
-        try:
-            text = decode(first + file.read())
-        except TextError:
-            yield first
-            return
-        yield from (line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+    if isinstance(line, bytes) and line.startswith(marks):
+        yield from _wide_lines(line + file.read(_LARGEST_FILE + 1))
         return
-    line = first.removeprefix(codecs.BOM_UTF8)
     while line:
-        yield line.removesuffix(b"\n").removesuffix(b"\r")
-        line = file.readline()
+        if isinstance(line, bytes):
+            line = line.removeprefix(codecs.BOM_UTF8) if start else line
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
+        else:
+            yield line
+            if isinstance(line, _EndlessError):
+                return
+        line, start = _line(file), False
+
+
+def _wide_lines(data: bytes) -> Iterator[bytes | str | TextError]:
+    """Split text in which a line break is more than one byte, so that all is decoded first."""
+    if len(data) > _LARGEST_FILE:
+        yield TextError(f"in UTF-16 or UTF-32, and larger than {_LARGEST_FILE >> 20} MiB; split it")
+        return
+    try:
+        text = decode(data)
+    except TextError:
+        yield data.partition(b"\n")[0]
+        return
+    yield from (line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+
+
+def _line(file: BinaryIO) -> bytes | TextError:
+    """Read a line with its end; nothing at the end of the file, and an error where it is too long.
+
+    What is left of a long line is passed over in pieces, between which a signal can come.
+    """
+    line = file.readline(_LARGEST_FILE + 1)
+    if len(line) <= _LARGEST_FILE or line.endswith(b"\n"):
+        return line
+    passed = 0
+    while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
+        passed += len(piece)
+        if passed > _LONGEST_LINE:
+            return _EndlessError(f"a line without an end in {_LONGEST_LINE >> 30} GiB; not read on")
+    return TextError(f"a line larger than {_LARGEST_FILE >> 20} MiB; split it")
 
 
 def count_lines(path: Path) -> int | None:
