@@ -36,7 +36,7 @@ with _short_spins():
     import llama_cpp
     from llama_cpp import llama_cpp as api
 
-__all__ = ["api", "ggml", "interruptible", "last_errors"]
+__all__ = ["abandonable", "api", "ggml", "interruptible", "last_errors"]
 
 _T = TypeVar("_T")
 
@@ -80,6 +80,19 @@ def interruptible(call: Callable[[], _T]) -> _T:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="jlocal-call") as worker:
         return worker.submit(call).result()
+
+
+def abandonable(call: Callable[[], _T]) -> _T:
+    """Call what may take minutes, in another thread, so that a signal is taken meanwhile.
+
+    An exception of a signal's handler leaves this function at once, and the call to itself: it must
+    hold all that it uses, and change nothing that others use.
+    """
+    worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal-call")
+    try:
+        return worker.submit(call).result()
+    finally:
+        worker.shutdown(wait=False)
 
 
 def last_errors() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_ROOT = Path("/")
 
 
 def default_threads() -> int:
-    """Physical cores that this process may use, within its cgroup's CPU limit.
+    """Physical cores that this process may use, within the CPU limits of its control groups.
 
     Two threads on one core share the units that do the arithmetic, so more threads than cores
     do not help matrix products.
@@ -18,7 +21,7 @@ def default_threads() -> int:
         count = len(cores)
     else:
         count = os.cpu_count() or 1
-    return max(1, min(count, _cgroup_limit() or count))
+    return max(1, min(count, cpu_limit() or count))
 
 
 def _siblings(cpu: int) -> str:
@@ -29,10 +32,84 @@ def _siblings(cpu: int) -> str:
         return str(cpu)
 
 
-def _cgroup_limit() -> int | None:
-    """Whole CPUs in the quota of cgroup v2, which is how containers are held back."""
+def cpu_limit(root: Path = _ROOT) -> int | None:
+    """Find the whole CPUs that control groups leave this process, which is how containers limit it.
+
+    A limit of any group above counts, too, as far as it can be seen from here.
+
+    Args:
+        root: the folder that holds proc/ and sys/.
+
+    Returns:
+        At least 1; None without a limit.
+
+    """
+    quotas = [
+        quota for group in _groups(root) for quota in (_quota_v2(group), _quota_v1(group)) if quota
+    ]
+    return max(1, int(min(quotas))) if quotas else None
+
+
+def _quota_v2(group: Path) -> float | None:
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def _quota_v1(group: Path) -> float | None:
+    try:
+        quota = int((group / "cpu.cfs_quota_us").read_text())
+        period = int((group / "cpu.cfs_period_us").read_text())
+        return quota / period if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """List the folders of the groups that may limit the CPU, from this process's to the topmost."""
+    paths = dict(_paths(root))
+    mounts = list(_mounts(root))
+    for version, inside, folder in mounts:
+        path = paths.get(version, "/")
+        # In a container the topmost folder may be that of a group further down.
+        inside = inside.rstrip("/")
+        below = PurePosixPath(
+            path[len(inside) + 1 :] if f"{path}/".startswith(f"{inside}/") else ""
+        )
+        for part in (below, *below.parents) if ".." not in below.parts else (PurePosixPath(),):
+            yield root / folder.lstrip("/") / part
+    if not mounts:
+        for name in ("", "cpu", "cpu,cpuacct"):
+            yield root / "sys/fs/cgroup" / name
+
+
+def _paths(root: Path) -> Iterator[tuple[int, str]]:
+    """Tell this process's group for each version of control groups."""
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            yield 2, path
+        elif "cpu" in controllers.split(","):
+            yield 1, path
+
+
+def _mounts(root: Path) -> Iterator[tuple[int, str, str]]:
+    """Tell for each tree of groups its version, which group is at its top, and where it is."""
+    for line in _lines(root / "proc/self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        fields, (kind, _, options) = before.split(" "), (*after.split(" "), "", "", "")[:3]
+        inside, folder = fields[3:5] if len(fields) > 4 else ("", "")
+        if kind == "cgroup2":
+            yield 2, inside, folder.replace(r"\040", " ")
+        elif kind == "cgroup" and "cpu" in options.split(","):
+            yield 1, inside, folder.replace(r"\040", " ")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []

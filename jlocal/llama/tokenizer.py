@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import unicodedata
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
-from jlocal.llama.library import api
+from jlocal.llama.library import abandonable, api
 from jlocal.llama.model import Model
+from jlocal.llama.nfc import is_nfc, nfc
 
 Tokens = npt.NDArray[np.int32]
 
@@ -48,6 +48,8 @@ _PROBE = "a b"
 _LONG = 1 << 14
 # It counts bytes and tokens in 32 bits.
 _LONGEST = (1 << 31) - 16
+# So many bytes may take it longer than the quarter of a second.
+_SLOW = 1 << 18
 
 
 class Tokenizer:
@@ -72,7 +74,7 @@ class Tokenizer:
         """
         if self._strip_before:
             text = self._strip_before.sub("", text)
-        if self._normalizes and not unicodedata.is_normalized("NFC", text):
+        if self._normalizes and not is_nfc(text):
             text = self._normalize(text)
         if self._byte_level and len(text) > _LONG:
             return self._in_pieces(text)
@@ -94,10 +96,14 @@ class Tokenizer:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
         # A byte-level BPE gives at most a token a byte; the rest is for special tokens.
         tokens = np.empty(len(data) + 8, dtype=np.int32)
-        count = self._encode_into(data, tokens, special)
+
+        def call() -> int:
+            return self._encode_into(data, tokens, special)
+
+        count = call() if len(data) < _SLOW else abandonable(call)
         if count < 0:
             tokens = np.empty(-count, dtype=np.int32)
-            count = self._encode_into(data, tokens, special)
+            count = call() if len(data) < _SLOW else abandonable(call)
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
         return tokens[:count].copy()
@@ -126,10 +132,7 @@ class Tokenizer:
     def _normalize(self, text: str) -> str:
         """NFC between the added tokens: the reference finds those before it normalises."""
         parts = self._boundaries.split(text)
-        return "".join(
-            part if index % 2 else unicodedata.normalize("NFC", part)
-            for index, part in enumerate(parts)
-        )
+        return "".join(part if index % 2 else nfc(part) for index, part in enumerate(parts))
 
     @cached_property
     def _added_ids(self) -> dict[str, int]:

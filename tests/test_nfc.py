@@ -1,0 +1,49 @@
+"""Normalisation is Python's, in time that no text can stretch."""
+
+from __future__ import annotations
+
+import random
+import time
+import unicodedata
+
+import pytest
+
+from jlocal.llama.nfc import is_nfc, nfc
+
+MARKS = [letter for letter in map(chr, range(0x110000)) if unicodedata.combining(letter)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_gives_what_python_gives(seed: int) -> None:
+    draw = random.Random(seed)
+    text = "".join(
+        draw.choice(["a", "à", "e", "ñ", "가", "각", "ᄀ", "ᅡ", " ", "日", "\u0344"])
+        + "".join(draw.choices([*MARKS, "\u0344"], k=draw.choice([0, 0, 1, 3, 2500])))
+        for _ in range(8)
+    )
+    assert nfc(text) == unicodedata.normalize("NFC", text)
+    assert is_nfc(nfc(text)) or max(map(len, text.split())) > 2048
+    assert not is_nfc(text) or unicodedata.is_normalized("NFC", text)
+
+
+def test_it_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    import re
+
+    from jlocal.llama import nfc as module
+
+    text = "e\u0301 a\u0323\u0301e가\u11a8각 ᄀ\u1161\u11a8e\u0301" * 50
+    for size in (1, 2, 3, 5):
+        pattern = re.compile(f"[\\s\\S]{{1,{size}}}[^\\0-\\x7f]*")
+        monkeypatch.setattr(module, "_PIECE", pattern)
+        assert nfc(text) == unicodedata.normalize("NFC", text)
+
+
+def test_many_marks_take_no_longer_than_other_characters() -> None:
+    """Python orders a run of them in time by the square of its length: here, an hour."""
+    text = "a" + "\u0301\u0323" * 400_000
+    start = time.monotonic()
+    assert not is_nfc(text)
+    ordered = nfc(text)
+    assert time.monotonic() - start < 60
+    assert len(ordered) in (800_000, 800_001)
+    assert ordered.rstrip("\u0301").endswith("\u0323")
