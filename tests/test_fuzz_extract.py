@@ -116,15 +116,15 @@ WORDS = [
 def other_tokens(data: bytes) -> st.SearchStrategy[bytes]:
     """Put other tokens in the places of some, so that the file stays a PDF file to its reader."""
     places = [found.span() for found in TOKEN.finditer(data)]
-    edit = st.tuples(st.sampled_from(places), st.sampled_from(WORDS))
 
-    def apply(edits: list[tuple[tuple[int, int], bytes]]) -> bytes:
+    def apply(edits: dict[tuple[int, int], bytes]) -> bytes:
         changed = data
-        for (begin, end), token in sorted(edits, reverse=True):
+        for (begin, end), token in sorted(edits.items(), reverse=True):
             changed = changed[:begin] + token + changed[end:]
         return changed
 
-    return st.lists(edit, min_size=1, max_size=6, unique_by=lambda edit: edit[0]).map(apply)
+    edits = st.dictionaries(st.sampled_from(places), st.sampled_from(WORDS), min_size=1, max_size=6)
+    return edits.map(apply)
 
 
 contents = st.lists(

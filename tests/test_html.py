@@ -222,6 +222,11 @@ def test_a_page_that_takes_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown("<p>the next one") == "the next one"
 
 
+def test_lists_in_lists_do_not_grow_without_end() -> None:
+    page = "<ul><li>x" * 3000
+    assert len(shown(page)) < 50 * 3000
+
+
 def test_html_asks_no_network() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)

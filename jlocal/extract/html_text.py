@@ -18,6 +18,8 @@ _LARGEST_PAGE = 16 << 20
 _EMPTY_IN_XML = re.compile(
     r"<(script|style|title|textarea|noscript|iframe)\b([^<>]*)/>", re.IGNORECASE
 )
+# Lists in lists are indented more and more; a short page of them would be a text without end.
+_INDENTED = re.compile(r"(?m)^( {40}) +")
 # What text does not contain, and files that are something else do.
 _UNDECODABLE = re.compile("[\0-\x08\x0e-\x1f\x7f\ufffd]")
 
@@ -39,6 +41,7 @@ def read(data: bytes) -> str:
         source = _as_html(source)
     tree = HTMLTree.parse(source.replace("\0", "\ufffd"))
     text = extract_plain_text(tree, main_content=False, form_fields=True).strip()
+    text = _INDENTED.sub(r"\1", text)
     title = " ".join((tree.title or "").split())
     if title and not text.startswith(title):
         text = f"{title}\n\n{text}".rstrip()
