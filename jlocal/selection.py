@@ -81,7 +81,9 @@ class Selection:
             if error.errno == errno.EINVAL:
                 # Git, too, has no rules from what is no file.
                 return replace(self, unread=str(error.strerror))
-            raise TextError(f"its .gitignore: {error.strerror or error}") from None
+            is_closed = not os.access(folder, os.R_OK | os.X_OK)
+            place = "" if is_closed else "its .gitignore: "
+            raise TextError(f"{place}{error.strerror or error}") from None
         return replace(self, ignored=(*self.ignored, (path, Rules(data))))
 
     def takes(self, name: str, *, folder: bool) -> bool:

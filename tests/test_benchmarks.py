@@ -55,3 +55,16 @@ def test_endurance():
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert [line[0] for line in lines if line[1] == "texts"] == [*map(str, range(2, 17, 2))]
     assert all("MB" in line and "descriptors" in line and "threads" in line for line in lines)
+
+
+@pytest.mark.skipif(
+    not any(Path("/usr/share/locale/de").glob("LC_MESSAGES/*.mo")), reason="it reads translations"
+)
+def test_encodings():
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "encodings.py", "--each", "1"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 24
+    assert all("right, wrong, refused" in line for line in lines)

@@ -6,14 +6,12 @@ import itertools
 import random
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from texts import AWKWARD, huge, prose
 
 from jlocal import Embedder
 from jlocal.collection.chunks import check_size, split, whole
-from jlocal.collection.records import records_of
 from jlocal.errors import ArgumentError, TextError
 
 
@@ -137,26 +135,3 @@ def test_empty_and_whole() -> None:
     assert list(split("", 20, 0, words)) == []
     chunk = whole("a\nb \n\n", 7)
     assert (chunk.first_line, chunk.last_line, chunk.text) == (7, 8, "a\nb")
-
-
-def test_records() -> None:
-    def read(name: str, text: str, *fields: str) -> list[tuple[int, int, str]]:
-        return [(r.number, r.line, r.text) for r in records_of(Path(name), text, fields)]
-
-    lines = '{"q": "one", "a": "two"}\n\n{"q": "x", "a": {"n": "é"}, "z": null}\n'
-    assert read("f.jsonl", lines, "q", "a") == [(0, 1, "one\ntwo"), (1, 3, 'x\n{"n": "é"}')]
-    assert read("f.jsonl", lines) == [(0, 1, lines)]
-    assert read("f.md", lines, "q") == [(0, 1, lines)]
-    table = 'q,a\n"one\nmore",two\nthree,"fo""ur"\n'
-    assert read("f.CSV", table, "a", "q") == [(0, 2, "two\none\nmore"), (1, 4, 'fo"ur\nthree')]
-    assert read("f.tsv", "q\ta\nx\ty,z\n", "a") == [(0, 2, "y,z")]
-    for name, text, message in (
-        ("f.jsonl", "{}\n{", "line 1 has no field 'q'"),
-        ("f.jsonl", '{"q": 1}\n{', "line 2 is not JSON"),
-        ("f.jsonl", "[1]", "line 1 is no JSON object"),
-        ("f.jsonl", '{"q": "\\ud800"}', "line 1 has a lone surrogate"),
-        ("f.csv", "a,b\n1,2\n", "line 2 has no field 'q'; it has: a, b"),
-        ("f.csv", 'q\n"a"b"\n', "a record from line 2: "),
-    ):
-        with pytest.raises(TextError, match=re.escape(message)):
-            read(name, text, "q")

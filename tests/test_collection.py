@@ -18,7 +18,7 @@ from texts import AWKWARD, prose
 
 from jlocal import Collection, CollectionError, Embedder
 from jlocal.collection.schema import VERSION
-from jlocal.documents import decode
+from jlocal.encodings import decode
 from jlocal.errors import ArgumentError
 
 
@@ -145,7 +145,7 @@ def test_awkward_texts(tmp_path: Path, model: Embedder) -> None:
         }  # fmt: skip
     for number, text in enumerate(AWKWARD.values()):
         if text.strip() and "\0" not in text:
-            expected = model.encode_document(decode(text.encode()).rstrip())
+            expected = model.encode_document(decode(text.encode()).text.rstrip())
             assert stored[str(folder / f"{number}.txt")] @ expected > 0.9999
     check(tmp_path / "c.db")
 
@@ -234,21 +234,6 @@ def test_long_files_need_chunks(index, notes: Path, tmp_path: Path, model: Embed
         assert collection.recipe.overlap == 12
         assert report.embedded > 30
     check(tmp_path / "chunks.db")
-
-
-def test_records_of_a_table(tmp_path: Path, model: Embedder) -> None:
-    (tmp_path / "faq.jsonl").write_text('{"q": "red"}\n{"q": "blue"}\n{"q": "red"}\n')
-    (tmp_path / "bad.jsonl").write_text('{"q": "red"}\n{"p": "blue"}\n')
-    with Collection(tmp_path / "c.db", model) as collection:
-        report = collection.index([tmp_path / "faq.jsonl", tmp_path / "bad.jsonl"], fields=["q"])
-        assert (report.new, report.failed, report.embedded) == (1, 1, 2)
-        assert report.failures[0].reason.startswith("line 2 has no field 'q'")
-        hits = collection.search("red")
-    assert sorted((hit.first_line, hit.text) for hit in hits) == [
-        (1, "red"),
-        (2, "blue"),
-        (3, "red"),
-    ]
 
 
 def test_nothing_is_mixed(

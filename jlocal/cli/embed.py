@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from jlocal.cli.encodings import encoding_option, say_encodings
 from jlocal.cli.options import (
     format_option,
     model_options,
@@ -21,11 +23,10 @@ from jlocal.cli.output import binary
 from jlocal.documents import (
     Document,
     Unreadable,
-    count_lines,
     read_file,
-    read_lines,
 )
 from jlocal.errors import OutputError, TruncationWarning
+from jlocal.lines import count_lines, read_lines
 from jlocal.progress import say
 from jlocal.walk import find_files
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("-c", "--content", multiple=True, help="Embed this text.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
+@encoding_option
 @click.option(
     "-o",
     "--output",
@@ -72,6 +74,7 @@ def command(
     inputs: tuple[str, ...],
     content: tuple[str, ...],
     include: tuple[str, ...],
+    encoding: str | None,
     output: Path | None,
     format: str | None,
     precision: str,
@@ -113,6 +116,7 @@ def command(
         raise click.ClickException("there is nothing to embed")
     show = not quiet and sys.stderr.isatty()
     total = _total(found, inputs, content) if show else None
+    read_as = Counter[str]()
     with (
         open_model(task, **model_arguments) as model,
         _open_output(output, chosen, model, request, model_arguments["gpu_layers"]) as (
@@ -123,7 +127,7 @@ def command(
     ):
         account = embed_documents(
             model,
-            _documents(found, inputs, content),
+            _documents(found, inputs, content, encoding, read_as),
             request,
             writer,
             on_failure=_report,
@@ -133,24 +137,35 @@ def command(
         )
         if account.done == 0:
             raise OutputError("nothing was embedded, so nothing was written")
+    if not quiet:
+        say_encodings(read_as)
     _summarise(account, journal, output, quiet)
     if account.failed:
         click.get_current_context().exit(1)
 
 
 def _documents(
-    found: Sequence[Path | Unreadable], inputs: Sequence[str], content: Sequence[str]
+    found: Sequence[Path | Unreadable],
+    inputs: Sequence[str],
+    content: Sequence[str],
+    encoding: str | None,
+    read_as: Counter[str],
 ) -> Iterator[Document | Unreadable]:
     for item in found:
-        document = item if isinstance(item, Unreadable) else read_file(item)
+        document = item if isinstance(item, Unreadable) else read_file(item, encoding)
         yield document
         if isinstance(document, Document):
+            read_as.update(filter(None, [document.encoding]))
             yield from document.losses
     named = len(found) + len(inputs) + bool(content) > 1
     for name in inputs:
         try:
             with cast(BinaryIO, click.open_file(name, "rb")) as file:
-                yield from read_lines(file, name, named=named)
+                said = ""
+                for line in read_lines(file, name, named=named, encoding=encoding):
+                    yield line
+                    said = said or (line.encoding if isinstance(line, Document) else "")
+                read_as.update(filter(None, [said]))
         except OSError as error:
             yield Unreadable(name, error.strerror or str(error))
     for number, text in enumerate(content, start=1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from jlocal.cli.encodings import encoding_option, say_encodings
 from jlocal.cli.options import (
     compute_options,
     database_option,
@@ -56,8 +57,9 @@ if TYPE_CHECKING:
     "fields",
     multiple=True,
     metavar="NAME",
-    help="Embed this field of each record of .jsonl, .ndjson, .csv and .tsv files.",
+    help="Embed this field of each record of .jsonl, .ndjson, .json, .csv and .tsv files.",
 )
+@encoding_option
 @click.option(
     "-m",
     "--model",
@@ -80,6 +82,7 @@ def command(
     chunk: int | None,
     overlap: int | None,
     fields: tuple[str, ...],
+    encoding: str | None,
     model: str | None,
     quiet: bool,
     task: str | None,
@@ -142,6 +145,7 @@ def command(
             chunk=chunk,
             overlap=overlap,
             fields=fields,
+            encoding=encoding,
             prompt_name=prompt_name,
             prompt=prefix,
             truncate_dim=dimensions,
@@ -163,6 +167,7 @@ def _report(failure: Unreadable) -> None:
 def _summarise(report: Report, database: Path) -> None:
     counts = ("new", "changed", "unchanged", "removed", "failed")
     said = ", ".join(f"{getattr(report, name):,} {name}" for name in counts)
+    say_encodings(report.encodings)
     say(f"{said}; texts embedded: {report.embedded:,}")
     if report.kept:
         what = "text that is" if report.kept == 1 else "texts that are"

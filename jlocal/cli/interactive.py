@@ -144,8 +144,11 @@ def _ask() -> str:
 
 
 def _piped() -> Iterator[tuple[str, str | TextError]]:
-    from jlocal.documents import Document, read_lines
+    from jlocal.documents import Document
+    from jlocal.lines import read_lines
 
-    for number, line in enumerate(read_lines(sys.stdin.buffer, "standard input"), start=1):
+    # A guess at another encoding would read ahead, and so answer late.
+    lines = read_lines(sys.stdin.buffer, "standard input", encoding="utf-8")
+    for number, line in enumerate(lines, start=1):
         query = line.text if isinstance(line, Document) else TextError(f"is {line.reason}")
         yield f"line {number:,}: ", query

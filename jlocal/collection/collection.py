@@ -18,6 +18,7 @@ from jlocal.collection.schema import sole_indexer
 from jlocal.collection.search import Hit, search
 from jlocal.collection.store import Store
 from jlocal.embedder import Embedder
+from jlocal.encodings import known
 from jlocal.errors import ArgumentError, CollectionError, JlocalError
 from jlocal.printable import printable
 from jlocal.progress import OnTexts
@@ -149,6 +150,7 @@ class Collection:
         chunk: int | None = None,
         overlap: int | None = None,
         fields: Sequence[str] = (),
+        encoding: str | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         truncate_dim: int | None = None,
@@ -174,7 +176,10 @@ class Collection:
                 is kept whole, and one above the context fails.
             overlap: how many tokens of a chunk's end come again in the next; an eighth of a
                 chunk if None.
-            fields: of .jsonl, .ndjson, .csv and .tsv files, the fields to embed of each record.
+            fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
+                record. A bad record is reported, in each run, and the others are taken in.
+            encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and
+                where the guess is not certain, the file is reported.
             prompt_name: as in `Embedder.encode`; by default the one for documents.
             prompt: as in `Embedder.encode`.
             truncate_dim: length of the vectors.
@@ -189,6 +194,7 @@ class Collection:
 
         """
         chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        named = None if encoding is None else known(encoding)
         with (
             self._unless_closed(),
             sole_indexer(self.path, wait),
@@ -213,7 +219,9 @@ class Collection:
             if recipe != store.recipe():
                 store.set_recipe(recipe)
             choice = Choice(chosen, include, exclude, gitignore, prune)
-            report = run(store, model, recipe, choice, on_failure, self._until_closed(on_texts))
+            report = run(
+                store, model, recipe, choice, named, on_failure, self._until_closed(on_texts)
+            )
             # From here on the file can be copied without its log, although others may read it.
             store.checkpoint()
             return report

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
+import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +18,13 @@ import numpy as np
 from jlocal import extract
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk, split, whole
+from jlocal.collection.place import Place
 from jlocal.collection.prune import plan
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.records import kind_of, records_of
+from jlocal.collection.records import BadRecord, Record, has_records, kind_of, records_of
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
-from jlocal.documents import Unreadable, read_file
+from jlocal.documents import Document, Unreadable, read_file
 from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, TextError, TextTooLongError
 from jlocal.progress import OnTexts
@@ -32,6 +36,11 @@ OnFailure = Callable[[Unreadable], None]
 _TEXTS = 256
 _CHARACTERS = 200_000
 _ROWS = 5000
+
+# How many bad records of a file are named; the others are counted.
+_NAMED_RECORDS = 20
+# What stands before the name of an encoding in a stamp.
+_READ_AS = "encoding="
 
 # A file changed this shortly before it was read can change again without its times telling.
 _TICK_NS = 2_000_000_000
@@ -51,6 +60,8 @@ class Report:
         embedded: texts that the model computed; identical ones count once.
         kept: texts that are in no document, of removed and of changed ones. Their vectors stay
             in the file, in case they come back, until `Collection.compact`.
+        encodings: how many of the files that were read were read as which encoding, where that
+            is neither UTF-8 nor told by a byte order mark.
         failures: what failed, and why.
 
     """
@@ -62,6 +73,7 @@ class Report:
     failed: int = 0
     embedded: int = 0
     kept: int = 0
+    encodings: Counter[str] = field(default_factory=Counter)
     failures: list[Unreadable] = field(default_factory=list)
 
 
@@ -86,6 +98,7 @@ def run(
     model: Embedder,
     recipe: Recipe,
     choice: Choice,
+    encoding: str | None = None,
     on_failure: OnFailure | None = None,
     on_texts: OnTexts | None = None,
 ) -> Report:
@@ -96,6 +109,7 @@ def run(
         model: the one that the recipe names.
         recipe: how texts become vectors.
         choice: the files. Documents below the chosen folders that are not among them are removed.
+        encoding: of texts that are not UTF-8, as `encodings.known` names it; None guesses it.
         on_failure: called with each file that is not taken in.
         on_texts: called with the texts and tokens done since the last call.
 
@@ -103,7 +117,7 @@ def run(
         CollectionError, ModelError: what stops the whole run; what was written before stays.
 
     """
-    return _Run(store, model, recipe, on_failure, on_texts).all(choice)
+    return _Run(store, model, recipe, encoding, on_failure, on_texts).all(choice)
 
 
 class _Run:
@@ -112,10 +126,12 @@ class _Run:
         store: Store,
         model: Embedder,
         recipe: Recipe,
+        encoding: str | None,
         on_failure: OnFailure | None,
         on_texts: OnTexts | None,
     ) -> None:
         self._store, self._model, self._recipe = store, model, recipe
+        self._encoding = encoding
         self._on_failure, self._on_texts = on_failure, on_texts
         self._report = Report()
         self._seen: set[str] = set()
@@ -125,7 +141,8 @@ class _Run:
         self._pending: dict[bytes, str] = {}
         self._characters = 0
         self._bad: dict[bytes, str] = {}
-        self._ready: list[tuple[Entry, bool]] = []  # with whether the document is new
+        # With the digest of what there is of the document; None if it is new.
+        self._ready: list[tuple[Entry, bytes | None]] = []
         self._batch = Batch()
 
     def all(self, choice: Choice) -> Report:
@@ -161,7 +178,8 @@ class _Run:
     def _file(self, item: Path, path: str) -> None:
         kind = kind_of(item, self._recipe.fields)
         try:
-            stamp = _stamp(item.stat(), extract.READERS.get(kind, kind))
+            reader = extract.READERS.get(kind, kind)
+            stamp = _stamp(item.stat(), reader, self._encoding)
         except (FileNotFoundError, NotADirectoryError):
             if path in self._roots:
                 self._empty[path] = _missing(item)
@@ -177,33 +195,71 @@ class _Run:
             return
         self._seen.add(path)
         known = self._store.stamp(path)
-        if known and stamp and known[0] == stamp:
+        if known and stamp and _is_same(known[0], stamp, self._encoding):
             self._report.unchanged += 1
             return
-        document = read_file(item)
+        document = read_file(item, self._encoding, in_records=has_records(kind))
         if isinstance(document, Unreadable):
             self._fail(document, path if document.is_known else None)
             return
-        for loss in document.losses:
-            self._fail(loss)
-        if document.losses:
-            stamp = None  # to be read and reported again
-        digest = digest_of(document.text, kind)
-        if known and known[1] == digest:
-            self._report.unchanged += 1
-            self._batch.stamps.append((path, stamp))
-            return
         try:
-            chunks = () if self._store.has_content(digest) else self._chunks(item, document.text)
+            self._document(item, document, kind, Entry(path, stamp, b""), known and known[1])
         except TextError as error:
             self._fail(Unreadable(str(item), error.reason), path)
-            return
-        self._ready.append((Entry(path, stamp, digest, chunks), known is None))
 
-    def _chunks(self, path: Path, text: str) -> list[tuple[int, Chunk, bytes]]:
-        """Cut a file, and have the texts embedded that are not known."""
+    def _document(
+        self, item: Path, document: Document, kind: str, entry: Entry, known: bytes | None
+    ) -> None:
+        """Take in what was read from a file.
+
+        Args:
+            item: the file, as it is called in reports.
+            document: what was read.
+            kind: as of `records.kind_of`.
+            entry: its path and stamp.
+            known: digest of what the collection holds of it; None if it is new.
+
+        Raises:
+            TextError: nothing of it can be taken in.
+
+        """
+        if document.encoding:
+            self._report.encodings[document.encoding] += 1
+        digest = digest_of(document.text, kind)
+        bad: list[BadRecord] = []
+        chunks: list[tuple[int, Chunk, bytes]] = []
+        records = self._records(item, document.text, bad)
+        if not self._store.has_content(digest):
+            chunks = self._chunks(records)
+        elif has_records(kind):
+            collections.deque(records, maxlen=0)
+        losses = (*document.losses, *_named(item, bad))
+        for loss in losses:
+            self._fail(loss)
+        # Where something is lost, it is to be read and reported again.
+        stamp = None if losses else entry.stamp
+        if known == digest:
+            self._report.unchanged += 1
+            self._batch.stamps.append((entry.path, stamp))
+        else:
+            self._ready.append((Entry(entry.path, stamp, digest, chunks), known))
+
+    def _records(self, path: Path, text: str, bad: list[BadRecord]) -> Iterator[Record]:
+        """Yield the records of a file, and collect the bad ones; some must be good."""
+        found = False
+        for record in records_of(path, text, self._recipe.fields):
+            if isinstance(record, Record):
+                found = True
+                yield record
+            else:
+                bad.append(record)
+        if bad and not found:
+            raise TextError(f"no record can be taken in; line {bad[0].line} {bad[0].reason}")
+
+    def _chunks(self, records: Iterable[Record]) -> list[tuple[int, Chunk, bytes]]:
+        """Cut records, and have the texts embedded that are not known."""
         chunks = []
-        for record, chunk in self._cut(path, text):
+        for record, chunk in self._cut(records):
             digest = digest_of(chunk.text)
             chunks.append((record, chunk, digest))
             if digest not in self._pending and not self._store.has_passage(digest):
@@ -213,9 +269,9 @@ class _Run:
                     self._flush()
         return chunks
 
-    def _cut(self, path: Path, text: str) -> Iterator[tuple[int, Chunk]]:
+    def _cut(self, records: Iterable[Record]) -> Iterator[tuple[int, Chunk]]:
         limit, overlap = self._recipe.chunk, self._recipe.overlap
-        for record in records_of(path, text, self._recipe.fields):
+        for record in records:
             chunks: Iterable[Chunk] = (
                 split(record.text, limit, overlap, self._count, record.line)
                 if limit
@@ -235,19 +291,37 @@ class _Run:
         """Embed and write what has come together."""
         if self._pending:
             self._embed()
-        for entry, is_new in self._ready:
-            bad = next((self._bad[d] for _, _, d in entry.chunks if d in self._bad), None)
-            if bad:
-                self._fail(Unreadable(os.path.relpath(entry.path), bad), entry.path)
-                continue
-            self._batch.entries.append(entry)
-            if is_new:
-                self._report.new += 1
-            else:
-                self._report.changed += 1
+        for entry, known in self._ready:
+            self._finish(entry, known)
         if len(self._batch):
             self._store.write(self._batch)
         self._batch, self._ready = Batch(), []
+
+    def _finish(self, entry: Entry, known: bytes | None) -> None:
+        """Write a document without the records of which a text could not be embedded."""
+        bad = {number: chunk for number, chunk, digest in entry.chunks if digest in self._bad}
+        good = [item for item in entry.chunks if item[0] not in bad]
+        name = os.path.relpath(entry.path)
+        reasons = {n: self._bad[digest_of(chunk.text)] for n, chunk in bad.items()}
+        if bad and not good:
+            self._fail(Unreadable(name, next(iter(reasons.values()))), entry.path)
+            return
+        if bad:
+            # It is content of its own, so that the rest may come when it can be embedded.
+            rest = hashlib.sha256(entry.digest + str(sorted(bad)).encode()).digest()
+            entry = Entry(entry.path, None, rest, good)
+        for number, chunk in bad.items():
+            place = Place(name, number, chunk.first_line, chunk.last_line)
+            self._fail(Unreadable(f"{name}{place.label}", reasons[number]))
+        if known == entry.digest:
+            self._report.unchanged += 1
+            self._batch.stamps.append((entry.path, entry.stamp))
+            return
+        self._batch.entries.append(entry)
+        if known is None:
+            self._report.new += 1
+        else:
+            self._report.changed += 1
 
     def _embed(self) -> None:
         texts = self._pending
@@ -311,7 +385,14 @@ def _missing(path: Path) -> str:
     return f"no such file or folder{place}"
 
 
-def _stamp(status: os.stat_result, reader: str) -> str | None:
+def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:
+    for record in bad[:_NAMED_RECORDS]:
+        yield Unreadable(f"{path}:{record.line}", record.reason)
+    if len(bad) > _NAMED_RECORDS:
+        yield Unreadable(str(path), f"{len(bad) - _NAMED_RECORDS:,} more records are bad")
+
+
+def _stamp(status: os.stat_result, reader: str, encoding: str | None) -> str | None:
     """Tell a file's state without reading it, and how it is read.
 
     None if it may change and keep its times.
@@ -320,7 +401,15 @@ def _stamp(status: os.stat_result, reader: str) -> str | None:
     if time.time_ns() - changed < _TICK_NS:
         return None
     state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
-    return " ".join(map(str, state)).rstrip()
+    said = f" {_READ_AS}{encoding}" if encoding else ""
+    return " ".join(map(str, state)).rstrip() + said
+
+
+def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
+    """Whether nothing changed; an encoding that was named stays until another is."""
+    if known and encoding is None:
+        known = known.partition(f" {_READ_AS}")[0]
+    return known == stamp
 
 
 def _advice(error: TextError) -> str:

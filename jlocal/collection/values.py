@@ -114,7 +114,7 @@ def _of_length(value: object, length: int) -> bytes:
 
 def digest_of(text: str, kind: str = "") -> bytes:
     """SHA-256 of a text, which with another kind is another."""
-    return hashlib.sha256(f"{kind}\0{text}".encode()).digest()
+    return hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogateescape")).digest()
 
 
 def text_of(value: object, digest: object) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jlocal.documents import Unreadable, read_lines
+from jlocal.documents import Unreadable
 from jlocal.errors import TextError
+from jlocal.lines import read_lines
 
 _FILE = Path(__file__).with_name("texts.jsonl")
 # Characters of the texts that are made of our English ones, over and over; about a quarter as
@@ -104,7 +105,7 @@ def _read(path: Path) -> Iterator[Text]:
     parse = _object if path.suffix.lower() == ".jsonl" else _line
     try:
         with path.open("rb") as file:
-            for document in read_lines(file, str(path), named=True):
+            for document in read_lines(file, str(path), named=True, encoding="utf-8"):
                 if isinstance(document, Unreadable):
                     raise TextError(f"{document.id}: {document.reason}")
                 yield parse(document.text, document.id)

@@ -1,0 +1,36 @@
+"""The option `--encoding`, and what is said of files that are not UTF-8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from jlocal.progress import say
+
+
+def _known_encoding(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    from jlocal.encodings import known
+    from jlocal.errors import ArgumentError
+
+    try:
+        return None if name is None else known(name)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+encoding_option = click.option(
+    "--encoding",
+    metavar="NAME",
+    callback=_known_encoding,
+    help="Encoding of texts that are not UTF-8, for example cp1252 or cp932; guessed if not given, "
+    "and where the guess is not certain, the text is reported.",
+)
+
+
+def say_encodings(counts: Mapping[str, int]) -> None:
+    """Say how many files were read as which encoding."""
+    for encoding, count in sorted(counts.items()):
+        say(f"{count:,} {'file' if count == 1 else 'files'} read as {encoding}")
