@@ -280,6 +280,22 @@ def test_a_file_is_tried_once(sound, tmp_path: Path, monkeypatch) -> None:
     assert len(tries) == 3
 
 
+def test_the_records_of_deleted_files_do_not_pile_up(sound, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path))
+    monkeypatch.setattr(trial, "_try", lambda _: None)
+    monkeypatch.setattr(trial, "_MOST_RECORDS", 10)
+    folder = tmp_path / "loaded"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"old{number}").touch()
+        os.utime(folder / f"old{number}", (number, number))
+    Embedder(sound("qwen3")).close()
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 5
+    assert "old19" in names
+    assert "old15" not in names
+
+
 def test_the_starter_needs_no_trial(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trial.child, "run", None)
@@ -357,3 +373,20 @@ def test_every_way_to_load_a_model_tries_it(sound, tmp_path: Path) -> None:
 
 def test_the_loader_answers_for_a_sound_file(sound) -> None:
     assert answers([sound("qwen3"), sound("bert")]) == ["vectors", "vectors"]
+
+
+@pytest.mark.parametrize("split", ["default", "tekken", None])
+def test_a_long_word_does_not_overflow_the_stack(split: str | None, sound, tmp_path: Path) -> None:
+    """llama.cpp splits text by most rules with std::regex, which recurses for each character."""
+    base = Editable(sound("qwen3")).without("tokenizer.ggml.pre")
+    path = tmp_path / "model.gguf"
+    (base.set("tokenizer.ggml.pre", STRING, split) if split else base).write(path)
+    script = (
+        "import sys; from jlocal import Embedder; model = Embedder(sys.argv[1], threads=1);"
+        "print([len(model.tokenize(run * 100_000)) > 5000 for run in 'a !1\u4e2d'],"
+        "len(model.tokenize('a cat ' * 50_000)) > 50_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[True, True, True, True, True] True\n", (done.returncode, done.stderr)

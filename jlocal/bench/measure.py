@@ -18,6 +18,8 @@ from jlocal.bench.report import LENGTHS, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embedder import Embedder
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
+from jlocal.llama.trial import try_once
+from jlocal.models.profile import read_profile
 
 _ROUNDS = 5
 _ROUND_SECONDS = 1.0
@@ -43,6 +45,8 @@ def _main() -> None:
 
 
 def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, Any]:
+    # Only the first load of a file ever tries it out in another process.
+    try_once(read_profile(job["file"]))
     on_step("loading")
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:

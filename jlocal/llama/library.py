@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, stack_size
 from typing import TypeVar
 
 
@@ -50,6 +51,9 @@ _CONTINUATION = 5
 
 _errors: deque[str] = deque(maxlen=8)
 
+# The size of the next thread's stack is a setting of the whole process.
+_stack_lock = Lock()
+
 
 class _LogState:
     """A log line arrives in pieces; the level of its first piece counts."""
@@ -82,15 +86,30 @@ def interruptible(call: Callable[[], _T]) -> _T:
         return worker.submit(call).result()
 
 
-def abandonable(call: Callable[[], _T]) -> _T:
+def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
     """Call what may take minutes, in another thread, so that a signal is taken meanwhile.
 
     An exception of a signal's handler leaves this function at once, and the call to itself: it must
     hold all that it uses, and change nothing that others use.
+
+    Args:
+        call: what to call.
+        stack: size of the thread's stack in bytes, of which only what is written to takes memory;
+            0 for the usual one.
+
+    Raises:
+        RuntimeError: there is no room for the stack.
+
     """
     worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal-call")
     try:
-        return worker.submit(call).result()
+        with _stack_lock:
+            before = stack_size(stack)
+            try:
+                begun = worker.submit(call)
+            finally:
+                stack_size(before)
+        return begun.result()
     finally:
         worker.shutdown(wait=False)
 

@@ -44,6 +44,14 @@ _CONTROL_OR_USER_DEFINED = 8 | 16  # LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_
 
 _PROBE = "a b"
 
+# What llama.cpp splits text by with code of its own. By any other rule it uses std::regex, which
+# calls itself for each character of a match: a long word would overflow an ordinary stack, and end
+# the process. A thread of macOS has half a MiB by default.
+_SPLIT_BY_HAND = frozenset({"qwen2", "llama-bpe"})
+_SHALLOW = 1000  # characters
+_STACK_FOR_CHARACTER = 640  # bytes; 350 were measured
+_DEEPEST = 3_000_000  # characters
+
 # llama.cpp's search for added tokens takes time by the square of their number in a text.
 _LONG = 1 << 14
 # It counts bytes and tokens in 32 bits.
@@ -63,6 +71,8 @@ class Tokenizer:
         self._normalizes = profile.normalizer == "NFC"
         self._strip_before = _strip_pattern(profile.lstrip_tokens)
         self._byte_level = api.llama_vocab_type(vocabulary) == api.LLAMA_VOCAB_TYPE_BPE
+        split = profile.header.metadata.get("tokenizer.ggml.pre")
+        self._recurses = self._byte_level and split not in _SPLIT_BY_HAND
 
     def encode(self, text: str) -> Tokens:
         """Token ids of a text as the reference tokenizer gives them, special tokens included.
@@ -97,13 +107,23 @@ class Tokenizer:
         # A byte-level BPE gives at most a token a byte; the rest is for special tokens.
         tokens = np.empty(len(data) + 8, dtype=np.int32)
 
+        stack = _stack_for(text) if self._recurses and len(text) > _SHALLOW else 0
+
         def call() -> int:
             return self._encode_into(data, tokens, special)
 
-        count = call() if len(data) < _SLOW else abandonable(call)
+        def count_tokens() -> int:
+            if not stack and len(data) < _SLOW:
+                return call()
+            try:
+                return abandonable(call, stack)
+            except RuntimeError as error:
+                raise ModelError(f"no room to tokenise {len(data):,} bytes: {error}") from error
+
+        count = count_tokens()
         if count < 0:
             tokens = np.empty(-count, dtype=np.int32)
-            count = call() if len(data) < _SLOW else abandonable(call)
+            count = count_tokens()
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
         return tokens[:count].copy()
@@ -159,3 +179,19 @@ def _strip_pattern(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
     if not tokens:
         return None
     return re.compile(f"{_WHITE_SPACE}+(?={'|'.join(map(re.escape, tokens))})")
+
+
+def _stack_for(text: str) -> int:
+    """Return the bytes of a stack on which std::regex can match any part of a text.
+
+    Raises:
+        ModelError: they are more than there can be room for.
+
+    """
+    depth = len(text)
+    if depth > _DEEPEST:
+        # A match is of white space, of anything else, or of some of both side by side.
+        depth = 2 * max(len(run) for run in re.findall(r"\s+|\S+", text))
+    if depth > _DEEPEST:
+        raise ModelError(f"llama.cpp cannot tokenise {depth // 2:,} characters without a break")
+    return (8 << 20) + (depth * _STACK_FOR_CHARACTER >> 20 << 20)

@@ -35,6 +35,8 @@ _LIMITS = child.Limits(seconds=1800, output=1 << 20)
 
 _LONGEST_REASON = 300
 
+_MOST_RECORDS = 1000
+
 
 def try_once(profile: Profile) -> None:
     """Load a file in a child process, unless it has passed before.
@@ -158,3 +160,13 @@ def _remember(record: Path, identity: bytes) -> None:
             aside.replace(record)
         finally:
             aside.unlink(missing_ok=True)
+        _forget_oldest(record.parent)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep the folder small: the records of files that were deleted stay in it."""
+    with os.scandir(folder) as entries:
+        found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
+    if len(found) > _MOST_RECORDS:
+        for _, path in sorted(found)[: -_MOST_RECORDS // 2]:
+            Path(path).unlink(missing_ok=True)
