@@ -23,9 +23,19 @@ def _is_here(folder: str) -> bool:
         return False
 
 
+def _interrupted(*_: object) -> None:
+    os.write(2, b"Interrupted.\n")
+    os._exit(130)
+
+
 def main() -> None:
     """Run the command line."""
     _leave_current_folder()
+    import signal
+
+    # Until there is something to clean up, Ctrl-C needs no exception, which would be shown.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
     from jlocal.cli import main as run
 
     run()

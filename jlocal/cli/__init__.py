@@ -77,15 +77,17 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; the exit status is 128 and the signal's number after a signal."""
     open_streams()
-    signals.install()
     warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}")
-    status = _run()
+    status = 1
     try:
+        signals.install()
+        status = _run()
         if not signals.received():
             sys.stdout.flush()
-            signals.end_at_once()
+        signals.end_at_once()
     except BaseException as error:
-        status = _explain(error)
+        if not signals.received():
+            status = _explain(error)
     if signals.received():
         signals.leave()
     sys.exit(status)

@@ -55,7 +55,12 @@ def end_at_once() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == _stop:
-            signal.signal(number, lambda number, _: os._exit(128 + number))
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    _Stopping.number = number
+    leave()
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
