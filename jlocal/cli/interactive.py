@@ -109,7 +109,9 @@ def _queries(first: str | None, at_terminal: bool) -> Iterator[tuple[str, str | 
         for line in _typed():
             yield "", line
     elif sys.stdin is not None:
-        yield from _piped()
+        # Without a standard input there are no queries, as with an empty one.
+        with contextlib.suppress(output.ClosedInputError):
+            yield from _piped()
 
 
 def _typed() -> Iterator[str | TextError]:

@@ -33,6 +33,10 @@ class StandardOutputError(JlocalError):
         super().__init__(f"cannot write standard output: {reason}")
 
 
+class ClosedInputError(OSError):
+    """Standard input was closed when the program was started."""
+
+
 def open_streams() -> None:
     """Prepare the standard streams; for the beginning of a program.
 
@@ -88,7 +92,7 @@ class _Closed(io.RawIOBase):
         return True
 
     def readinto(self, _buffer: WriteableBuffer, /) -> int:
-        raise OSError(errno.EBADF, "standard input is closed")
+        raise ClosedInputError(errno.EBADF, "standard input is closed")
 
 
 class _Checked(io.RawIOBase):
