@@ -27,6 +27,10 @@ _WINDOW_TEXTS = 2048
 _WINDOW_CHARACTERS = 4_000_000
 
 
+# F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
+_WIDE_TYPES = frozenset({0, 32})
+
+
 @dataclass(frozen=True)
 class Reader:
     """Turns texts into full-length vectors.
@@ -127,6 +131,11 @@ class Reader:
 
     def _fault(self, vector: Floats) -> str | None:
         if not np.isfinite(vector).all():
+            if self.runtime.model.profile.file_type in _WIDE_TYPES:
+                return (
+                    "has no vector: the model gives no finite numbers for it; download or convert "
+                    "the model again"
+                )
             return (
                 "has no vector: the model's numbers overflow for it; use the model in another "
                 "type, such as BF16 or F32"

@@ -197,6 +197,23 @@ def test_an_infinite_row_of_the_embeddings_spoils_only_its_word(
         np.testing.assert_allclose(good, sound.encode(GOOD), atol=2e-3)
 
 
+def test_a_damaged_f32_file_is_not_said_to_overflow(
+    overflowing: dict[str, Path], few_checkpoint: Path, tmp_path: Path
+) -> None:
+    import gguf
+
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(overflowing["F32"].read_bytes())
+    reader = gguf.GGUFReader(path, "r+")
+    table = next(tensor for tensor in reader.tensors if tensor.name == "token_embd.weight")
+    table.data[number_of(few_checkpoint)] = np.nan
+    del table, reader
+    with Embedder(path) as model:
+        model.encode("a cat")
+        with pytest.raises(TextError, match=r"no finite numbers.*again"):
+            model.encode(WORD)
+
+
 def test_a_model_of_zeros_gives_no_vector(few: Path, tmp_path: Path) -> None:
     import gguf
 

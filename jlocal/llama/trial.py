@@ -31,7 +31,7 @@ REFUSED = 3  # exit status of the child when it knows the reason, which is then 
 _STARTER = "9e855971702300faee40ad5ae2a93ffc8ea13d41f49c55938c22f168f03c6da7"
 
 # Generous for a large file on a slow disk, and an end for one that is made never to load.
-_LIMITS = child.Limits(seconds=1800, output=1 << 20)
+_LIMITS = child.Limits(seconds=600, output=1 << 20)
 
 _LONGEST_REASON = 300
 
