@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -25,6 +26,11 @@ FORMATS = ("npy", "npz", "jsonl", "csv", "parquet")
 # are never None, numbers may be.
 Columns = Mapping[str, str | int | None]
 _NONE: Columns = MappingProxyType({})
+
+# What a spreadsheet may run, after what it may leave out; in full width as well.
+_FORMULA = re.compile(
+    r"[\s\x00-\x1f\x7f-\xa0\u200b-\u200f\u2060\ufeff\"']*[=+\-@＝＋－＠]|[\t\r\n]"
+)
 
 # So many bytes of a Parquet file are held and written together, as one row group.
 _ROW_GROUP = 16 << 20
@@ -59,7 +65,9 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iterator[Writer]:
+def open_writer(
+    path: Path, format: str, metadata: Mapping[str, object], *, safe_cells: bool = False
+) -> Iterator[Writer]:
     """Open a file that appears under its name when the block ends well.
 
     Args:
@@ -69,6 +77,7 @@ def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iter
             (columns `id`, others as they are given, and `embedding`, a list of fixed size of
             float, halffloat, int8 or uint8; `jlocal` in the metadata is a string of JSON).
         metadata: how the vectors were made, for npz and parquet.
+        safe_cells: of csv, keep spreadsheets from taking a text for a formula; see `Csv`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -79,7 +88,7 @@ def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iter
         if format == "jsonl":
             yield JsonLines(file)
         elif format == "csv":
-            yield Csv(file)
+            yield Csv(file, safe_cells=safe_cells)
         elif format == "parquet":
             with _Parquet(file, metadata) as table:
                 yield table
@@ -89,8 +98,11 @@ def open_writer(path: Path, format: str, metadata: Mapping[str, object]) -> Iter
             rows.finish()
         else:
             # A zip entry cannot be changed once written, and the header must name the row count.
-            with tempfile.TemporaryFile(dir=path.parent) as aside:
-                archive = _Npz(aside)
+            with (
+                tempfile.TemporaryFile(dir=path.parent) as vectors,
+                tempfile.TemporaryFile(dir=path.parent) as ids,
+            ):
+                archive = _Npz(vectors, ids)
                 yield archive
                 archive.finish(file, metadata)
 
@@ -115,11 +127,16 @@ class Csv:
     come back as they were. pandas takes numbers and "NA" for what they look like, unless told
     otherwise: `pd.read_csv(path, dtype={"id": str}, keep_default_na=False)`, and then
     `.filter(regex="^d[0-9]+$").to_numpy("float32")` is the array (n, d).
+
+    Spreadsheets run what begins with `=`, `+`, `-` or `@` as a formula, quoted or not, and a file
+    name or a text may come from anyone. With `safe_cells` an apostrophe is put before such
+    strings, which spreadsheets take for a mark of text; other programs read it as a character.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], *, safe_cells: bool = False) -> None:
         self._file = file
         self._is_empty = True
+        self._cell = _safe_cell if safe_cells else _cell
 
     def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
         """Write one line.
@@ -134,7 +151,7 @@ class Csv:
             names = [*row, *(f"d{number}" for number in range(len(vector)))]
             self._file.write(f"{','.join(names)}\n".encode())
             self._is_empty = False
-        cells = ",".join(map(_cell, row.values()))
+        cells = ",".join(map(self._cell, row.values()))
         self._file.write(f"{cells},{_numbers(vector, ',')}\n".encode())
 
 
@@ -142,6 +159,11 @@ def _cell(value: str | int | None) -> str:
     if isinstance(value, str):
         return '"' + value.replace('"', '""') + '"'
     return "" if value is None else str(value)
+
+
+def _safe_cell(value: str | int | None) -> str:
+    is_formula = isinstance(value, str) and _FORMULA.match(value)
+    return _cell(f"'{value}" if is_formula else value)
 
 
 def _numbers(vector: Vectors, separator: str) -> str:
@@ -193,27 +215,43 @@ class _Npy:
 
 
 class _Npz:
-    def __init__(self, aside: IO[bytes]) -> None:
-        self._aside = aside
-        self._rows = _Npy(aside)
-        self._ids: list[str] = []
+    """An archive of arrays; ids wait in a file, since the longest settles the width of all."""
+
+    def __init__(self, vectors: IO[bytes], ids: IO[bytes]) -> None:
+        self._vectors, self._ids = vectors, ids
+        self._rows = _Npy(vectors)
+        self._count, self._width = 0, 1
 
     def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
         self._rows.add(id, vector)
-        self._ids.append(id)
+        characters = id.encode("utf-32-le", "surrogatepass")
+        self._ids.write(len(characters).to_bytes(8, "little") + characters)
+        self._count += 1
+        self._width = max(self._width, len(id))
 
     def finish(self, file: IO[bytes], metadata: Mapping[str, object]) -> None:
         self._rows.finish()
-        self._aside.seek(0)
+        self._vectors.seek(0)
+        self._ids.seek(0)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             with archive.open("embeddings.npy", "w", force_zip64=True) as entry:
-                shutil.copyfileobj(self._aside, entry, 1 << 20)
-            for name, array in (
-                ("ids", np.array(self._ids, dtype=np.str_)),
-                ("metadata", np.array(json.dumps(dict(metadata), ensure_ascii=False))),
-            ):
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
+                shutil.copyfileobj(self._vectors, entry, 1 << 20)
+            # Most of it is padding.
+            ids = zipfile.ZipInfo("ids.npy")
+            ids.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(ids, "w", force_zip64=True) as entry:
+                self._write_ids(entry)
+            with archive.open("metadata.npy", "w", force_zip64=True) as entry:
+                text = np.array(json.dumps(dict(metadata), ensure_ascii=False))
+                np.lib.format.write_array(entry, text, allow_pickle=False)
+
+    def _write_ids(self, entry: IO[bytes]) -> None:
+        descr = np.dtype(f"<U{self._width}").str
+        header = {"descr": descr, "fortran_order": False, "shape": (self._count,)}
+        np.lib.format.write_array_header_1_0(entry, header)
+        while size := self._ids.read(8):
+            characters = self._ids.read(int.from_bytes(size, "little"))
+            entry.write(characters.ljust(4 * self._width, b"\0"))
 
 
 class _Parquet:

@@ -21,6 +21,7 @@ from texts import AWKWARD, prose
 from jlocal import Collection, Embedder, OutputError
 from jlocal.collection.export import export, open_rows
 from jlocal.collection.llm import export_to_llm
+from jlocal.documents import Unreadable
 from jlocal.errors import CollectionError
 
 COLUMNS = ("path", "page", "first_line", "last_line", "text")
@@ -166,8 +167,20 @@ def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not UTF-8, which a database of llm"):
         export_to_llm(path, tmp_path / "llm.db", "notes")
     assert not (tmp_path / "llm.db").exists()
+    failures: list[Unreadable] = []
+    for format in ("csv", "parquet"):
+        assert export(path, tmp_path / f"v.{format}", format, on_failure=failures.append) == 1
+    assert export_to_llm(path, tmp_path / "llm.db", "notes", failures.append) == 1
+    assert [failure.id for failure in failures] == ["/b\udcff.txt:1"] * 3
+    only = by_hand(tmp_path / "only.db", ("/b\udcff.txt", ["y"]))
+    with pytest.raises(OutputError, match="no row could be written"):
+        export(only, tmp_path / "only.csv", "csv", on_failure=failures.append)
+    assert not (tmp_path / "only.csv").exists()
     done = jlocal("export", "-d", path, "-o", tmp_path / "v.csv")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.returncode == 1
+    assert "Not written: /b\ufffd.txt:1: its id is not UTF-8" in done.stderr
+    assert "Error: 1 of 2 vectors were not written." in done.stderr
+    assert read(tmp_path / "v.csv")[0] == ["/a.txt:1"]
 
 
 def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +286,71 @@ def test_a_disk_that_is_full(format: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("cannot write v: File too large\n", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_of_npz_take_no_more_room_than_they_need(tmp_path: Path) -> None:
+    """The longest settles the width of all: 20,000 ids of 4,000 characters are 320 MB."""
+    path = tmp_path / "v.npz"
+    ids = [f"notes/{number}.md" for number in range(20_000)]
+    ids[7] = "é👩‍💻" + "x" * 4000
+    vector = np.zeros(1, np.int8)
+    tracemalloc.start()
+    with open_writer(path, "npz", {}) as writer:
+        for id in ids:
+            writer.add(id, vector)
+    assert tracemalloc.get_traced_memory()[1] < 3 << 20
+    tracemalloc.stop()
+    assert path.stat().st_size < 2 << 20
+    with np.load(path, allow_pickle=False) as read:
+        assert read["ids"].tolist() == ids
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_awkward_ids_in_npz(tmp_path: Path) -> None:
+    # numpy drops NULs at the end of a string.
+    ids = [*(id for id in AWKWARD_IDS if not id.endswith("\0")), "\udcff"]
+    with open_writer(tmp_path / "v.npz", "npz", {}) as writer:
+        for id in ids:
+            writer.add(id, VECTORS[0])
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as read:
+        assert read["ids"].tolist() == ids
+
+
+FORMULAS = (
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "\ufeff=1",
+        "\x00=1",
+        "\xa0=1",
+    ),
+    *("＝1", "＋1", "－1", "＠x", "'=1", '"=1', "=cmd|' /C calc'!A0", "\tx"),
+)
+TEXTS = ("notes/a.md", "a=1", "1-1", "me@example.org", "", " a", "'tis", "日本", "“-”")
+
+
+def test_safe_cells_are_no_formulas() -> None:
+    buffer = io.BytesIO()
+    writer = Csv(buffer, safe_cells=True)
+    for text in (*FORMULAS, *TEXTS):
+        writer.add(text, np.array([-1, 2], np.int8), {"path": text, "page": None, "line": -3})
+    rows = list(csv.reader(io.StringIO(buffer.getvalue().decode().replace("\0", "?"), newline="")))
+    expected = [f"'{text}" for text in FORMULAS] + list(TEXTS)
+    expected = [text.replace("\0", "?") for text in expected]
+    assert [row[0] for row in rows[1:]] == [row[1] for row in rows[1:]] == expected
+    # Numbers stay numbers.
+    assert {tuple(row[2:]) for row in rows[1:]} == {("", "-3", "-1", "2")}
+
+
+def test_cells_are_as_they_are_unless_asked(tmp_path: Path) -> None:
+    for safe in (False, True):
+        with open_writer(tmp_path / "v.csv", "csv", {}, safe_cells=safe) as writer:
+            writer.add("=1", VECTORS[0])
+        (row,) = csv.DictReader(io.StringIO((tmp_path / "v.csv").read_text()))
+        assert row["id"] == ("'=1" if safe else "=1")

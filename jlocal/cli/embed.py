@@ -17,6 +17,7 @@ from jlocal.cli.options import (
     model_options,
     open_model,
     prompt_arguments,
+    safe_cells_option,
     text_options,
 )
 from jlocal.cli.output import binary
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     help="File to write or replace; JSON lines on standard output if not given, or -.",
 )
 @format_option
+@safe_cells_option
 @model_options
 @text_options
 @click.option(
@@ -77,6 +79,7 @@ def command(
     encoding: str | None,
     output: Path | None,
     format: str | None,
+    safe_cells: bool,
     precision: str,
     quiet: bool,
     task: str | None,
@@ -91,6 +94,9 @@ def command(
     files it is what they show, with the extras jlocal[html] and jlocal[pdf]. Of folders, what
     begins with a dot is left out. Exit status 1 means that some input could not be embedded; the
     others are written all the same.
+
+    Names that begin with =, +, - or @ are formulas to a spreadsheet, also between quotation marks:
+    use --safe-cells for csv files that are to be opened in one.
 
     A run that was interrupted or killed goes on where it was when it is started again with the
     same inputs, model and output; until the output is complete, a hidden file beside it keeps
@@ -109,6 +115,8 @@ def command(
         raise click.UsageError("nothing to embed: name files or folders, or use -i or -c")
     request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
     chosen = _format(output, format)
+    if safe_cells and chosen != "csv":
+        raise click.UsageError("--safe-cells goes with csv")
     found = list(find_files(paths, include))
     if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
         for item in found:
@@ -119,10 +127,9 @@ def command(
     read_as = Counter[str]()
     with (
         open_model(task, **model_arguments) as model,
-        _open_output(output, chosen, model, request, model_arguments["gpu_layers"]) as (
-            writer,
-            journal,
-        ),
+        _open_output(
+            output, chosen, model, request, model_arguments["gpu_layers"], safe_cells=safe_cells
+        ) as (writer, journal),
         texts_bar(total, show=show) as on_texts,
     ):
         account = embed_documents(
@@ -185,7 +192,13 @@ def _format(output: Path | None, format: str | None) -> str:
 
 @contextmanager
 def _open_output(
-    output: Path | None, format: str, model: Embedder, request: Request, gpu_layers: int | None
+    output: Path | None,
+    format: str,
+    model: Embedder,
+    request: Request,
+    gpu_layers: int | None,
+    *,
+    safe_cells: bool,
 ) -> Iterator[tuple[Writer, Journal | None]]:
     from jlocal.journal import open_journal
     from jlocal.pipeline import computed_by, describe
@@ -199,7 +212,7 @@ def _open_output(
     made = computed_by(model, description, gpu_layers)
     with (
         open_journal(output, made, model.profile.dimensions, say) as journal,
-        open_writer(output, format, description) as writer,
+        open_writer(output, format, description, safe_cells=safe_cells) as writer,
     ):
         yield writer, journal
 

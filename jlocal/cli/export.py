@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.options import database_option, format_option
+from jlocal.cli.options import database_option, format_option, safe_cells_option
 from jlocal.cli.output import binary
 from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.export import OnFailure
+    from jlocal.documents import Unreadable
 
 
 @click.command("export")
@@ -20,6 +25,7 @@ from jlocal.progress import say
     help="File to write or replace; - is JSON lines on standard output.",
 )
 @format_option
+@safe_cells_option
 @click.option(
     "--llm",
     type=click.Path(path_type=Path),
@@ -34,6 +40,7 @@ def command(
     database: Path,
     output: Path | None,
     format: str | None,
+    safe_cells: bool,
     llm: Path | None,
     name: str | None,
     quiet: bool,
@@ -43,6 +50,11 @@ def command(
     jsonl, csv and parquet have id, path, page, first_line, last_line, text and the vector of each
     passage; npz has ids and vectors, npy vectors only. An id is PATH:LINE, of a page of a PDF file
     PATH p. PAGE, of an HTML file PATH; with #2, #3 and so on where it would come again.
+
+    A path that is not UTF-8, which csv, parquet and llm cannot hold, is reported; the others are
+    written, and the exit status is 1. Texts that begin with =, +, - or @ are formulas to a
+    spreadsheet, also between quotation marks: use --safe-cells for csv files that are to be opened
+    in one.
 
     With --llm, Simon Willison's llm finds the passages that are like one of them. It knows the
     model as jlocal/NAME, and cannot compute with it, so llm similar -c needs jlocal search instead.
@@ -54,25 +66,48 @@ def command(
     jlocal export -d notes.db --llm embeddings.db --name notes
     llm similar notes /home/me/notes/a.md:1 -d embeddings.db
     """
-    from jlocal.collection.export import export, open_rows, write
     from jlocal.collection.llm import export_to_llm
-    from jlocal.writers import JsonLines, format_of
+
+    failed = 0
+
+    def on_failure(failure: Unreadable) -> None:
+        nonlocal failed
+        failed += 1
+        say(f"Not written: {failure.id}: {failure.reason}")
 
     if llm is not None:
-        if output is not None or format is not None:
-            raise click.UsageError("-o and -f do not go with --llm")
-        count = export_to_llm(database, llm, database.stem if name is None else name)
+        if output is not None or format is not None or safe_cells:
+            raise click.UsageError("-o, -f and --safe-cells do not go with --llm")
+        chosen = database.stem if name is None else name
+        count = export_to_llm(database, llm, chosen, on_failure)
     elif output is None:
         raise click.UsageError("name a file with -o, or a database of llm with --llm")
     elif name is not None:
         raise click.UsageError("--name goes with --llm")
-    elif str(output) != "-":
-        count = export(database, output, format or format_of(output))
+    else:
+        count = _to_file(database, output, format, safe_cells, on_failure)
+    if not quiet and str(output) != "-":
+        say(f"Wrote {count:,} vectors to {output or llm}")
+    if failed:
+        say(f"Error: {failed:,} of {count + failed:,} vectors were not written.")
+        click.get_current_context().exit(1)
+
+
+def _to_file(
+    database: Path, output: Path, format: str | None, safe_cells: bool, on_failure: OnFailure
+) -> int:
+    from jlocal.collection.export import export, open_rows, write
+    from jlocal.writers import JsonLines, format_of
+
+    if str(output) != "-":
+        chosen = format or format_of(output)
     elif format in (None, "jsonl"):
-        with open_rows(database) as (_, rows), binary() as file:
-            write(rows, JsonLines(file))
-        return
+        chosen = "jsonl"
     else:
         raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
-    if not quiet:
-        say(f"Wrote {count:,} vectors to {output or llm}")
+    if safe_cells and chosen != "csv":
+        raise click.UsageError("--safe-cells goes with csv")
+    if str(output) != "-":
+        return export(database, output, chosen, safe_cells=safe_cells, on_failure=on_failure)
+    with open_rows(database) as (_, rows), binary() as file:
+        return write(rows, JsonLines(file), on_failure)

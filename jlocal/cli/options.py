@@ -35,6 +35,11 @@ database_option = click.option(
     show_envvar=True,
     help="File of the collection; `index` makes it.",
 )
+safe_cells_option = click.option(
+    "--safe-cells",
+    is_flag=True,
+    help="Of csv, put an apostrophe before texts that a spreadsheet would run as a formula.",
+)
 format_option = click.option(
     "-f",
     "--format",

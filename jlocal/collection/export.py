@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,12 @@ from jlocal import __version__
 from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Store
+from jlocal.documents import Unreadable
 from jlocal.errors import CollectionError, OutputError, TextError
 from jlocal.vectors import Floats
 from jlocal.writers import Columns, Writer, open_writer
+
+OnFailure = Callable[[Unreadable], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,14 @@ def _columns(place: Place) -> Columns:
     return {"path": place.path, "page": place.page, "first_line": first, "last_line": last}
 
 
-def export(database: Path, output: Path, format: str) -> int:
+def export(
+    database: Path,
+    output: Path,
+    format: str,
+    *,
+    safe_cells: bool = False,
+    on_failure: OnFailure | None = None,
+) -> int:
     """Write the vectors of a collection to a file, in bounded memory.
 
     Args:
@@ -77,13 +87,17 @@ def export(database: Path, output: Path, format: str) -> int:
         format: one of `jlocal.writers.FORMATS`. jsonl, csv and parquet have the columns `id`,
             `path`, `page`, `first_line`, `last_line`, `text` and the vector; npz has ids and
             vectors, npy only vectors.
+        safe_cells: of csv, keep spreadsheets from taking a text for a formula; see
+            `jlocal.writers.Csv`.
+        on_failure: called with each row that the format cannot hold, and the others are written;
+            None makes such a row an error, and nothing is written.
 
     Returns:
         How many vectors there are.
 
     Raises:
         CollectionError: there is no such collection, nothing in it, or it cannot be read.
-        OutputError: the file cannot be written, or its format cannot hold a path.
+        OutputError: the file cannot be written, or its format cannot hold a path, or any.
         ExtraError: the format needs a package that is not installed.
 
     """
@@ -92,22 +106,46 @@ def export(database: Path, output: Path, format: str) -> int:
     with open_rows(database) as (recipe, rows):
         made = recipe.to_settings() | {"jlocal": __version__}
         del made["model_path"]
-        with open_writer(output, format, made) as writer:
-            return write(rows, writer)
+        with open_writer(output, format, made, safe_cells=safe_cells) as writer:
+            return write(rows, writer, on_failure)
 
 
-def write(rows: Iterator[Row], writer: Writer) -> int:
-    """Write rows, and say how many there were.
+def write(rows: Iterator[Row], writer: Writer, on_failure: OnFailure | None = None) -> int:
+    """Write rows, and say how many were written; `on_failure` as in `export`.
 
     Raises:
-        OutputError: the format cannot hold one of them.
+        OutputError: the format cannot hold one of them, or any.
 
     """
     count = 0
     for row in rows:
         try:
             writer.add(row.id, row.vector, {**row.columns, "text": row.text})
+            count += 1
         except TextError as error:
-            raise OutputError(f"{row.id}: {error}") from error
-        count += 1
+            leave_out(row, error.reason, on_failure)
+    check_some(count)
     return count
+
+
+def leave_out(row: Row, reason: str, on_failure: OnFailure | None) -> None:
+    """Report a row that cannot be written.
+
+    Raises:
+        OutputError: nobody is to be told.
+
+    """
+    if on_failure is None:
+        raise OutputError(f"{row.id}: {reason}")
+    on_failure(Unreadable(row.id, reason))
+
+
+def check_some(count: int) -> None:
+    """Check that anything was written.
+
+    Raises:
+        OutputError: nothing was.
+
+    """
+    if not count:
+        raise OutputError("no row could be written, so nothing was")

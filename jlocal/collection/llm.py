@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from jlocal.collection.export import Row, open_rows
+from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.files import write_aside
 
@@ -56,7 +56,9 @@ _NEEDED = {
 }
 
 
-def export_to_llm(database: Path, target: Path, name: str) -> int:
+def export_to_llm(
+    database: Path, target: Path, name: str, on_failure: OnFailure | None = None
+) -> int:
     """Write a collection into an embeddings database of llm, all of it or nothing.
 
     A row is a passage: `id` as in `export.Row`, `embedding` little-endian float32, `content` the
@@ -69,6 +71,7 @@ def export_to_llm(database: Path, target: Path, name: str) -> int:
         target: a file to make, or a database of llm, to which a collection is added; what is
             there is never changed.
         name: of the new collection.
+        on_failure: as in `export.export`, for each path that is not UTF-8.
 
     Returns:
         How many vectors there are.
@@ -87,13 +90,13 @@ def export_to_llm(database: Path, target: Path, name: str) -> int:
         if target.is_file() and target.stat().st_size:
             with _transaction(target, str(target.absolute())) as connection:
                 _check(connection, target, name)
-                return _fill(connection, name, model, rows)
+                return _fill(connection, name, model, rows, on_failure)
         with (
             write_aside(target) as file,
             _transaction(target, file.name, journal="OFF") as connection,
         ):
             _make(connection)
-            return _fill(connection, name, model, rows)
+            return _fill(connection, name, model, rows, on_failure)
 
 
 @contextmanager
@@ -147,7 +150,13 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
         )
 
 
-def _fill(connection: sqlite3.Connection, name: str, model: str, rows: Iterator[Row]) -> int:
+def _fill(
+    connection: sqlite3.Connection,
+    name: str,
+    model: str,
+    rows: Iterator[Row],
+    on_failure: OnFailure | None,
+) -> int:
     collection = connection.execute(
         "INSERT INTO collections (name, model) VALUES (?, ?)", (name, model)
     ).lastrowid
@@ -157,10 +166,12 @@ def _fill(connection: sqlite3.Connection, name: str, model: str, rows: Iterator[
         try:
             row.id.encode()
         except UnicodeEncodeError:
-            raise OutputError(
-                f"{row.id}: its path is not UTF-8, which a database of llm cannot hold; rename the "
-                "file and index again, or export to jsonl"
-            ) from None
+            reason = (
+                "its path is not UTF-8, which a database of llm cannot hold; rename the file and "
+                "index again, or export to jsonl"
+            )
+            leave_out(row, reason, on_failure)
+            continue
         connection.execute(
             "INSERT INTO embeddings (collection_id, id, embedding, content, content_hash, "
             "metadata, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -175,4 +186,5 @@ def _fill(connection: sqlite3.Connection, name: str, model: str, rows: Iterator[
             ),
         )
         count += 1
+    check_some(count)
     return count

@@ -125,8 +125,6 @@ def _join(row: Mapping[str, object], fields: Sequence[str]) -> str:
         if value is not None:
             texts.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     joined = "\n".join(texts)
-    if "\0" in joined:
-        raise _BadRecordError("is not text: it contains NUL characters")
     try:
         joined.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -316,4 +314,6 @@ def _cells(
     cells = dict(zip(names, row, strict=False))
     if not cells.keys() >= set(fields) or (is_strict and len(row) < len(names)):
         return _BadRecordError(count)
+    if any("\0" in cells[field] for field in fields):
+        return _BadRecordError("is not text: it contains NUL characters")
     return cells
