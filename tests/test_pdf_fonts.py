@@ -48,8 +48,8 @@ def test_east_asian_text_without_its_font_is_read(
 
 @pytest.mark.parametrize(
     "meaning",
-    [b"\0\0", b"\xf0\x01", b"\xff\xfd", b"\xff\xfe", b"\0\2", b"", None],
-    ids=["NUL", "private use", "U+FFFD", "no character", "control", "nothing", "missing"],
+    [b"\0\0", b"\xf0\x01", b"\xff\xfd", b"\xff\xfe", b"\xfd\xd0", b"\0\2", b"", None],
+    ids=["NUL", "private use", "U+FFFD", "U+FFFE", "U+FDD0", "control", "nothing", "missing"],
 )
 def test_a_ligature_without_meaning_is_reported(meaning: bytes | None) -> None:
     meanings = ASCII if meaning is None else ASCII | {0x1E: meaning}
@@ -142,6 +142,10 @@ def test_words_from_right_to_left_are_in_the_order_of_reading(words: tuple[str, 
 def test_shapes_of_arabic_letters_are_letters() -> None:
     assert letters(text_of(pdf("ﻻ ﺳﻼم"))) == letters("لا سلام")
     assert text_of(drawn_from_left_to_right("ﺑﺎب")) == "باب"
+
+
+def test_radicals_that_stand_for_characters_are_characters() -> None:
+    assert text_of(pdf("\u2f47\u672c \u2fbc")) == "日本 高"
 
 
 def test_a_column_of_vertical_writing_is_one_line() -> None:

@@ -15,8 +15,11 @@ _LINE_BREAKS = re.compile(r"\r\n?|[\f\v\x85\u2028\u2029]")
 _NO_TEXT = re.compile(
     "[\0-\x08\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufdd1-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"
 )
-# Arabic letters as they are drawn within words, and ligatures.
-_SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufb4f\ufb50-\ufdcf\ufdf0-\ufdfb\ufe70-\ufefc]+")
+# Arabic letters as they are drawn within words, ligatures, and radicals that fonts give for the
+# characters that look like them.
+_SHAPES = re.compile(
+    "[\u2f00-\u2fd5\ufb00-\ufb06\ufb1d-\ufb4f\ufb50-\ufdcf\ufdf0-\ufdfb\ufe70-\ufefc]+"
+)
 # A column of vertical writing, of which each character is a line.
 _COLUMN = re.compile(
     "(?m)^(?:[\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]\n){2,}.$"
@@ -71,7 +74,7 @@ class Legible:
 
 def legible(characters: Characters) -> Legible:
     """Put characters together."""
-    letters = list(map(chr, characters.codes))
+    letters = [chr(code) if code != ord(_HYPHEN) else UNKNOWN for code in characters.codes]
     for place in characters.hyphens:
         letters[place] = _HYPHEN
     if characters.guesses and not _is_language(letters, characters.guesses):
