@@ -30,7 +30,7 @@ def render() -> str:
     parts = [
         "# The command line\n\nMade from `--help` by `scripts/cli_docs.py`. Data goes to standard "
         "output and everything else to\nstandard error. Exit status: 0 done, 1 failed in whole or "
-        "in part, 2 wrong usage, 130 interrupted.\n"
+        "in part, 2 wrong usage, 130 interrupted,\n143 ended by SIGTERM, 129 by SIGHUP.\n"
     ]
     root = click.Context(cli, info_name="jlocal", **cli.context_settings)
     for context in _contexts(cli, root):

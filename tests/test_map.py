@@ -19,8 +19,9 @@ from jlocal.collection.store import Store
 from jlocal.errors import ArgumentError, CollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
+from jlocal.map.layout import lay_out
 from jlocal.map.picture import MOST_GROUPS, draw
-from jlocal.map.projection import pca, umap
+from jlocal.map.projection import pca
 from jlocal.vectors import normalize
 
 
@@ -310,8 +311,14 @@ def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:
         draw(tmp_path / "c.db")
 
 
-def test_umap_keeps_neighbours(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_umap_keeps_neighbours(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made(tmp_path / "notes.db")
+    # numba would unpickle what it finds in the folder for compiled code.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code").mkdir()
+    (tmp_path / ".numba_config.yaml").write_text(f"cache_dir: {tmp_path / 'code'}\n")
     picture = draw(tmp_path / "notes.db", method="umap")
     assert not recwarn.list
     assert picture.layout.startswith("UMAP over cosines: neighbours stay neighbours;")
@@ -320,9 +327,11 @@ def test_umap_keeps_neighbours(tmp_path: Path, recwarn: pytest.WarningsRecorder)
     groups = np.array(picture.group_of)
     assert (groups[distances.argmin(axis=1)] == groups).mean() > 0.95
     vectors = around(3, 20, 16)
-    np.testing.assert_array_equal(umap(vectors, 0), umap(vectors, 0))
+    assert list((tmp_path / "code").iterdir()) == []
+    (tmp_path / ".numba_config.yaml").unlink()
+    np.testing.assert_array_equal(lay_out(vectors, 0), lay_out(vectors, 0))
     for few in (5, 6, 20):
-        assert np.isfinite(umap(vectors[:few], 0)).all()
+        assert np.isfinite(lay_out(vectors[:few], 0)).all()
 
 
 def test_groups_have_colours() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
+import importlib.util
+import io
+import tempfile
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.errors import ArgumentError, ExtraError
+from jlocal import child
+from jlocal.errors import ArgumentError, ExtraError, JlocalError
 from jlocal.vectors import Floats
 
 Points = npt.NDArray[np.float64]
@@ -75,6 +79,7 @@ def umap(vectors: Floats, seed: int) -> Points:
     Raises:
         ArgumentError: there are too few vectors.
         ExtraError: umap-learn is not installed.
+        JlocalError: UMAP fails.
 
     """
     if len(vectors) < _FEWEST:
@@ -82,24 +87,13 @@ def umap(vectors: Floats, seed: int) -> Points:
             f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; "
             "take --method pca"
         )
-    with warnings.catch_warnings():
-        # Among them, that a seed means one thread.
-        warnings.simplefilter("ignore")
-        layout = _umap()(
-            n_neighbors=min(15, len(vectors) - 1),
-            metric="cosine",
-            # The spectral layout that it begins with has no meaning for a handful of points.
-            init="spectral" if len(vectors) > 50 else "random",
-            random_state=seed,
-        )
-        return np.asarray(layout.fit_transform(vectors), np.float64)
-
-
-def _umap() -> Any:
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise ExtraError(
-            "UMAP needs: pip install 'jlocal[map]'; --method pca needs nothing"
-        ) from None
-    return UMAP
+    if importlib.util.find_spec("umap") is None:
+        raise ExtraError("UMAP needs: pip install 'jlocal[map]'; --method pca needs nothing")
+    given = io.BytesIO()
+    np.save(given, vectors, allow_pickle=False)
+    with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:
+        done = child.run("jlocal.map.layout", str(seed), data=given.getvalue(), folder=Path(empty))
+    if done.status:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
+        raise JlocalError(f"UMAP cannot lay these out: {reason}; take --method pca")
+    return cast(Points, np.load(io.BytesIO(done.stdout), allow_pickle=False))

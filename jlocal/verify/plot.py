@@ -38,6 +38,14 @@ def draw(report: Report, target: Path) -> None:
         OutputError: the file cannot be written; nothing of it is left.
 
     """
+    from matplotlib import style
+
+    # Not with the settings of a file in the current folder.
+    with style.context("default"):
+        _draw(report, target)
+
+
+def _draw(report: Report, target: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
