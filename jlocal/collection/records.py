@@ -175,7 +175,8 @@ def _value(text: str, start: int) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        raise _BadRecordError(f"is not JSON: {error.msg[:1].lower()}{error.msg[1:]}") from None
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
+        raise _BadRecordError(f"is not JSON: {reason}") from None
     except ValueError:
         raise _BadRecordError("has a number of too many digits") from None
     except RecursionError:
