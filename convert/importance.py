@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from convert.calibration import Calibration, calibrate, read_calibration
 from convert.gguf_file import DIRECT_TYPES
 from convert.progress import OnProgress, reporter
 from jlocal.errors import ArgumentError, OutputError
+from jlocal.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Importance:
         matrix = calibrate(model, self.calibration, threads=threads, progress=report)
         if self.save:
             imatrix.write(self.save, matrix)
-        with tempfile.TemporaryDirectory(prefix="jlocal-") as folder:
+        with scratch_folder() as folder:
             # llama.cpp records the file's name in what it makes.
-            path = Path(folder) / (self.save.name if self.save else f"{name}.imatrix.gguf")
+            path = folder / (self.save.name if self.save else f"{name}.imatrix.gguf")
             imatrix.write(path, matrix)
             yield path
 

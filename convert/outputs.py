@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.llama.quantize import FILE_TYPES, check_file_type
+from jlocal.scratch import scratch_folder, sweep
 
 
 def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[str]:
@@ -91,6 +91,7 @@ def check_space(folder: Path, needed: int) -> None:
 
     """
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    sweep(there)
     try:
         free = shutil.disk_usage(there).free
     except OSError as error:
@@ -118,25 +119,21 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
-    """Choose hidden files for the work; those that still have their name at the end are removed.
+    """Choose files in a hidden folder for the work; what is there at the end is removed.
 
     Args:
-        folder: where they lie, beside the files that they become.
-        names: what their names resemble.
+        folder: where that is, beside the files that they become.
+        names: what the names of the files end with.
 
     Raises:
         OutputError: they cannot be written.
 
     """
-    files = [folder / f".{name}.{secrets.token_hex(4)}" for name in names]
     try:
-        yield files
+        with scratch_folder(folder) as hidden:
+            yield [hidden / f"{number}-{name}" for number, name in enumerate(names)]
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-    finally:
-        for file in files:
-            with suppress(OSError):
-                file.unlink()
 
 
 def publish(moves: Iterable[tuple[Path, Path]]) -> None:

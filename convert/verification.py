@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from convert.checkpoint import Checkpoint
 from jlocal.errors import JlocalError, VectorError, VerifyError
+from jlocal.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from jlocal.verify import Report
@@ -58,10 +58,10 @@ def verify_files(
 
     reports: dict[Path, Report | VectorError] = {}
     try:
-        with tempfile.TemporaryDirectory(prefix="jlocal-") as folder:
+        with scratch_folder() as folder:
             for task, files in tasks.items():
                 # The checkpoint is slow: it is computed once for all files of a task.
-                vectors = Path(folder) / "reference.npz"
+                vectors = folder / "reference.npz"
                 store(
                     checkpoint.folder,
                     vectors,

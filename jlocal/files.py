@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import OutputError
+from jlocal.scratch import scratch_folder
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -64,7 +63,7 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
 
 @contextmanager
 def write_aside(target: Path) -> Iterator[BinaryIO]:
-    """Open a hidden file beside `target` and give it that name at the end.
+    """Open a file in a hidden folder beside `target`, and give it that name at the end.
 
     Raises:
         OutputError: the file cannot be written; nothing of it is left.
@@ -72,30 +71,20 @@ def write_aside(target: Path) -> Iterator[BinaryIO]:
     """
     # A link stays, and what it names is replaced.
     real = Path(os.path.realpath(target))
-    aside = real.parent / f".{real.name}.{secrets.token_hex(4)}"
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file")
         if target.exists() and not target.is_file():
             raise OutputError(f"{target} is not a regular file; write to a pipe with -o -")
-        with aside.open("x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(real)
+        with scratch_folder(real.parent) as folder:
+            aside = folder / "aside"
+            with aside.open("x+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(real)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-
-
-def remove_asides(target: Path) -> None:
-    """Remove what killed processes have left of `write_aside`; none may be writing."""
-    left = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}")
-    for path in target.parent.iterdir():
-        if left.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:

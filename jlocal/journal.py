@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import OutputError
-from jlocal.files import remove_asides
+from jlocal.scratch import sweep
 
 Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
@@ -54,7 +54,7 @@ def open_journal(
     is_left = path.exists()
     with closing(_connect(path, output, note)) as connection:
         if is_left:
-            remove_asides(real)
+            sweep(real.parent)
         journal = Journal(path, connection, made, dimensions)
         try:
             yield journal

@@ -207,14 +207,19 @@ def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> No
     assert not list(own_home.iterdir())
 
 
-def test_what_a_killed_install_left_goes_after_a_day(tmp_path, own_home) -> None:
-    (tmp_path / "b.tar").write_bytes(pack())
-    for name, age in (("old", 90_000), ("new", 60)):
-        (own_home / f".bundle-{name}").mkdir(parents=True)
-        moment = (own_home / f".bundle-{name}").stat().st_mtime - age
-        os.utime(own_home / f".bundle-{name}", (moment, moment))
+def test_what_a_killed_install_left_goes_with_the_next_one(tmp_path, own_home) -> None:
+    content = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL + bytes(3 << 20)}
+    (tmp_path / "b.tar").write_bytes(pack(None, content))
+    command = [sys.executable, "-c", SLOWLY, str(tmp_path / "b.tar")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        assert child.stdout.readline() == "5\n"
+        assert int(child.stdout.readline()) == 1 << 20
+        child.kill()
+    assert len(files_in(own_home)) == 1
     install(tmp_path / "b.tar")
-    assert [path.name for path in own_home.glob(".bundle-*")] == [".bundle-new"]
+    assert not [path for path in own_home.iterdir() if path.name.startswith(".")]
 
 
 WITHOUT_SOCKETS = """

@@ -243,7 +243,7 @@ def test_a_cut_connection_goes_on(jlocal, faults) -> None:
 
 def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
     faults.stalls += [CUT]
-    process = start("pull", "small", "-yq")
+    process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size >= CUT for part in parts(environment)):
         assert time.monotonic() < deadline
@@ -258,6 +258,38 @@ def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
     assert parts(environment) == []
 
 
+def test_rm_removes_what_an_unfinished_download_left(start, jlocal, faults, environment) -> None:
+    faults.stalls += [CUT]
+    process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
+    deadline = time.monotonic() + 60
+    while not any(part.stat().st_size >= CUT for part in parts(environment)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "another process is downloading" in fails(jlocal("rm", "small", "-yq"))
+    process.kill()
+    process.communicate()
+    status, _, err = jlocal("rm", "small", "-y")
+    assert (status, err) == (0, "Removed an unfinished download, 16 MB\n")
+    assert parts(environment) == []
+    assert "not on this machine" in fails(jlocal("rm", "small", "-y"))
+
+
+def test_a_killed_conversion_is_swept(start, jlocal, user_folders) -> None:
+    arguments = ("pull", "nano-clustering:F16", "--convert", "-yq")
+    models = user_folders / "data" / "jlocal" / "models"
+    process = start(*arguments)
+    deadline = time.monotonic() + 60
+    while not list(models.glob(".jlocal-*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert list(models.glob(".jlocal-*"))
+    assert jlocal(*arguments)[0] == 0
+    assert sorted(path.suffix for path in models.iterdir()) == [".gguf", ".json"]
+
+
 def test_two_at_once_download_once(start, faults, jlocal) -> None:
     processes = [start("pull", "small", "-yq") for _ in range(2)]
     done = [process.communicate(timeout=120) for process in processes]
@@ -269,7 +301,7 @@ def test_two_at_once_download_once(start, faults, jlocal) -> None:
 
 def test_the_second_of_two_says_what_it_waits_for(start, faults, jlocal, environment) -> None:
     faults.stalls += [CUT]
-    first = start("pull", "small", "-yq")
+    first = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size >= CUT for part in parts(environment)):
         assert time.monotonic() < deadline
@@ -398,7 +430,7 @@ def test_what_is_not_published_is_made_here(jlocal, hub, user_folders) -> None:
 
 def test_ctrl_c_leaves_a_part_that_is_used(start, jlocal, faults, environment) -> None:
     faults.stalls += [CUT]
-    process = start("pull", "small", "-yq")
+    process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size >= CUT for part in parts(environment)):
         assert time.monotonic() < deadline

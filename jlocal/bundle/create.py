@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -23,6 +22,7 @@ from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, profile_of
 from jlocal.models.store import check_name, find
 from jlocal.probe import TEXT
+from jlocal.scratch import scratch_folder
 
 # Decimals of a stored vector: far finer than what differs between machines.
 _DECIMALS = 6
@@ -62,7 +62,7 @@ def create(
         # Now, and not after minutes of work.
         raise OutputError(f"cannot write {target}: name a file in a folder that exists")
     on_step = on_step or (lambda _what, _size: lambda _bytes: None)
-    with tempfile.TemporaryDirectory(prefix="jlocal-") as folder:
+    with scratch_folder() as folder:
         program = None
         sources: dict[str, _Source] = {}
         known: dict[str, str] = {}

@@ -7,9 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,13 @@ from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
 from jlocal.models.store import Installed, adopt, check_name, find, home, vector_file
+from jlocal.scratch import scratch_folder, sweep
 
 # Bytes done since the last call.
 OnBytes = Callable[[int], object]
 
 # What a disk should have left beside the models.
 _SPARE = 64 << 20
-
-# A staging folder that nobody has touched for a day is what a killed process left.
-_STALE = 86_400
 
 # Where a model came from before it was bundled.
 _SOURCE = re.compile(r"convert|[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -136,18 +133,15 @@ def _check_model(name: str, staged: Path) -> None:
 def _staging(manifest: Manifest) -> Iterator[Path]:
     """Make a folder on the disk of the models, with room for them; gone at the end."""
     home().mkdir(parents=True, exist_ok=True)
-    for left in home().glob(".bundle-*"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE:
-                shutil.rmtree(left)
+    sweep(home())
     need = sum(m.size for m in manifest.members if m.path.startswith("models/"))
     free = shutil.disk_usage(home()).free
     if need + _SPARE > free:
         raise OutputError(
             f"{home()} has {free / 1e6:,.0f} MB free; these models need {need / 1e6:,.0f} MB"
         )
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home()) as folder:
-        yield Path(folder)
+    with scratch_folder(home()) as folder:
+        yield folder
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import platform as this
 import shutil
 import sys
 import sysconfig
-import tempfile
 import zipfile
 from collections.abc import Callable
 from importlib import metadata
@@ -22,6 +21,7 @@ from jlocal.errors import BundleError
 from jlocal.files import write_aside
 from jlocal.models.offline import is_offline
 from jlocal.models.store import cache_folder
+from jlocal.scratch import scratch_folder
 
 _LLAMA = "llama-cpp-python"
 
@@ -187,11 +187,12 @@ def _compile_portable() -> None:
         **os.environ,
         "CMAKE_ARGS": _portable_settings(),
     }
-    with tempfile.TemporaryDirectory(prefix="jlocal-") as work:
+    with scratch_folder() as work:
         # pip's own cache does not know for which CPU a wheel was compiled.
         alone = ["--no-deps", "--no-cache-dir", "--no-binary", _LLAMA]
-        done = _pip("wheel", *alone, "-w", work, f"{_LLAMA}=={version}", environment=environment)
-        built = sorted(Path(work).glob("*.whl"))
+        wanted = ["-w", str(work), f"{_LLAMA}=={version}"]
+        done = _pip("wheel", *alone, *wanted, environment=environment)
+        built = sorted(work.glob("*.whl"))
         if done.status or not built:
             raise BundleError(
                 f"cannot compile {_LLAMA} {version}: {_last_error(done)}; it needs a C++ "
@@ -248,8 +249,8 @@ def _pip(*arguments: str, environment: dict[str, str] | None = None) -> child.Fi
     command = ["--disable-pip-version-check", "--quiet", *arguments]
     if is_offline():
         command.append("--no-index")
-    with tempfile.TemporaryDirectory(prefix="jlocal-") as passing:
-        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), passing)
+    with scratch_folder() as passing:
+        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(passing))
         return child.run("pip", *command, environment={**(environment or os.environ), **places})
 
 

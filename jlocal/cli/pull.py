@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from jlocal.cli.options import confirm, size_text
+from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.models.catalogue import Reference
@@ -124,7 +123,7 @@ def _accept_licences(
             terms = f"licence {licence}" if licence else "licence not stated: see the repository"
             if licence and "-nc" in licence:
                 terms += " (no commercial use)"
-            click.echo(f"{reference.name}: {what}; {terms}", err=True)
+            say(f"{reference.name}: {what}; {terms}")
     if new and not yes:
         confirm("Accept and download?", "the licence is accepted on a terminal, or with --yes")
 
@@ -147,7 +146,7 @@ def _bring(
         return _convert(reference, source, facts, show=show, quiet=quiet)
 
     def on_wait() -> None:
-        click.echo(f"Waiting for another process that downloads {reference.name}", err=True)
+        say(f"Waiting for another process that downloads {reference.name}")
 
     cached = hub.download(source, show_progress=show, on_wait=None if quiet else on_wait)
     return store.pin(cached, reference.name, facts | {"sha256": source.digest})
@@ -167,12 +166,13 @@ def _convert(
     from jlocal.errors import OutputError
     from jlocal.models import store
     from jlocal.models.locks import locked
+    from jlocal.scratch import scratch_folder
 
     assert reference.model
     models = store.home() / "models"
 
     def on_wait() -> None:
-        click.echo(f"Waiting for another process that makes {reference.name}", err=True)
+        say(f"Waiting for another process that makes {reference.name}")
 
     try:
         with locked(store.lock_file(reference.name), None if quiet else on_wait):
@@ -180,13 +180,13 @@ def _convert(
             if made and made.source == "convert" and made.revision == source.revision:
                 return made
             models.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".convert-", dir=models) as folder:
+            with scratch_folder(models) as folder:
                 with progress_bar(show=show) as progress:
                     (file,) = run(
                         source.repository,
                         tasks=(reference.model.task,),
                         types=(reference.type,),
-                        output=Path(folder),
+                        output=folder,
                         revision=source.revision,
                         progress=progress,
                     )

@@ -41,7 +41,7 @@ class Cached:
     @property
     def path_of_repository(self) -> Path:
         """The folder with all revisions of the repository."""
-        return cache_folder() / (_PREFIX + self.repository.replace("/", "--"))
+        return repository_folder(self.repository)
 
     @property
     def sha256(self) -> str | None:
@@ -71,9 +71,14 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+def repository_folder(repository: str) -> Path:
+    """Say where the cache keeps a repository, whether it is there or not."""
+    return cache_folder() / (_PREFIX + repository.replace("/", "--"))
+
+
 def cached_file(repository: str, revision: str, file: str) -> Cached:
     """Say where the cache keeps a file, whether it is there or not."""
-    folder = cache_folder() / (_PREFIX + repository.replace("/", "--")) / "snapshots"
+    folder = repository_folder(repository) / "snapshots"
     return Cached(repository, revision, file, folder / revision / file)
 
 

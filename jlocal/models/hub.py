@@ -20,6 +20,7 @@ from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
 from jlocal.models.header import read_header
 from jlocal.models.listing import Listing, describe, explain
 from jlocal.models.locks import OnWait, locked
+from jlocal.models.parts import lock_of, part_of, sweep_old_parts
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
 from jlocal.printable import printable
 
@@ -134,11 +135,11 @@ def download(
 
     """
     blob = remote.blob
-    locks = blob.parents[2] / ".locks" / blob.parents[1].name
+    sweep_old_parts()
     try:
         blob.parent.mkdir(parents=True, exist_ok=True)
         # Two at once: the second waits, and finds the file.
-        with locked(locks / f"{remote.digest}.jlocal.lock", on_wait):
+        with locked(lock_of(blob), on_wait):
             fresh = not _is_right(remote, blob) and not _is_right(remote, remote.cached.path)
             if fresh:
                 _fetch(remote, blob, show_progress=show_progress)
@@ -163,7 +164,7 @@ def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
     """Download to a file beside the blob, going on with what is there of it."""
     from huggingface_hub import constants
 
-    part = blob.with_name(f"{blob.name}.jlocal.incomplete")
+    part = part_of(blob)
     url = (
         f"{constants.ENDPOINT}/{quote(remote.repository)}/resolve/{remote.revision}/"
         f"{quote(remote.file)}"
