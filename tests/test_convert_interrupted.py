@@ -51,7 +51,8 @@ def test_ctrl_c(wide, tmp_path, after) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
         assert any(line.startswith(after) for line in child.stdout)
-        assert len(list(tmp_path.iterdir())) == (4 if "Q4_K_M" in after else 3)
+        (hidden,) = tmp_path.glob(".jlocal-*.tmp")
+        assert len(list(hidden.iterdir())) == (3 if "Q4_K_M" in after else 2)
         # As a terminal does it: to every process of the group.
         os.killpg(child.pid, signal.SIGINT)
         child.stdout.read()

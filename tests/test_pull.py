@@ -309,6 +309,8 @@ def test_the_second_of_two_says_what_it_waits_for(start, faults, jlocal, environ
     second = start("pull", "small", "-y")
     lines = [second.stderr.readline() for _ in range(2)]
     assert lines[1] == f"Waiting for another process that downloads {NAME}\n"
+    # A signal within a write to stderr would repeat what was written.
+    time.sleep(0.5)
     second.send_signal(signal.SIGINT)
     assert (second.communicate(timeout=60)[1].strip(), second.returncode) == ("Interrupted.", 130)
     faults.release.set()
