@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +24,7 @@ from hostile_collections import (
 )
 
 from jlocal import Collection, CollectionError, Embedder
+from jlocal.collection.schema import _TABLES, APPLICATION_ID, VERSION, sole_indexer
 
 _NAN, _INFINITY = float("nan"), float("inf")
 
@@ -230,3 +236,243 @@ def test_settings_of_the_wrong_kind(
             # The first searches are given all that they need.
             if not allowed and not name.startswith("search"):
                 assert isinstance(found, CollectionError), (what, name)
+
+
+_ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
+_SCHEMAS = {
+    "an endless view": f"ALTER TABLE document RENAME TO d; CREATE VIEW document AS {_ENDLESS} "
+    "i AS id, i AS path, i AS stamp, 1 AS content_id FROM n;",
+    "an endless view of settings": f"DROP TABLE setting; CREATE VIEW setting AS {_ENDLESS} "
+    "i AS key, i AS value FROM n;",
+    "an endless view of passages": f"DROP TABLE passage; CREATE VIEW passage AS {_ENDLESS} "
+    "i AS id, zeroblob(1000000000) AS vector, 'x' AS sha256, 'x' AS text FROM n;",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON model_file BEGIN DELETE FROM document; END;",
+    "a trigger in place of writing": "CREATE TRIGGER \"\u202e\n\x1b[31m\" BEFORE DELETE ON "
+    "document BEGIN SELECT RAISE (IGNORE); END;",
+    "a view more": f"CREATE VIEW v AS {_ENDLESS} i FROM n;",
+    "a table more": "CREATE TABLE more (x);",
+    "a table less": "DROP TABLE code;",
+    "an index less": "DROP INDEX chunk_passage;",
+    "an index more": "CREATE INDEX i ON passage (text);",
+    "an index that computes": "CREATE INDEX i ON passage (length(zeroblob(1000000000)));",
+    "a virtual table": "DROP TABLE code; CREATE VIRTUAL TABLE code USING fts5 (block, passage_ids, "
+    "bits);",
+    "a column that computes": "ALTER TABLE passage ADD COLUMN x AS (zeroblob(1000000000));",
+    "a column more": "ALTER TABLE document ADD COLUMN x;",
+    "a check": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB "
+    "NOT NULL, bits BLOB NOT NULL CHECK (length(zeroblob(1000000000)) = 1));",
+    "another collation": "DROP TABLE setting; CREATE TABLE setting (key TEXT PRIMARY KEY COLLATE "
+    "NOCASE, value TEXT NOT NULL) WITHOUT ROWID;",
+    "no rows by number": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, "
+    "passage_ids BLOB NOT NULL, bits BLOB NOT NULL) WITHOUT ROWID;",
+    "statistics": "ANALYZE;",
+    "words that are none": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'x' WHERE "
+    "name = 'code';",
+    "no statement": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = NULL WHERE name = "
+    "'code';",
+    "bytes that are no text": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
+    "CAST(x'ff' AS TEXT) WHERE name = 'code';",
+    "two tables of the same pages": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
+    "rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'content') "
+    "WHERE name = 'document';",
+    "a table on no page": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 99999 "
+    "WHERE name = 'code';",
+    "very many tables": "".join(f"CREATE TABLE t{number} (x);" for number in range(500)),
+    "another program": "PRAGMA application_id = 1;",
+    "another version": "PRAGMA user_version = 99;",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", _SCHEMAS)
+def test_what_would_run_in_place_of_a_table(
+    what: str, sound: Path, tmp_path: Path, every: Mapping[str, Reader]
+) -> None:
+    path = tmp_path / "notes.db"
+    shutil.copyfile(sound, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.executescript(_SCHEMAS[what])
+    for name, read in every.items():
+        assert isinstance(outcome(read, path), CollectionError), name
+
+
+def test_another_encoding(tmp_path: Path, every: Mapping[str, Reader]) -> None:
+    path = tmp_path / "notes.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA encoding = 'UTF-16'; CREATE TABLE x (y);")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"DROP TABLE x; {_TABLES}; PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {VERSION};"
+        )
+    for name, read in every.items():
+        assert isinstance(outcome(read, path), CollectionError), name
+
+
+def test_rows_that_are_missing(
+    sound: Path, tmp_path: Path, every: Mapping[str, Reader], right: Mapping
+) -> None:
+    """What the rows of one table say of those of another is missed, or not needed."""
+    path = tmp_path / "notes.db"
+    for statement in (
+        "DELETE FROM content WHERE id = 1",
+        "DELETE FROM passage WHERE id = 1",
+        "DELETE FROM passage",
+        "DELETE FROM setting",
+    ):
+        with changed(sound, path) as connection:
+            connection.execute(statement)
+        for name, read in every.items():
+            found = outcome(read, path)
+            if name != "made_with":
+                assert isinstance(found, CollectionError) or found == right[name], (statement, name)
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("place", [_pipe, _link, _folder])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_what_is_no_file(
+    end: str, place: Callable[[Path], None], sound: Path, tmp_path: Path, every: Mapping
+) -> None:
+    path = tmp_path / "notes.db"
+    if end:
+        shutil.copyfile(sound, path)
+    place(tmp_path / f"notes.db{end}")
+    before = sorted(tmp_path.iterdir())
+    for name, read in every.items():
+        assert isinstance(outcome(read, path), CollectionError), name
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_lock_that_is_no_lock(sound: Path, tmp_path: Path, model: Embedder, notes: Path) -> None:
+    """It is neither waited for, nor followed, nor removed."""
+    path, lock = tmp_path / "notes.db", tmp_path / "notes.db-lock"
+    shutil.copyfile(sound, path)
+    precious = tmp_path / "precious"
+    for place in (
+        _pipe,
+        _folder,
+        _link,
+        lambda lock: lock.symlink_to(precious),
+        lambda lock: lock.write_text("precious"),
+        lambda lock: os.mkfifo(f"{lock}-journal"),
+        lambda lock: Path(f"{lock}-wal").symlink_to(precious),
+    ):
+        place(lock)
+        before = sorted(tmp_path.iterdir())
+        with (
+            Collection(path, model) as collection,
+            pytest.raises(CollectionError, match=r"notes\.db-lock.*; remove it$"),
+        ):
+            collection.index(notes, wait=5)
+        assert sorted({*before, lock}) == sorted({*tmp_path.iterdir(), lock})
+        assert not precious.exists()
+        for left in tmp_path.glob("notes.db-lock*"):
+            left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
+    with sole_indexer(path, 0):
+        assert lock.stat().st_size == 0
+    assert not lock.exists()
+
+
+def test_no_file_is_deleted_for_a_journal(sound: Path, tmp_path: Path, every: Mapping) -> None:
+    """SQLite deletes the file whose name ends a journal, which is how it commits to several."""
+    path, precious = tmp_path / "notes.db", tmp_path / "precious"
+    shutil.copyfile(sound, path)
+    precious.write_text("precious")
+    name = str(precious).encode()
+    magic = bytes.fromhex("d9d505f920a163d7")
+    header = magic + struct.pack(">IIIII", 0, 0, 1, 512, 4096)
+    end = struct.pack(">II", len(name), sum(name)) + magic
+    for journal in (header.ljust(512, b"\0") + bytes(4) + name + end, name + end):
+        for read in every.values():
+            path.with_name("notes.db-journal").write_bytes(journal)
+            assert isinstance(outcome(read, path), CollectionError)
+            assert precious.exists()
+
+
+def test_pages_that_come_again_and_again(
+    tmp_path: Path, sound: Path, every: Mapping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may be below another many times, and rows come without end."""
+    # For the test to be quick: a hundredth of what is allowed.
+    monkeypatch.setattr("jlocal.collection.check._UNIT", 100_000)
+    for table in ("passage", "document", "chunk", "setting", "code", "document_content",
+                  "chunk_passage", "sqlite_autoindex_passage_1"):  # fmt: skip
+        path = tmp_path / f"{table}.db"
+        shutil.copyfile(sound, path)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            (root,) = connection.execute(
+                "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+            ).fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+            (kind,) = connection.execute(
+                "SELECT type = 'table' AND sql NOT LIKE '%WITHOUT ROWID%' FROM sqlite_master "
+                "WHERE name = ?", (table,)
+            ).fetchone()  # fmt: skip
+        data = bytearray(path.read_bytes())
+        pages = len(data) // size
+        leaf = bytes(data[(root - 1) * size : root * size])
+        # A leaf with the rows, and 15 levels above it, each with the next one many times over.
+        data += leaf
+        for level in range(15):
+            last = level == 14
+            child = pages + 1 + level
+            data += _interior(child, size, is_table=bool(kind)) if not last else b""
+            if last:
+                data[(root - 1) * size : root * size] = _interior(child, size, is_table=bool(kind))
+        count = len(data) // size
+        data[28:32] = struct.pack(">I", count)
+        path.write_bytes(data)
+        for read in every.values():
+            outcome(read, path)
+
+
+def _interior(child: int, size: int, *, is_table: bool) -> bytes:
+    """Return a page with the same child a hundred times."""
+    # Of a table: the child and the largest key in it; of an index: the child and a row.
+    cell = struct.pack(">I", child) + (b"\x01" if is_table else b"\x03\x02\x01\x01")
+    count = 100
+    start = size - count * len(cell)
+    pointers = b"".join(struct.pack(">H", start + n * len(cell)) for n in range(count))
+    header = struct.pack(">BHHHBI", 5 if is_table else 2, 0, count, start, 0, child)
+    return (header + pointers).ljust(start, b"\0") + cell * count
+
+
+def test_on_the_command_line(sound: Path, tmp_path: Path, model_file: Path) -> None:
+    path, pipe = tmp_path / "notes.db", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with changed(sound, path) as connection:
+        connection.execute("UPDATE passage SET vector = zeroblob(length(vector))")
+    for database in (path, pipe):
+        for arguments in (
+            ("search", "x", "-m", model_file),
+            ("map", "-o", tmp_path / "map.html"),
+            ("export", "-o", tmp_path / "out.npz"),
+            ("export", "-o", tmp_path / "out.csv"),
+            ("export", "-o", tmp_path / "out.parquet"),
+            ("export", "-o", "-"),
+            ("export", "--llm", tmp_path / "llm.db"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "jlocal", *map(str, arguments), "-d", database],
+                capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 1, arguments
+            assert done.stdout == ""
+            (line,) = [line for line in done.stderr.splitlines() if "AMX" not in line]
+            assert line.startswith(f"Error: {database} is "), arguments
+    assert sorted(tmp_path.iterdir()) == [path, pipe]

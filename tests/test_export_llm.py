@@ -251,3 +251,48 @@ def test_killed(tmp_path: Path) -> None:
         assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "new.db").exists()
     assert dump(tmp_path / "own.db") == before
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "ALTER TABLE embeddings RENAME TO x; CREATE VIEW embeddings AS SELECT * FROM x;"
+        "CREATE TRIGGER t INSTEAD OF INSERT ON embeddings BEGIN DELETE FROM precious; END;",
+        "ALTER TABLE collections RENAME TO x; CREATE VIEW collections AS WITH RECURSIVE "
+        "n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i AS id, 'x' AS name, 'y' AS model "
+        "FROM n;",
+        "CREATE TRIGGER t AFTER INSERT ON Embeddings BEGIN DELETE FROM precious; END;",
+        "CREATE TRIGGER t BEFORE INSERT ON collections BEGIN DELETE FROM precious; END;",
+        "ALTER TABLE embeddings ADD COLUMN x AS (zeroblob(1000000000));",
+        "ALTER TABLE embeddings ADD COLUMN x TEXT CHECK (length(zeroblob(400000000)) > 1);",
+        "CREATE INDEX i ON embeddings (length(zeroblob(400000000)));",
+        "CREATE INDEX i ON embeddings (id) WHERE length(zeroblob(400000000)) > 1;",
+    ],
+)
+def test_nothing_in_the_database_runs(statements: str, database: Path, tmp_path: Path) -> None:
+    """Whoever made it may have put a view or a trigger where llm has a table."""
+    target = tmp_path / "own.db"
+    own_database(target)
+    connection = sqlite3.connect(target)
+    connection.executescript(
+        f"CREATE TABLE precious (x); INSERT INTO precious VALUES (1); {statements}"
+    )
+    connection.close()
+    before = target.read_bytes()
+    with pytest.raises(OutputError, match=r"no embeddings database of llm: .*; name another file"):
+        export_to_llm(database, target, "notes")
+    assert target.read_bytes() == before
+
+
+def test_what_else_the_database_holds_stays(database: Path, tmp_path: Path) -> None:
+    """llm keeps its log, with triggers and virtual tables, in such a file as well."""
+    target = tmp_path / "own.db"
+    own_database(target)
+    connection = sqlite3.connect(target)
+    connection.executescript(
+        "CREATE TABLE responses (x); CREATE VIRTUAL TABLE f USING fts5 (x);"
+        "CREATE TRIGGER t AFTER INSERT ON responses BEGIN INSERT INTO f VALUES (new.x); END;"
+        "CREATE VIEW v AS SELECT * FROM embeddings; CREATE INDEX i ON embeddings (updated);"
+    )
+    connection.close()
+    assert export_to_llm(database, target, "notes") == COUNT

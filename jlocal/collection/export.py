@@ -49,7 +49,7 @@ def open_rows(database: Path) -> Iterator[tuple[Recipe, Iterator[Row]]]:
     """
     with closing(Store(database)) as store, store.snapshot():
         recipe = store.recipe()
-        if recipe is None or not store.count_passages():
+        if recipe is None or not (store.has_documents() and store.count_passages()):
             raise CollectionError(f"{database} is empty; fill it with: jlocal index PATH…")
         store.check_links()
         yield recipe, _rows(store)

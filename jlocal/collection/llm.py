@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
+from jlocal.collection.check import bound_work, check_files, distrust
 from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
-from jlocal.errors import ArgumentError, OutputError
+from jlocal.errors import ArgumentError, CollectionError, OutputError
 from jlocal.files import write_aside
+from jlocal.printable import printable
 
 # The tables as llm's own steps leave them. It takes those that are listed as done, and would
 # otherwise make the tables once more and fail.
@@ -48,6 +51,8 @@ _STEPS = (
     "m004_store_content_hash",
     "m005_add_content_blob",
 )
+# Words of tables and indices that do more than to hold values.
+_RUNS = frozenset({"virtual", "generated", "as", "check", "default", "where"})
 _NEEDED = {
     "collections": {"id", "name", "model"},
     "embeddings": {
@@ -88,8 +93,14 @@ def export_to_llm(
     with open_rows(database) as (recipe, rows):
         model = f"jlocal/{recipe.model}"
         if target.is_file() and target.stat().st_size:
+            try:
+                check_files(target)
+            except CollectionError as error:
+                raise OutputError(str(error)) from None
             with _transaction(target, str(target.absolute())) as connection:
                 _check(connection, target, name)
+                # The tables are sound; there may be any number of rows.
+                connection.set_progress_handler(None, 0)
                 return _fill(connection, name, model, rows, on_failure)
         with (
             write_aside(target) as file,
@@ -108,7 +119,10 @@ def _transaction(
         with closing(
             sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
         ) as connection:
-            if journal:
+            distrust(connection)
+            if journal is None:
+                bound_work(connection, target)
+            else:
                 connection.execute(f"PRAGMA journal_mode = {journal}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -118,7 +132,8 @@ def _transaction(
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        raise OutputError(f"cannot write {target}: {error}; nothing in it was changed") from error
+        reason = "it is damaged" if str(error) == "interrupted" else printable(str(error))[:200]
+        raise OutputError(f"cannot write {target}: {reason}; nothing in it was changed") from error
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -133,6 +148,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
     for table, needed in _NEEDED.items():
+        _check_passive(connection, target, table)
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
         columns = {column for (column,) in rows}
         if not columns:
@@ -147,6 +163,30 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
         raise OutputError(
             f"{target} has a collection {name!r} already; choose another name with --name, or "
             f"remove that one with: llm collections delete {name} -d {target}"
+        )
+
+
+def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> None:
+    """Refuse what would run when a row is written, or is read instead of one: it is not of llm."""
+    found = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = ? LIMIT 100", (table,)
+    ).fetchall()
+    for type, name, sql in found:
+        words = set(re.findall(r"\w+", sql.lower())) if isinstance(sql, str) else set()
+        if type not in ("table", "index") or words & _RUNS:
+            what = printable(f"{type} {name}")[:100]
+            raise OutputError(
+                f"{target} is no embeddings database of llm: its {what} may run when something is "
+                "written; name another file"
+            )
+    indices = connection.execute(
+        "SELECT cid FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name)", (table,)
+    )
+    # The columns of an index over an expression have no number.
+    if any(column < -1 for (column,) in indices):
+        raise OutputError(
+            f"{target} is no embeddings database of llm: an index of its table {table} computes "
+            "something; name another file"
         )
 
 

@@ -7,8 +7,10 @@ import os
 import sqlite3
 import stat
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jlocal.collection.check import bound_work, check_files, check_schema, distrust
@@ -55,7 +57,31 @@ CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB NOT NULL, bits BL
 """
 
 
-class Alone(sqlite3.Connection):
+class Connection(sqlite3.Connection):
+    """Ends what is still being read when it is closed.
+
+    An error keeps where it was raised, and so what was read there, and with it a lock of the file.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement, and remember it for as long as it is read."""
+        cursor = super().execute(*arguments)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """Close it, and all cursors. Idempotent."""
+        for cursor in list(self._cursors):
+            with contextlib.suppress(sqlite3.Error):
+                cursor.close()
+        super().close()
+
+
+class Alone(Connection):
     """Reads a file where there can be no memory that its readers and its indexer share.
 
     Nobody is told, so that it is to be closed soon: it would not see what others write meanwhile.
@@ -147,10 +173,10 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def _open(path: Path, create: bool) -> sqlite3.Connection:
-    connection = _connect(path, f"mode={'rwc' if create else 'rw'}", sqlite3.Connection)
+    connection = _connect(path, f"mode={'rwc' if create else 'rw'}", Connection)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         connection.close()
         if create or str(error) not in (*_NO_ROOM, *_NO_ENTRY):
             raise
@@ -163,7 +189,7 @@ _NO_ROOM = ("disk I/O error", "database or disk is full")
 _NO_ENTRY = ("unable to open database file", "attempt to write a readonly database")
 
 
-def _open_alone(path: Path, error: sqlite3.OperationalError) -> sqlite3.Connection:
+def _open_alone(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
     """Open a file on a full disk or a read-only medium, which is where it cannot be shared."""
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or not log.stat().st_size:
