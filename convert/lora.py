@@ -38,6 +38,7 @@ _HARMLESS = frozenset(
             "peft_type",
         ),
         *("r", "rank_pattern", "target_modules", "use_rslora"),
+        *("exclude_modules", "layers_pattern", "layers_to_transform"),
         # Of training, or of other implementations of the same sum.
         *("auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying"),
         *("eva_config", "inference_mode", "lora_dropout", "lora_ga_config", "megatron_core"),
@@ -97,7 +98,8 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
     _check_config(config)
     factors = _factors(read_header(folder / "adapter_model.safetensors"), folder)
     modules = {module.removeprefix("model."): module for module in factors}
-    _check_modules(config, set(modules), matrices)
+    prefix = "model." if any(module.startswith("model.") for module in factors) else ""
+    _check_modules(config, set(modules), matrices, prefix)
     deltas = {}
     for name, module in modules.items():
         sides = factors[module]
@@ -142,12 +144,12 @@ def _factors(
         if len(tensor.shape) != 2:
             raise CheckpointError(f"{folder}: {name!r} has shape {tensor.shape}, not a matrix")
         sides[match["side"]] = tensor
-    if len({module.removeprefix("model.") for module in factors}) != len(factors):
+    if len({module.startswith("model.") for module in factors}) > 1:
         raise CheckpointError(f"{folder} names modules with and without `model.`; keep one")
     return factors
 
 
-def _check_modules(config: Settings, found: set[str], there: Collection[str]) -> None:
+def _check_modules(config: Settings, found: set[str], there: Collection[str], prefix: str) -> None:
     """Compare what the adapter holds with what it says that it changes."""
     folder = config.path.parent
     if foreign := sorted(found.difference(there)):
@@ -155,7 +157,7 @@ def _check_modules(config: Settings, found: set[str], there: Collection[str]) ->
             f"{folder} is an adapter of another backbone: it changes {foreign[0]}"
             f"{_and_others(foreign)}, which this one does not have"
         )
-    named = targets(config, there)
+    named = targets(config, there, prefix)
     if missing := sorted(named - found):
         raise CheckpointError(
             f"{folder} has no weights for {missing[0]}{_and_others(missing)}, which its "
@@ -164,7 +166,7 @@ def _check_modules(config: Settings, found: set[str], there: Collection[str]) ->
     if extra := sorted(found - named):
         raise CheckpointError(
             f"{folder} has weights for {extra[0]}{_and_others(extra)}, which its target_modules "
-            "do not name"
+            "do not name, or its exclude_modules or layers_to_transform leave out"
         )
     if not found:
         raise CheckpointError(f"{folder} changes nothing: it has no weights and no target_modules")

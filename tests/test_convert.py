@@ -16,6 +16,7 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 import pytest
+import torch
 from checkpoints import TASKS, build, encode, merged, read_weights
 from gguf_files import edit, edit_tensors, few_tokens, tensor_bytes, values, variant, weights
 from peft import LoraConfig, get_peft_model
@@ -42,6 +43,24 @@ SAVED = {
     "names": {"target_modules": ["self_attn.v_proj", "layers.1.mlp.up_proj"]},
     "a pattern": {"target_modules": r".*\.(0|1)\.self_attn\.[qo]_proj", "use_rslora": True},
     "all": {"target_modules": "all-linear", "rank_pattern": {"mlp.down_proj": 3}},
+    "all but some": {
+        "target_modules": "all-linear",
+        "exclude_modules": ["up_proj", "0.mlp.down_proj"],
+    },
+    "all but a pattern": {
+        "target_modules": ["q_proj", "mlp.up_proj", "embed_tokens"],
+        "exclude_modules": r"embed_tokens|layers\.(0|2)\..*_proj",
+    },
+    "a layer": {"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": "layers"},
+    "layers": {
+        "target_modules": ["q_proj", "layers.0.mlp.up_proj", "gate_proj"],
+        "layers_to_transform": [1, 7],
+        "layers_pattern": ["blocks", "layers?", "h"],
+        "exclude_modules": ["gate_proj"],
+        "rank_pattern": {"layers.1.self_attn.q_proj": 2},
+        "alpha_pattern": {"q_proj": 3},
+    },
+    "no layers": {"target_modules": ["q_proj"], "layers_to_transform": []},
     "another start": {"target_modules": ["q_proj"], "init_lora_weights": "gaussian"},
 }
 
@@ -104,6 +123,37 @@ def test_merging_what_peft_saved(tmp_path, backbone, adapter) -> None:
     ours = weights(one(folder, tmp_path / "out"))
     merged_model = model.merge_and_unload()
     for name, tensor in merged_model.state_dict().items():
+        np.testing.assert_allclose(
+            ours[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-6, err_msg=name
+        )
+
+
+class Wrapped(torch.nn.Module):
+    """A backbone one level down, as models with a head have it."""
+
+    def __init__(self, model) -> None:
+        super().__init__()
+        self.model = model
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["q_proj"], "layers_to_transform": [1]},
+        {"target_modules": r"model\.layers\.\d\.mlp\.(up|down)_proj"},
+        {"target_modules": ["q_proj", "v_proj"], "exclude_modules": r"model\.layers\.0\..*"},
+        {"target_modules": ["o_proj"], "exclude_modules": ["model.layers.1.self_attn.o_proj"]},
+    ],
+    ids=str,
+)
+def test_selectors_see_the_names_that_peft_saw(tmp_path, options) -> None:
+    folder = build(tmp_path / "base", "qwen3", tasks=("retrieval",))
+    wrapped = Wrapped(Reference(folder).model)
+    model = get_peft_model(wrapped, LoraConfig(r=4, init_lora_weights=False, **options))
+    shutil.rmtree(folder / "adapters" / "retrieval")
+    model.save_pretrained(str(folder / "adapters" / "retrieval"))
+    ours = weights(one(folder, tmp_path / "out"))
+    for name, tensor in model.merge_and_unload().model.state_dict().items():
         np.testing.assert_allclose(
             ours[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-6, err_msg=name
         )
