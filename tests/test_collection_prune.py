@@ -457,19 +457,19 @@ def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> N
     assert lines[0].startswith("Not indexed: notes: no such file or folder")
     assert lines[1:] == [
         "0 new, 0 changed, 0 unchanged, 0 removed, 1 failed; texts embedded: 0",
-        "Error: 1 input was not taken in.",
+        "Error: 1 input was not indexed.",
     ]
     assert jlocal("index", "notes", "-d", "n.db", "--prune") == (
         0,
         [
             "0 new, 0 changed, 0 unchanged, 3 removed, 0 failed; texts embedded: 0",
-            "Note: 3 texts that are in no document are kept in n.db; jlocal index "
+            "Note: 3 texts of removed or changed documents stay in n.db; jlocal index "
             "--compact deletes them.",
         ],
     )
     status, lines = jlocal("index", "--compact", "-d", "n.db")
     assert status == 0
-    assert lines[0].startswith("Deleted 3 texts that were in no document; gave back ")
+    assert lines[0].startswith("Deleted 3 texts; ")
     assert jlocal("index", "--compact", "-d", "n.db", "-q") == (0, [])
     for arguments in (("notes", "--compact"), ()):
         assert jlocal("index", *arguments, "-d", "n.db")[0] == 2

@@ -200,7 +200,7 @@ def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     assert said[0].startswith("Not indexed: notes/cut.pdf: damaged: ")
     assert said[1].startswith("Not indexed: notes/empty.html: no text in it; ")
     assert said[2].startswith("3 new, 0 changed, 0 unchanged, 0 removed, 2 failed")
-    assert said[3] == "Error: 2 inputs were not taken in."
+    assert said[3] == "Error: 2 inputs were not indexed."
     found = jlocal("search", "-d", "notes.db", "budget")
     assert (found.returncode, own_lines(found.stderr)) == (0, [])
     places = {line[7:] for line in found.stdout.splitlines() if not line.startswith(" ")}

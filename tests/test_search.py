@@ -262,7 +262,7 @@ def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_pa
     assert done.stderr.splitlines() == [
         f"Not indexed: {folder}/b.bin: not text: it contains NUL characters",
         "1 new, 0 changed, 0 unchanged, 0 removed, 1 failed; texts embedded: 1",
-        "Error: 1 input was not taken in.",
+        "Error: 1 input was not indexed.",
     ]
     # The collection's own model comes before that of the environment.
     arguments = ("index", folder, "-d", database, "--exclude", "*.bin")
@@ -300,4 +300,4 @@ def test_after_a_run_in_which_everything_failed(jlocal, model_file: Path, tmp_pa
     for _ in range(2):
         done = jlocal("index", tmp_path / "bad.bin", "-d", tmp_path / "c.db", "-m", model_file)
         assert done.returncode == 1
-        assert done.stderr.endswith("Error: 1 input was not taken in.\n")
+        assert done.stderr.endswith("Error: 1 input was not indexed.\n")

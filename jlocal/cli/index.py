@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "--prune",
     is_flag=True,
-    help="Remove documents also where a path is missing or has no file left.",
+    help="Also remove the documents of a path that is missing or has no file left.",
 )
 @click.option(
     "--compact",
     is_flag=True,
-    help="Delete the texts that are in no document, and do nothing else.",
+    help="Delete the texts of removed and changed documents for good, and do nothing else.",
 )
 @click.option(
     "--chunk",
@@ -93,19 +93,19 @@ def command(
 ) -> None:
     """Bring a collection up to date with files and folders.
 
-    Only what is new or changed is embedded. Documents below PATHS whose files were deleted, or
-    are no longer chosen, are removed. A path that is missing, or in which no file is left, is an
-    error, and its documents are kept unless --prune is given: a disk may not be mounted.
+    Only new and changed files are embedded. Documents below PATHS are removed when their files
+    were deleted or are no longer selected. A path that is missing, or in which no file is left,
+    is an error, and its documents stay unless --prune is given: a disk may not be mounted.
 
-    The texts of removed and of changed documents stay in the file, where no search finds them, so
-    that they need not be embedded again when they come back. --compact, without PATHS, deletes
-    them for good, and makes the file smaller.
+    The texts of removed and changed documents stay in the file, hidden from every search, so that
+    nothing is embedded again when they come back. --compact, without PATHS, deletes them for good
+    and makes the file smaller.
 
-    Left out of folders: what begins with a dot, and what .gitignore files name. Of HTML files
-    what they show is taken, and of PDF files each page, with the extras jlocal[html] and
-    jlocal[pdf]. How texts are cut and embedded is settled by the first run; later ones need only
-    -d. It may be interrupted at any time and run again. Exit status 1 means that some file was
-    not taken in; the others were.
+    Entries of folders whose names begin with a dot are left out, and so are files that .gitignore
+    names. Of HTML and PDF files, what they show is read, with the extras jlocal[html] and
+    jlocal[pdf]. The first run settles how texts are split and embedded; later runs need only -d.
+    A run may be interrupted at any time and started again. Exit status 1 means that some file was
+    not indexed; the others were.
 
     \b
     jlocal index notes/ -d notes.db -m small --chunk 512
@@ -156,7 +156,7 @@ def command(
         _summarise(report, database)
     if report.failed:
         what = "input was" if report.failed == 1 else "inputs were"
-        say(f"Error: {report.failed:,} {what} not taken in.")
+        say(f"Error: {report.failed:,} {what} not indexed.")
         click.get_current_context().exit(1)
 
 
@@ -170,11 +170,11 @@ def _summarise(report: Report, database: Path) -> None:
     say_encodings(report.encodings)
     say(f"{said}; texts embedded: {report.embedded:,}")
     if report.kept:
-        what = "text that is" if report.kept == 1 else "texts that are"
+        texts = "text" if report.kept == 1 else "texts"
+        verb, them = ("stays", "it") if report.kept == 1 else ("stay", "them")
         say(
-            f"Note: {report.kept:,} {what} in no document "
-            f"{'is' if report.kept == 1 else 'are'} kept in {database}; jlocal index --compact "
-            f"deletes {'it' if report.kept == 1 else 'them'}."
+            f"Note: {report.kept:,} {texts} of removed or changed documents {verb} in {database}; "
+            f"jlocal index --compact deletes {them}."
         )
 
 
@@ -186,6 +186,6 @@ def _compact(database: Path, *, quiet: bool) -> None:
     if done.reason:
         say(f"Note: {database} was not made smaller: {done.reason}")
     if not quiet:
-        what = "text that was" if done.texts == 1 else "texts that were"
+        texts = "text" if done.texts == 1 else "texts"
         freed = f"{done.freed / 1e6:,.1f} MB"
-        say(f"Deleted {done.texts:,} {what} in no document; gave back {freed}.")
+        say(f"Deleted {done.texts:,} {texts}; {freed} of disk space are free again.")

@@ -38,7 +38,7 @@ database_option = click.option(
 safe_cells_option = click.option(
     "--safe-cells",
     is_flag=True,
-    help="Of csv, put an apostrophe before texts that a spreadsheet would run as a formula.",
+    help="In csv, put an apostrophe before texts that a spreadsheet would run as a formula.",
 )
 format_option = click.option(
     "-f",
