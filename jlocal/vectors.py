@@ -84,13 +84,13 @@ def cosine_similarity(a: Vectors, b: Vectors, dimensions: Container[int] | None 
     """Cosine of every row of a (n, d) with every row of b (m, d), as (n, m) float32.
 
     Args:
-        a: float or int8 vectors; one of them may be of shape (d,).
+        a: float or int8 vectors, as arrays or lists; one of them may be of shape (d,).
         b: the same.
         dimensions: the lengths that int8 vectors can have; None takes any.
 
     Raises:
-        ArgumentError: the vectors are of another precision, or their lengths differ. Bits (binary,
-            ubinary) have no cosine: they are compared by Hamming distance.
+        ArgumentError: the vectors are of another precision, not finite, or of different lengths.
+            Bits (binary, ubinary) have no cosine: they are compared by Hamming distance.
 
     """
     x, y = _rows(a, dimensions), _rows(b, dimensions)
@@ -123,7 +123,8 @@ def _check_lengths(a: Floats, b: Floats) -> None:
 
 def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
     array = np.asarray(vectors)
-    if array.dtype == np.uint8:
+    # Lists of integers lose their type; the values of int8 do not exceed 127.
+    if array.dtype.kind == "u" or (array.dtype.kind == "i" and array.max(initial=0) > 127):
         raise ArgumentError(
             "uint8 vectors have no direction; take 128 from precision uint8, and compare ubinary "
             "by Hamming distance"
@@ -133,10 +134,14 @@ def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
             f"vectors are an array (n, d) of numbers, not {array.dtype} of shape {array.shape}"
         )
     rows = np.atleast_2d(array)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ArgumentError(f"vector {int(finite.argmin())} is not finite; embed its text again")
     # Eight bits share a byte, so that only the number of columns tells bits from int8 components.
-    if array.dtype == np.int8 and dimensions is not None and rows.shape[1] not in dimensions:
+    if array.dtype.kind == "i" and dimensions is not None and rows.shape[1] not in dimensions:
         raise ArgumentError(
-            f"int8 vectors of {rows.shape[1]:,} columns may be bits (precision binary), which are "
-            "compared by Hamming distance; pass int8 components as vectors.astype('float32')"
+            f"{array.dtype} vectors of {rows.shape[1]:,} columns may be bits (precision binary), "
+            "which are compared by Hamming distance; pass int8 components as "
+            "vectors.astype('float32')"
         )
     return rows.astype(np.float32, copy=False)

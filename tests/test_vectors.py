@@ -79,8 +79,12 @@ def test_bits_have_no_cosine(converted) -> None:
         for precision in ("binary", "ubinary", "uint8"):
             vectors = model.encode(["a", "b"], precision=precision)
             for similarity in (model.similarity, model.similarity_pairwise):
-                with pytest.raises(ArgumentError, match="Hamming"):
-                    similarity(vectors, vectors)
+                for form in (vectors, vectors.astype(int), vectors.tolist()):
+                    with pytest.raises(ArgumentError, match="Hamming"):
+                        similarity(form, form)
+        np.testing.assert_allclose(
+            model.similarity(small.tolist(), whole), whole @ whole.T, atol=0.01
+        )
         short = model.encode(["a", "b"], truncate_dim=32, precision="int8")
         assert model.similarity(short, short)[0, 0] == pytest.approx(1)
 
@@ -106,3 +110,12 @@ def test_vectors_that_cannot_be_compared() -> None:
     for wrong in (VECTORS > 0, VECTORS.astype(str), VECTORS[None], VECTORS.astype(complex)):
         with pytest.raises(ArgumentError, match="array"):
             cosine_similarity(wrong, wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_has_no_similarity(value: float) -> None:
+    vectors = VECTORS.copy()
+    vectors[3, 5] = value
+    for similarity in (cosine_similarity, pairwise_cosine_similarity):
+        with pytest.raises(ArgumentError, match="vector 3 is not finite"):
+            similarity(VECTORS, vectors)

@@ -380,7 +380,7 @@ def _install(bundle: Path, folder: Path) -> None:
     with Bundle(bundle) as opened:
         program = opened.manifest.program
         if program is None:
-            raise RefusedError("it holds no program; where jlocal is: jlocal bundle install")
+            raise RefusedError("it holds models only; install them with `jlocal bundle install`")
         missing, unchecked = unmet(program)
         if missing:
             raise RefusedError(missing)

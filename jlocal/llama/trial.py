@@ -42,7 +42,7 @@ def try_once(profile: Profile) -> None:
     """Load a file in a child process, unless it has passed before.
 
     Raises:
-        ModelError: llama.cpp refuses the file, or cannot load it and live.
+        ModelError: llama.cpp refuses the file, or ends the process that loads it.
 
     """
     identity = _identity(profile.path)
@@ -85,8 +85,8 @@ def _try(profile: Profile) -> None:
             "memory; end other programs, or use a smaller model"
         )
     raise ModelError(
-        f"llama.cpp cannot load {profile.path} and live: {_last_words(done)}; download or convert "
-        "the model again"
+        f"llama.cpp ends the process that loads {profile.path}: {_last_words(done)}; download or "
+        "convert the model again"
     )
 
 

@@ -103,6 +103,8 @@ class _Checker:
             values = value if isinstance(value, tuple) else (value,)
             if any(isinstance(one, float) and not math.isfinite(one) for one in values):
                 raise _Contradiction(f"{shown(key)} is {shown(value)}")
+            if key.endswith("freq_base") and not (isinstance(value, float) and value > 0):
+                raise _Contradiction(f"{shown(key)} is {shown(value)}")
             if key.endswith("epsilon") and not (isinstance(value, float) and 0 <= value < 1):
                 raise _Contradiction(f"{shown(key)} is {shown(value)}")
 
