@@ -85,7 +85,7 @@ def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
         ).fetchone()
         for path in paths
     )
-    return {row[0] for row in rows if row}
+    return set(ids_of([row[0] for row in rows if row]).tolist())
 
 
 def _write_entry(connection: sqlite3.Connection, entry: Entry) -> None:

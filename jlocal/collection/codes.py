@@ -98,12 +98,15 @@ def _read_block(connection: sqlite3.Connection, block: int) -> tuple[Ids, Bits]:
     if row is None:
         return np.empty(0, "<i8"), np.empty((0, 0), "<u8")
     passage_ids, bits = row
-    words = len(bits) // len(passage_ids) if isinstance(bits, bytes) and passage_ids else 0
-    return _codes_of(block, passage_ids, bits, words)
+    return _codes_of(block, passage_ids, bits)
 
 
-def _codes_of(block: int, passage_ids: object, bits: object, words: int) -> tuple[Ids, Bits]:
+def _codes_of(
+    block: int, passage_ids: object, bits: object, words: int | None = None
+) -> tuple[Ids, Bits]:
     found = _ids_of(block, passage_ids)
+    if words is None:
+        words = len(bits) // 8 // max(1, len(found)) if isinstance(bits, bytes) else 0
     if not isinstance(bits, bytes) or len(bits) != 8 * words * len(found):
         raise DamagedError("a block of codes has a wrong length")
     return found, np.frombuffer(bits, "<u8").reshape(len(found), words)

@@ -131,8 +131,10 @@ def _transaction(
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        reason = "it is damaged" if str(error) == "interrupted" else printable(str(error))[:200]
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # What SQLite says may hold a name from the file, and that may be no text.
+        is_plain = isinstance(error, sqlite3.Error) and str(error) != "interrupted"
+        reason = printable(str(error))[:200] if is_plain else "it is damaged"
         raise OutputError(f"cannot write {target}: {reason}; nothing in it was changed") from error
 
 

@@ -100,6 +100,9 @@ def plain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise CollectionError(_explain(path, str(error))) from error
+    except UnicodeDecodeError as error:
+        # What SQLite says holds a name from the file.
+        raise CollectionError(f"{path} is damaged; delete it and index again") from error
     except DamagedError as error:
         raise CollectionError(f"{path} is damaged: {error}; delete it and index again") from error
 
@@ -176,7 +179,7 @@ def _open(path: Path, create: bool) -> sqlite3.Connection:
     connection = _connect(path, f"mode={'rwc' if create else 'rw'}", Connection)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         if create or str(error) not in (*_NO_ROOM, *_NO_ENTRY):
             raise
@@ -189,7 +192,7 @@ _NO_ROOM = ("disk I/O error", "database or disk is full")
 _NO_ENTRY = ("unable to open database file", "attempt to write a readonly database")
 
 
-def _open_alone(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
+def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
     """Open a file on a full disk or a read-only medium, which is where it cannot be shared."""
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or not log.stat().st_size:

@@ -65,9 +65,9 @@ def place_of(path: object, *numbers: object) -> Place:
 
 
 def ids_of(values: Sequence[object]) -> Ids:
-    """Read ids of passages (n,)."""
+    """Read ids (n,)."""
     if not set(map(type, values)) <= {int}:
-        raise DamagedError("the id of a passage is no number")
+        raise DamagedError("an id is no number")
     return np.array(values, np.int64)
 
 
