@@ -88,8 +88,9 @@ def python(module: str, *arguments: str, limits: Limits | None = None) -> list[s
         "memory": limits.memory,
         "output": limits.output,
     }
-    # An isolated Python reads no PYTHON* variables, and file names must be read alike.
-    mode = ["-X", f"utf8={sys.flags.utf8_mode}"]
+    # An isolated Python reads no PYTHON* variables, and file names must be read alike. Compiled
+    # modules (`-B` writes none) would be kept even where the limit of output cuts them.
+    mode = ["-B", "-X", f"utf8={sys.flags.utf8_mode}"]
     return [sys.executable, "-I", *mode, str(_BOOT), json.dumps(order), *arguments]
 
 

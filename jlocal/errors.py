@@ -73,6 +73,10 @@ class CollectionError(JlocalError):
     """A collection cannot be opened, read or written, or is not for what was asked of it."""
 
 
+class EmptyCollectionError(CollectionError):
+    """Nothing was indexed into the collection yet."""
+
+
 class VerifyError(JlocalError):
     """A reference cannot be read, or there is none that a model could be compared with."""
 

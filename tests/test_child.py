@@ -71,6 +71,14 @@ def test_a_child_that_takes_too_long_is_ended(modules: Path, tmp_path: Path) -> 
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_it_leaves_no_compiled_modules(modules: Path) -> None:
+    """Its output is bounded, and Python would keep a module that was written only in part."""
+    write(modules, "helper", "word = 'done'")
+    done = child.run(write(modules, "main", "import helper; print(helper.word)"))
+    assert done.stdout.split() == [b"done"]
+    assert not (modules / "__pycache__").exists()
+
+
 @LINUX
 def test_its_memory_is_bounded(modules: Path) -> None:
     module = write(modules, "takes", "bytearray(1 << 30)")

@@ -23,6 +23,9 @@ from jlocal.map.picture import draw
 
 QUERY = np.eye(1, 8, dtype=np.float32)[0]
 
+# Python keeps compiled modules, even those that it could write only in part.
+UNCOMPILED = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
 # A process that is killed leaves what it wrote in the log beside the file.
 _KILLED = """
 import os, sys
@@ -106,10 +109,32 @@ def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bo
     )
     done = subprocess.run(
         [sys.executable, "-c", code, path, Path(__file__).parent],
+        env=UNCOMPILED,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "2\n"
+
+
+def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
+    tmp_path: Path, converted
+) -> None:
+    (tmp_path / "a.txt").write_text("a cat")
+    command = [sys.executable, "-m", "jlocal", "index", "a.txt", "-d", "c.db"]
+    command += ["-m", str(converted("qwen3"))]
+    limited = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=UNCOMPILED,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert limited.returncode == 1
+    assert "may be full" in limited.stderr
+    assert (tmp_path / "c.db").stat().st_size == 4096
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert "1 new" in done.stderr
+    assert done.returncode == 0
 
 
 def test_a_log_in_a_read_only_folder_is_explained(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from jlocal.collection.search import Hit, search
 from jlocal.collection.store import Store
 from jlocal.embedder import Embedder
 from jlocal.encodings import known
-from jlocal.errors import ArgumentError, CollectionError, JlocalError
+from jlocal.errors import ArgumentError, CollectionError, EmptyCollectionError, JlocalError
 from jlocal.printable import printable
 from jlocal.progress import OnTexts
 
@@ -93,8 +93,11 @@ class Collection:
         check_files(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
             return None
-        with self._readers.one() as store:
-            return _made_with(store)
+        try:
+            with self._readers.one() as store:
+                return _made_with(store)
+        except EmptyCollectionError:  # as a full disk leaves the file of a first run
+            return None
 
     def model_file(self) -> Path:
         """Find the model that the collection was made with, where it was last seen.

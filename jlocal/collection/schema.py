@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from jlocal.collection.check import bound_work, check_files, check_schema, distrust
 from jlocal.collection.values import DamagedError
-from jlocal.errors import CollectionError
+from jlocal.errors import CollectionError, EmptyCollectionError
 from jlocal.printable import printable
 
 APPLICATION_ID = 0x6A6C6F63  # "jloc"
@@ -159,7 +159,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             # Before anything is written: the file may be someone else's.
             if not _is_ours(connection, path):
                 if not create:
-                    raise CollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
+                    raise EmptyCollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
                 _make(connection)
             check_schema(connection, path, _TABLES)
             connection.execute("PRAGMA foreign_keys = ON")

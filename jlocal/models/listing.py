@@ -151,7 +151,7 @@ def _has_token() -> bool:
 
 
 def _listing(repository: str, answer: Any) -> Listing:
-    unusable = HubError(f"the hub's listing of {repository} is not one; try again later")
+    unusable = HubError(f"the hub's answer about {repository} is not a listing; try again later")
     if not isinstance(answer, dict):
         raise unusable
     commit, siblings = answer.get("sha"), answer.get("siblings")
