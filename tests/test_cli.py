@@ -170,7 +170,7 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
         "Not embedded: notes/long.txt: has 40,003 tokens, above the limit of 32,768; "
         "split it, or cut it with on_long='truncate' (--on-long truncate)",
         "Error: 5 of 6 inputs were not embedded.",
-        "Wrote 1 vectors to out.npz",
+        "Wrote 1 vector to out.npz",
     ]
     assert np.load(tmp_path / "out.npz")["ids"].tolist() == ["notes/good.txt"]
 
@@ -205,8 +205,14 @@ def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
         "Cut: long.txt: from 1,504 to 1,000 tokens",
-        "Wrote 1 vectors to out.npy",
+        "Wrote 1 vector to out.npy",
     ]
+
+
+def test_similar_names_a_text_by_the_number_that_it_prints(jlocal, model: Path) -> None:
+    done = jlocal("similar", "-m", model, "a cat", "not UTF-8: \udcff")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: text 2 has ")
 
 
 def test_similar(jlocal, model: Path) -> None:

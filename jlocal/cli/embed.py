@@ -242,4 +242,4 @@ def _summarise(account: Account, journal: Journal | None, output: Path | None, q
     if journal.had:
         taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
         say(taken)
-    say(f"Wrote {account.done:,} vectors to {output}")
+    say(f"Wrote {account.done:,} vector{'s' if account.done != 1 else ''} to {output}")

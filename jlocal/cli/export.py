@@ -87,7 +87,7 @@ def command(
     else:
         count = _to_file(database, output, format, safe_cells, on_failure)
     if not quiet and str(output) != "-":
-        say(f"Wrote {count:,} vectors to {output or llm}")
+        say(f"Wrote {count:,} vector{'s' if count != 1 else ''} to {output or llm}")
     if failed:
         say(f"Error: {failed:,} of {count + failed:,} vectors were not written.")
         click.get_current_context().exit(1)

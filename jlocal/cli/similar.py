@@ -8,6 +8,7 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.errors import TextError
 
 _SHOWN = 60
 
@@ -35,7 +36,12 @@ def command(
         raise click.UsageError("name at least two texts")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
     with open_model(task, **model_arguments) as model:
-        vectors = model.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
+        try:
+            vectors = model.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
+        except TextError as error:
+            if error.index is None:
+                raise
+            raise click.ClickException(f"text {error.index + 1} {error.reason}") from error
         table = model.similarity(vectors, vectors).tolist()
     if as_json:
         rounded = [[round(cosine, 6) for cosine in row] for row in table]
