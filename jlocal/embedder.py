@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import operator
 import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -402,7 +403,11 @@ class Embedder:
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions
-        dimensions = self.truncate_dim or full if truncate_dim is None else truncate_dim
+        requested = self.truncate_dim or full if truncate_dim is None else truncate_dim
+        # numpy's integers are integers as well; in Python, so are True and False.
+        if isinstance(requested, bool) or not hasattr(requested, "__index__"):
+            raise ArgumentError(f"truncate_dim={requested!r}; it is a whole number")
+        dimensions = operator.index(requested)
         if not 0 < dimensions <= full:
             raise ArgumentError(f"{dimensions} dimensions: {self.profile.path} has {full}")
         check_precision(precision, dimensions)

@@ -42,6 +42,8 @@ os.environ |= {
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
     # time of models as small as these.
     "OMP_WAIT_POLICY": "passive",
+    # Under a limit of the size of files, a child would leave a part of a compiled module.
+    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 

@@ -86,3 +86,13 @@ def test_columns_of_tables(model: Embedder) -> None:
     assert (model.encode(frame["text"]) == model.encode(TEXTS)).all()
     with pytest.raises(ArgumentError, match="DataFrame; pass one of its columns"):
         model.encode(frame)
+
+
+@pytest.mark.parametrize("value", [True, 1.5, 32.0, "32", [32]])
+def test_a_dimension_that_is_no_whole_number(value: object, model: Embedder) -> None:
+    with pytest.raises(ArgumentError, match="whole number"):
+        model.encode(TEXTS, truncate_dim=value)
+
+
+def test_a_dimension_of_numpy(model: Embedder) -> None:
+    assert model.encode(TEXTS, truncate_dim=np.int64(32)).shape == (2, 32)
