@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -174,6 +175,17 @@ def test_awkward_names(index, notes: Path, tmp_path: Path, model: Embedder) -> N
     for name in names:
         (notes / name).unlink()
     assert index() == {"unchanged": 3, "removed": 7, "failed": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_model_whose_path_is_not_utf8(notes: Path, tmp_path: Path, model: Embedder) -> None:
+    path = tmp_path / os.fsdecode(b"latin-1 \xe9.gguf")
+    shutil.copy(model.profile.path, path)
+    for _ in range(2):
+        with Embedder(path) as other, Collection(tmp_path / "named.db", other) as collection:
+            assert collection.index([notes]).failed == 0
+    with Collection(tmp_path / "named.db") as collection:
+        assert collection.search("x")
 
 
 def test_a_document_that_turns_bad_is_not_found_any_more(

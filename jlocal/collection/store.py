@@ -148,13 +148,13 @@ class Store:
     def sha256_of_model(self, path: Path) -> str:
         """SHA-256 of a model's file, computed once for each size and time of change."""
         status = path.stat()
-        key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+        key = (stored_path(str(path.resolve())), status.st_size, status.st_mtime_ns)
         known = self._value(
             "SELECT sha256 FROM model_file WHERE (path, size, mtime_ns) = (?, ?, ?)", *key
         )
         return known if is_sha256(known) else self._remember(key, sha256_of(path))
 
-    def _remember(self, key: tuple[str, int, int], sha256: str) -> str:
+    def _remember(self, key: tuple[str | bytes, int, int], sha256: str) -> str:
         # Only a shortcut: a collection that cannot be written can still be searched.
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute(
