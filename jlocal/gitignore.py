@@ -16,8 +16,11 @@ _BOM = b"\xef\xbb\xbf"
 
 # No path is longer, so a pattern that needs more bytes fits none.
 _LONGEST_PATH = 1 << 15
-# How many bits of known steps an automaton keeps.
-_KEPT_BITS = 1 << 20
+# How many bits of known steps the automatons of a file keep together, and an automaton at least.
+_KEPT_BITS = 1 << 24
+_LEAST_KEPT_BITS = 1 << 12
+# What Python adds to a step that it keeps.
+_BITS_PER_STEP = 1 << 11
 
 _EVERY = frozenset(range(256))
 _NO_SLASH = _EVERY - {_SLASH}
@@ -52,6 +55,9 @@ class Rules:
         rules = (_rule(line) for line in lines if line and not line.startswith(b"#"))
         self._rules = [rule for rule in rules if rule is not None]
         self._rules.reverse()
+        automatons = [rule.rest for rule in self._rules if rule.rest]
+        for automaton in automatons:
+            automaton.kept_bits = max(_LEAST_KEPT_BITS, _KEPT_BITS // len(automatons))
 
     def verdict(self, path: bytes, *, folder: bool) -> bool | None:
         """Whether a path is ignored; None where no rule fits it.
@@ -266,6 +272,7 @@ class _Automaton:
         self._start = self._free(1)
         self._by_byte: dict[int, tuple[int, int]] = {}
         self._known: dict[tuple[int, int], int] = {}
+        self.kept_bits = _LEAST_KEPT_BITS
 
     def matches(self, text: bytes) -> bool:
         states = self._start
@@ -273,7 +280,8 @@ class _Automaton:
             key = (states, byte)
             after = self._known.get(key)
             if after is None:
-                if len(self._known) * self._end.bit_length() > _KEPT_BITS:
+                bits = self._end.bit_length() + _BITS_PER_STEP
+                if len(self._known) * bits > self.kept_bits:
                     self._known.clear()
                 after = self._known[key] = self._next(states, byte)
             if not after:

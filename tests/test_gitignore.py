@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,18 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     for path in (b"a" * 255, b"/".join([b"a" * 200] * 20), b"a/" * 2000 + b"b"):
         rules.verdict(path, folder=False)
     assert time.monotonic() - start < 20
+
+
+def test_many_patterns_keep_little_in_memory() -> None:
+    rng = random.Random(1)
+    lines = ("*".join(rng.choices("abmd", k=25)) + "q" for _ in range(500))
+    rules = Rules("\n".join(lines).encode())
+    tracemalloc.start()
+    for _ in range(40):
+        rules.verdict(bytes(rng.choices(b"abmd", k=120)), folder=False)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 10_000_000
 
 
 def test_no_glob_takes_long() -> None:
