@@ -2,7 +2,7 @@
 
 chardet ranks the encodings that fit. Its first guess was wrong for 1.7 % of texts of 100 characters
 and 1.1 % of texts of 200, so it is taken only where it leads clearly and gives letters that belong
-together: wrong are then 0.2 % and none, and 13 % and 8 % are refused. `benchmarks/encodings.py`
+together: none are then wrong, and 12 % and 13 % are refused (`--each 5`). `benchmarks/encodings.py`
 measures it.
 """
 
@@ -27,6 +27,12 @@ _COMMON = (
 _OLD = ("cp437", "cp850", "cp852", "cp866", "mac-roman")
 # How much less likely a file of DOS or of an old Mac is than one of the others.
 _WEIGHT_OF_OLD = 0.8
+# Fewer characters that are not ASCII may be anything, in one of these and where each has two bytes.
+_LEAST_OF_OLD, _LEAST_OF_WIDE = 4, 2
+# Fewer capitals may be small letters of another encoding, and a text of more is still rare.
+_LEAST_CAPITALS, _WEIGHT_OF_CAPITALS = 4, 0.8
+# Words that are not ASCII are few below so many bytes, and one part in so many of the text.
+_FEW_BYTES, _FEW_PARTS = 64, 10
 
 # The least confidence of chardet's, and by how much it must exceed that of the next text: the
 # fewer characters tell them apart, the more.
@@ -146,15 +152,41 @@ def _script_in_full(letter: str) -> str:
 
 
 def _narrow(data: bytes) -> str | None:
-    ranked = _ranked(_sample(data))
+    sample = _sample(data)
+    encoding = _clearest(sample)
+    words = _telling(sample)
+    # English around a few words of another language says nothing about them.
+    few = min(_FEW_BYTES, len(sample) // _FEW_PARTS)
+    if len(words) < few and not _agrees(_clearest(words), encoding, words):
+        return None
+    return encoding if encoding and fits(data, encoding) else None
+
+
+def _agrees(one: str | None, other: str | None, data: bytes) -> bool:
+    return bool(one and other) and _decoded(data, str(one)) == _decoded(data, str(other))
+
+
+def _telling(sample: bytes) -> bytes:
+    """Return the words that are not ASCII, each once."""
+    words = dict.fromkeys(word for word in sample.split() if not word.isascii())
+    return b" ".join(words)
+
+
+def _clearest(sample: bytes) -> str | None:
+    """Return the encoding that leads clearly, if one does."""
+    ranked = _ranked(sample)
     found = [item for item in ranked if _oddness(item[2]) <= _ODD]
     if not found or found[0][0] < max(_LEAST, ranked[0][0] / 2):
         return None
     confidence, encoding, text = found[0]
-    evidence = sum(letter > "\x7f" for letter in text)
+    # What is repeated tells no more than what stands once.
+    evidence = sum(letter > "\x7f" for word in set(text.split()) for letter in word)
+    is_wide = len(text) < len(sample)
+    if evidence < (_LEAST_OF_OLD if _is_old(encoding) else _LEAST_OF_WIDE if is_wide else 1):
+        return None
     if len(found) > 1 and confidence < (_LEAD + _LEAD_OF_ONE / evidence) * found[1][0]:
         return None
-    return encoding if fits(data, encoding) else None
+    return encoding
 
 
 def _sample(data: bytes) -> bytes:
@@ -182,12 +214,34 @@ def _ranked(sample: bytes) -> list[tuple[float, str, str]]:
         text = _decoded(sample, encoding) if encoding else None
         if encoding is None or text is None:
             continue
-        if encoding.replace("_", "-") in _OLD:
+        confidence = max(confidence, _confidence_of_capitals(text, encoding))
+        if _is_old(encoding):
             confidence *= _WEIGHT_OF_OLD
         # Of several that give the same text, it goes by the name of the one in most use.
         best, name = texts.get(text, (0.0, encoding))
         texts[text] = (max(best, confidence), min(name, encoding, key=_rarity))
     return sorted(((*known, text) for text, known in texts.items()), reverse=True)
+
+
+def _confidence_of_capitals(text: str, encoding: str) -> float:
+    """Rate a text in capitals as if it were not: chardet knows words in small letters."""
+    import chardet
+
+    letters = "".join(letter for letter in text if letter > "\x7f" and letter.isalpha())
+    if len(letters) < _LEAST_CAPITALS or not letters.isupper():
+        return 0.0
+    answers = chardet.detect_all(
+        text.lower().encode(encoding, "replace"),
+        ignore_threshold=True,
+        include_encodings=(encoding, "cp1252"),  # chardet warns where this one is missing
+        compat_names=False,
+    )
+    own = (answer["confidence"] for answer in answers if answer["encoding"] == encoding)
+    return _WEIGHT_OF_CAPITALS * max(own, default=0.0)
+
+
+def _is_old(encoding: str) -> bool:
+    return encoding.replace("_", "-") in _OLD
 
 
 def _rarity(encoding: str) -> tuple[bool, bool]:

@@ -86,6 +86,46 @@ def test_a_short_text_is_read_right_or_refused() -> None:
     assert len(wrong) < count / 200, wrong
 
 
+ENGLISH = "The quick brown fox jumps over the lazy dog. " * 20
+CAPITALS = ("ПРИВЕТ, МИР", "КУПИТЬ МОЛОКО И ХЛЕБ. ПОЗВОНИТЬ МАМЕ ВЕЧЕРОМ.", "ВСТРЕЧА В ПЯТНИЦУ")
+WORDS = {
+    "Встреча": ("cp1251", "koi8-r", "cp866", "iso8859-5"),
+    "買い物": ("cp932", "euc-jp"),
+    "東京": ("cp932", "euc-jp"),
+    "우유와": ("cp949",),
+    "Příliš": ("cp1250",),
+    "مرحبا": ("cp1256",),
+}
+
+
+def read_or_refused(text: str, encoding: str) -> bool:
+    """Whether a text is read; it may not be read as another."""
+    try:
+        decoded = decode(text.encode(encoding)).text
+    except TextError:
+        return False
+    assert decoded == text, encoding
+    return True
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "iso8859-5"])
+def test_capitals_are_not_read_as_the_small_letters_of_another_encoding(encoding: str) -> None:
+    read = [read_or_refused(text, encoding) for text in (*CAPITALS, " ".join(CAPITALS))]
+    assert read[-1]
+
+
+def test_english_around_a_word_of_another_language_does_not_decide_its_encoding() -> None:
+    for word, encodings in WORDS.items():
+        for encoding in encodings:
+            read_or_refused(f"{ENGLISH}{word}", encoding)
+    assert read_or_refused(f"{ENGLISH}{TEXTS['Russian']}", "koi8-r")
+
+
+@pytest.mark.parametrize("text", ["25 °C", "25 °C 25 °C", "25 °C. " * 5, "£5 FOR TEA", "\xa0" * 20])
+def test_what_is_repeated_tells_no_more_than_once(text: str) -> None:
+    assert not read_or_refused(text, "cp1252")
+
+
 def test_labels_are_those_that_people_know() -> None:
     names = ("cp1252", "iso8859-1", "koi8-r", "cp932", "cp949", "gb18030", "utf-16-le", "big5hkscs")
     assert [label(name) for name in names] == [
