@@ -287,3 +287,12 @@ def test_files_are_counted_by_encoding(tmp_path: Path, model: Embedder) -> None:
         # It stays settled without being named again.
         again = collection.index(folder)
         assert (again.unchanged, again.changed, again.failed) == (8, 0, 0)
+
+
+@pytest.mark.parametrize("text", ["Málaga Está En España.", "élève élève", "Piñata, señor"])
+def test_a_short_western_note_is_not_read_with_other_accents(text: str) -> None:
+    assert guess(text.encode("cp1252")) in ("cp1252", None)
+
+
+def test_a_short_note_is_not_read_with_turkish_letters() -> None:
+    assert guess("Dobrý den, děkuji".encode("cp1250")) in ("cp1250", None)
