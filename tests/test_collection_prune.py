@@ -499,3 +499,10 @@ def test_removed_passages_have_the_same_vectors_when_they_come_back(tmp_path: Pa
     for id, vector in before.items():
         np.testing.assert_array_equal(vector, after[id])
     store.close()
+
+
+def test_the_collection_itself_is_not_indexed_through_a_link(index, found, notes: Path) -> None:
+    (notes / "up").symlink_to("..")
+    assert index() == {"new": 3, "embedded": 3}
+    assert found() == ALL
+    assert index() == {"unchanged": 3}

@@ -32,6 +32,9 @@ from jlocal.walk import find_files
 
 OnFailure = Callable[[Unreadable], None]
 
+# What the names of the files of a collection add to its own.
+_OWN_ENDINGS = ("", "-wal", "-shm", "-lock", "-journal")
+
 # What is embedded and written together, and so may have to be done again after a crash.
 _TEXTS = 256
 _CHARACTERS = 200_000
@@ -147,16 +150,14 @@ class _Run:
 
     def all(self, choice: Choice) -> Report:
         self._roots = {_absolute(path): str(path) for path in choice.paths}
-        own = {
-            f"{_absolute(self._store.path)}{end}"
-            for end in ("", "-wal", "-shm", "-lock", "-journal")
-        } - self._roots.keys()
         for item in find_files(
             choice.paths, choice.include, choice.exclude, gitignore=choice.gitignore
         ):
             if isinstance(item, Unreadable):
                 self._unlisted(item)
-            elif (path := _absolute(item)) not in self._seen and path not in own:
+            elif (path := _absolute(item)) not in self._seen and (
+                path in self._roots or not self._is_own(item)
+            ):
                 self._file(item, path)
             if len(self._batch) + len(self._ready) >= _ROWS:
                 self._flush()
@@ -165,6 +166,13 @@ class _Run:
         self._store.settle()
         self._report.kept = self._store.count_kept()
         return self._report
+
+    def _is_own(self, item: Path) -> bool:
+        """Whether a file is the collection's own; a link may lead to its folder."""
+        own = self._store.path
+        if item.name not in {f"{own.name}{ending}" for ending in _OWN_ENDINGS}:
+            return False
+        return os.path.realpath(item.parent) == os.path.realpath(own.parent)
 
     def _unlisted(self, item: Unreadable) -> None:
         path = _absolute(item.id)
