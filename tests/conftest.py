@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 PROMPTS = {"query": "Query: ", "document": "Document: "}
 
-# What a shell starts in the background ignores Ctrl-C, and so would all children of the tests.
+# What a shell starts in the background ignores Ctrl-C, and what nohup starts ignores SIGHUP; so
+# would all children of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # huggingface_hub reads these when it is imported, which is before any fixture runs.
 _hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
