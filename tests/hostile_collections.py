@@ -27,6 +27,51 @@ Reader = Callable[[Path], object]
 
 TABLES = ("setting", "model_file", "content", "document", "passage", "chunk", "code")
 
+_ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
+# What may be in the place of our tables, or beside them.
+SCHEMAS = {
+    "an endless view": f"ALTER TABLE document RENAME TO d; CREATE VIEW document AS {_ENDLESS} "
+    "i AS id, i AS path, i AS stamp, 1 AS content_id FROM n;",
+    "an endless view of settings": f"DROP TABLE setting; CREATE VIEW setting AS {_ENDLESS} "
+    "i AS key, i AS value FROM n;",
+    "an endless view of passages": f"DROP TABLE passage; CREATE VIEW passage AS {_ENDLESS} "
+    "i AS id, zeroblob(1000000000) AS vector, 'x' AS sha256, 'x' AS text FROM n;",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON model_file BEGIN DELETE FROM document; END;",
+    "a trigger in place of writing": "CREATE TRIGGER \"\u202e\n\x1b[31m\" BEFORE DELETE ON "
+    "document BEGIN SELECT RAISE (IGNORE); END;",
+    "a view more": f"CREATE VIEW v AS {_ENDLESS} i FROM n;",
+    "a table more": "CREATE TABLE more (x);",
+    "a table less": "DROP TABLE code;",
+    "an index less": "DROP INDEX chunk_passage;",
+    "an index more": "CREATE INDEX i ON passage (text);",
+    "an index that computes": "CREATE INDEX i ON passage (length(zeroblob(1000000000)));",
+    "a virtual table": "DROP TABLE code; CREATE VIRTUAL TABLE code USING fts5 (block, passage_ids, "
+    "bits);",
+    "a column that computes": "ALTER TABLE passage ADD COLUMN x AS (zeroblob(1000000000));",
+    "a column more": "ALTER TABLE document ADD COLUMN x;",
+    "a check": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB "
+    "NOT NULL, bits BLOB NOT NULL CHECK (length(zeroblob(1000000000)) = 1));",
+    "another collation": "DROP TABLE setting; CREATE TABLE setting (key TEXT PRIMARY KEY COLLATE "
+    "NOCASE, value TEXT NOT NULL) WITHOUT ROWID;",
+    "no rows by number": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, "
+    "passage_ids BLOB NOT NULL, bits BLOB NOT NULL) WITHOUT ROWID;",
+    "statistics": "ANALYZE;",
+    "words that are none": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'x' WHERE "
+    "name = 'code';",
+    "no statement": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = NULL WHERE name = "
+    "'code';",
+    "bytes that are no text": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
+    "CAST(x'ff' AS TEXT) WHERE name = 'code';",
+    "two tables of the same pages": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
+    "rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'content') "
+    "WHERE name = 'document';",
+    "a table on no page": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 99999 "
+    "WHERE name = 'code';",
+    "very many tables": "".join(f"CREATE TABLE t{number} (x);" for number in range(500)),
+    "another program": "PRAGMA application_id = 1;",
+    "another version": "PRAGMA user_version = 99;",
+}  # fmt: skip
+
 
 @contextmanager
 def changed(sound: Path, path: Path) -> Iterator[sqlite3.Connection]:

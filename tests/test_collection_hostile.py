@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hostile_collections import (
+    SCHEMAS,
     Reader,
     changed,
     floats,
@@ -238,52 +239,7 @@ def test_settings_of_the_wrong_kind(
                 assert isinstance(found, CollectionError), (what, name)
 
 
-_ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
-_SCHEMAS = {
-    "an endless view": f"ALTER TABLE document RENAME TO d; CREATE VIEW document AS {_ENDLESS} "
-    "i AS id, i AS path, i AS stamp, 1 AS content_id FROM n;",
-    "an endless view of settings": f"DROP TABLE setting; CREATE VIEW setting AS {_ENDLESS} "
-    "i AS key, i AS value FROM n;",
-    "an endless view of passages": f"DROP TABLE passage; CREATE VIEW passage AS {_ENDLESS} "
-    "i AS id, zeroblob(1000000000) AS vector, 'x' AS sha256, 'x' AS text FROM n;",
-    "a trigger": "CREATE TRIGGER t AFTER INSERT ON model_file BEGIN DELETE FROM document; END;",
-    "a trigger in place of writing": "CREATE TRIGGER \"\u202e\n\x1b[31m\" BEFORE DELETE ON "
-    "document BEGIN SELECT RAISE (IGNORE); END;",
-    "a view more": f"CREATE VIEW v AS {_ENDLESS} i FROM n;",
-    "a table more": "CREATE TABLE more (x);",
-    "a table less": "DROP TABLE code;",
-    "an index less": "DROP INDEX chunk_passage;",
-    "an index more": "CREATE INDEX i ON passage (text);",
-    "an index that computes": "CREATE INDEX i ON passage (length(zeroblob(1000000000)));",
-    "a virtual table": "DROP TABLE code; CREATE VIRTUAL TABLE code USING fts5 (block, passage_ids, "
-    "bits);",
-    "a column that computes": "ALTER TABLE passage ADD COLUMN x AS (zeroblob(1000000000));",
-    "a column more": "ALTER TABLE document ADD COLUMN x;",
-    "a check": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB "
-    "NOT NULL, bits BLOB NOT NULL CHECK (length(zeroblob(1000000000)) = 1));",
-    "another collation": "DROP TABLE setting; CREATE TABLE setting (key TEXT PRIMARY KEY COLLATE "
-    "NOCASE, value TEXT NOT NULL) WITHOUT ROWID;",
-    "no rows by number": "DROP TABLE code; CREATE TABLE code (block INTEGER PRIMARY KEY, "
-    "passage_ids BLOB NOT NULL, bits BLOB NOT NULL) WITHOUT ROWID;",
-    "statistics": "ANALYZE;",
-    "words that are none": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'x' WHERE "
-    "name = 'code';",
-    "no statement": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = NULL WHERE name = "
-    "'code';",
-    "bytes that are no text": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
-    "CAST(x'ff' AS TEXT) WHERE name = 'code';",
-    "two tables of the same pages": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
-    "rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'content') "
-    "WHERE name = 'document';",
-    "a table on no page": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 99999 "
-    "WHERE name = 'code';",
-    "very many tables": "".join(f"CREATE TABLE t{number} (x);" for number in range(500)),
-    "another program": "PRAGMA application_id = 1;",
-    "another version": "PRAGMA user_version = 99;",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", _SCHEMAS)
+@pytest.mark.parametrize("what", SCHEMAS)
 def test_what_would_run_in_place_of_a_table(
     what: str, sound: Path, tmp_path: Path, every: Mapping[str, Reader]
 ) -> None:
@@ -291,7 +247,7 @@ def test_what_would_run_in_place_of_a_table(
     shutil.copyfile(sound, path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.executescript(_SCHEMAS[what])
+        connection.executescript(SCHEMAS[what])
     for name, read in every.items():
         assert isinstance(outcome(read, path), CollectionError), name
 
