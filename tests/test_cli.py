@@ -163,13 +163,13 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
     done = jlocal("embed", "notes", "-m", model, "-o", "out.npz")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "Not embedded: notes/dangling: No such file or directory",
-        "Not embedded: notes/latin.txt: not UTF-8 text",
-        "Not embedded: notes/loop: a link to a folder that contains it",
+        "Not embedded: notes/latin.txt: not UTF-8 text: 0xF6 in line 1; name its encoding with "
+        "--encoding",
         "Not embedded: notes/picture.png: not UTF-8 text",
+        "Not embedded: notes/dangling: No such file or directory",
         "Not embedded: notes/long.txt: has 40,003 tokens, above the limit of 32,768; "
         "split it, or cut it with on_long='truncate' (--on-long truncate)",
-        "Error: 5 of 6 inputs were not embedded.",
+        "Error: 4 of 5 inputs were not embedded.",
         "Wrote 1 vector to out.npz",
     ]
     assert np.load(tmp_path / "out.npz")["ids"].tolist() == ["notes/good.txt"]

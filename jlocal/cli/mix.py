@@ -105,7 +105,8 @@ def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
         model, size=size, cosine=target.target_cosine, kinds=target.mix_of, **arguments
     )
     if not quiet:
-        say("\n".join(page(mixture)))
+        for line in page(mixture):
+            say(line)
     return mixture.file
 
 
@@ -125,7 +126,10 @@ def page(mixture: Mixture) -> Iterator[str]:
         yield from (" " * _INDENT + line for line in others)
     yield (
         f"{mixture.size / 1e6:,.2f} MB. Cosine to the source, on {mixture.texts:,} texts that "
-        f"were held out:\nmean {mixture.cosine:.6f}, lowest {mixture.lowest:.6f} "
+        f"were held out:"
+    )
+    yield (
+        f"mean {mixture.cosine:.6f}, lowest {mixture.lowest:.6f} "
         f"(mean expected from {mixture.searched:,} others: {mixture.predicted:.6f})"
     )
 

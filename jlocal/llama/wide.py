@@ -19,7 +19,7 @@ _MEMORY_SHARE = 4
 def widening_pays(header: Header, features: Collection[str]) -> bool:
     """Tell whether llama.cpp computes faster with the widened file on this machine.
 
-    Measured for Q8_0 on a processor with AVX512-BF16; with AMX, llama.cpp has another way.
+    Measured for Q8_0 on a processor with AVX512-BF16.
 
     Args:
         header: of the file.
@@ -31,7 +31,6 @@ def widening_pays(header: Header, features: Collection[str]) -> bool:
     return (
         hasattr(os, "memfd_create")
         and "AVX512_BF16" in features
-        and "AMX_INT8" not in features
         and bool(matrices)
         and all(tensor.type == _Q8_0 for tensor in matrices)
         and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
