@@ -143,8 +143,8 @@ class _Walk:
         yield from self._follow()
         for root in roots:
             if root.is_folder and not root.found:
-                chosen = self._include or self._exclude or self._gitignore
-                reason = "no file in it matches" if chosen else "no file in it"
+                has_globs = self._include or self._exclude
+                reason = "no file in it matches" if has_globs else "no file in it to read"
                 yield Unreadable(str(root.path), reason, is_known=True)
 
     def _root(self, root: _Root, entered: set[_Folder]) -> Iterator[Path | Unreadable]:

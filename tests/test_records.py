@@ -56,8 +56,8 @@ BAD_JSON = {
     "syntax": ('{"note": "cut o', "is not JSON: "),
     "two objects": ('{"note": 1} {"note": 2}', "is not JSON: something follows"),
     "missing field": ('{"text": "x"}', "has no field 'note'; it has: text"),
-    "array": ('["note"]', "is no JSON object"),
-    "number": ("7", "is no JSON object"),
+    "array": ('["note"]', "is not a JSON object"),
+    "number": ("7", "is not a JSON object"),
     "lone surrogate": (r'{"note": "\ud800"}', "has a lone surrogate"),
     "surrogate in a field's value": (r'{"note": ["\udfff"]}', "has a lone surrogate"),
     "too deep": ('{"note": ' + "[" * 200_000, "is "),
@@ -77,7 +77,7 @@ def test_a_bad_line_costs_no_other(name: str) -> None:
 
 def test_an_array_of_objects_is_read_as_records() -> None:
     text = '\n[\n  {"q": "one"},\n  {"p": 1}, 7,\n  {"q": {"a": [1]}}\n]\n'
-    expected = (3, "one"), (4, "!has no field 'q'"), (4, "!is no JSON object"), (5, '{"a": [1]}')
+    expected = (3, "one"), (4, "!has no field 'q'"), (4, "!is not a JSON object"), (5, '{"a": [1]}')
     assert starts(read("f.json", text, "q"), *expected)
     assert read("f.json", "[]", "q") == []
     assert read("f.json", text) == [(1, text)]
@@ -134,7 +134,7 @@ def test_rows_that_are_short_or_long() -> None:
     assert starts(
         read("f.csv", text, "note"),
         (2, "a"),
-        (3, "!has 1 cells, and the header has 3"),
+        (3, "!has 1 cell, and the header has 3"),
         (4, "b"),
         (5, "!has 4 cells, and the header has 3; a text that holds the delimiter"),
         (7, "d"),

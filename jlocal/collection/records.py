@@ -167,7 +167,7 @@ def _object(source: str) -> Mapping[str, object] | _BadRecordError:
         return error
     if _after_space(source, end) < len(source):
         return _BadRecordError("is not JSON: something follows the object")
-    return value if isinstance(value, _Row) else _BadRecordError("is no JSON object")
+    return value if isinstance(value, _Row) else _BadRecordError("is not a JSON object")
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
@@ -220,7 +220,7 @@ def _array(text: str, place: int) -> Iterator[_Found]:
             yield line, _BadRecordError(f"{error}; what follows in the file is not read")
             return
         is_object = isinstance(value, _Row)
-        yield line, value if is_object else _BadRecordError("is no JSON object")
+        yield line, value if is_object else _BadRecordError("is not a JSON object")
         place = _after_space(text, place)
         expects_more = text[place : place + 1] == ","
         if expects_more:
@@ -309,7 +309,8 @@ def _cells(
     names: Sequence[str], row: Sequence[str], fields: Sequence[str], *, is_strict: bool
 ) -> Mapping[str, object] | _BadRecordError:
     """Name the cells of a row; strictly, it must have all of them."""
-    count = f"has {len(row):,} cells, and the header has {len(names):,}"
+    noun = "cell" if len(row) == 1 else "cells"
+    count = f"has {len(row):,} {noun}, and the header has {len(names):,}"
     if any(map(str.strip, row[len(names) :])):
         return _BadRecordError(f"{count}; a text that holds the delimiter needs quotation marks")
     cells = dict(zip(names, row, strict=False))
