@@ -1,4 +1,4 @@
-"""How often the encoding of a text is told right, wrong, or not at all.
+"""How often the encoding of a text is detected correctly, wrongly, or not at all.
 
 python benchmarks/encodings.py
 python benchmarks/encodings.py --texts /usr/share/locale --each 20
@@ -90,7 +90,7 @@ def by_chardet(data: bytes) -> str | None:
 
 
 def verdict(tell: Callable[[bytes], str | None], data: bytes, text: str) -> str:
-    """Say whether an encoding is told right, wrong, or not."""
+    """Say whether an encoding is detected correctly, wrongly, or not at all."""
     encoding = tell(data)
     try:
         return "refused" if encoding is None else ["wrong", "right"][data.decode(encoding) == text]

@@ -119,7 +119,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
-    """Choose files in a hidden folder for the work; what is there at the end is removed.
+    """Choose files in a hidden folder for the work; the files left at the end are removed.
 
     Args:
         folder: where that is, beside the files that they become.

@@ -32,7 +32,7 @@ _WEIGHT_OF_OLD = 0.8
 _LEAST_OF_OLD, _LEAST_OF_WIDE = 4, 2
 # Fewer capitals may be small letters of another encoding, and a text of more is still rare.
 _LEAST_CAPITALS, _WEIGHT_OF_CAPITALS = 4, 0.8
-# Words that are not ASCII are few below so many bytes, and one part in so many of the text.
+# Words outside ASCII are few if they have fewer bytes than this, and than a tenth of the text.
 _FEW_BYTES, _FEW_PARTS = 64, 10
 
 # The least confidence of chardet's, and by how much it must exceed that of the next text: the

@@ -7,7 +7,6 @@ each test instead of the same few hundred.
 from __future__ import annotations
 
 import json
-import os
 import struct
 import tempfile
 import tracemalloc
@@ -17,7 +16,8 @@ from typing import Any
 
 import pytest
 from bundles import MEMBERS, MODEL, manifest, member, pack
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzzer
+from hypothesis import given
 from hypothesis import strategies as st
 from test_header import SOUND, array, gguf, key, string, tensor, text, uint32
 
@@ -29,16 +29,9 @@ from jlocal.models.describe import describe, metadata_of
 from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
 
-COUNT = int(os.environ.get("FUZZ_INPUTS", "400"))
 LIMIT = 64 << 20
 
-fuzz = settings(
-    max_examples=COUNT,
-    deadline=5000,
-    derandomize="FUZZ_INPUTS" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+fuzz = fuzzer(400, deadline=5000)
 
 
 @pytest.fixture(scope="module")

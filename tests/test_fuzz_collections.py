@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from collection_files import by_hand
+from fuzzing import fuzzer
 from hostile_collections import TABLES, Reader, changed, floats, outcome, readers
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz import mutations
 
@@ -27,17 +28,10 @@ from jlocal.collection.chunks import whole
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
 
-COUNT = int(os.environ.get("FUZZ_INPUTS", "150"))
 # Kilobytes that this process may grow by.
 LIMIT = 400 << 10
 
-fuzz = settings(
-    max_examples=COUNT,
-    deadline=20_000,
-    derandomize="FUZZ_INPUTS" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+fuzz = fuzzer(150, deadline=20_000)
 _QUERY = np.eye(1, 8, dtype=np.float32)[0]
 
 

@@ -7,7 +7,6 @@ they ended.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 import tracemalloc
@@ -15,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from fuzzing import fuzzer
+from hypothesis import event, given
 from hypothesis import strategies as st
 from pdfs import (
     ASCII,
@@ -36,19 +36,12 @@ from jlocal.errors import TextError
 from jlocal.extract import html
 from jlocal.extract import pdf as pdf_files
 
-COUNT = int(os.environ.get("FUZZ_INPUTS", "40"))
 DATA = Path(__file__).parent / "data"
 # Of the caller; the child's are those of the system.
 MEMORY = 64 << 20
 SECONDS = 20
 
-fuzz = settings(
-    max_examples=COUNT,
-    deadline=None,
-    derandomize="FUZZ_INPUTS" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+fuzz = fuzzer(40, deadline=None)
 
 
 @pytest.fixture(autouse=True, scope="module")

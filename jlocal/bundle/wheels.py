@@ -234,11 +234,10 @@ def _pinned(folder: Path) -> list[str]:
 
 def _cpu(native: bool) -> list[str] | None:
     if native:
-        from jlocal.llama.features import FLAGS, features_in
-        from jlocal.llama.library import api
+        from jlocal.llama.features import FLAGS
+        from jlocal.llama.library import features_here
 
-        features = features_in(api.llama_print_system_info().decode())
-        return sorted(FLAGS[name] for name in features if name in FLAGS)
+        return sorted(FLAGS[name] for name in features_here() if name in FLAGS)
     return sorted(_PORTABLE_CPU) if this.machine().lower() in ("x86_64", "amd64") else []
 
 

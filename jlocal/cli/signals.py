@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from jlocal.progress import say
 
-# So many seconds cleaning up may take, before another signal ends it.
+# How many seconds cleaning up may take before another signal ends the process.
 _PATIENCE = 5.0
 
 

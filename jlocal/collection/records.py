@@ -21,7 +21,7 @@ _JSON = (".jsonl", ".ndjson", ".json")
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # A quotation mark that is never closed takes all that follows with it. Reading goes on behind its
-# line, until so many times the lines of the file were read for nothing.
+# line, until this many times the lines of the file were read in vain.
 _READ_IN_VAIN = 4
 _SHOWN_NAMES = 20
 

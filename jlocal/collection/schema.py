@@ -84,7 +84,7 @@ class Connection(sqlite3.Connection):
 class Alone(Connection):
     """Reads a file where there can be no memory that its readers and its indexer share.
 
-    Nobody is told, so that it is to be closed soon: it would not see what others write meanwhile.
+    Close it soon: it does not see what other processes write meanwhile.
     """
 
 

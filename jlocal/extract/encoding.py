@@ -6,21 +6,14 @@ declaration is not followed where the bytes contradict it: more of the page can 
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
-# UTF-32's mark begins with UTF-16's, so it is looked for first.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
+from jlocal.encodings import of_mark
+
 _WITHOUT_MARK = (
     (re.compile(rb"(?:\s\0)*<\0[!?a-zA-Z]\0"), "utf-16-le"),
     (re.compile(rb"(?:\0\s)*\0<\0[!?a-zA-Z]"), "utf-16-be"),
@@ -55,9 +48,9 @@ _RAW = {b"script", b"style", b"title", b"textarea"}
 
 def decode(data: bytes) -> str:
     """Decode a page; what cannot be decoded becomes U+FFFD."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
+    mark, marked = of_mark(data)
+    if marked:
+        return data[len(mark) :].decode(marked, "replace")
     for pattern, encoding in _WITHOUT_MARK:
         if pattern.match(data):
             return data.decode(encoding, "replace")

@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Lock, stack_size
 from typing import TypeVar
 
+from jlocal.llama.features import features_in
+
 
 @contextmanager
 def _short_spins() -> Iterator[None]:
@@ -37,7 +39,7 @@ with _short_spins():
     import llama_cpp
     from llama_cpp import llama_cpp as api
 
-__all__ = ["abandonable", "api", "ggml", "interruptible", "last_errors"]
+__all__ = ["abandonable", "api", "features_here", "ggml", "interruptible", "last_errors"]
 
 _T = TypeVar("_T")
 
@@ -112,6 +114,11 @@ def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
         return begun.result()
     finally:
         worker.shutdown(wait=False)
+
+
+def features_here() -> frozenset[str]:
+    """Return the instruction sets that llama.cpp was built for, by the names of `FLAGS`."""
+    return features_in(api.llama_print_system_info().decode())
 
 
 def last_errors() -> str:

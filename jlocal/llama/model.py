@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jlocal.errors import DeviceWarning, ModelError
-from jlocal.llama.features import features_in
-from jlocal.llama.library import api, interruptible, last_errors
+from jlocal.llama.library import api, features_here, interruptible, last_errors
 from jlocal.llama.trial import try_once
 from jlocal.llama.wide import widening_pays
 from jlocal.llama.widen import Widened
@@ -67,8 +66,7 @@ class Model:
                 DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"), stacklevel=2
             )
         if compute_type == "auto":
-            features = features_in(api.llama_print_system_info().decode())
-            pays = not on_gpu and widening_pays(profile.header, features)
+            pays = not on_gpu and widening_pays(profile.header, features_here())
             compute_type = "bfloat16" if pays else "stored"
         self.compute_type, self._writable = compute_type, writable
         if compute_type == "bfloat16":
@@ -148,4 +146,4 @@ def _built_for_amx() -> bool:
     (https://github.com/ggml-org/llama.cpp/pull/26954). The weights stay as they are in the file
     there, and llama.cpp computes with AVX-512.
     """
-    return "AMX_INT8" in features_in(api.llama_print_system_info().decode())
+    return "AMX_INT8" in features_here()
