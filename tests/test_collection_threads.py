@@ -14,6 +14,7 @@ from collection_files import check
 from jlocal import Collection, CollectionError, Embedder
 
 PATIENCE = 120
+FILES = 2  # of a connection: the collection and its log
 
 
 @pytest.fixture
@@ -175,9 +176,11 @@ def test_threads_that_end_leave_nothing_open(database: Path, model: Embedder) ->
         before = open_files()
         for _ in range(30):
             at_once(2, lambda _: collection.search("number"))
-        assert open_files() <= before
-        at_once(30, lambda _: collection.search("number"))
-        assert open_files() <= before + 30
+        assert open_files() <= before + 2 * FILES
+        for _ in range(5):
+            at_once(30, lambda _: collection.search("number"))
+        # SQLite closes a file only when no other connection of the process locks it.
+        assert open_files() <= before + 30 * FILES
 
 
 def test_a_file_that_was_replaced_is_read_anew(database, notes: Path, model: Embedder) -> None:

@@ -154,6 +154,8 @@ def _fetch(url: str, file: BinaryIO, size: int, pace: _Pace, on_bytes: OnBytes |
             if len(new) > size - have:
                 raise TooLongError(f"goes on after the {size:,} bytes that were promised")
             file.write(new)
+            # What has arrived stays, even if the process is killed while the hub sends nothing.
+            file.flush()
             have += len(new)
             if on_bytes:
                 on_bytes(len(new))
