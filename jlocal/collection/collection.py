@@ -15,7 +15,7 @@ from jlocal.collection.index import Choice, OnFailure, Report, run
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.schema import sole_indexer
-from jlocal.collection.search import Hit, search
+from jlocal.collection.search import MODES, Hit, Mode, search
 from jlocal.collection.store import Store
 from jlocal.embedder import Embedder
 from jlocal.encodings import known
@@ -262,6 +262,7 @@ class Collection:
         n: int = 10,
         path: str | None = None,
         *,
+        mode: Mode = "both",
         min_score: float | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
@@ -273,6 +274,7 @@ class Collection:
             n: the most hits.
             path: a glob that documents must match: their name or, with a slash, the end of their
                 path.
+            mode: what is compared: "words", "meaning" or "both".
             min_score: the least cosine.
             prompt_name: as in `Embedder.encode`; by default the one for queries.
             prompt: as in `Embedder.encode`.
@@ -288,6 +290,10 @@ class Collection:
             raise ArgumentError("the query is empty")
         if n < 1:
             raise ArgumentError(f"n={n}; it is at least 1")
+        if mode not in MODES:
+            raise ArgumentError(f"mode={mode!r}; choose one of: {', '.join(MODES)}")
+        if mode == "words":
+            raise ArgumentError("this collection has no index of words yet; use mode='meaning'")
         with self._unless_closed():
             recipe = self.recipe
             vector = self._load(recipe).encode_query(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from jlocal.collection.codes import Bits, pack
+from jlocal.collection.place import Place
 from jlocal.collection.schema import plain_errors
 from jlocal.collection.store import Store
 from jlocal.collection.values import DamagedError, Ids
@@ -22,6 +24,11 @@ _CANDIDATES, _DIMENSIONS = 1000, 1024
 # By how much two sums of the same components may differ.
 _ROUNDING = 1e-4
 
+Mode = Literal["both", "words", "meaning"]
+MODES: tuple[Mode, ...] = ("both", "words", "meaning")
+
+State = Literal["current", "changed", "missing"]
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -32,9 +39,19 @@ class Hit:
         first_line: where the passage begins, from 1; None in HTML and PDF, whose text has no
             lines that a person could look up.
         last_line: where it ends.
-        score: cosine of query and passage, from -1 to 1.
+        score: what the order of hits follows: the fused score of mode "both", the cosine of
+            "meaning", BM25 of "words".
         text: the passage.
         page: of a PDF file, from 1; None in others.
+        headings: the headings above the passage, outermost first.
+        cosine: of query and passage, from -1 to 1; None where it was not computed.
+        bm25: how well the words fit, from 0 (no word in common) up; None where it was not
+            computed.
+        relevance: how likely the passage answers the query, from 0 to 1.
+        others: more places of the same passage.
+        state: whether the file is as it was indexed.
+        id: of a text that was added without a file.
+        metadata: of a text that was added without a file.
 
     """
 
@@ -44,6 +61,14 @@ class Hit:
     score: float
     text: str
     page: int | None = None
+    headings: tuple[str, ...] = ()
+    cosine: float | None = None
+    bm25: float | None = None
+    relevance: float = 0.0
+    others: tuple[Place, ...] = ()
+    state: State = "current"
+    id: str | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 def search(
@@ -167,7 +192,11 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
             if len(hits) < n and key not in hits:
                 text = store.text(id) if text is None else text
                 first, last = place.lines
-                hits[key] = Hit(place.path, first, last, score, text, place.page)
+                hits[key] = Hit(
+                    *(place.path, first, last, score, text, place.page),
+                    cosine=score,
+                    relevance=max(0.0, score),
+                )
     return list(hits.values()), n
 
 
