@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
     from jlocal.collection.compact import Compaction
-    from jlocal.collection.index import Report
+    from jlocal.collection.report import Report
     from jlocal.collection.search import Hit
     from jlocal.embedder import Embedder
 
@@ -58,7 +58,7 @@ _LAZY = {
     "Compaction": "jlocal.collection.compact",
     "Embedder": "jlocal.embedder",
     "Hit": "jlocal.collection.search",
-    "Report": "jlocal.collection.index",
+    "Report": "jlocal.collection.report",
 }
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from jlocal import Collection, Embedder
 from jlocal.collection.export import open_rows
-from jlocal.collection.index import Report
 from jlocal.collection.llm import export_to_llm
+from jlocal.collection.report import Report
 from jlocal.collection.search import search
 from jlocal.collection.store import Store
 from jlocal.errors import CollectionError, JlocalError, OutputError

@@ -14,8 +14,8 @@ from collection_files import check
 
 from jlocal import Collection, Embedder
 from jlocal.collection import index as index_module
-from jlocal.collection.index import Report
 from jlocal.collection.records import BadRecord, records_of
+from jlocal.collection.report import Report
 from jlocal.errors import TextError
 
 DATA = Path(__file__).parent / "data" / "records"

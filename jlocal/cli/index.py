@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from jlocal.cli.encodings import encoding_option, say_encodings
+from jlocal.cli.encodings import encoding_option
+from jlocal.cli.index_report import say_failure, say_report
 from jlocal.cli.options import (
     compute_options,
     database_option,
@@ -18,10 +19,6 @@ from jlocal.cli.options import (
     text_options,
 )
 from jlocal.progress import say
-
-if TYPE_CHECKING:
-    from jlocal.collection.index import Report
-    from jlocal.documents import Unreadable
 
 
 @click.command("index")
@@ -149,33 +146,15 @@ def command(
             prompt_name=prompt_name,
             prompt=prefix,
             truncate_dim=dimensions,
-            on_failure=_report,
+            on_failure=say_failure,
             on_texts=on_texts,
         )
     if not quiet:
-        _summarise(report, database)
+        say_report(report, database)
     if report.failed:
         what = "input was" if report.failed == 1 else "inputs were"
         say(f"Error: {report.failed:,} {what} not indexed.")
         click.get_current_context().exit(1)
-
-
-def _report(failure: Unreadable) -> None:
-    say(f"Not indexed: {failure.id}: {failure.reason}")
-
-
-def _summarise(report: Report, database: Path) -> None:
-    counts = ("new", "changed", "unchanged", "removed", "failed")
-    said = ", ".join(f"{getattr(report, name):,} {name}" for name in counts)
-    say_encodings(report.encodings)
-    say(f"{said}; texts embedded: {report.embedded:,}")
-    if report.kept:
-        texts = "text" if report.kept == 1 else "texts"
-        verb, them = ("stays", "it") if report.kept == 1 else ("stay", "them")
-        say(
-            f"Note: {report.kept:,} {texts} of removed or changed documents {verb} in {database}; "
-            f"jlocal index --compact deletes {them}."
-        )
 
 
 def _compact(database: Path, *, quiet: bool) -> None:

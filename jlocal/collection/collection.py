@@ -11,9 +11,10 @@ from typing import Any
 from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
-from jlocal.collection.index import Choice, OnFailure, Report, run
+from jlocal.collection.index import Choice, OnFailure, run
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
+from jlocal.collection.report import Report
 from jlocal.collection.schema import sole_indexer
 from jlocal.collection.search import MODES, Hit, Mode, search
 from jlocal.collection.store import Store

@@ -8,9 +8,8 @@ import functools
 import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from jlocal.collection.place import Place
 from jlocal.collection.prune import plan
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import BadRecord, Record, has_records, kind_of, records_of
+from jlocal.collection.report import Report
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
 from jlocal.documents import Document, Unreadable, read_file
@@ -47,37 +47,6 @@ _READ_AS = "encoding="
 
 # A file changed this shortly before it was read can change again without its times telling.
 _TICK_NS = 2_000_000_000
-
-
-@dataclass
-class Report:
-    """What a run found and did.
-
-    Attributes:
-        new: documents that were not in the collection.
-        changed: documents whose content is another now.
-        unchanged: documents whose content is as it was.
-        removed: documents whose files are no longer there, or no longer chosen.
-        failed: files and parts of files that are not in the collection because of `failures`, and
-            files and folders that are missing or could not be read, whose documents are kept.
-        embedded: texts that the model computed; identical ones count once.
-        kept: texts that are in no document, of removed and of changed ones. Their vectors stay
-            in the file, in case they come back, until `Collection.compact`.
-        encodings: how many of the files that were read were read as which encoding, where that
-            is neither UTF-8 nor told by a byte order mark.
-        failures: what failed, and why.
-
-    """
-
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    failed: int = 0
-    embedded: int = 0
-    kept: int = 0
-    encodings: Counter[str] = field(default_factory=Counter)
-    failures: list[Unreadable] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
