@@ -20,6 +20,7 @@ from jlocal.errors import ModelError
 from jlocal.files import read_regular, sha256_of
 from jlocal.llama.features import FLAGS, features_in
 from jlocal.llama.wide import widened_size, widening_pays
+from jlocal.locations import cache_folder, home
 from jlocal.models import starter, store
 from jlocal.models.cache import cache_folder as hub_folder
 from jlocal.models.header import Header
@@ -221,7 +222,7 @@ def _tokenizer(report: Report, profile: Profile) -> None:
 
 
 def _folders(report: Report) -> None:
-    folders = {"home": store.home(), "cache": store.cache_folder()}
+    folders = {"home": home(), "cache": cache_folder()}
     with contextlib.suppress(ImportError):  # which is among the findings already
         folders["hub cache"] = hub_folder()
     for name, path in folders.items():

@@ -1,5 +1,9 @@
 """Every exception that jlocal and convert raise on purpose."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class JlocalError(Exception):
     """Base of all errors here; its message is one line that says what to do next."""
@@ -73,8 +77,32 @@ class CollectionError(JlocalError):
     """A collection cannot be opened, read or written, or is not for what was asked of it."""
 
 
+class MissingCollectionError(CollectionError):
+    """There is no such collection.
+
+    Attributes:
+        path: where its file would be.
+        similar: name of a collection that may be meant; None where there is none.
+
+    """
+
+    def __init__(self, reason: str, path: Path, similar: str | None = None) -> None:
+        self.reason, self.path, self.similar = reason, path, similar
+        advice = f"did you mean {similar}?" if similar else "index files into it first"
+        super().__init__(f"{reason}; {advice}")
+
+
 class EmptyCollectionError(CollectionError):
-    """Nothing was indexed into the collection yet."""
+    """Nothing was indexed into the collection yet.
+
+    Attributes:
+        path: of its file.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} is empty; index files into it first")
 
 
 class VerifyError(JlocalError):

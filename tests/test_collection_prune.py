@@ -79,7 +79,7 @@ def test_a_folder_that_was_moved_away_and_back_is_not_embedded_again(
     index(chunk=64, overlap=8)
     notes.rename(tmp_path / "x")
     assert index(prune=True) == {"removed": 3, "kept": 3}
-    with pytest.raises(CollectionError, match="is empty; fill it with"):
+    with pytest.raises(CollectionError, match="is empty; index files"):
         found()
     # The way of cutting texts is remembered as well.
     (tmp_path / "x").rename(notes)
@@ -300,7 +300,7 @@ def test_removed_documents_are_seen_nowhere(tmp_path: Path) -> None:
     assert search(store, vectors[0], 10) == []
     store.close()
     for read in (lambda: open_rows(path).__enter__(), lambda: draw(path)):
-        with pytest.raises(CollectionError, match="is empty; fill it with"):
+        with pytest.raises(CollectionError, match="is empty; index files"):
             read()
 
 

@@ -285,7 +285,12 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
     for arguments, status, message, before in (
         (("-d", "none.db"), 1, "no such file: none.db; make it with", ""),
         (("-d", "text.db"), 1, "not an SQLite file", ""),
-        (("-d", "empty.db"), 1, "empty.db is empty; fill it with: jlocal index", ""),
+        (
+            ("-d", "empty.db"),
+            1,
+            "empty.db is empty; fill it with: jlocal index FOLDER -d empty.db",
+            "",
+        ),
         (("-d", "notes.db", "-o", "no/map.html"), 1, "cannot write no/map.html", ""),
         (("-d", "notes.db", "-o", "."), 1, "a folder; name a file", ""),
         (("-d", "notes.db", "-o", "./notes.db"), 2, "would replace the collection", ""),

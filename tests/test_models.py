@@ -120,19 +120,6 @@ def test_files_that_cannot_be_chosen() -> None:
         choose(LISTING, parse("owner/repo:Q6_K"))
 
 
-def test_home_follows_the_environment(user_folders, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert store.home() == user_folders / "data" / "jlocal"
-    monkeypatch.delenv("XDG_DATA_HOME")
-    assert store.home() == user_folders / ".local" / "share" / "jlocal"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert store.home() == user_folders / "Library" / "Application Support" / "jlocal"
-    monkeypatch.setattr(sys, "platform", "win32")
-    assert store.home() == user_folders / "jlocal"
-    monkeypatch.setenv("JLOCAL_HOME", str(tmp_path))
-    assert store.home() == tmp_path
-
-
 def stage(source: Path, change: bytes = b"") -> Path:
     """Put a file where `adopt` takes it from."""
     folder = store.home() / "models"

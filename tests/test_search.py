@@ -236,7 +236,10 @@ def test_search_on_the_command_line(jlocal, notes: Path) -> None:
 def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
     other = converted("qwen3", "retrieval", "Q8_0")
     for arguments, message in (
-        (("search", "-d", "none.db", "x"), "no such file: none.db; make it with: jlocal index"),
+        (
+            ("search", "-d", "none.db", "x"),
+            "make it with: jlocal index FOLDER -d none.db",
+        ),
         (("search", "-d", "notes.db", " "), "the query is empty"),
         (("search", "-d", "notes/backup.md", "x"), "not an SQLite file"),
         (("search", "-d", "notes.db", "x", "-m", other), "is another file"),
@@ -278,7 +281,7 @@ def test_a_collection_that_was_never_filled(tmp_path: Path, model: Embedder) -> 
     (tmp_path / "bad.bin").write_bytes(b"\0")
     with Collection(tmp_path / "c.db", model) as collection:
         assert collection.index(tmp_path / "bad.bin").failed == 1
-        with pytest.raises(CollectionError, match="is empty; fill it with"):
+        with pytest.raises(CollectionError, match="is empty; index files"):
             collection.search("x")
         # It may still become another one.
         (tmp_path / "good.md").write_text("good")

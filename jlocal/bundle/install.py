@@ -14,9 +14,10 @@ from typing import Any
 
 from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
 from jlocal.errors import BundleError, ModelError, OutputError
+from jlocal.locations import home
 from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
-from jlocal.models.store import Installed, adopt, check_name, find, home, vector_file
+from jlocal.models.store import Installed, adopt, check_name, find, vector_file
 from jlocal.scratch import scratch_folder, sweep
 
 # Bytes done since the last call.

@@ -19,8 +19,8 @@ from typing import Any
 from jlocal import __version__, child
 from jlocal.errors import BundleError
 from jlocal.files import write_aside
+from jlocal.locations import cache_folder
 from jlocal.models.offline import is_offline
-from jlocal.models.store import cache_folder
 from jlocal.scratch import scratch_folder
 
 _LLAMA = "llama-cpp-python"

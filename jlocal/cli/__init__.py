@@ -14,7 +14,7 @@ from jlocal import __version__
 from jlocal.cli import signals
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import StandardOutputError, open_streams
-from jlocal.errors import JlocalError
+from jlocal.errors import EmptyCollectionError, JlocalError, MissingCollectionError
 from jlocal.printable import printable
 from jlocal.progress import say
 
@@ -45,6 +45,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except StandardOutputError:
             raise
+        except (MissingCollectionError, EmptyCollectionError) as error:
+            from jlocal.cli.database import advice
+
+            raise click.ClickException(printable(advice(error))) from error
         except JlocalError as error:
             raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:

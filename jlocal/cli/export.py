@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.options import database_option, format_option, safe_cells_option
+from jlocal.cli.database import database_option
+from jlocal.cli.options import format_option, safe_cells_option
 from jlocal.cli.output import binary
 from jlocal.progress import say
 

@@ -9,11 +9,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from jlocal.cli.database import database_option
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_report import say_failure, say_report
 from jlocal.cli.options import (
     compute_options,
-    database_option,
     open_model,
     prompt_arguments,
     text_options,

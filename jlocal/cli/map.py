@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from jlocal.cli.options import database_option
+from jlocal.cli.database import database_option
 from jlocal.cli.output import binary
 from jlocal.progress import say
 

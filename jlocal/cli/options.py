@@ -26,15 +26,6 @@ threads_option = click.option(
     show_envvar=True,
     help="CPU threads; one for each physical core if not given.",
 )
-database_option = click.option(
-    "-d",
-    "--database",
-    required=True,
-    type=click.Path(path_type=Path),
-    envvar="JLOCAL_DATABASE",
-    show_envvar=True,
-    help="File of the collection; `index` makes it.",
-)
 safe_cells_option = click.option(
     "--safe-cells",
     is_flag=True,

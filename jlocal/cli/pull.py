@@ -164,12 +164,13 @@ def _convert(
     from convert import convert as run
     from jlocal.cli.progress import progress_bar
     from jlocal.errors import OutputError
+    from jlocal.locations import home
     from jlocal.models import store
     from jlocal.models.locks import locked
     from jlocal.scratch import scratch_folder
 
     assert reference.model
-    models = store.home() / "models"
+    models = home() / "models"
 
     def on_wait() -> None:
         say(f"Waiting for another process that makes {reference.name}")

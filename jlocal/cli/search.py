@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from jlocal.cli import output
+from jlocal.cli.database import database_option
 from jlocal.cli.hits import as_row, show
 from jlocal.cli.interactive import converse
-from jlocal.cli.options import compute_options, database_option, open_model, prompt_arguments
+from jlocal.cli.options import compute_options, open_model, prompt_arguments
 
 
 @click.command("search")

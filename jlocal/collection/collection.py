@@ -12,6 +12,7 @@ from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import Choice, OnFailure, run
+from jlocal.collection.locations import collection_path, make_place
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import Report
@@ -36,18 +37,22 @@ class Collection:
     """
 
     def __init__(
-        self, path: str | Path, model: str | Path | Embedder | None = None, **options: Any
+        self,
+        path: str | Path | None = None,
+        model: str | Path | Embedder | None = None,
+        **options: Any,
     ) -> None:
         """Name a collection; nothing is opened yet.
 
         Args:
-            path: the file; `index` makes it.
+            path: the file, or the name of a collection in jlocal's own folder; `index` makes it.
+                None is the default collection.
             model: an open model, which stays open, or where its GGUF file is; None takes the one
                 that the collection was made with.
             options: more arguments of `Embedder`.
 
         """
-        self.path = Path(path)
+        self.path = collection_path(path)
         self._given, self._options = model, options
         self._readers = Readers(self.path)
         self._loading = threading.Lock()
@@ -140,7 +145,7 @@ class Collection:
         with self._readers.one() as store:
             recipe = store.recipe()
             if recipe is None or not store.has_documents():
-                raise CollectionError(f"{self.path} is empty; fill it with: jlocal index PATH…")
+                raise EmptyCollectionError(self.path)
         return recipe
 
     def index(
@@ -199,6 +204,7 @@ class Collection:
         """
         chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
         named = None if encoding is None else known(encoding)
+        make_place(self.path)
         with (
             self._unless_closed(),
             sole_indexer(self.path, wait),

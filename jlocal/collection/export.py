@@ -13,7 +13,7 @@ from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Store
 from jlocal.documents import Unreadable
-from jlocal.errors import CollectionError, OutputError, TextError
+from jlocal.errors import EmptyCollectionError, OutputError, TextError
 from jlocal.vectors import Floats
 from jlocal.writers import Columns, Writer, open_writer
 
@@ -50,7 +50,7 @@ def open_rows(database: Path) -> Iterator[tuple[Recipe, Iterator[Row]]]:
     with closing(Store(database)) as store, store.snapshot():
         recipe = store.recipe()
         if recipe is None or not (store.has_documents() and store.count_passages()):
-            raise CollectionError(f"{database} is empty; fill it with: jlocal index PATH…")
+            raise EmptyCollectionError(database)
         store.check_links()
         yield recipe, _rows(store)
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jlocal.collection.check import bound_work, check_files, check_schema, distrust
+from jlocal.collection.locations import missing
 from jlocal.collection.values import DamagedError
 from jlocal.errors import CollectionError, EmptyCollectionError
 from jlocal.printable import printable
@@ -150,7 +151,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     """
     check_files(path)
     if not create and not path.exists():
-        raise CollectionError(f"no such file: {path}; make it with: jlocal index PATH… -d {path}")
+        raise missing(path)
     with plain_errors(path):
         connection = _open(path, create)
         try:
@@ -159,7 +160,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             # Before anything is written: the file may be someone else's.
             if not _is_ours(connection, path):
                 if not create:
-                    raise EmptyCollectionError(f"{path} is empty; fill it with: jlocal index PATH…")
+                    raise EmptyCollectionError(path)
                 _make(connection)
             check_schema(connection, path, _TABLES)
             connection.execute("PRAGMA foreign_keys = ON")

@@ -20,9 +20,9 @@ from pathlib import Path
 from jlocal import child
 from jlocal.errors import ModelError
 from jlocal.files import sha256_of
+from jlocal.locations import cache_folder
 from jlocal.models.profile import Profile
 from jlocal.models.starter import FILE as STARTER
-from jlocal.models.store import cache_folder
 from jlocal.printable import printable
 
 REFUSED = 3  # exit status of the child when it knows the reason, which is then all of its output

@@ -11,7 +11,7 @@ import numpy as np
 
 from jlocal.collection.store import Store
 from jlocal.collection.values import Ids
-from jlocal.errors import CollectionError
+from jlocal.errors import CollectionError, EmptyCollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
 from jlocal.map.projection import Points, pca, umap
@@ -101,7 +101,7 @@ def draw(
             ids = np.sort(store.passages_under())
             total = len(ids)
             if not total:
-                raise CollectionError(f"{database} is empty; fill it with: jlocal index PATH…")
+                raise EmptyCollectionError(database)
             if limit < total:
                 ids = np.sort(np.random.default_rng(_SEED).choice(ids, limit, replace=False))
             passages = _passages(store, ids, characters)

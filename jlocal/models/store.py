@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import Any
 
 from jlocal.errors import ModelError, OutputError
 from jlocal.files import read_regular, sha256_of, write_aside
+from jlocal.locations import home
 from jlocal.models.cache import Cached, cached_file, cached_files, free, is_safe, revisions
 from jlocal.models.catalogue import canonical, is_split, model_of, type_in
 
@@ -58,31 +58,6 @@ class Installed:
     type: str | None = None
     used: float | None = None
     cached: Cached | None = field(default=None, repr=False)
-
-
-def home() -> Path:
-    """Return jlocal's own folder: JLOCAL_HOME, or the platform's place for a user's data."""
-    if chosen := os.environ.get("JLOCAL_HOME"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "jlocal"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "jlocal"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "jlocal"
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's place."""
-    if chosen := os.environ.get("JLOCAL_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "jlocal"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "jlocal" / "Cache"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "jlocal"
 
 
 def installed() -> list[Installed]:

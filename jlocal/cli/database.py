@@ -1,0 +1,67 @@
+"""Which collection a command works on: `-d`, and what is said where there is none."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
+
+_VARIABLE = "JLOCAL_DATABASE"
+
+
+def _file(_context: click.Context, _option: click.Parameter, value: str | None) -> Path:
+    from jlocal.collection.locations import collection_path
+
+    try:
+        return collection_path(value)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _complete(
+    _context: click.Context, _option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from jlocal.collection.locations import collections
+
+    names = [CompletionItem(name) for name in collections() if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
+database_option = click.option(
+    "-d",
+    "--database",
+    callback=_file,
+    shell_complete=_complete,
+    metavar="NAME",
+    envvar=_VARIABLE,
+    show_envvar=True,
+    help="Name of the collection, or path of its file; the collection named default if not given.",
+)
+
+
+def flag(path: Path) -> str:
+    """Return what names a collection in a command, after a space; "" for the default."""
+    from jlocal.collection.locations import collection_path, name_of
+
+    if path == collection_path(os.environ.get(_VARIABLE) or None):
+        return ""
+    return f" -d {shlex.quote(name_of(path) or str(path))}"
+
+
+def advice(error: MissingCollectionError | EmptyCollectionError) -> str:
+    """Say which command fills a collection that is missing or empty."""
+    from jlocal.collection.locations import collection_path
+
+    command = f"jlocal index FOLDER{flag(error.path)}"
+    if error.path == collection_path():
+        return f"nothing is indexed yet; begin with: {command}"
+    if isinstance(error, EmptyCollectionError):
+        return f"{error.path} is empty; fill it with: {command}"
+    if error.similar:
+        return f"{error.reason}; did you mean {error.similar}?"
+    return f"{error.reason}; make it with: {command}"
