@@ -1,8 +1,11 @@
-"""Every exception that jlocal and convert raise on purpose."""
+"""Every exception that jlocal and convert raise on purpose.
 
-from __future__ import annotations
+`jlocal` imports this module before the search path is safe, so that it imports nothing of Python's.
+"""
 
-from pathlib import Path
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class JlocalError(Exception):
@@ -86,7 +89,7 @@ class MissingCollectionError(CollectionError):
 
     """
 
-    def __init__(self, reason: str, path: Path, similar: str | None = None) -> None:
+    def __init__(self, reason: str, path: "Path", similar: str | None = None) -> None:
         self.reason, self.path, self.similar = reason, path, similar
         advice = f"did you mean {similar}?" if similar else "index files into it first"
         super().__init__(f"{reason}; {advice}")
@@ -100,7 +103,7 @@ class EmptyCollectionError(CollectionError):
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: "Path") -> None:
         self.path = path
         super().__init__(f"{path} is empty; index files into it first")
 
