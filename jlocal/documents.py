@@ -9,7 +9,7 @@ from pathlib import Path
 from jlocal.encodings import Decoded, decode
 from jlocal.errors import ExtraError, TextError
 from jlocal.extract import PAGE_BREAK, kind_of
-from jlocal.extract.html import html_text
+from jlocal.extract.html import read_html
 from jlocal.extract.pdf import read_pdf
 from jlocal.files import read_regular
 
@@ -34,6 +34,8 @@ class Document:
         text: the text.
         losses: parts of the file that gave no text, or not all of it, and why.
         encoding: what the file was read as, where that is neither UTF-8 nor told by a mark.
+        headings: (start, end, level) of headings in the text that nothing in it tells: of HTML.
+            The title of the whole has level 0.
 
     """
 
@@ -41,6 +43,7 @@ class Document:
     text: str
     losses: tuple[Unreadable, ...] = ()
     encoding: str = field(default="", compare=False)
+    headings: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def _plain(path: Path, data: bytes, encoding: str | None, in_records: bool) -> D
 
 
 def _html(path: Path, data: bytes) -> Document:
-    return Document(str(path), html_text(data))
+    page = read_html(data)
+    return Document(str(path), page.text, headings=page.headings)
 
 
 def _pdf(path: Path, data: bytes) -> Document:

@@ -12,6 +12,7 @@ from texts import AWKWARD, huge, prose
 
 from jlocal import Embedder
 from jlocal.collection.chunks import check_size, split, whole
+from jlocal.collection.markup import outline_of
 from jlocal.errors import ArgumentError, TextError
 
 
@@ -27,7 +28,7 @@ def count(converted, request) -> Callable[[str], int]:
 
 
 def check(text: str, limit: int, overlap: int, count: Callable[[str], int]) -> list:
-    chunks = list(split(text, limit, overlap, count))
+    chunks = list(split(text, limit, overlap, count, outline=outline_of(text, "a.md")))
     end = 0
     for chunk in chunks:
         assert count(text[chunk.start : chunk.end]) <= limit

@@ -13,13 +13,13 @@ from texts import AWKWARD
 
 from jlocal.errors import TextError
 from jlocal.extract import html
-from jlocal.extract.html import html_text
+from jlocal.extract.html import read_html
 
 DATA = Path(__file__).parent / "data" / "html"
 
 
 def shown(data: bytes | str) -> str:
-    return html_text(data.encode() if isinstance(data, str) else data)
+    return read_html(data.encode() if isinstance(data, str) else data).text
 
 
 HTML: dict[str, tuple[bytes | str, str]] = {
@@ -75,6 +75,32 @@ HTML: dict[str, tuple[bytes | str, str]] = {
 def test_html(name: str) -> None:
     source, text = HTML[name]
     assert re.sub(r"\n\n\n*", "\n\n", shown(source)) == text
+
+
+HEADINGS = {
+    "levels": (
+        "<title>T</title><p>b<h1>One <i>x</i></h1>a<h3>\n Three </h3><div><h2>Two<br>too</h2>b",
+        ["0 T", "1 One x", "3 Three", "2 Two\ntoo"],
+    ),
+    "title twice": ("<title>A</title><h1>A</h1>a<h2>B</h2>", ["1 A", "2 B"]),
+    "code": ("<pre># no</pre><h2>yes</h2>", ["2 yes"]),
+    "empty": ("<h1> </h1><h2></h2>a<h3><img alt=Logo></h3>", ["3 Logo"]),
+    "script": ("<script><h1>no</h1></script><template><h2>no</h2></template>a", []),
+    "in a list": ("<ul><li><h2>in</h2>a</ul>", ["2 in"]),
+    "marks in the page": (
+        "<p>\ufdd01x\ufdd1<h1>a&#xfdd1;b</h1><p>&#xfdd0;2&#xfdd0;",
+        ["1 x", "1 a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADINGS)
+def test_headings_are_known_by_their_place_in_the_text(name: str) -> None:
+    source, headings = HEADINGS[name]
+    page = read_html(source.encode())
+    found = [f"{level} {page.text[start:end]}" for start, end, level in page.headings]
+    assert found == headings
+    assert not re.search("[\ufdd0\ufdd1]", page.text)
 
 
 SAMPLES = {
