@@ -9,8 +9,10 @@ from typing import BinaryIO
 
 import click
 
+from jlocal.cli.browser import cached_page, has_desktop, open_page
 from jlocal.cli.database import database_option
 from jlocal.cli.output import binary
+from jlocal.cli.output import path as print_path
 from jlocal.progress import say
 
 _CLUSTERS = 8
@@ -22,9 +24,16 @@ _MOST_CLUSTERS = 12
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path),
-    help="Web page to write or replace; - is standard output.",
+    help="Web page to write or replace; - is standard output. If not given, the page is kept in "
+    "jlocal's cache, its path is printed, and a browser opens it.",
+)
+@click.option(
+    "--open/--no-open",
+    "shown",
+    default=None,
+    help="Whether to open the page in a browser; if neither is given, where there is a desktop and "
+    "no --output.",
 )
 @click.option(
     "--method",
@@ -65,7 +74,8 @@ _MOST_CLUSTERS = 12
 @click.option("-q", "--quiet", is_flag=True, help="No summary.")
 def command(
     database: Path,
-    output: Path,
+    output: Path | None,
+    shown: bool | None,
     method: str,
     color: str | None,
     clusters: int | None,
@@ -82,8 +92,8 @@ def command(
     others as it is.
 
     \b
-    jlocal map -d notes.db -o map.html
-    jlocal map -d notes.db -o map.html --clusters 6 --title "Our notes"
+    jlocal map
+    jlocal map -d work -o map.html --clusters 6 --title "Our notes"
     """
     from jlocal.map.page import render
     from jlocal.map.picture import draw
@@ -92,10 +102,13 @@ def command(
         raise click.UsageError("--clusters does not go with --color folder")
     if color == "cluster" and clusters is None:
         clusters = _CLUSTERS
-    if output.exists() and database.exists() and output.samefile(database):
+    page = output or cached_page(database)
+    if page.exists() and database.exists() and page.samefile(database):
         raise click.UsageError("the page would replace the collection; name another file with -o")
+    if shown and str(page) == "-":
+        raise click.UsageError("--open goes with a file")
 
-    with _open_output(output) as file:
+    with _open_output(page) as file:
         picture = draw(
             database, method=method, clusters=clusters, limit=limit, characters=characters
         )
@@ -107,6 +120,10 @@ def command(
     if not quiet:
         noun = "point" if drawn == 1 else "points"
         say(f"{drawn:,} {noun}. {picture.layout}")
+    if output is None:
+        print_path(page)
+    if shown or (shown is None and output is None and has_desktop()):
+        open_page(page)
 
 
 @contextmanager

@@ -1,0 +1,52 @@
+"""A page that was made, in the user's browser."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from jlocal.errors import OutputError
+from jlocal.progress import say
+
+
+def cached_page(database: Path) -> Path:
+    """Return where the map of a collection is kept when no file is named; only its owner sees it.
+
+    Raises:
+        OutputError: the folder cannot be made.
+
+    """
+    from jlocal.collection.locations import name_of
+    from jlocal.locations import cache_folder
+
+    name = name_of(database)
+    if name is None:
+        digest = hashlib.sha256(os.fsencode(database.absolute())).hexdigest()[:8]
+        name = f"{database.stem}-{digest}"
+    folder = cache_folder() / "maps"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+    return folder / f"{name}.html"
+
+
+def has_desktop() -> bool:
+    """Whether a person is at a terminal of a desktop, who would see a window that opens."""
+    if not sys.stdout.isatty():
+        return False
+    if os.environ.get("BROWSER"):
+        return True
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def open_page(page: Path) -> None:
+    """Open a page in a browser, or say that there is none."""
+    import webbrowser
+
+    if not webbrowser.open(page.absolute().as_uri()):
+        say(f"Note: no browser was found; open {page} in one.")
