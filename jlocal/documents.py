@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jlocal.encodings import Decoded, decode
 from jlocal.errors import ExtraError, TextError
-from jlocal.extract import PAGE_BREAK, kind_of
-from jlocal.extract.html import read_html
+from jlocal.extract import PAGE_BREAK, kind_of, need
+from jlocal.extract.flowing import read_flowing
 from jlocal.extract.pdf import read_pdf
 from jlocal.files import read_regular
 
@@ -34,8 +34,8 @@ class Document:
         text: the text.
         losses: parts of the file that gave no text, or not all of it, and why.
         encoding: what the file was read as, where that is neither UTF-8 nor told by a mark.
-        headings: (start, end, level) of headings in the text that nothing in it tells: of HTML.
-            The title of the whole has level 0.
+        headings: (start, end, level) of headings in the text that nothing in it tells: of all but
+            plain text. The title of the whole has level 0.
 
     """
 
@@ -67,8 +67,8 @@ def read_file(
 ) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
-    Of HTML it is what the page shows; pages of a PDF file are apart by `extract.PAGE_BREAK`, and
-    one that cannot be read is empty and among the document's losses.
+    Of HTML it is what the page shows; pages of a PDF file are separated by `extract.PAGE_BREAK`,
+    and one that cannot be read is empty and among the document's losses.
 
     Args:
         path: the file.
@@ -83,8 +83,9 @@ def read_file(
         reason = _NO_TEXT.get(getattr(error, "errno", 0))
         return Unreadable(str(path), reason or reason_of(error), is_known=reason is not None)
     try:
+        need(path)
         if kind := kind_of(path):
-            return _READERS[kind](path, data)
+            return _pdf(path, data) if kind == "pdf" else _flowing(path, data, kind)
         return _plain(path, data, encoding, in_records)
     except TextError as error:
         return Unreadable(str(path), str(error), is_known=True)
@@ -102,11 +103,6 @@ def _plain(path: Path, data: bytes, encoding: str | None, in_records: bool) -> D
     return Document(str(path), decoded.text.rstrip("\r\n"), encoding=decoded.encoding)
 
 
-def _html(path: Path, data: bytes) -> Document:
-    page = read_html(data)
-    return Document(str(path), page.text, headings=page.headings)
-
-
 def _pdf(path: Path, data: bytes) -> Document:
     read = read_pdf(data)
     losses = (
@@ -116,7 +112,10 @@ def _pdf(path: Path, data: bytes) -> Document:
     return Document(str(path), PAGE_BREAK.join(read.pages), tuple(losses))
 
 
-_READERS = {"html": _html, "pdf": _pdf}
+def _flowing(path: Path, data: bytes, kind: str) -> Document:
+    read = read_flowing(data, kind)
+    losses = (Unreadable(str(path), loss, is_known=True) for loss in read.losses)
+    return Document(str(path), read.text, tuple(losses), headings=read.headings)
 
 
 def reason_of(error: OSError | ValueError) -> str:

@@ -1,4 +1,4 @@
-"""Random PDF files and HTML pages for the child processes that read them.
+"""Random PDF files, pages, documents and e-mails for the child processes that read them.
 
 They end in text, or in a TextError of one printable line, within limits. FUZZ_INPUTS=N makes N
 other inputs in each test instead of the same few dozen; --hypothesis-show-statistics tells how
@@ -17,6 +17,7 @@ import pytest
 from fuzzing import fuzzer
 from hypothesis import event, given
 from hypothesis import strategies as st
+from office_files import EVERY_KIND, mail
 from pdfs import (
     ASCII,
     OFFICE,
@@ -33,7 +34,7 @@ from pdfs import (
 from test_fuzz import mutations
 
 from jlocal.errors import TextError
-from jlocal.extract import html
+from jlocal.extract import flowing
 from jlocal.extract import pdf as pdf_files
 
 DATA = Path(__file__).parent / "data"
@@ -47,8 +48,8 @@ fuzz = fuzzer(40, deadline=None)
 @pytest.fixture(autouse=True, scope="module")
 def _limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (html, pdf_files):
-            patch.setattr(module._worker, "seconds", SECONDS)
+        for worker in (*flowing._WORKERS.values(), pdf_files._worker):
+            patch.setattr(worker, "seconds", SECONDS)
         yield
 
 
@@ -176,4 +177,48 @@ pages = st.builds(
     )
 )
 def test_html_pages(data: bytes) -> None:
-    bounded(lambda: [html.read_html(data).text])
+    bounded(lambda: [flowing.read_flowing(data, "html").text])
+
+
+@fuzz
+@given(data=st.sampled_from(list(EVERY_KIND.values())).flatmap(mutations))
+def test_office_documents(data: bytes) -> None:
+    bounded(lambda: [flowing.read_flowing(data, "office").text])
+
+
+headers = st.sampled_from(
+    ["From", "To", "Cc", "Subject", "Date", "MIME-Version", "Content-Type", "Content-Disposition",
+     "Content-Transfer-Encoding", "Message-ID"]
+)  # fmt: skip
+values = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["multipart/mixed", "multipart/alternative", "text/plain", "text/html",
+             "message/rfc822", '; boundary="b"', "; charset=", "utf-8", "utf-7", "undefined",
+             "idna", "base64", "quoted-printable", "x-uuencode", "=?utf-8?q?=C3?=", "=?x?b?!?=",
+             "<a@x>", '"', ":", ";", "\n ", "(", "[", "attachment; filename*=utf-8''%ff",
+             "filename*0*=", "@", ","]
+        ),
+        st.text(max_size=8),
+    ),
+    max_size=6,
+).map("".join)  # fmt: skip
+mails = st.builds(
+    lambda fields, body: (
+        "".join(f"{name}: {value}\n" for name, value in fields) + f"\n{body}"
+    ).encode("utf-8", "surrogatepass"),
+    st.lists(st.tuples(headers, values), max_size=8),
+    st.lists(
+        st.one_of(
+            st.sampled_from(["--b\n", "--b--\n", "\n", "Content-Type: text/html\n\n", "<p>x"]),
+            st.text(max_size=30),
+        ),
+        max_size=12,
+    ).map("".join),
+)
+
+
+@fuzz
+@given(data=st.one_of(mails, mutations(mail(html="<p>Hi</p>"))))
+def test_mails(data: bytes) -> None:
+    bounded(lambda: [flowing.read_flowing(data, "mail").text])

@@ -12,14 +12,14 @@ import pytest
 from texts import AWKWARD
 
 from jlocal.errors import TextError
-from jlocal.extract import html
-from jlocal.extract.html import read_html
+from jlocal.extract import flowing
+from jlocal.extract.flowing import read_flowing
 
 DATA = Path(__file__).parent / "data" / "html"
 
 
 def shown(data: bytes | str) -> str:
-    return read_html(data.encode() if isinstance(data, str) else data).text
+    return read_flowing(data.encode() if isinstance(data, str) else data, "html").text
 
 
 HTML: dict[str, tuple[bytes | str, str]] = {
@@ -97,7 +97,7 @@ HEADINGS = {
 @pytest.mark.parametrize("name", HEADINGS)
 def test_headings_are_known_by_their_place_in_the_text(name: str) -> None:
     source, headings = HEADINGS[name]
-    page = read_html(source.encode())
+    page = read_flowing(source.encode(), "html")
     found = [f"{level} {page.text[start:end]}" for start, end, level in page.headings]
     assert found == headings
     assert not re.search("[\ufdd0\ufdd1]", page.text)
@@ -239,7 +239,7 @@ def test_hostile_html_takes_no_time(source: str) -> None:
 
 def test_a_page_that_takes_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     attributes = " ".join(f"a{number}=x" for number in range(100_000))
-    monkeypatch.setattr(html._worker, "seconds", 2)
+    monkeypatch.setattr(flowing._WORKERS["html"], "seconds", 2)
     start = time.monotonic()
     with pytest.raises(TextError, match="not read within 2 seconds"):
         shown(f"<p {attributes}>text</p>")

@@ -1,12 +1,13 @@
-"""Text out of HTML pages and PDF files, which are hostile until they are read.
+"""Text out of files that are not plain text, which are hostile until they are read.
 
-`pdf` and `html` are asked; `pdf_text` and `html_text` do the work, in child processes, so that no
+`pdf` and `flowing` are asked; modules named `…_text` do the work, in child processes, so that no
 file can take the caller's time, memory or process.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from jlocal.errors import ExtraError
@@ -15,22 +16,72 @@ from jlocal.errors import ExtraError
 PAGE_BREAK = "\f"
 
 # Collections remember what read a file; of another reader the same file may have another text.
-READERS = {"html": "html2", "pdf": "pdf2"}
+READERS = {"html": "html2", "pdf": "pdf2", "office": "office1", "mail": "mail1"}
 
-_KINDS = {".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf"}
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file, and what reads it.
+
+    Attributes:
+        reader: "html", "pdf", "office" or "mail".
+        noun: what a person calls such a file, as in "3 Word documents".
+        extra: the extra of jlocal that brings the reader; "" where nothing is needed.
+        module: what that extra installs.
+
+    """
+
+    reader: str
+    noun: str
+    extra: str = ""
+    module: str = ""
+
+
+def _office(noun: str) -> Format:
+    return Format("office", noun, "office", "anydoc")
+
+
+_HTML = Format("html", "HTML page", "html", "resiliparse")
+_WORD, _SLIDES, _SHEETS = map(_office, ("Word document", "PowerPoint file", "Excel file"))
+_FORMATS = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
+    ".pdf": Format("pdf", "PDF file", "pdf", "pypdfium2"),
+    **dict.fromkeys((".docx", ".docm", ".doc"), _WORD),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".ppsm", ".ppt", ".pps"), _SLIDES),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls"), _SHEETS),
+    **dict.fromkeys((".odt", ".odp", ".ods"), _office("OpenDocument file")),
+    ".rtf": _office("RTF file"),
+    ".epub": _office("EPUB book"),
+    ".eml": Format("mail", "e-mail"),
+}
+
+
+def format_of(path: str | PurePath) -> Format | None:
+    """Tell by its ending what reads a file; None where the file is the text itself."""
+    return _FORMATS.get(PurePath(path).suffix.lower())
 
 
 def kind_of(path: str | PurePath) -> str:
-    """Tell by its ending how a file's text is had: "html", "pdf", or "" where it is the text."""
-    return _KINDS.get(PurePath(path).suffix.lower(), "")
+    """Tell by its ending which reader gives a file's text; "" where the file is the text."""
+    found = format_of(path)
+    return found.reader if found else ""
 
 
-def need(module: str, extra: str, what: str) -> None:
-    """Check that a module of an extra is installed, without importing it.
+def missing_extra(path: str | PurePath) -> str:
+    """Name the extra that must be installed before a file can be read; "" if there is none."""
+    found = format_of(path)
+    if found is None or not found.module or importlib.util.find_spec(found.module):
+        return ""
+    return found.extra
+
+
+def need(path: str | PurePath) -> None:
+    """Check that what reads a file is installed, without importing it.
 
     Raises:
         ExtraError: it is not.
 
     """
-    if importlib.util.find_spec(module) is None:
-        raise ExtraError(f"{what}, which needs: pip install 'jlocal[{extra}]'")
+    found, extra = format_of(path), missing_extra(path)
+    if found and extra:
+        raise ExtraError(f"{found.noun}s need: pip install 'jlocal[{extra}]'")

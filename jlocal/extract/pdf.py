@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import cast
 
 from jlocal.errors import TextError
-from jlocal.extract import need
 from jlocal.extract.worker import Worker
 
 _SECONDS = 300
@@ -67,10 +66,8 @@ def read_pdf(data: bytes) -> Pdf:
 
     Raises:
         TextError: it is no PDF file, damaged, encrypted, too much, or has no text.
-        ExtraError: pypdfium2 is not installed.
 
     """
-    need("pypdfium2", "pdf", "a PDF file")
     answer = _worker.ask(data)
     try:
         pages = cast(list[str], answer["pages"])
