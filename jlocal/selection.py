@@ -19,6 +19,22 @@ _LARGEST_GITIGNORE = 1 << 20
 
 
 @dataclass(frozen=True)
+class Filters:
+    """Which files of a folder are meant.
+
+    Attributes:
+        include: globs, one of which a file must match; none takes every file.
+        exclude: globs of files and folders to leave out.
+        gitignore: whether to leave out what .gitignore files name.
+
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    gitignore: bool = False
+
+
+@dataclass(frozen=True)
 class Selection:
     """Rules for the entries of one folder; what begins with a dot is never meant.
 
@@ -40,17 +56,16 @@ class Selection:
     unread: str = ""
 
     @classmethod
-    def of(
-        cls, root: Path, include: Sequence[str], exclude: Sequence[str], *, gitignore: bool
-    ) -> Selection:
+    def of(cls, root: Path, filters: Filters) -> Selection:
         """Return the rules in force in a root: those of the same repository above it included.
 
         Raises:
             TextError: a .gitignore file cannot be read.
 
         """
-        selection = cls(include, exclude, ignored=() if gitignore else None)
-        if gitignore and not _is_repository(root):
+        ignored = () if filters.gitignore else None
+        selection = cls(filters.include, filters.exclude, ignored=ignored)
+        if filters.gitignore and not _is_repository(root):
             above = root.absolute().parents
             repository = next((at for at, folder in enumerate(above) if _is_repository(folder)), -1)
             for folder in reversed(above[: repository + 1]):

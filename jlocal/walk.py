@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jlocal.documents import Unreadable, reason_of
 from jlocal.errors import TextError
-from jlocal.selection import Selection
+from jlocal.selection import Filters, Selection
 
 # Device and inode of a folder.
 _Folder = tuple[int, int]
@@ -41,7 +41,16 @@ def find_files(
             repository, name.
 
     """
-    return _Walk(include, exclude, gitignore).all([Path(path) for path in paths])
+    filters = Filters(include, exclude, gitignore)
+    return _Walk().all([(Path(path), filters) for path in paths])
+
+
+def find_in_roots(roots: Iterable[tuple[str | Path, Filters]]) -> Iterator[Path | Unreadable]:
+    """List files as `find_files` does, where each path has its own filters.
+
+    In a folder inside another, only its own filters count: they are the ones set for that place.
+    """
+    return _Walk(apart=True).all([(Path(path), filters) for path, filters in roots])
 
 
 @dataclass
@@ -50,6 +59,7 @@ class _Root:
 
     Attributes:
         path: as it was named.
+        filters: for what is in it.
         key: what tells it from others, of a folder or of a file in one; None of nothing.
         is_folder: whether it is a folder.
         is_linked: whether it leads through a link.
@@ -58,6 +68,7 @@ class _Root:
     """
 
     path: Path
+    filters: Filters
     key: tuple[_Folder, str] | None
     is_folder: bool
     is_linked: bool
@@ -80,7 +91,7 @@ class _Inner:
     selection: Selection
 
 
-def _root(path: Path) -> _Root | Unreadable:
+def _root(path: Path, filters: Filters) -> _Root | Unreadable:
     """Look at a path that was named."""
     try:
         status = path.stat()
@@ -88,12 +99,14 @@ def _root(path: Path) -> _Root | Unreadable:
         # Links that lead to where we are do not count.
         is_linked = real != os.path.normpath(Path(os.path.realpath("."), path))
         if stat.S_ISDIR(status.st_mode):
-            return _Root(path, (_key(status), ""), is_folder=True, is_linked=is_linked)
+            key = (_key(status), "")
+            return _Root(path, filters, key, is_folder=True, is_linked=is_linked)
         folder, name = os.path.split(real)
-        return _Root(path, (_key(Path(folder).stat()), name), is_folder=False, is_linked=is_linked)
+        key = (_key(Path(folder).stat()), name)
+        return _Root(path, filters, key, is_folder=False, is_linked=is_linked)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return _Root(path, None, is_folder=False, is_linked=False)
+            return _Root(path, filters, None, is_folder=False, is_linked=False)
         return Unreadable(str(path), reason_of(error))
 
 
@@ -118,19 +131,22 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 class _Walk:
-    def __init__(self, include: Sequence[str], exclude: Sequence[str], gitignore: bool) -> None:
-        self._include, self._exclude, self._gitignore = include, exclude, gitignore
+    def __init__(self, *, apart: bool = False) -> None:
+        self._apart = apart
+        self._others: set[_Folder] = set()  # roots that others do not enter
         self._entered: set[_Folder] = set()
         self._listed: dict[_Folder, set[str]] = {}
         self._links: deque[_Inner] = deque()
 
-    def all(self, paths: Sequence[Path]) -> Iterator[Path | Unreadable]:
-        looked_at = [_root(path) for path in paths]
+    def all(self, paths: Sequence[tuple[Path, Filters]]) -> Iterator[Path | Unreadable]:
+        looked_at = [_root(path, filters) for path, filters in paths]
         yield from (root for root in looked_at if isinstance(root, Unreadable))
         roots = _distinct([root for root in looked_at if isinstance(root, _Root)])
         for root in roots:
             if root.key and not root.is_folder:
                 self._is_new(*root.key)
+        if self._apart:
+            self._others = {root.key[0] for root in roots if root.key and root.is_folder}
         linked = [root for root in roots if root.is_folder and root.is_linked]
         for root in roots:
             if not root.is_folder:
@@ -143,7 +159,7 @@ class _Walk:
         yield from self._follow()
         for root in roots:
             if root.is_folder and not root.found:
-                has_globs = self._include or self._exclude
+                has_globs = root.filters.include or root.filters.exclude
                 reason = "no file in it matches" if has_globs else "no file in it to read"
                 yield Unreadable(str(root.path), reason, is_known=True)
 
@@ -152,9 +168,7 @@ class _Walk:
             root.found = True
             return
         try:
-            selection = Selection.of(
-                root.path, self._include, self._exclude, gitignore=self._gitignore
-            )
+            selection = Selection.of(root.path, root.filters)
         except TextError as error:
             root.found = True
             yield Unreadable(str(root.path), error.reason)
@@ -199,6 +213,9 @@ class _Walk:
         root, folder, selection = here.root, here.path, here.selection
         try:
             key = _key(folder.stat())
+            if key in self._others and folder != root.path:
+                root.found = True
+                return
             if key in entered:
                 return
             with os.scandir(folder) as found:

@@ -64,7 +64,18 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_what_a_command_does_is_said_whole_on_80_columns() -> None:
     done = CliRunner().invoke(cli, ["--help"], terminal_width=80)
-    assert "..." not in done.output.partition("Commands:")[2]
+    assert "..." not in done.output.partition("Search your files:")[2]
+
+
+def test_a_word_alone_shows_help(jlocal) -> None:
+    done = jlocal()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == jlocal("--help").stdout
+    # A group needs to be told more.
+    done = jlocal("bundle")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: jlocal bundle ")
+    assert "Error" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["", *ALL])

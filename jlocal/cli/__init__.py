@@ -18,10 +18,19 @@ from jlocal.errors import EmptyCollectionError, JlocalError, MissingCollectionEr
 from jlocal.printable import printable
 from jlocal.progress import say
 
-_COMMANDS = (
-    *("embed", "similar", "index", "search", "map", "export", "pull"),
-    *("list", "show", "rm", "convert", "quantize", "bundle", "verify", "doctor", "bench"),
+# The sections of the help, in the order in which a person meets them.
+_SECTIONS = {
+    "Search your files": ("index", "search", "map", "export"),
+    "Embed texts": ("embed", "similar"),
+    "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
+    "Make and measure model files": ("convert", "quantize", "verify", "bench"),
+}
+# What a group without a command is, which shows its help; an error since Click 8.2.
+_NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(
+    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
 )
+_COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+_WIDTH = max(len(name) for name in _COMMANDS)
 
 
 class _Commands(click.Group):
@@ -40,6 +49,18 @@ class _Commands(click.Group):
             command.params.append(offline_option())
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in _SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [
+                # All sections have columns of one width.
+                (name.ljust(_WIDTH), command.get_short_help_str(formatter.width - _WIDTH - 6))
+                for name, command in commands
+                if command
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -56,26 +77,23 @@ class _Commands(click.Group):
             raise SystemExit(130) from None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Embed texts with jina-embeddings-v5 on this machine, offline.
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Search your files by words and by meaning, on this machine, offline.
 
     \b
-    jlocal pull small                               get a model
-    jlocal embed notes/ -m small -o notes.npz       vectors of files
-    jlocal similar -m small "a cat" "a kitten"      how alike texts are
-    jlocal index notes/ -m small -d notes.db        files into a collection
-    jlocal search -d notes.db "a question"          what is nearest to it
-    jlocal map -d notes.db -o map.html              the collection as a picture
-    jlocal export -d notes.db -o notes.parquet      vectors for other programs
-    jlocal convert CHECKPOINT --to Q8_0 -o models   make a GGUF file
-    jlocal quantize F16.gguf --to Q4_K_M -o models  make it smaller
-    jlocal bundle create small -o small.tar         carry a model over an air gap
-    jlocal verify Q4_K_M.gguf --against F16.gguf    what a smaller file loses
-    jlocal bench BF16.gguf Q8_0.gguf                which file to take here
-    jlocal doctor                                   what is wrong on this machine
+    jlocal index ~/notes                            read a folder
+    jlocal search what did we decide about backups  find the right note
+    jlocal pull small                               better answers, 100 languages
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
@@ -138,6 +156,9 @@ def _show(error: click.ClickException) -> None:
     """Print the usage, which is our own text, and the message, which may quote anything."""
     whole = io.StringIO()
     error.show(whole)
+    if isinstance(error, _NO_ARGUMENTS):
+        sys.stderr.write(whole.getvalue())
+        return
     message = f"Error: {error.format_message()}"
     sys.stderr.write(whole.getvalue().removesuffix(f"{message}\n"))
     say(message)
