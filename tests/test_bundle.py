@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from bundles import MEMBERS, MODEL, files_in, manifest, pack, run, sha256
 from gguf_files import few_tokens, variant
+from office_files import EVERY_KIND
+from pdfs import pdf
 
 from convert import convert
-from jlocal import Embedder, child
+from jlocal import Embedder, __version__, child
 from jlocal.bundle import standalone, wheels
 from jlocal.bundle.create import create
 from jlocal.bundle.install import install, verify
@@ -377,7 +379,13 @@ def test_the_whole_crossing(build, models, tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(PORTABLE.parents[2]))
     monkeypatch.setenv("PIP_CACHE_DIR", PIP_CACHE)
     bundle = tmp_path / "b.tar"
-    create([str(path) for path in models], bundle, with_wheels=True, native=build == "native")
+    # Extras bring the program with them, as --with-wheels does.
+    extras = build == "native"
+    wanted = ("--native", "--extras", "jlocal[html, pdf,office]") if extras else ("--with-wheels",)
+    done = run("create", *models, *wanted, "-o", bundle)
+    assert done.exit_code == 0, done.output
+    if extras:
+        assert f"program  jlocal[html,pdf,office] {__version__} " in run("verify", bundle).stdout
 
     there = tmp_path / "there"
     there.mkdir()
@@ -395,6 +403,22 @@ def test_the_whole_crossing(build, models, tmp_path, monkeypatch) -> None:
             assert found.tobytes() == expected.tobytes()
         else:
             assert (found * expected).sum() >= 0.9999
+    if extras:
+        (there / "a.docx").write_bytes(EVERY_KIND["a.docx"])
+        (there / "a.html").write_text("<p>Boats lie there.</p>")
+        (there / "a.pdf").write_bytes(pdf("Boats lie there."))
+        files = ("a.docx", "a.html", "a.pdf")
+        found = alone(program, "embed", *files, "-m", models[0].stem, cwd=there)
+        assert [json.loads(line)["id"] for line in found.splitlines()] == list(files)
+
+
+def test_an_extra_that_does_not_exist_is_named(tmp_path) -> None:
+    done = run("create", "--extras", "pdf, world", "-o", tmp_path / "b.tar")
+    assert done.exit_code == 1
+    assert "there is no extra 'world'; there are " in done.output
+    assert "html, " in done.output
+    assert "test" not in done.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_platform_without_wheels_is_named(tmp_path, monkeypatch) -> None:

@@ -38,6 +38,7 @@ def create(
     with_wheels: bool = False,
     platform: str | None = None,
     native: bool = False,
+    extras: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Path:
     """Write a bundle; the same inputs give the same bytes.
@@ -49,11 +50,12 @@ def create(
         platform: a wheel's platform tag such as "win_amd64", instead of this machine's.
         native: take the llama.cpp that runs here as it is, which may need a CPU like this one,
             instead of one for any x86-64 CPU with AVX2.
+        extras: of jlocal, whose wheels are put in as well.
         on_step: called with what is being done and how many bytes it has (0: not known); its
             answer is called with the bytes done.
 
     Raises:
-        BundleError: a name stands twice, or a wheel cannot be had.
+        BundleError: a name stands twice, a wheel cannot be had, or there is no such extra.
         ModelError: a model cannot be found or used, or is not what was recorded of it.
         OutputError: the file cannot be written.
 
@@ -61,6 +63,10 @@ def create(
     if target.is_dir() or not target.parent.is_dir():
         # Now, and not after minutes of work.
         raise OutputError(f"cannot write {target}: name a file in a folder that exists")
+    if extras:
+        from jlocal.bundle.wheels import check_extras
+
+        check_extras(extras)
     on_step = on_step or (lambda _what, _size: lambda _bytes: None)
     with scratch_folder() as folder:
         program = None
@@ -78,6 +84,7 @@ def create(
                     Path(folder),
                     platform=platform,
                     native=native,
+                    extras=extras,
                     say=lambda what: on_step(what, 0),
                 )
             except OSError as error:

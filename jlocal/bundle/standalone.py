@@ -300,7 +300,7 @@ def _check_program(program: Any) -> None:
     if not isinstance(program, dict):
         raise RefusedError("its manifest does not say what its wheels need")
     texts = [program.get(key) for key in ("jlocal", "python", "platform")]
-    lists = [program.get(key) or [] for key in ("cpu", "libraries")]
+    lists = [program.get(key) or [] for key in ("cpu", "libraries", "extras")]
     words = [*texts, *(word for items in lists if isinstance(items, list) for word in items)]
     if (
         not all(isinstance(items, list) for items in lists)

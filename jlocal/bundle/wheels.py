@@ -11,7 +11,7 @@ import shutil
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ _PORTABLE = "-DGGML_NATIVE=OFF -DGGML_SSE42=ON " + " ".join(
     f"-DGGML_{name.upper()}=ON" for name in _PORTABLE_CPU
 )
 
+_FOR_DEVELOPERS = {"test", "dev", "bench", "starter"}
+
 _NAME_LIMIT = 100
 _CONSTRAINTS = "constraints.txt"
 
@@ -38,8 +40,26 @@ _CONSTRAINTS = "constraints.txt"
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
+def check_extras(extras: Sequence[str]) -> None:
+    """Check that there are such extras, before minutes of work.
+
+    Raises:
+        BundleError: jlocal has no such extra.
+
+    """
+    known = set(metadata.metadata("jlocal").get_all("Provides-Extra") or ()) - _FOR_DEVELOPERS
+    for name in extras:
+        if name not in known:
+            raise BundleError(f"there is no extra {name!r}; there are {', '.join(sorted(known))}")
+
+
 def collect(
-    folder: Path, *, platform: str | None, native: bool, say: Callable[[str], object]
+    folder: Path,
+    *,
+    platform: str | None,
+    native: bool,
+    extras: Sequence[str] = (),
+    say: Callable[[str], object],
 ) -> dict[str, Any]:
     """Put wheels into a folder, and say what they need of a machine.
 
@@ -50,6 +70,7 @@ def collect(
         folder: an empty one.
         platform: a wheel's platform tag; None for this machine.
         native: take the llama.cpp of this environment as it is.
+        extras: of jlocal, whose wheels are put in as well.
         say: called with what is being done.
 
     Raises:
@@ -64,13 +85,14 @@ def collect(
         say("compiling llama.cpp, once, in minutes")
         _compile_portable()
     say("collecting wheels")
+    (own,) = folder.glob("jlocal-*.whl")
+    wanted = f"{own}[{','.join(extras)}]" if extras else str(own)
     if foreign:
-        _download(folder, str(platform))
+        _download(folder, str(platform), wanted)
     else:
         llama = repack(_LLAMA, folder) if native else _portable()[0]
-        own = [str(path) for path in folder.glob("jlocal-*.whl")]
         done = _pip(
-            "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), *own, str(llama)
+            "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), wanted, str(llama)
         )
         if done.status:
             raise BundleError(f"pip cannot make the wheels: {_last_error(done)}")
@@ -81,6 +103,7 @@ def collect(
         "jlocal": __version__,
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "platform": platform if foreign else here,
+        "extras": list(extras),
         "cpu": None if foreign else _cpu(native),
         "glibc": None if foreign else this.libc_ver()[1] or None,
         "libraries": ["libgomp.so.1", "libstdc++.so.6"]
@@ -203,8 +226,8 @@ def _compile_portable() -> None:
             shutil.copyfileobj(source, file)
 
 
-def _download(folder: Path, platform: str) -> None:
-    """Fetch ready wheels for another platform."""
+def _download(folder: Path, platform: str, own: str) -> None:
+    """Fetch ready wheels for another platform, of all that jlocal's own wheel needs."""
     only = ["--only-binary", ":all:", "--platform", platform, "--dest", str(folder)]
     llama = f"{_LLAMA}=={metadata.version(_LLAMA)}"
     if _pip("download", "--no-deps", *only, llama).status:
@@ -214,8 +237,7 @@ def _download(folder: Path, platform: str) -> None:
         )
     # pip evaluates "only on Windows" for this machine.
     more = ["colorama"] if platform.startswith("win") and sys.platform != "win32" else []
-    wheels = [str(path) for path in folder.glob("*.whl")]
-    done = _pip("download", *only, *_pinned(folder), *wheels, *more)
+    done = _pip("download", *only, *_pinned(folder), own, llama, *more)
     if done.status:
         raise BundleError(f"a wheel for {platform} is missing: {_last_error(done)}")
 

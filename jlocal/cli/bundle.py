@@ -47,7 +47,13 @@ def command() -> None:
     metavar="FILE",
     help="The bundle to write.",
 )
-@click.option("--with-wheels", is_flag=True, help="Put in jlocal and all that it needs.")
+@click.option("--with-wheels", is_flag=True, help="Include jlocal and everything it needs.")
+@click.option(
+    "--extras",
+    metavar="NAMES",
+    callback=lambda _context, _option, value: _names(value),
+    help="Include what these extras need too, such as pdf,html,office; implies --with-wheels.",
+)
 @click.option(
     "--platform",
     metavar="TAG",
@@ -67,6 +73,7 @@ def create(
     with_wheels: bool,
     platform: str | None,
     native: bool,
+    extras: tuple[str, ...],
     quiet: bool,
 ) -> None:
     """Write a bundle of models on this machine.
@@ -76,8 +83,9 @@ def create(
     """
     from jlocal.bundle.create import create as run
 
+    with_wheels = with_wheels or bool(extras)
     if not models and not with_wheels:
-        raise click.UsageError("name a model, or put in the program with --with-wheels")
+        raise click.UsageError("name a model, or include the program with --with-wheels")
     if (platform or native) and not with_wheels:
         raise click.UsageError("--platform and --native choose wheels: add --with-wheels")
     if platform and native:
@@ -89,6 +97,7 @@ def create(
             with_wheels=with_wheels,
             platform=platform,
             native=native,
+            extras=extras,
             on_step=on_step,
         )
     path(output)
@@ -108,8 +117,9 @@ def verify(bundle: Path, quiet: bool) -> None:
         line(f"model    {model['name']}  {_shown(model.get('license'))}")
     if program := manifest.program:
         needs = " ".join(program.get("cpu") or ["no particular CPU"])
+        extras = f"[{','.join(program['extras'])}]" if program.get("extras") else ""
         line(
-            f"program  jlocal {program['jlocal']}  Python {program['python']}  "
+            f"program  jlocal{extras} {program['jlocal']}  Python {program['python']}  "
             f"{program['platform']}  {needs}"
         )
 
@@ -130,6 +140,12 @@ def install(bundle: Path, quiet: bool) -> None:
         if not quiet and model.license:
             say(f"Licence of {model.name}: {_shown(model.license)}")
         line(model.name)
+
+
+def _names(value: str | None) -> tuple[str, ...]:
+    """Split a list at its commas; `jlocal[pdf,html]` is understood as well."""
+    inner = (value or "").strip().removeprefix("jlocal").strip("[]")
+    return tuple(dict.fromkeys(name for part in inner.split(",") if (name := part.strip())))
 
 
 def _shown(licence: object) -> str:
