@@ -15,6 +15,7 @@ import numpy as np
 from convert.imatrix import Entry, ImportanceMatrix
 from jlocal.errors import ModelError, TextError
 from jlocal.models.profile import Profile, read_profile
+from jlocal.terms import Argument, Message
 
 DEFAULT = "default"
 # What the default is called in files.
@@ -60,10 +61,12 @@ def read_calibration(files: Sequence[str | Path]) -> Calibration:
             raise TextError(f"{path} has no text in it to calibrate with")
         texts += found
     if len(texts) < _FEWEST_TEXTS:
-        raise TextError(
+        default = Argument("calibration", [DEFAULT])
+        message = (
             f"{len(texts)} texts are too few to calibrate with; give at least {_FEWEST_TEXTS}, "
-            "one a line, or take those that come with jlocal (--calibrate default)"
+            f"one a line, or take those that come with jlocal: {default}"
         )
+        raise TextError(Message(message, default))
     names = [DEFAULT_NAME if str(file) == DEFAULT else Path(file).name for file in files]
     return Calibration(texts, names)
 

@@ -13,6 +13,9 @@ from convert.gguf_file import DIRECT_TYPES
 from convert.progress import OnProgress, reporter
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.scratch import scratch_folder
+from jlocal.terms import Argument
+
+_CALIBRATION = Argument("calibration")
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,14 @@ def importance(
 
     """
     if calibration and file is not None:
-        raise ArgumentError("give either texts to calibrate with (--calibrate) or a matrix")
+        raise ArgumentError(
+            f"give either texts to calibrate with ({_CALIBRATION}) or a matrix", _CALIBRATION
+        )
     if save is not None:
         if not calibration:
-            raise ArgumentError("there is no matrix to save; name texts (--calibrate)")
+            raise ArgumentError(
+                f"there is no matrix to save; name texts with {_CALIBRATION}", _CALIBRATION
+            )
         save = Path(save)
         outputs.check_absent([save], overwrite=overwrite)
         if not save.absolute().parent.is_dir():

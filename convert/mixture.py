@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convert import outputs
-from convert.calibration import Calibration, read_calibration
+from convert.calibration import DEFAULT, Calibration, read_calibration
 from convert.imatrix import read as read_matrix
 from convert.importance import Importance, importance
 from convert.mix import Choices, Mix
@@ -43,6 +43,7 @@ from jlocal.llama.tokenizer import Tokens
 from jlocal.models.header import Header, read_header
 from jlocal.models.names import resolve
 from jlocal.models.profile import read_profile
+from jlocal.terms import Argument
 
 # One text of so many is held out.
 _HELD_OUT = 4
@@ -124,7 +125,8 @@ def quantize_mixture(
     wanted = check_kinds(kinds)
     given = importance(() if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite)
     if not calibration:
-        raise ArgumentError("a mix is searched with texts; name some (--calibrate default)")
+        texts = Argument("calibration", [DEFAULT])
+        raise ArgumentError(f"a mix is searched with texts; name some: {texts}", texts)
     searched, held = split(read_calibration(calibration))
     if given.calibration:
         given = replace(given, calibration=searched)

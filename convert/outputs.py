@@ -11,6 +11,9 @@ from pathlib import Path
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.llama.quantize import FILE_TYPES, check_file_type
 from jlocal.scratch import scratch_folder, sweep
+from jlocal.terms import Argument
+
+_OVERWRITE = Argument("overwrite", True)
 
 
 def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[str]:
@@ -64,7 +67,7 @@ def check_absent(files: Iterable[Path], *, overwrite: bool) -> None:
         if file.is_dir():
             raise OutputError(f"{file} is a folder; remove it, or name another output folder")
         if file.exists() and not overwrite:
-            raise OutputError(f"{file} exists; pass overwrite=True (--force) to replace it")
+            raise OutputError(f"{file} exists; pass {_OVERWRITE} to replace it", _OVERWRITE)
 
 
 def check_not_read(files: Iterable[Path], source: Path) -> None:

@@ -28,6 +28,7 @@ from convert.recipe import check_name
 from convert.verification import check_reports, need_packages, verify_files
 from jlocal.errors import ArgumentError
 from jlocal.llama.threads import default_threads
+from jlocal.terms import Argument
 
 # Each thread holds one block in several types at once; more threads would wait for the disk.
 _MAX_THREADS = 8
@@ -113,8 +114,10 @@ def convert(
 
 def _check_importance(given: Importance, plan: Plan) -> None:
     if given.file and len(plan.jobs) > 1:
+        texts = Argument("calibration")
         raise ArgumentError(
-            "an importance matrix is of one task's file; name one task, or texts (--calibrate)"
+            f"an importance matrix is of one task's file; name one task, or texts with {texts}",
+            texts,
         )
     for job in plan.jobs:
         given.check({tensor.name: tensor.shape[::-1] for tensor in job.tensors}, job.stem)

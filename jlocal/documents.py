@@ -88,7 +88,7 @@ def read_file(
             return _pdf(path, data) if kind == "pdf" else _flowing(path, data, kind)
         return _plain(path, data, encoding, in_records)
     except TextError as error:
-        return Unreadable(str(path), str(error), is_known=True)
+        return Unreadable(str(path), error.reason, is_known=True)
     except ExtraError as error:
         return Unreadable(str(path), str(error))
 

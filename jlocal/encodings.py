@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from jlocal.detection import CONTROLS, fits, guess
 from jlocal.errors import ArgumentError, TextError
+from jlocal.terms import Argument, Message
 
 # UTF-32's mark begins with UTF-16's, so it is asked for first.
+ENCODING = Argument("encoding")
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -77,13 +80,14 @@ def _text(data: bytes, encoding: str) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        hint = ""
-        if encoding == "utf-8" and not CONTROLS.search(data):
-            line = 1 + data.count(b"\n", 0, error.start)
-            hint = (
-                f": 0x{data[error.start]:02X} in line {line:,}; name its encoding with --encoding"
-            )
-        raise TextError(f"not {label(encoding)} text{hint}") from None
+        reason = f"not {label(encoding)} text"
+        if encoding != "utf-8" or CONTROLS.search(data):
+            raise TextError(reason) from None
+        line = 1 + data.count(b"\n", 0, error.start)
+        place = f"0x{data[error.start]:02X} in line {line:,}"
+        raise TextError(
+            Message(f"{reason}: {place}; name its encoding with {ENCODING}", ENCODING)
+        ) from None
     if "\0" in text:
         raise TextError("not text: it contains NUL characters")
     return text

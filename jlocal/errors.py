@@ -3,13 +3,35 @@
 `jlocal` imports this module before the search path is safe, so that it imports nothing of Python's.
 """
 
+from jlocal.terms import Argument, Message, terms_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jlocal.terms import Term
+
 
 class JlocalError(Exception):
-    """Base of all errors here; its message is one line that says what to do next."""
+    """Base of all errors here; its message is one line that says what to do next.
+
+    Attributes:
+        message: it knows the arguments and methods of the Python interface that are in it, which
+            are given as `jlocal.terms`: `raise ModelError(f"name one with {MODEL}", MODEL)`.
+
+    """
+
+    def __init__(self, message: str = "", *terms: "Term") -> None:
+        self.message = Message(message, *terms)
+        super().__init__(message)
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        return _reduced(self)
+
+
+def _reduced(error: Exception) -> "tuple[object, ...]":
+    """Let an exception be pickled whose arguments are not those of its class."""
+    return type(error).__new__, (type(error), *error.args), error.__dict__
 
 
 class ArgumentError(JlocalError, ValueError):
@@ -51,7 +73,7 @@ class TextError(JlocalError):
 
     def __init__(self, reason: str, index: int | None = None) -> None:
         self.reason, self.index = reason, index
-        super().__init__(reason if index is None else f"text {index} {reason}")
+        super().__init__(reason if index is None else f"text {index} {reason}", *terms_of(reason))
 
 
 class TextTooLongError(TextError):
@@ -65,11 +87,12 @@ class TextTooLongError(TextError):
 
     def __init__(self, index: int, tokens: int, limit: int) -> None:
         self.tokens, self.limit = tokens, limit
-        super().__init__(
-            f"has {tokens:,} tokens, above the limit of {limit:,}; "
-            "split it, or cut it with on_long='truncate' (--on-long truncate)",
-            index,
+        truncate = Argument("on_long", "truncate")
+        reason = (
+            f"has {tokens:,} tokens, above the limit of {limit:,}; split it, or cut it with "
+            f"{truncate}"
         )
+        super().__init__(Message(reason, truncate), index)
 
 
 class ExtraError(JlocalError):
@@ -137,3 +160,6 @@ class TruncationWarning(UserWarning):
     def __init__(self, index: int, tokens: int, limit: int) -> None:
         self.index, self.tokens, self.limit = index, tokens, limit
         super().__init__(f"text {index} was cut from {tokens:,} to {limit:,} tokens")
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        return _reduced(self)

@@ -75,7 +75,9 @@ def write_aside(target: Path) -> Iterator[BinaryIO]:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file")
         if target.exists() and not target.is_file():
-            raise OutputError(f"{target} is not a regular file; write to a pipe with -o -")
+            raise OutputError(
+                f"{target} is not a regular file; name one, or write to standard output"
+            )
         with scratch_folder(real.parent) as folder:
             aside = folder / "aside"
             with aside.open("x+b") as file:

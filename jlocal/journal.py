@@ -169,7 +169,7 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
     """Open the file and lock it until it is closed, however the process ends."""
     busy = OutputError(
         f"another jlocal is writing {output}; run this again when it has ended, or name another "
-        "file with -o"
+        "file"
     )
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from jlocal.detection import fits, guess
 from jlocal.documents import Document, Unreadable
-from jlocal.encodings import decode, is_wide, label, of_mark
+from jlocal.encodings import ENCODING, decode, is_wide, label, of_mark
 from jlocal.errors import TextError
 from jlocal.files import open_regular
+from jlocal.terms import Message
 
 _LARGEST = 64 << 20
 # Where a longer line ends is looked for so far.
@@ -103,7 +104,7 @@ def _streamed(lines: Iterator[_Raw], settled: str | None, encoding: str | None) 
                 lines = itertools.chain(ahead, lines)
                 settled = guess(line + _joined(ahead))
                 if settled is None or is_wide(settled):
-                    settled, hint = "utf-8", "; name its encoding with --encoding"
+                    settled, hint = "utf-8", f"; name its encoding with {ENCODING}"
         yield _decoded(line, settled or encoding or "utf-8", hint)
 
 
@@ -111,7 +112,7 @@ def _decoded(line: bytes, encoding: str, hint: str) -> _Line:
     try:
         text = line.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
     except UnicodeDecodeError:
-        return TextError(f"not {label(encoding)} text{hint}"), ""
+        return TextError(Message(f"not {label(encoding)} text{hint}", ENCODING)), ""
     if "\0" in text:
         return TextError("not text: it contains NUL characters"), ""
     return text, "" if encoding == "utf-8" else label(encoding)

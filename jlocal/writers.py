@@ -18,6 +18,7 @@ import numpy as np
 
 from jlocal.errors import ExtraError, OutputError, TextError
 from jlocal.files import write_aside
+from jlocal.terms import Argument
 from jlocal.vectors import Vectors
 
 FORMATS = ("npy", "npz", "jsonl", "csv", "parquet")
@@ -60,7 +61,10 @@ def format_of(path: Path) -> str:
         raise OutputError(f"{path} is a folder; name a file")
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
-        raise OutputError(f"{path}: its ending names no format; add one with -f ({known})")
+        name = Argument("format")
+        raise OutputError(
+            f"{path}: its ending names no format; add one with {name} ({known})", name
+        )
     return suffix
 
 

@@ -328,7 +328,7 @@ def test_llama_is_compiled_once_for_other_cpus(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(wheels, "_pip", pip)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CMAKE_ARGS", "-DGGML_CUDA=on")
-    with pytest.raises(BundleError, match=r"cannot compile .*: no compiler; .*--native"):
+    with pytest.raises(BundleError, match=r"cannot compile .*: no compiler; .*native=True"):
         wheels._compile_portable()
     assert wheels._portable() == []
     wheels._compile_portable()

@@ -239,7 +239,7 @@ def test_long_files_need_chunks(index, notes: Path, tmp_path: Path, model: Embed
     assert index() == {"new": 3, "failed": 1, "embedded": 3}
     with Collection(tmp_path / "notes.db", model) as collection:
         (failure,) = collection.index(notes).failures
-        assert "--chunk" in failure.reason
+        assert "chunk=512" in failure.reason
     with Collection(tmp_path / "chunks.db", model) as collection:
         report = collection.index(notes, chunk=100)
         assert (report.new, report.failed) == (4, 0)
@@ -280,7 +280,7 @@ def test_nothing_is_mixed(
     moved.unlink()
     with (
         Collection(tmp_path / "notes.db") as collection,
-        pytest.raises(CollectionError, match="no longer there; name the file with -m"),
+        pytest.raises(CollectionError, match="no longer there; name the file with model="),
     ):
         collection.search("x")
 

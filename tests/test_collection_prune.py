@@ -67,7 +67,7 @@ def test_a_missing_folder_removes_nothing(index, found, notes: Path, tmp_path: P
         assert index(path) == {"failed": 1}
         (reason,) = index.reasons
         assert "its 3 documents are kept" in reason
-        assert "--prune" in reason
+        assert "use prune=True" in reason
     assert found() == ALL
     (tmp_path / "x").rename(notes)
     assert index() == {"unchanged": 3}

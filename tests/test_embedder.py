@@ -305,7 +305,7 @@ def test_pooling_of_files_that_name_none(converted, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="reranker"):
         Embedder(path)
     patch(source, path, "qwen3.pooling_type", 3, 0)
-    with pytest.raises(ModelError, match="--pooling last"):
+    with pytest.raises(ModelError, match="pooling='last'"):
         Embedder(path)
     with Embedder(path, pooling="last") as model, Embedder(source) as same:
         assert (model.encode("x") == same.encode("x")).all()

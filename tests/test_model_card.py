@@ -96,7 +96,7 @@ def test_files_that_were_written_and_not_verified_are_no_success(
 
 def test_a_card_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(OutputError, match=r"README\.md exists; .*--force"):
+    with pytest.raises(OutputError, match=r"README\.md exists; .*overwrite=True"):
         convert(STARTER, types=["F16"], output=tmp_path, verify=True)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 

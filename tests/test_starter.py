@@ -129,7 +129,7 @@ def test_models_on_disk_come_first(converted, tmp_path: Path) -> None:
         install(bundle)
         if number == 0:
             assert names.default() == store.installed()[0].name
-    with pytest.raises(ModelError, match="name a model with -m"):
+    with pytest.raises(ModelError, match="name a model with model="):
         names.default()
     done = run("embed", "-c", "hello", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")

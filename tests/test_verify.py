@@ -55,7 +55,7 @@ def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     assert report.model.source_sha256 == report.reference.source_sha256
     with pytest.raises(ArgumentError, match="holds the adapter of 'clustering', not retrieval"):
         verify(converted(backbone, "retrieval", "F16"), converted(backbone, "clustering", "F16"))
-    with pytest.raises(ArgumentError, match="choose with --task"):
+    with pytest.raises(ArgumentError, match="choose with task="):
         store(checkpoint(backbone), Path("never.npz"), texts=["a"])
     assert not Path("never.npz").exists()
 

@@ -22,6 +22,7 @@ from jlocal.files import write_aside
 from jlocal.locations import cache_folder
 from jlocal.models.offline import is_offline
 from jlocal.scratch import scratch_folder
+from jlocal.terms import Argument
 
 _LLAMA = "llama-cpp-python"
 
@@ -217,9 +218,11 @@ def _compile_portable() -> None:
         done = _pip("wheel", *alone, *wanted, environment=environment)
         built = sorted(work.glob("*.whl"))
         if done.status or not built:
+            native = Argument("native", True)
             raise BundleError(
                 f"cannot compile {_LLAMA} {version}: {_last_error(done)}; it needs a C++ "
-                "compiler and an index, or take the one that runs here: --native"
+                f"compiler and an index, or take the one that runs here: {native}",
+                native,
             )
         folder.mkdir(parents=True, exist_ok=True)
         with write_aside(folder / built[0].name) as file, built[0].open("rb") as source:

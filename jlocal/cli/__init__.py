@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from jlocal import __version__
-from jlocal.cli import signals
+from jlocal.cli import flags, signals
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import StandardOutputError, open_streams
 from jlocal.errors import EmptyCollectionError, JlocalError, MissingCollectionError
@@ -71,7 +71,7 @@ class _Commands(click.Group):
 
             raise click.ClickException(printable(advice(error))) from error
         except JlocalError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException(printable(flags.message(error))) from error
         except KeyboardInterrupt:
             # Click would print an empty line.
             raise SystemExit(130) from None

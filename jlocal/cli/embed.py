@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from jlocal.cli import flags
 from jlocal.cli.encodings import encoding_option, say_encodings
 from jlocal.cli.options import (
     format_option,
@@ -226,7 +227,7 @@ def _total(
 
 
 def _report(failure: Unreadable) -> None:
-    say(f"Not embedded: {failure.id}: {failure.reason}")
+    say(f"Not embedded: {failure.id}: {flags.worded(failure.reason)}")
 
 
 def _report_cut(id: str, cut: TruncationWarning) -> None:

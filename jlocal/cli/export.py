@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jlocal.cli import flags
 from jlocal.cli.database import database_option
 from jlocal.cli.options import format_option, safe_cells_option
 from jlocal.cli.output import binary
@@ -74,7 +75,7 @@ def command(
     def on_failure(failure: Unreadable) -> None:
         nonlocal failed
         failed += 1
-        say(f"Not written: {failure.id}: {failure.reason}")
+        say(f"Not written: {failure.id}: {flags.worded(failure.reason)}")
 
     if llm is not None:
         if output is not None or format is not None or safe_cells:

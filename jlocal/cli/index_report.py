@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jlocal.cli import flags
 from jlocal.cli.encodings import say_encodings
 from jlocal.progress import say
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def say_failure(failure: Unreadable) -> None:
     """Name a file that was not indexed, and say why."""
-    say(f"Not indexed: {failure.id}: {failure.reason}")
+    say(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
 
 
 def say_report(report: Report, database: Path) -> None:

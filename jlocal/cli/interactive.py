@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli import output, signals
+from jlocal.cli import flags, output, signals
 from jlocal.cli.hits import as_row, show
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
 from jlocal.printable import printable
@@ -62,7 +62,9 @@ def converse(first: str | None, search: Search, *, as_json: bool) -> int:
 def _reason(error: TextError | ArgumentError) -> str:
     if isinstance(error, TextTooLongError):
         return f"the query has {error.tokens:,} tokens, above the limit of {error.limit:,}"
-    return f"the query {error.reason}" if isinstance(error, TextError) else str(error)
+    if isinstance(error, TextError):
+        return f"the query {flags.worded(error.reason)}"
+    return flags.message(error)
 
 
 class _Page:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jlocal.cli import output
+from jlocal.cli import flags, output
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
 from jlocal.errors import TextError
 
@@ -41,7 +41,8 @@ def command(
         except TextError as error:
             if error.index is None:
                 raise
-            raise click.ClickException(f"text {error.index + 1} {error.reason}") from error
+            reason = flags.worded(error.reason)
+            raise click.ClickException(f"text {error.index + 1} {reason}") from error
         table = model.similarity(vectors, vectors).tolist()
     if as_json:
         rounded = [[round(cosine, 6) for cosine in row] for row in table]

@@ -24,6 +24,9 @@ from jlocal.encodings import known
 from jlocal.errors import ArgumentError, CollectionError, EmptyCollectionError, JlocalError
 from jlocal.printable import printable
 from jlocal.progress import OnTexts
+from jlocal.terms import Argument
+
+_MODEL, _CHUNK, _OVERLAP = Argument("model"), Argument("chunk"), Argument("overlap")
 
 
 class Collection:
@@ -119,7 +122,8 @@ class Collection:
         if not path.is_file():
             raise CollectionError(
                 f"{self.path} was made with {printable(str(path))}, which is no longer there; name "
-                "the file with -m"
+                f"the file with {_MODEL}",
+                _MODEL,
             )
         return path
 
@@ -318,7 +322,7 @@ class Collection:
                 if source is None and made:
                     source = self._model_file(made)
                 if source is None:
-                    raise CollectionError(f"{self.path} is new; name a model with -m")
+                    raise CollectionError(f"{self.path} is new; name a model with {_MODEL}", _MODEL)
                 pooling = {"pooling": made.pooling} if made else {}
                 self._model = Embedder(source, **pooling | self._options)
             path = self._model.profile.path
@@ -373,7 +377,7 @@ def _recipe(
 def _check_chunks(recipe: Recipe, model: Embedder) -> None:
     if recipe.chunk is None:
         if recipe.overlap:
-            raise ArgumentError("an overlap needs chunks (--chunk)")
+            raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK)
         return
     check_size(
         recipe.chunk,

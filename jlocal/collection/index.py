@@ -28,6 +28,7 @@ from jlocal.documents import Document, Unreadable, read_file
 from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, TextError, TextTooLongError
 from jlocal.progress import OnTexts
+from jlocal.terms import Argument, Message
 from jlocal.walk import find_files
 
 OnFailure = Callable[[Unreadable], None]
@@ -392,7 +393,9 @@ def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
 def _advice(error: TextError) -> str:
     if not isinstance(error, TextTooLongError):
         return error.reason
-    return (
+    chunk = Argument("chunk", 512)
+    return Message(
         f"has {error.tokens:,} tokens, above the limit of {error.limit:,}; index into a new "
-        "collection with chunk=512 (--chunk 512)"
+        f"collection with {chunk}",
+        chunk,
     )

@@ -18,6 +18,7 @@ from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open
 from jlocal.errors import ArgumentError, CollectionError, OutputError
 from jlocal.files import write_aside
 from jlocal.printable import printable
+from jlocal.terms import Argument
 
 # The tables as llm's own steps leave them. It takes those that are listed as done, and would
 # otherwise make the tables once more and fail.
@@ -44,6 +45,7 @@ CREATE INDEX idx_embeddings_content_hash ON embeddings (content_hash);
 """
 # Seconds to wait for another program that writes there.
 _PATIENCE = 10
+_NAME = Argument("name")
 _STEPS = (
     "m001_create_tables",
     "m002_foreign_key",
@@ -163,8 +165,9 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
             )
     if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
         raise OutputError(
-            f"{target} has a collection {name!r} already; choose another name with --name, or "
-            f"remove that one with: llm collections delete {name} -d {target}"
+            f"{target} has a collection {name!r} already; choose another with {_NAME}, or "
+            f"remove that one with: llm collections delete {name} -d {target}",
+            _NAME,
         )
 
 

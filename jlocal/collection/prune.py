@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from jlocal.documents import Unreadable
+from jlocal.terms import Argument, Message
+
+_PRUNE = Argument("prune", True)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def plan(
     for root, name in roots.items():
         reason = empty.get(root)
         if kept[root] and not prune:
-            failures.append(Unreadable(name, f"{reason or _state(root)}; {_advice(kept[root])}"))
+            advice = f"{reason or _state(root)}; {_advice(kept[root])}"
+            failures.append(Unreadable(name, Message(advice, _PRUNE)))
         elif reason and not kept[root]:
             failures.append(Unreadable(name, reason))
     return Pruning(removed, failures)
@@ -96,4 +100,4 @@ def _state(root: str) -> str:
 
 def _advice(count: int) -> str:
     said = "its document is kept" if count == 1 else f"its {count:,} documents are kept"
-    return f"{said}; to remove {'it' if count == 1 else 'them'}, use prune=True (--prune)"
+    return f"{said}; to remove {'it' if count == 1 else 'them'}, use {_PRUNE}"

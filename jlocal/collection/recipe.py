@@ -7,6 +7,9 @@ from typing import Any
 
 from jlocal.errors import CollectionError
 from jlocal.printable import printable
+from jlocal.terms import Argument
+
+_MODEL = Argument("model")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class Recipe:
             raise CollectionError(
                 f"{collection} was made with {printable(self.model)} (sha256 "
                 f"{self.model_sha256[:12]}…), and {name} is another file (sha256 "
-                f"{sha256[:12]}…); name the first one with -m, or index into another collection"
+                f"{sha256[:12]}…); name the first one with {_MODEL}, or index into another "
+                "collection",
+                _MODEL,
             )
 
     def check_dimensions(self, most: int, collection: str) -> None:

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from jlocal.child import python
 from jlocal.errors import ArgumentError, ModelError
 from jlocal.models.header import Header, read_header, shown
+from jlocal.terms import Argument, Message
 
 # Numbers of `enum llama_ftype` in llama.h. They are written into files, so they never change.
 # Left out: MXFP4_MOE, which is Q8_0 where a model has no experts; NVFP4, which llama.cpp reads and
@@ -100,10 +101,14 @@ WEIGHTED = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"}
 # ... and of no token embeddings, which are looked up, so that no input says what matters in them.
 NOT_FOR_LOOKUP = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})
 
-_CALIBRATE = (
-    "needs an importance matrix: name texts to calibrate with (--calibrate default takes those "
-    "that come with jlocal), or a matrix (--imatrix)"
+_CALIBRATION, _IMATRIX = Argument("calibration", ["default"]), Argument("imatrix")
+_CALIBRATE = Message(
+    f"needs an importance matrix: name texts to calibrate with ({_CALIBRATION} takes those that "
+    f"come with jlocal), or a matrix ({_IMATRIX})",
+    _CALIBRATION,
+    _IMATRIX,
 )
+_EMBEDDING_TYPE, _ALLOW = Argument("embedding_type"), Argument("allow_requantize", True)
 
 _FLOATS = frozenset({"F32", "F16", "BF16"})
 
@@ -248,8 +253,8 @@ def chosen_types(source: Path, type_name: str, options: Options) -> dict[str, st
             if name not in matrices:
                 raise ArgumentError(
                     f"{source} has no vocabulary head with weights of its own: nothing to give the "
-                    "output type to; for the token embeddings there is embedding_type "
-                    "(--embedding-type)"
+                    f"output type to; for the token embeddings there is {_EMBEDDING_TYPE}",
+                    _EMBEDDING_TYPE,
                 )
             chosen[name] = wanted
     for name, kind in chosen.items():
@@ -274,7 +279,7 @@ def check_file_type(type_name: str, *, with_importance: bool) -> None:
             f"unknown type {shown(type_name)}; the possible are {', '.join(FILE_TYPES)}"
         )
     if type_name in NEEDS_IMPORTANCE_MATRIX and not with_importance:
-        raise ArgumentError(f"{type_name} {_CALIBRATE}")
+        raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms)
 
 
 def _check_source(header: Header, options: Options) -> None:
@@ -289,8 +294,8 @@ def _check_source(header: Header, options: Options) -> None:
     if already and not options.allow_requantize:
         raise ModelError(
             f"{header.path} is quantised already, to Q8_0; quantise the F16, BF16 or F32 file that "
-            "it was made from, or accept both losses with allow_requantize=True "
-            "(--allow-requantize)"
+            f"it was made from, or accept both losses with {_ALLOW}",
+            _ALLOW,
         )
 
 
@@ -316,4 +321,4 @@ def _check_type(name: str, kind: str, columns: int, options: Options) -> None:
         if kind in NOT_FOR_LOOKUP:
             raise ArgumentError(f"token embeddings cannot be {kind}; use Q2_K, IQ2_S or IQ1_M")
     elif kind in WEIGHTED and name != OUTPUT and options.importance is None:
-        raise ArgumentError(f"{kind} for {name} {_CALIBRATE}")
+        raise ArgumentError(f"{kind} for {name} {_CALIBRATE}", *_CALIBRATE.terms)

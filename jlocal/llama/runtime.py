@@ -20,6 +20,7 @@ from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer, Tokens
 from jlocal.models.profile import Profile
+from jlocal.terms import Argument
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,7 +66,7 @@ class Runtime:
         if capture and not fits:
             raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
         if profile.pooling not in POOLING:
-            raise ModelError(_no_pooling(profile))
+            raise _no_pooling(profile)
         threads = threads or default_threads()
         self.model = model = Model(
             profile,
@@ -211,10 +212,12 @@ class Job:
         return self._stop.is_set() or self._closing.is_set()
 
 
-def _no_pooling(profile: Profile) -> str:
+def _no_pooling(profile: Profile) -> ModelError:
     if profile.pooling == "rank":
-        return f"{profile.path} is a reranker, not an embedding model"
-    return (
+        return ModelError(f"{profile.path} is a reranker, not an embedding model")
+    pooling = Argument("pooling", "last")
+    return ModelError(
         f"{profile.path} names no pooling: it is a generative model, or was converted without it; "
-        "for a last-token embedding model pass pooling='last' (--pooling last)"
+        f"for a last-token embedding model pass {pooling}",
+        pooling,
     )

@@ -22,11 +22,13 @@ from jlocal.errors import ModelError
 from jlocal.llama.library import ggml
 from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
 from jlocal.models.header import Header, Tensor
+from jlocal.terms import Argument
 
 # A type number of ggml.
 _BF16 = 30
 
-_INSTEAD = "compute with the stored ones: compute_type='stored' (--compute-type stored)"
+_STORED = Argument("compute_type", "stored")
+_INSTEAD = f"compute with the stored ones: {_STORED}"
 
 # Values in one step: what is read, the float32 in between, and what is written stay in the L2
 # cache. Every block of a quantisation divides it.
@@ -47,7 +49,7 @@ class Widened:
 
         """
         if not hasattr(os, "memfd_create"):
-            raise ModelError(f"only Linux can widen weights in memory; {_INSTEAD}")
+            raise ModelError(f"only Linux can widen weights in memory; {_INSTEAD}", _STORED)
         self._path = header.path
         parts = list(_plan(header))
         if not any(part.widen for part in parts):
@@ -133,7 +135,8 @@ class Widened:
 
     def _failure(self, error: OSError) -> ModelError:
         return ModelError(
-            f"cannot widen the weights of {self._path} in memory: {error.strerror}; {_INSTEAD}"
+            f"cannot widen the weights of {self._path} in memory: {error.strerror}; {_INSTEAD}",
+            _STORED,
         )
 
 

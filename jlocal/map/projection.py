@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from jlocal import child
 from jlocal.errors import ArgumentError, ExtraError, JlocalError
+from jlocal.terms import Argument
 from jlocal.vectors import Floats
 
 Points = npt.NDArray[np.float64]
@@ -24,6 +25,7 @@ Blocks = Callable[[], Iterable[Floats]]
 _NOTHING = 1e-10
 # Its graph of neighbours needs some.
 _FEWEST = 5
+_PCA = Argument("method", "pca")
 
 
 def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
@@ -84,16 +86,16 @@ def umap(vectors: Floats, seed: int) -> Points:
     """
     if len(vectors) < _FEWEST:
         raise ArgumentError(
-            f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; "
-            "take --method pca"
+            f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; take {_PCA}",
+            _PCA,
         )
     if importlib.util.find_spec("umap") is None:
-        raise ExtraError("UMAP needs: pip install 'jlocal[map]'; --method pca needs nothing")
+        raise ExtraError(f"UMAP needs: pip install 'jlocal[map]'; {_PCA} needs nothing", _PCA)
     given = io.BytesIO()
     np.save(given, vectors, allow_pickle=False)
     with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:
         done = child.run("jlocal.map.layout", str(seed), data=given.getvalue(), folder=Path(empty))
     if done.status:
         reason = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
-        raise JlocalError(f"UMAP cannot lay these out: {reason}; take --method pca")
+        raise JlocalError(f"UMAP cannot lay these out: {reason}; take {_PCA}", _PCA)
     return cast(Points, np.load(io.BytesIO(done.stdout), allow_pickle=False))

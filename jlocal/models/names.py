@@ -7,6 +7,7 @@ from pathlib import Path
 from jlocal.errors import ModelError
 from jlocal.models import catalogue, starter, store
 from jlocal.models.offline import is_offline
+from jlocal.terms import Argument
 
 
 def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
@@ -48,7 +49,10 @@ def default() -> str:
     models = store.installed()
     if len(models) > 1:
         names = ", ".join(model.name for model in models)
-        raise ModelError(f"name a model with -m, or in JLOCAL_MODEL; on this machine are {names}")
+        model = Argument("model")
+        raise ModelError(
+            f"name a model with {model}, or in JLOCAL_MODEL; on this machine are {names}", model
+        )
     return models[0].name if models else starter.NAME
 
 

@@ -20,6 +20,7 @@ from jlocal.files import read_regular, sha256_of, sha256_of_set
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.catalogue import TASKS
 from jlocal.progress import texts_bar
+from jlocal.terms import Argument
 from jlocal.vectors import Floats, normalize
 from jlocal.verify.encoders import Encoded, Facts, encode_with
 from jlocal.verify.texts import Text
@@ -256,7 +257,10 @@ def _choose(folder: Path, task: str | None) -> str | None:
             raise ArgumentError(f"{folder} holds the adapter of {named!r}, not {task}")
         return task or named
     if task is None and len(there) > 1:
-        raise ArgumentError(f"{folder} has adapters for {', '.join(there)}; choose with --task")
+        choice = Argument("task")
+        raise ArgumentError(
+            f"{folder} has adapters for {', '.join(there)}; choose with {choice}", choice
+        )
     if task is not None and task not in there:
         raise ArgumentError(f"{folder} has no adapter for {task!r}; it has: {', '.join(there)}")
     return task or there[0]

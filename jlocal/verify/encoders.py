@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from jlocal.errors import ArgumentError, VectorError
 from jlocal.llama.tokenizer import Tokens
+from jlocal.terms import Argument
 from jlocal.vectors import Floats
 from jlocal.verify.texts import Text
 
 Ints = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint64]
+
+_TEXTS = Argument("texts")
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ def encode_with(
     if not len(kept):
         raise ArgumentError(
             f"none of {len(texts):,} texts fits into the {limit:,} tokens of {model.origin}; give "
-            "others with --texts"
+            f"others with {_TEXTS}",
+            _TEXTS,
         )
     chosen = [texts[int(row)] for row in kept]
     strings = [text.text for text in chosen]

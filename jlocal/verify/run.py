@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jlocal.errors import ArgumentError, TextError, VerifyError
+from jlocal.terms import Argument
 from jlocal.verify.checkpoint import CheckpointEncoder, is_checkpoint
 from jlocal.verify.encoders import Encoded, Encoder, Facts
 from jlocal.verify.gguf import GGUFEncoder
@@ -20,6 +21,8 @@ from jlocal.verify.texts import LeftOut, Text, TextSet, default_texts
 NO_PROMPT: Mapping[str, str] = MappingProxyType({"none": ""})
 
 Texts = Sequence["str | Text"]
+
+_AGAINST, _TEXTS = Argument("against"), Argument("texts")
 
 
 def verify(
@@ -138,14 +141,16 @@ def _shipped(ours: Facts) -> Encoder:
     path = shipped(ours.name)
     if path is None:
         raise VerifyError(
-            f"no reference for {ours.name!r} comes with jlocal; give one with --against: another "
-            "GGUF file (such as F16), the checkpoint's folder, or an npz file that --save wrote"
+            f"no reference for {ours.name!r} comes with jlocal; give one with {_AGAINST}: another "
+            "GGUF file (such as F16), the checkpoint's folder, or an npz file of a reference",
+            _AGAINST,
         )
     found = StoredEncoder(path)
     if ours.source_sha256 and found.facts.source_sha256 != ours.source_sha256:
         raise VerifyError(
             f"{ours.origin} was made of another checkpoint than the reference that comes with "
-            "jlocal; give one with --against"
+            f"jlocal; give one with {_AGAINST}",
+            _AGAINST,
         )
     return found
 
@@ -169,7 +174,9 @@ def _check_alike(ours: Facts, theirs: Facts) -> Mapping[str, str]:
 def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     if stored is not None:
         if texts is not None:
-            raise ArgumentError("a stored reference has texts of its own; leave out --texts")
+            raise ArgumentError(
+                f"a stored reference has texts of its own; leave out {_TEXTS}", _TEXTS
+            )
         return TextSet(stored)
     given = default_texts() if texts is None else texts
     named = [Text("", text) if isinstance(text, str) else text for text in given]
@@ -184,7 +191,9 @@ def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     for text in named:
         unique.setdefault(text.text, text)
     if not unique:
-        raise ArgumentError("there is no text to compare vectors of; give some with --texts")
+        raise ArgumentError(
+            f"there is no text to compare vectors of; give some with {_TEXTS}", _TEXTS
+        )
     return TextSet([*unique.values()], repeated=len(named) - len(unique))
 
 

@@ -1,0 +1,40 @@
+"""Messages of the library, with options and commands for its arguments and methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jlocal.errors import JlocalError
+from jlocal.terms import Argument, reworded
+
+if TYPE_CHECKING:
+    from jlocal.terms import Term
+
+# Other arguments are called as their options are: `on_long` and --on-long.
+_OPTIONS = {
+    "calibration": "--calibrate",
+    "model": "-m",
+    "output": "-o",
+    "overwrite": "--force",
+}
+_COMMANDS = {"Collection.index": "jlocal index PATH…"}
+
+
+def message(error: JlocalError) -> str:
+    """Return an error's message as the command line words it."""
+    return worded(error.message)
+
+
+def worded(text: str) -> str:
+    """Return a text of the library as the command line words it."""
+    return reworded(text, _word)
+
+
+def _word(term: Term) -> str:
+    if not isinstance(term, Argument):
+        return _COMMANDS.get(term.name, str(term))
+    option = _OPTIONS.get(term.name) or f"--{term.name.replace('_', '-')}"
+    if term.value is None or term.value is True:
+        return option
+    values = term.value if isinstance(term.value, list) else [term.value]
+    return " ".join(f"{option} {value}" for value in values)

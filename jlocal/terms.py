@@ -1,0 +1,74 @@
+"""How messages name the Python interface, so that the command line can name its options instead.
+
+A message of the library says `chunk=512` or `Collection.index()`, and its error carries these
+terms; the command line says `--chunk 512` and `jlocal index`. `jlocal` imports this module before
+the search path is safe, so that it imports nothing.
+"""
+
+
+class Argument:
+    """An argument of a call: `chunk=512`, or `model=` where no value is meant.
+
+    Attributes:
+        name: its name.
+        value: its value; None where no value is meant.
+
+    """
+
+    def __init__(self, name: str, value: "str | int | list[str] | None" = None) -> None:
+        self.name, self.value = name, value
+
+    def __str__(self) -> str:
+        return f"{self.name}=" if self.value is None else f"{self.name}={self.value!r}"
+
+
+class Method:
+    """A function or method: `Collection.index()`.
+
+    Attributes:
+        name: its name, with that of its class.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name}()"
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Term = Argument | Method
+
+
+class Message(str):
+    """A text and the terms in it: `Message(f"name one with {MODEL}", MODEL)`.
+
+    Attributes:
+        terms: the terms.
+
+    """
+
+    terms: "tuple[Term, ...]"
+
+    def __new__(cls, text: str, *terms: "Term") -> "Message":
+        """Make one; the terms of a text that is a message already stay."""
+        message = super().__new__(cls, text)
+        message.terms = (*terms_of(text), *terms)
+        return message
+
+
+def terms_of(text: str) -> "tuple[Term, ...]":
+    """Return the terms in a text, which an ordinary string does not know."""
+    return text.terms if isinstance(text, Message) else ()
+
+
+def reworded(text: str, word: "Callable[[Term], str]") -> str:
+    """Return a text in which each term is as `word` says it."""
+    # The longest first: "chunk=" is also in "chunk=512".
+    for term in sorted(terms_of(text), key=lambda term: -len(str(term))):
+        text = text.replace(str(term), word(term))
+    return text

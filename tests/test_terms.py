@@ -1,0 +1,110 @@
+"""Messages: the library names arguments, the command line names options."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jlocal
+from jlocal.cli import flags
+from jlocal.errors import ArgumentError, JlocalError, TextError, TextTooLongError, TruncationWarning
+from jlocal.terms import Argument, Message, Method
+
+ROOT = Path(jlocal.__file__).parents[1]
+# What is said of other programs, and of commands that Python has no function for.
+COMMAND = re.compile(
+    r"`[^`]*`|\b(llm|pip|python -m|llama-imatrix|jlocal (pull|bundle|index))\b.*", re.DOTALL
+)
+OPTION = re.compile(r"(?:^|[\s(])--?[a-z][a-z-]*\b")
+
+
+def test_the_command_line_names_options_for_arguments() -> None:
+    chunk, prune = Argument("chunk", 512), Argument("prune", True)
+    calibration, index = Argument("calibration", ["default"]), Method("Collection.index")
+    error = ArgumentError(
+        f"{chunk}, {prune}, {calibration}, {index}", chunk, prune, calibration, index
+    )
+    assert str(error) == "chunk=512, prune=True, calibration=['default'], Collection.index()"
+    assert flags.message(error).startswith(
+        "--chunk 512, --prune, --calibrate default, jlocal index"
+    )
+    model = Argument("model")
+    assert str(CASE := ArgumentError(f"name one with {model}", model)) == "name one with model="
+    assert flags.message(CASE) == "name one with -m"
+
+
+def test_only_the_terms_of_a_message_are_reworded() -> None:
+    path = "task=retrieval/model=small.txt"
+    chunk = Argument("chunk", 512)
+    error = ArgumentError(f"{path}: use {chunk}", chunk)
+    assert flags.message(error) == f"{path}: use --chunk 512"
+    assert flags.worded("chunk=512") == "chunk=512"
+
+
+def test_a_longer_term_is_not_cut_by_a_shorter_one() -> None:
+    terms = Argument("chunk"), Argument("chunk", 512)
+    assert flags.worded(Message("chunk= or chunk=512", *terms)) == "--chunk or --chunk 512"
+
+
+def test_the_reason_of_a_text_error_keeps_its_terms() -> None:
+    error = TextTooLongError(3, 9000, 8192)
+    assert str(error).endswith("cut it with on_long='truncate'")
+    assert flags.message(error).endswith("cut it with --on-long truncate")
+    assert flags.worded(error.reason).endswith("cut it with --on-long truncate")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ArgumentError("x", Argument("a", 1)),
+        TextError("is bad", 3),
+        TextTooLongError(1, 9000, 8192),
+        TruncationWarning(1, 9000, 8192),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_back_from_another_process(error: Exception) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert {**vars(again), "message": 0} == {**vars(error), "message": 0}
+        if isinstance(error, JlocalError):
+            assert flags.message(again) == flags.message(error)
+
+
+def test_no_message_of_the_library_names_an_option() -> None:
+    paths = [*(ROOT / "jlocal").rglob("*.py"), *(ROOT / "convert").rglob("*.py")]
+    programs = (ROOT / "jlocal" / "cli", ROOT / "jlocal" / "bundle" / "standalone.py")
+    library = [path for path in paths if not {path, *path.parents}.intersection(programs)]
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in library
+        for text in _messages(ast.parse(path.read_text(encoding="utf-8")))
+        if OPTION.search(COMMAND.sub("", text))
+    }
+    assert not found
+
+
+def _messages(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if re.search(r"(Error|Warning|Message|Unreadable|BadRecord)$", name):
+                yield from _strings(node)
+
+
+def _strings(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.JoinedStr):
+        parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        yield "".join(map(str, parts))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    else:
+        for inner in ast.iter_child_nodes(node):
+            yield from _strings(inner)
