@@ -271,7 +271,7 @@ def in_folder(*names: str) -> Callable[[Path], list[object]]:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
-    "no such command": (lambda _: ["emded"], 2, "No such command"),
+    "no such command": (lambda _: ["emded"], 2, "did you mean jlocal embed?"),
     "nothing to embed": (lambda _: ["embed", "-m", "MODEL"], 2, "nothing to embed"),
     "no such model": (lambda _: ["embed", "-c", "x", "-m", "no.gguf"], 1, "no such file: no.gguf"),
     "a name": (lambda _: ["embed", "-c", "x", "-m", "small"], 1, "jlocal pull small-retrieval"),
@@ -281,9 +281,9 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "cut header": (bad_model(b"GGUF\3\0\0\0" + bytes(3)), 1, "middle of the header"),
     "empty folder": (in_folder(), 1, "notes: no file in it"),
     "folder without text": (in_folder("a.png", "b.png"), 1, "nothing was embedded"),
-    "a text without -c": (lambda _: ["embed", "x " * 200, "-m", "MODEL"], 1, "File name too long"),
+    "a text without -c": (lambda _: ["embed", "x" * 300, "-m", "MODEL"], 1, "File name too long"),
     "a long model": (lambda _: ["embed", "-c", "x", "-m", "x" * 300], 1, "File name too long"),
-    "missing file": (lambda _: ["embed", "no.txt", "-m", "MODEL"], 1, "No such file"),
+    "missing file": (lambda _: ["embed", "no.txt", "-m", "MODEL"], 1, "no such file"),
     "missing lines": (lambda _: ["embed", "-i", "no.txt", "-m", "MODEL"], 1, "No such file"),
     "unknown ending": (
         lambda _: ["embed", "-c", "x", "-m", "MODEL", "-o", "v.bin"], 1, "names no format",

@@ -23,7 +23,20 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress and no no
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
 
-@click.group("bundle")
+class _Commands(click.Group):
+    """Says what was meant by a command that does not exist."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0].startswith("-") or self.get_command(ctx, args[0]):
+            return super().resolve_command(ctx, args)
+        from jlocal.cli.suggest import no_such_command
+
+        raise no_such_command(self, ctx, args)
+
+
+@click.group("bundle", cls=_Commands)
 def command() -> None:
     """Carry models and the program to a machine without a network.
 

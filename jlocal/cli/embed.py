@@ -13,6 +13,7 @@ import click
 
 from jlocal.cli import flags
 from jlocal.cli.encodings import encoding_option, say_encodings
+from jlocal.cli.inputs import found_or_missing, is_piped, paths_and_texts
 from jlocal.cli.options import (
     format_option,
     model_options,
@@ -40,12 +41,17 @@ if TYPE_CHECKING:
 
 
 @click.command("embed")
-@click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path))
+@click.argument("named", nargs=-1, type=click.Path(readable=False), metavar="[PATH|TEXT]...")
 @click.option(
-    "-i", "--input", "inputs", multiple=True, help="Embed each line of this file; - is stdin."
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FILE",
+    help="Embed each line of this file; - is standard input.",
 )
-@click.option("-c", "--content", multiple=True, help="Embed this text.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
+@click.option("-c", "--content", multiple=True, metavar="TEXT", help="Embed this text.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
 @encoding_option
 @click.option(
     "-o",
@@ -62,18 +68,18 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
     default="float32",
     show_default=True,
-    help="How vectors are stored.",
+    help="Type of the numbers that are written.",
 )
 @click.option(
     "--on-long",
     type=click.Choice(["error", "truncate"]),
     default="error",
     show_default=True,
-    help="What to do with a text above the model's context.",
+    help="What to do with a text that is longer than the model takes.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress, no notes and no summary.")
 def command(
-    paths: tuple[Path, ...],
+    named: tuple[str, ...],
     inputs: tuple[str, ...],
     content: tuple[str, ...],
     include: tuple[str, ...],
@@ -89,36 +95,45 @@ def command(
     prompt_text: str | None,
     **model_arguments: Any,
 ) -> None:
-    """Embed files, folders, lines or strings.
+    """Embed files, folders, lines or texts.
 
-    A file is one text, without its final line breaks, and its id is its path. Of HTML and PDF
-    files it is what they show, with the extras jlocal[html] and jlocal[pdf]. Of folders, what
-    begins with a dot is left out. Exit status 1 means that some input could not be embedded; the
-    others are written all the same.
+    Each file is one text, without its final line breaks, and its path is its id. HTML pages, PDF
+    files and office documents are read with `pip install 'jlocal[files]'`. Files and folders whose
+    names begin with a dot are left out of folders. Exit status 1 means that some input could not
+    be embedded; the others are written all the same.
 
-    Names that begin with =, +, - or @ are formulas to a spreadsheet, also between quotation marks:
-    use --safe-cells for csv files that are to be opened in one.
+    Where nothing is named, each line of standard input is a text. An argument with spaces that is
+    not the name of a file is a text; so is what follows -c.
 
-    A run that was interrupted or killed goes on where it was when it is started again with the
-    same inputs, model and output; until the output is complete, a hidden file beside it keeps
-    what is finished, at 4 bytes for each dimension of the model and text. Standard output has
-    none.
+    A spreadsheet runs texts that begin with =, +, - or @ as formulas, even in quotation marks: use
+    --safe-cells for csv files that one is to open.
+
+    A run that was interrupted or killed goes on where it stopped when you start it again with the
+    same inputs, model and output. Until the output is complete, a hidden file beside it keeps the
+    finished vectors, in 4 bytes for each dimension. Standard output has no such file.
 
     \b
+    jlocal embed "a text"
     jlocal embed notes/ --include '*.md' -m MODEL.gguf -o notes.npz
     jlocal embed -i lines.txt -m MODEL.gguf -o lines.npy
-    jlocal embed -c "one text" -m MODEL.gguf
+    cat lines.txt | jlocal embed
     """
     from jlocal.pipeline import Request, embed_documents
     from jlocal.progress import texts_bar
 
+    paths, texts = paths_and_texts(named)
+    content += tuple(texts)
     if not (paths or inputs or content):
-        raise click.UsageError("nothing to embed: name files or folders, or use -i or -c")
+        if not is_piped():
+            raise click.UsageError("nothing to embed: name files or folders, or a text in quotes")
+        inputs = ("-",)
     request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
     chosen = _format(output, format)
     if safe_cells and chosen != "csv":
         raise click.UsageError("--safe-cells goes with csv")
-    found = list(find_files(paths, include))
+    found = list(map(found_or_missing, find_files(paths, include)))
+    if texts and not quiet:
+        say(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
     if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
         for item in found:
             _report(cast(Unreadable, item))
@@ -127,7 +142,7 @@ def command(
     total = _total(found, inputs, content) if show else None
     read_as = Counter[str]()
     with (
-        open_model(task, **model_arguments) as model,
+        open_model(task, quiet=quiet, **model_arguments) as model,
         _open_output(
             output, chosen, model, request, model_arguments["gpu_layers"], safe_cells=safe_cells
         ) as (writer, journal),

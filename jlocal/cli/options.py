@@ -122,22 +122,32 @@ def text_options(function: _F) -> _F:
     return _add(_TEXT_OPTIONS, function)
 
 
-def default_model() -> str:
-    """Choose a model where none was named, and say so where it is the starter model."""
+def default_model(*, quiet: bool = False) -> str:
+    """Choose a model where none was named, and say so, unless quiet, where it is the starter."""
     from jlocal.models import names, starter
 
     model = names.default()
-    if model == starter.NAME:
+    if model == starter.NAME and not quiet:
         say("Note: this is the small English starter model; better: `jlocal pull small`.")
     return model
 
 
-def open_model(task: str | None, model: str | None, **options: Any) -> Embedder:
-    """Load a model with the values of `model_options`, and check that it is for the task."""
+def open_model(
+    task: str | None, model: str | None, *, quiet: bool = False, **options: Any
+) -> Embedder:
+    """Load a model with the values of `model_options`, and check that it is for the task.
+
+    Args:
+        task: that it must be for; None for any.
+        model: a name or path; None chooses one.
+        quiet: say nothing of which was chosen.
+        options: of `Embedder`.
+
+    """
     from jlocal.embedder import Embedder
     from jlocal.errors import DeviceWarning, TokenizerWarning
 
-    model = model or default_model()
+    model = model or default_model(quiet=quiet)
     with warnings.catch_warnings(record=True) as caught:
         for kind in (DeviceWarning, TokenizerWarning):
             warnings.simplefilter("always", kind)

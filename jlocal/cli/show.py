@@ -25,7 +25,7 @@ def command(model: str | None, as_json: bool, header: bool) -> None:
     from jlocal.models.header import read_header
     from jlocal.models.names import resolve
 
-    read = read_header(resolve(model or default_model()))
+    read = read_header(resolve(model or default_model(quiet=True)))
     facts = metadata_of(read) if header else describe(read) | origin(read.path)
     if as_json:
         output.data(facts, indent=2)

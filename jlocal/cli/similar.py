@@ -18,24 +18,29 @@ _SHOWN = 60
 @model_options
 @text_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
 def command(
     texts: tuple[str, ...],
     as_json: bool,
+    quiet: bool,
     task: str | None,
     dimensions: int | None,
     prompt: str | None,
     prompt_text: str | None,
     **model_arguments: Any,
 ) -> None:
-    """Print the cosine of each text with each other text.
+    """Print how similar texts are: the cosine of each with each other.
+
+    1 means that two texts say the same to the model, 0 that they have nothing to do with each
+    other. What lies between differs from model to model; compare only figures of one model.
 
     \b
-    jlocal similar -m MODEL.gguf "a cat" "a kitten" "a stock exchange"
+    jlocal similar "a cat" "a kitten" "a stock exchange"
     """
     if len(texts) < 2:
-        raise click.UsageError("name at least two texts")
+        raise click.UsageError("name at least two texts, each in quotes")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
-    with open_model(task, **model_arguments) as model:
+    with open_model(task, quiet=quiet, **model_arguments) as model:
         try:
             vectors = model.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
         except TextError as error:

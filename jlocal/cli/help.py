@@ -1,0 +1,24 @@
+"""`jlocal help`: the same as --help of a command."""
+
+from __future__ import annotations
+
+import click
+
+from jlocal.cli.suggest import no_such_command
+
+
+@click.command("help", hidden=True)
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def command(context: click.Context, names: tuple[str, ...]) -> None:
+    """Explain a command: `jlocal help search` is `jlocal search --help`."""
+    above = context.find_root()
+    for place, name in enumerate(names):
+        group = above.command
+        found = group.get_command(above, name) if isinstance(group, click.Group) else None
+        if found is None and isinstance(group, click.Group):
+            raise no_such_command(group, above, names[place:])
+        if found is None:
+            raise click.UsageError(f"{above.command_path} has no commands of its own", above)
+        above = click.Context(found, info_name=found.name, parent=above)
+    click.echo(above.get_help())

@@ -1,0 +1,66 @@
+"""What is named without an option: paths, or a text that plainly is not a path."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from jlocal.documents import Unreadable
+
+# How a file's name ends: with a dot and a few letters or digits.
+_ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$")
+
+
+def paths_and_texts(named: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Tell paths from texts.
+
+    A text has white space in it, no file has its name, and it looks like no path: it does not end
+    as a file's name does, and begins neither with a folder that exists nor as only paths begin.
+    """
+    paths: list[Path] = []
+    texts: list[str] = []
+    for item in named:
+        if _is_text(item):
+            texts.append(item)
+        else:
+            paths.append(Path(item))
+    return paths, texts
+
+
+def found_or_missing(item: Path | Unreadable) -> Path | Unreadable:
+    """Say of a path that is missing what can be done about it, before a model is loaded."""
+    if isinstance(item, Unreadable) or _exists(str(item)):
+        return item
+    reason = "no such file or folder"
+    if len(item.parts) == 1 and not _ENDING.search(item.name):
+        reason += f"; to embed it as a text: -c {shlex.quote(str(item))}"
+    return Unreadable(str(item), reason)
+
+
+def is_piped() -> bool:
+    """Whether standard input has something to read; waits for it unless it is a terminal."""
+    if sys.stdin.isatty():
+        return False
+    peek = getattr(sys.stdin.buffer, "peek", None)
+    return peek is None or bool(peek(1))
+
+
+def _is_text(name: str) -> bool:
+    if not re.search(r"\s", name.strip()) or _exists(name):
+        return False
+    if "\n" in name.strip() or len(name) > 255:
+        return True
+    if _ENDING.search(name) or re.match(r"[~.]{0,2}/|~|[A-Za-z]:\\", name):
+        return False
+    folder = re.split(r"[/\\]", name)[0]
+    return folder == name or not _exists(folder)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists() or Path(name).is_symlink()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,90 @@
+"""What a person meant who typed a command that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+# What other programs call it.
+_SYNONYMS = {
+    **dict.fromkeys(("add", "ingest", "import", "scan", "read", "crawl", "reindex"), "index"),
+    **dict.fromkeys(("find", "query", "ask", "grep", "locate", "retrieve"), "search"),
+    **dict.fromkeys(("download", "get", "install", "fetch"), "pull"),
+    **dict.fromkeys(("ls", "models"), "list"),
+    **dict.fromkeys(("info", "inspect", "describe", "cat"), "show"),
+    **dict.fromkeys(("delete", "remove", "del", "uninstall"), "rm"),
+    **dict.fromkeys(("encode", "embeddings", "vectorize", "vectorise"), "embed"),
+    **dict.fromkeys(("compare", "similarity", "sim", "distance"), "similar"),
+    **dict.fromkeys(("quantise", "compress"), "quantize"),
+    **dict.fromkeys(("check", "diagnose", "selftest"), "doctor"),
+    **dict.fromkeys(("benchmark", "speed"), "bench"),
+    **dict.fromkeys(("pack", "package"), "bundle"),
+    **dict.fromkeys(("plot", "visualize", "visualise"), "map"),
+    **dict.fromkeys(("refresh", "sync"), "update"),
+    **dict.fromkeys(("stats", "state"), "status"),
+    "version": "--version",
+    "usage": "help",
+}
+
+
+def no_such_command(group: click.Group, context: click.Context, words: Sequence[str]) -> Exception:
+    """Make the error for a command that does not exist, with what was meant by it.
+
+    Args:
+        group: that has no such command.
+        context: of the group.
+        words: what was typed after it.
+
+    """
+    typed, is_top = words[0], context.parent is None
+    known = group.list_commands(context)
+    meant = nearest(typed, known, _SYNONYMS if is_top else {})
+    query = " ".join(" ".join(words).split())[:200]
+    is_sentence = is_top and len(query.split()) > 2 and not any(map(_is_argument, words))
+    is_text = len(typed.split()) > 1
+    message = "that is not a command" if is_text else f"there is no command {typed[:80]!r}"
+    if meant:
+        message += f"; did you mean {context.command_path} {meant}?"
+    elif not is_top or not query:
+        message += f"; there are {', '.join(known)}"
+    elif _exists(typed):
+        message += f"; to read it: jlocal index {shlex.join(words)}"
+    if query and is_top and not (meant or _exists(typed)):
+        message += f"; to search your files: jlocal search {_quoted(query)}"
+    elif is_sentence and meant != "search":
+        message += f" Or, to search your files: jlocal search {_quoted(query)}"
+    return click.UsageError(message, context)
+
+
+def nearest(typed: str, known: Sequence[str], synonyms: dict[str, str] | None = None) -> str | None:
+    """Return the name that was most probably meant, if any is near."""
+    word = typed.casefold().strip()
+    meant = (synonyms or {}).get(word)
+    if meant and (meant in known or meant in ("help", "--version")):
+        return meant
+    # Its time grows with the square of the length.
+    near = difflib.get_close_matches(word[:40], known, n=1, cutoff=0.65) if word else []
+    return near[0] if near else None
+
+
+def _is_argument(word: str) -> bool:
+    return word.startswith("-") or _exists(word)
+
+
+def _exists(typed: str) -> bool:
+    try:
+        return Path(typed).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _quoted(query: str) -> str:
+    """Write a query as one would type it: quoted only where a shell would not leave it alone."""
+    if re.fullmatch(r"[\w\s.,:@%+=/-]+", query):
+        return query
+    return f'"{query}"' if not set(query) & set('"$`\\!') else shlex.quote(query)
