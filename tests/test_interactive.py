@@ -79,7 +79,7 @@ def status(child: pexpect.spawn) -> int:
 def test_every_line_of_a_pipe_is_a_query(pipe) -> None:
     done = pipe("backups\nwhat do we spend?\n", "-n", "1")
     assert (done.returncode, done.stderr) == (0, "")
-    page = r"-?\d\.\d{3}  notes/\w+\.md:1\n       .+\n\n"
+    page = r"1  \d\.\d\d  notes/\w+\.md:1\n   .+\n\n"
     assert re.fullmatch(rf"> backups\n{page}> what do we spend\?\n{page}", done.stdout)
     assert PROMPT not in done.stdout
     # The last line need not end, the first may have a mark, and Windows ends them otherwise.
@@ -166,7 +166,7 @@ def test_what_no_query_can_mend_is_said_at_once(pipe, converted, notes: Path) ->
     command = [sys.executable, "-m", "jlocal", "search", "-d", "notes.db"]
     done = subprocess.run(command, cwd=notes, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "name a QUERY" in done.stderr
+    assert "name a query; --interactive reads queries" in done.stderr
 
 
 def test_a_reader_that_leaves(notes: Path) -> None:
@@ -183,12 +183,12 @@ def test_a_reader_that_leaves(notes: Path) -> None:
 
 def test_a_person_asks(terminal) -> None:
     child = terminal("-n", "1", "first of all")
-    child.expect(r"\d\.\d{3}  notes/\w+\.md:1\r\n       .+\r\n\r\n")
+    child.expect(r"1  notes/\w+\.md:1 +[●○]{5}\r\n   .+\r\n\r\n")
     assert "first of all" not in child.before
     for query in ("backups", "Größe 火星 👩‍💻"):
         child.expect_exact(PROMPT)
         child.sendline(query)
-        child.expect(r"\d\.\d{3}  notes/\w+\.md:1\r\n       .+\r\n\r\n")
+        child.expect(r"1  notes/\w+\.md:1 +[●○]{5}\r\n   .+\r\n\r\n")
         assert ">" not in child.before
     child.expect_exact(PROMPT)
     child.sendline("")
@@ -243,7 +243,7 @@ def test_ctrl_c_during_a_search(terminal) -> None:
     child.expect_exact("Interrupted.\r\n")
     child.expect_exact(PROMPT)
     child.sendline("spend")
-    child.expect(r"\d\.\d{3}  notes/\w+\.md:1\r\n")
+    child.expect(r"1  notes/\w+\.md:1 +[●○]{5}\r\n")
     child.expect_exact(PROMPT)
     child.sendintr()
     assert status(child) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from texts import AWKWARD, prose
 
 import jlocal.collection.search as module
 from jlocal import Collection, CollectionError, Embedder, Hit
+from jlocal.cli.columns import width
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
 from jlocal.collection.codes import pack
@@ -210,27 +212,63 @@ def test_a_copy_is_a_hit_of_its_own(tmp_path: Path, model: Embedder) -> None:
 
 
 def test_search_on_the_command_line(jlocal, notes: Path) -> None:
-    done = jlocal("search", "-d", "notes.db", "backups", "--path", "backup.md")
+    done = jlocal("search", "-d", "notes.db", "kept", "backups", "--path", "backup.md")
     assert (done.returncode, done.stderr) == (0, "")
-    score = done.stdout[:5]
-    assert done.stdout == (
-        f"{score}  notes/backup.md:1\n       # Backups Every night, kept for thirty days.\n"
+    assert re.fullmatch(
+        r"1  0\.\d\d  notes/backup\.md:1( › Backups)?\n"
+        r"(   Backups\n)?   Every night, kept for thirty days\.\n",
+        done.stdout,
     )
     done = jlocal("search", "-d", "notes.db", "backups", COLUMNS="80")
     lines = done.stdout.splitlines()
     assert sum(not line.startswith(" ") for line in lines) == 4
     assert "\x1b" not in done.stdout
     assert "\x07" not in done.stdout
-    wide = [sum(1 + ("\u4e00" <= letter <= "\u9fff") for letter in line) for line in lines]
-    assert max(wide) <= 80
+    assert max(map(width, lines)) <= 80
     done = jlocal("search", "-d", "notes.db", "backups", "--json", "-n", 2)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2
-    assert set(rows[0]) == {"path", "page", "first_line", "last_line", "score", "text"}
+    assert rows[0].keys() >= {"path", "page", "first_line", "last_line", "score", "text"}
+    assert rows[0].keys() >= {"cosine", "bm25", "relevance", "headings", "state", "others"}
     assert Path(rows[0]["path"]).is_absolute()
     assert rows[0]["score"] >= rows[1]["score"]
     done = jlocal("search", "-d", "notes.db", "backups", "--min-score", "0.9999")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
+    done = jlocal("search", "-d", "notes.db", "backups", "--min-score", "0.9999", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("option", ["-n", "-k", "--top-k", "--limit"])
+def test_the_number_of_hits_has_the_names_of_other_tools(option: str, jlocal) -> None:
+    done = jlocal("search", option, "2", "backups", "-d", "notes.db", "--json")
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_the_words_of_a_query_are_only_words(jlocal) -> None:
+    """They need no quotation marks, options may stand among them, and `--` ends the options."""
+    expected = jlocal("search", "-d", "notes.db", "kept -n 1 --open", "--json").stdout
+    done = jlocal("search", "--json", "-d", "notes.db", "--", "kept", "-n", "1", "--open")
+    assert done.stdout == expected
+    expected = jlocal("search", "-d", "notes.db", 'kept NEAR( "* OR', "--json").stdout
+    done = jlocal("search", "kept", "-d", "notes.db", "NEAR(", "--json", '"*', "OR")
+    assert (done.returncode, done.stdout) == (0, expected)
+    done = jlocal("search", "-d", "notes.db", "-what", "is")
+    assert done.returncode == 2
+    assert "write -- before words that begin with a dash" in done.stderr
+    done = jlocal("search", "-d", "notes.db", "--jsn", "is")
+    assert "Did you mean" in done.stderr
+
+
+def test_paths_only(jlocal, notes: Path) -> None:
+    done = jlocal("search", "-d", "notes.db", "budget", "--files", "-n", "20")
+    paths = done.stdout.splitlines()
+    assert sorted(paths) == [
+        "notes/backup.md", "notes/escape.txt", "notes/sub/budget.md", "notes/sub/火星.md"
+    ]  # fmt: skip
+    again = jlocal("search", "-d", "notes.db", "budget", "--files", "-0", "-n", "20")
+    assert again.stdout == "".join(f"{path}\0" for path in paths)
+    for arguments in (("--files", "--json"), ("--files", "--open", "1"), ("-0",)):
+        assert jlocal("search", "-d", "notes.db", "x", *arguments).returncode == 2
 
 
 def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
@@ -274,7 +312,7 @@ def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_pa
     assert done.stderr == "0 new, 0 changed, 1 unchanged, 0 removed, 0 failed; texts embedded: 0\n"
     assert jlocal(*arguments, "-q").stderr == ""
     done = jlocal("search", "x", JLOCAL_DATABASE=str(database))
-    assert done.stdout.endswith("a.md:1\n       alpha\n")
+    assert done.stdout.endswith("a.md:1\n   alpha\n")
 
 
 def test_a_collection_that_was_never_filled(tmp_path: Path, model: Embedder) -> None:

@@ -12,6 +12,8 @@ import click
 
 from jlocal.cli import flags, output, signals
 from jlocal.cli.hits import as_row, show
+from jlocal.cli.opener import open_hit
+from jlocal.cli.screen import Screen
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
 from jlocal.printable import printable
 from jlocal.progress import say
@@ -24,27 +26,35 @@ _PROMPT = "search> "
 Search = Callable[[str], "list[Hit]"]
 
 
-def converse(first: str | None, search: Search, *, as_json: bool) -> int:
+def converse(
+    first: str | None, search: Search, screen: Screen, *, as_json: bool, quiet: bool = False
+) -> int:
     """Answer queries until there are no more.
 
     Args:
         first: a query that is answered before any is read.
         search: finds the hits of a query.
+        screen: where the hits are shown.
         as_json: print one line of JSON for each query.
+        quiet: do not say how the prompt is used.
 
     Returns:
         1 where the queries came from a pipe and some could not be answered, otherwise 0.
 
     """
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
-    page = _JsonPage() if as_json else _Page(headed=not (at_terminal and sys.stdout.isatty()))
+    is_dialogue = at_terminal and screen.is_terminal
+    page = _JsonPage() if as_json else _Page(screen, headed=not is_dialogue)
+    if is_dialogue and not (as_json or quiet):
+        say("Ask a question. A number opens that hit; an empty line ends.")
     asked = failed = 0
     for place, query in _queries(first, at_terminal):
         asked += 1
         try:
             if isinstance(query, TextError):
                 raise query
-            page.answer(query, search(query))
+            if not (at_terminal and page.opens(query)):
+                page.answer(query, search(query))
         except (TextError, ArgumentError) as error:
             failed += 1
             page.failure(place, query, _reason(error))
@@ -70,12 +80,25 @@ def _reason(error: TextError | ArgumentError) -> str:
 class _Page:
     """Answers for a person, with an empty line after each."""
 
-    def __init__(self, *, headed: bool) -> None:
-        self._headed = headed
+    def __init__(self, screen: Screen, *, headed: bool) -> None:
+        self._screen, self._headed = screen, headed
+        self._hits: list[Hit] = []
+
+    def opens(self, query: str) -> bool:
+        """Open the hit of the last query that this number names, if it is one."""
+        number = int(query) if query.strip().isascii() and query.strip().isdecimal() else 0
+        if not 1 <= number <= len(self._hits):
+            return False
+        try:
+            open_hit(self._hits[number - 1])
+        except click.ClickException as error:
+            say(f"Error: {error.message}")
+        return True
 
     def answer(self, query: str, hits: list[Hit]) -> None:
+        self._hits = hits
         self._head(query)
-        show(hits)
+        show(hits, query, self._screen)
         click.echo()
 
     def failure(self, place: str, query: str | TextError, reason: str) -> None:
@@ -90,6 +113,10 @@ class _Page:
 
 class _JsonPage:
     """Answers for a program: a line for each query, whatever comes of it."""
+
+    def opens(self, query: str) -> bool:
+        del query
+        return False
 
     def answer(self, query: str, hits: list[Hit]) -> None:
         self._print({"query": query, "hits": [as_row(hit) for hit in hits]})

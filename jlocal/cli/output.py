@@ -63,18 +63,26 @@ def line(text: str = "") -> None:
     print(printable(text))  # noqa: T201
 
 
+def styled(text: str = "") -> None:
+    """Print a line with escape sequences of our own, whose other parts are printable."""
+    import click
+
+    # Click turns the sequences into calls where Windows wants that.
+    click.echo(text, color=True)
+
+
 def data(value: object, indent: int | None = None) -> None:
     """Print a value as JSON on standard output; None for the indent makes it one line."""
     print(printable_json(value, indent), flush=indent is None)  # noqa: T201
 
 
-def path(name: Path) -> None:
+def path(name: Path, end: str = os.linesep) -> None:
     """Print a path on standard output: for a terminal without what it would obey, else exactly."""
     if sys.stdout.isatty():
         line(str(name))
     else:
         with binary() as file:
-            file.write(os.fsencode(name) + os.linesep.encode())
+            file.write(os.fsencode(name) + end.encode())
 
 
 @contextmanager

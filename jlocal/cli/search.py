@@ -1,38 +1,86 @@
-"""`jlocal search`: what is nearest to a query in a collection."""
+"""`jlocal search`: what in a collection answers a query."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jlocal.cli import output
 from jlocal.cli.database import database_option
-from jlocal.cli.hits import as_row, show
-from jlocal.cli.interactive import converse
+from jlocal.cli.hits import as_row, print_paths, show
+from jlocal.cli.interactive import Search, converse
+from jlocal.cli.opener import open_hit
 from jlocal.cli.options import compute_options, open_model, prompt_arguments
+from jlocal.cli.screen import ColorChoice, Screen, color_option
+
+if TYPE_CHECKING:
+    from jlocal.collection.search import Mode
+
+_SHOWN = 5
 
 
-@click.command("search")
-@click.argument("query", required=False)
+class _Command(click.Command):
+    """Says what to do about a query that looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.possibilities:
+                raise
+            raise click.UsageError(
+                f"no such option: {error.option_name}; in a query, write -- before words that "
+                "begin with a dash",
+                ctx,
+            ) from None
+
+
+@click.command("search", cls=_Command)
+@click.argument("query", nargs=-1)
 @database_option
+@click.option(
+    "-n",
+    "-k",
+    "--top-k",
+    "--limit",
+    "count",
+    type=click.IntRange(min=1),
+    default=_SHOWN,
+    show_default=True,
+    metavar="N",
+    help="Find at most so many hits.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["both", "words", "meaning"]),
+    default="both",
+    show_default=True,
+    help="Compare the words, the meaning, or both.",
+)
+@click.option(
+    "--path",
+    metavar="GLOB",
+    help="Search only files and folders with this name, or whose path ends like this.",
+)
+@click.option("--min-score", type=click.FloatRange(-1, 1), help="The least cosine.")
+@click.option("--open", "opened", type=click.IntRange(min=1), metavar="N", help="Open hit N.")
+@click.option("--files", is_flag=True, help="Print only the paths of files, each once.")
+@click.option(
+    "-0", "--null", is_flag=True, help="With --files, end paths with a NUL, for xargs -0."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for each hit.")
 @click.option(
     "--interactive",
     is_flag=True,
     help="Answer one query after the other: from a prompt, or each line of standard input.",
 )
-@click.option(
-    "-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="The most hits."
-)
-@click.option(
-    "--path",
-    metavar="GLOB",
-    help="Only documents whose name fits or, with a slash, the end of whose path does.",
-)
-@click.option("--min-score", type=click.FloatRange(-1, 1), help="The least cosine.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for each hit.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but hits.")
+@color_option
 @click.option(
     "-m",
     "--model",
@@ -42,63 +90,134 @@ from jlocal.cli.options import compute_options, open_model, prompt_arguments
 @click.option("--prompt", help="query, document or none; query if not given.")
 @click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead.")
 def command(
-    query: str | None,
+    query: tuple[str, ...],
     database: Path,
-    interactive: bool,
     count: int,
+    mode: Mode,
     path: str | None,
     min_score: float | None,
+    opened: int | None,
+    files: bool,
+    null: bool,
     as_json: bool,
+    interactive: bool,
+    quiet: bool,
+    color: ColorChoice,
     model: str | None,
     prompt: str | None,
     prompt_text: str | None,
     **compute: Any,
 ) -> None:
-    """Find the documents of a collection nearest to QUERY, best first.
+    """Find what answers QUERY, best first.
 
-    Each document, or page of a PDF file, is shown once, with the place and the text of its best
-    passage, and the cosine of query and passage.
+    The query needs no quotation marks, except around signs that the shell would take, such as
+    ' ? * and &. Each document, or page of a PDF file, is shown once: its path and line, the
+    headings above its best passage, how relevant it is, and the sentences that match.
 
-    With --interactive the model stays loaded. An empty line, Ctrl-D or Ctrl-C at the prompt ends
-    it; Ctrl-C during a search returns to the prompt. Where standard input is no terminal, each of
-    its lines is a query and has a page of its own, which begins with the query after a > and ends
-    with an empty line. With --json each query gives exactly one line: its "query", and its "hits"
-    or, where it cannot be answered, an "error"; exit status 1 means that there were some.
+    Without a query, on a terminal, there is a prompt: a number opens that hit; an empty line,
+    Ctrl-D or Ctrl-C ends it; Ctrl-C during a search returns to the prompt. With --interactive,
+    where standard input is no terminal, each of its lines is a query and has a page of its own,
+    which begins with the query after a > and ends with an empty line. With --json each query then
+    gives exactly one line: its "query", and its "hits" or, where it cannot be answered, an
+    "error"; exit status 1 means that there were some.
+
+    --open opens text in $VISUAL or $EDITOR at the line, and other files with the desktop's
+    program for them; $JLOCAL_OPENER names another program, as in "less +{line} {path}".
 
     \b
-    jlocal search -d notes.db "what did we decide about backups?"
-    jlocal search -d notes.db -n 3 --path 'minutes/*' --json "budget"
-    jlocal search -d notes.db --interactive
-    jlocal search -d notes.db --interactive --json < questions.txt > answers.jsonl
+    jlocal search what did we decide about backups
+    jlocal search "what's new?" --path travel -n 20
+    jlocal search backups --open 1
+    jlocal search backups --files -0 | xargs -0 grep -i restic
+    jlocal search --interactive --json < questions.txt > answers.jsonl
     """
+    is_dialogue = interactive or not query
+    _check(
+        is_dialogue=is_dialogue,
+        interactive=interactive,
+        opened=opened,
+        files=files,
+        null=null,
+        as_json=as_json,
+    )
+    words = " ".join(query)
+    with ExitStack() as stack:
+        search = _opened(
+            stack,
+            database,
+            model,
+            prompt_arguments(prompt, prompt_text),
+            compute,
+            n=max(count, opened or 0),
+            mode=mode,
+            path=path,
+            min_score=min_score,
+        )
+        screen = Screen.of_stdout(color)
+        if is_dialogue:
+            first = words if query else None
+            status = converse(first, search, screen, as_json=as_json, quiet=quiet)
+            click.get_current_context().exit(status)
+        hits = search(words)
+    if opened:
+        if opened > len(hits):
+            raise click.ClickException(f"there is no hit {opened}; hits found: {len(hits)}")
+        open_hit(hits[opened - 1])
+    elif files:
+        print_paths(hits, end="\0" if null else "\n")
+    elif as_json:
+        for hit in hits:
+            output.data(as_row(hit))
+    elif hits or not quiet:
+        show(hits, words, screen, "" if quiet else _advice(len(hits), count))
+
+
+def _check(
+    *,
+    is_dialogue: bool,
+    interactive: bool,
+    opened: int | None,
+    files: bool,
+    null: bool,
+    as_json: bool,
+) -> None:
+    """Raise UsageError where options do not go together."""
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if is_dialogue and not interactive and (opened or files or not at_terminal):
+        raise click.UsageError(
+            "name a query; --interactive reads queries from standard input, one a line"
+        )
+    if sum((bool(opened), files, as_json)) > 1 or ((opened or files) and is_dialogue):
+        raise click.UsageError(
+            "choose one of --open, --files, --json; only --json goes with --interactive"
+        )
+    if null and not files:
+        raise click.UsageError("--null goes with --files")
+
+
+def _opened(
+    stack: ExitStack,
+    database: Path,
+    model: str | None,
+    prompts: tuple[str | None, str | None],
+    compute: dict[str, Any],
+    **arguments: Any,
+) -> Search:
+    """Open a collection, and its model where one is needed, until the stack closes."""
     from jlocal.collection.collection import Collection
 
-    if query is None and not interactive:
-        raise click.UsageError("name a QUERY, or ask for a prompt with --interactive")
-    prompt_name, prefix = prompt_arguments(prompt, prompt_text)
+    prompt_name, prefix = prompts
     with Collection(database) as collection:
         recipe = collection.recipe
         model = model or str(collection.model_file())
-    with (
-        open_model(None, model, pooling=recipe.pooling, **compute) as embedder,
-        Collection(database, embedder) as collection,
-    ):
-        search = partial(
-            collection.search,
-            n=count,
-            path=path,
-            min_score=min_score,
-            prompt_name=prompt_name,
-            prompt=prefix,
-        )
-        if interactive:
-            # What no query can mend is said before the first one.
-            collection.check_model()
-            embedder.prompt_text(prefix, prompt_name)
-            click.get_current_context().exit(converse(query, search, as_json=as_json))
-        hits = search(query or "")
-    if not as_json:
-        show(hits)
-        return
-    for hit in hits:
-        output.data(as_row(hit))
+    embedder = stack.enter_context(open_model(None, model, pooling=recipe.pooling, **compute))
+    collection = stack.enter_context(Collection(database, embedder))
+    # What no query can mend is said before the first one.
+    collection.check_model()
+    embedder.prompt_text(prefix, prompt_name)
+    return partial(collection.search, prompt_name=prompt_name, prompt=prefix, **arguments)
+
+
+def _advice(found: int, wanted: int) -> str:
+    more = f", -n {4 * wanted} to see more" if found == wanted else ""
+    return f"Add --open 1 to open a hit{more}."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.cli import output
-from jlocal.cli.hits import wrapped
+from jlocal.cli.columns import clipped
 from jlocal.cli.options import compute_options
 from jlocal.printable import printable
 from jlocal.progress import say
@@ -153,7 +153,7 @@ def _page(report: Report) -> Iterator[str]:
     yield "The least cosines:"
     for pair in report.lowest(_LOWEST):
         label = f"{pair.cosine:9.5f}  "
-        yield label + next(wrapped(_shown(pair), _WIDTH - len(label), 1))
+        yield label + clipped(_shown(pair), _WIDTH - len(label))
 
 
 def _shown(pair: Pair) -> str:
