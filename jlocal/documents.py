@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from jlocal.encodings import Decoded, decode
-from jlocal.errors import ExtraError, TextError
+from jlocal.encodings import Decoded, decode, may_be_text
+from jlocal.errors import ExtraError, NotTextError, TextError
 from jlocal.extract import PAGE_BREAK, kind_of, need
 from jlocal.extract.flowing import read_flowing
 from jlocal.extract.pdf import read_pdf
-from jlocal.files import read_regular
+from jlocal.files import open_regular
 
 _LARGEST_FILE = 64 << 20
-# Where a longer line ends is looked for so far.
-_LONGEST_LINE = 1 << 30
+# How much of a file is looked at to tell whether it is text.
+_HEAD = 1 << 16
+# Files of these names are text, or damaged.
+_PROSE = (".md", ".markdown", ".txt", ".text", ".rst", ".org", ".adoc", ".tex")
+_TEXT_ENDINGS = frozenset((*_PROSE, ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
 
 # What `read_regular` finds, and what to do about it.
 _NO_TEXT = {
@@ -46,6 +50,9 @@ class Document:
     headings: tuple[tuple[int, int, int], ...] = ()
 
 
+Cause = Literal["failure", "binary", "special", "extra"]
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """An input that gave no text, and why.
@@ -54,12 +61,17 @@ class Unreadable:
         id: its name.
         reason: why.
         is_known: whether it was looked at: a folder without files, or a file without text.
+        cause: "binary" is no text, nor is its name that of a text; "special" is no regular file;
+            "extra" needs a package that is not installed; all else is a "failure".
+        extra: the extra of jlocal that brings the package.
 
     """
 
     id: str
     reason: str
     is_known: bool = field(default=False, compare=False)
+    cause: Cause = field(default="failure", compare=False)
+    extra: str = field(default="", compare=False)
 
 
 def read_file(
@@ -77,20 +89,68 @@ def read_file(
             bytes that are none: only some of its records may be bad.
 
     """
+    kind = kind_of(path)
+    # Of records, only some may be bad.
+    is_checked = not (kind or in_records)
     try:
-        data = read_regular(path, _LARGEST_FILE)
+        data = _bytes(path, encoding, is_checked=is_checked)
     except (OSError, ValueError) as error:
-        reason = _NO_TEXT.get(getattr(error, "errno", 0))
-        return Unreadable(str(path), reason or reason_of(error), is_known=reason is not None)
+        return _unopened(path, error)
+    except NotTextError as error:
+        return _no_text(path, error)
     try:
         need(path)
-        if kind := kind_of(path):
+        if kind:
             return _pdf(path, data) if kind == "pdf" else _flowing(path, data, kind)
         return _plain(path, data, encoding, in_records)
+    except NotTextError as error:
+        return _no_text(path, error)
     except TextError as error:
         return Unreadable(str(path), error.reason, is_known=True)
     except ExtraError as error:
-        return Unreadable(str(path), str(error))
+        return Unreadable(str(path), str(error), cause="extra", extra=error.extra)
+
+
+def begins_as_text(path: Path, encoding: str | None = None) -> bool:
+    """Whether a file can be text, by its beginning.
+
+    Args:
+        path: the file.
+        encoding: as in `read_file`.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    with open_regular(path) as file:
+        return may_be_text(file.read(_HEAD), encoding)
+
+
+def _bytes(path: Path, encoding: str | None, *, is_checked: bool) -> bytes:
+    """Read a file; if checked, no more of it than shows that it is not text."""
+    with open_regular(path) as file:
+        data = file.read(_HEAD)
+        if len(data) < _HEAD:
+            return data
+        if is_checked and not may_be_text(data, encoding):
+            raise NotTextError("not text")
+        data += file.read(_LARGEST_FILE + 1 - len(data))
+    if len(data) > _LARGEST_FILE:
+        raise OSError(errno.EFBIG, _NO_TEXT[errno.EFBIG], str(path))
+    return data
+
+
+def _no_text(path: Path, error: NotTextError) -> Unreadable:
+    is_named_as_text = path.suffix.lower() in _TEXT_ENDINGS
+    cause: Cause = "failure" if is_named_as_text else "binary"
+    return Unreadable(str(path), str(error), is_known=True, cause=cause)
+
+
+def _unopened(path: Path, error: OSError | ValueError) -> Unreadable:
+    number = getattr(error, "errno", 0)
+    reason = _NO_TEXT.get(number)
+    cause: Cause = "special" if number == errno.EINVAL else "failure"
+    return Unreadable(str(path), reason or reason_of(error), reason is not None, cause)
 
 
 def _plain(path: Path, data: bytes, encoding: str | None, in_records: bool) -> Document:

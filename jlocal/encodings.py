@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from jlocal.detection import CONTROLS, fits, guess
-from jlocal.errors import ArgumentError, TextError
+from jlocal.errors import ArgumentError, NotTextError, TextError
 from jlocal.terms import Argument, Message
 
 # UTF-32's mark begins with UTF-16's, so it is asked for first.
@@ -51,7 +51,8 @@ def decode(data: bytes, encoding: str | None = None) -> Decoded:
             guesses it.
 
     Raises:
-        TextError: the bytes are not text, or in an encoding that is not clear.
+        NotTextError: the bytes are not text.
+        TextError: they are text in an encoding that is not clear, or not in the one that was named.
 
     """
     mark, marked = of_mark(data)
@@ -81,7 +82,9 @@ def _text(data: bytes, encoding: str) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         reason = f"not {label(encoding)} text"
-        if encoding != "utf-8" or CONTROLS.search(data):
+        if CONTROLS.search(data) and not is_wide(encoding):
+            raise NotTextError(reason) from None
+        if encoding != "utf-8":
             raise TextError(reason) from None
         line = 1 + data.count(b"\n", 0, error.start)
         place = f"0x{data[error.start]:02X} in line {line:,}"
@@ -89,8 +92,32 @@ def _text(data: bytes, encoding: str) -> str:
             Message(f"{reason}: {place}; name its encoding with {ENCODING}", ENCODING)
         ) from None
     if "\0" in text:
-        raise TextError("not text: it contains NUL characters")
+        raise NotTextError("not text: it contains NUL characters")
     return text
+
+
+def may_be_text(head: bytes, encoding: str | None = None) -> bool:
+    """Whether what begins like this can be text at all.
+
+    Args:
+        head: the beginning of a file, which may end within a character.
+        encoding: as in `decode`.
+
+    """
+    if of_mark(head)[1] or is_wide(encoding or "") or not CONTROLS.search(head):
+        return True
+    if b"\0" not in head and (encoding or _begins_as_utf8(head)):
+        return True
+    # Two or four bytes for a character have such bytes.
+    return guess(head[: len(head) & ~3]) is not None
+
+
+def _begins_as_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def known(name: str) -> str:

@@ -95,8 +95,21 @@ class TextTooLongError(TextError):
         super().__init__(Message(reason, truncate), index)
 
 
+class NotTextError(TextError):
+    """Bytes are not text in any encoding, such as those of a photo."""
+
+
 class ExtraError(JlocalError):
-    """A package is missing that an extra of jlocal brings; the message says which extra."""
+    """A package is missing that an extra of jlocal brings; the message says which extra.
+
+    Attributes:
+        extra: its name.
+
+    """
+
+    def __init__(self, message: str, *terms: "Term", extra: str = "") -> None:
+        self.extra = extra
+        super().__init__(message, *terms)
 
 
 class CollectionError(JlocalError):

@@ -36,7 +36,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rules for the entries of one folder; what begins with a dot is never meant.
+    """Rules for the entries of one folder; what begins with a dot or `~$` is never meant.
 
     Attributes:
         include: globs, one of which a file must match; none takes every file.
@@ -103,7 +103,8 @@ class Selection:
 
     def takes(self, name: str, *, folder: bool) -> bool:
         """Whether a file is meant, or whether a folder may hold files that are."""
-        if name.startswith("."):
+        # Word keeps a file of the second kind beside each document that is open.
+        if name.startswith((".", "~$")):
             return False
         path = f"{self.below}{name}"
         if self.exclude and matches(path, self.exclude):

@@ -88,7 +88,7 @@ def test_old_files_are_not_read_again(index, notes: Path, monkeypatch) -> None:
     settle()
     index()
     read: list[Path] = []
-    monkeypatch.setattr("jlocal.collection.index.read_file", read.append)
+    monkeypatch.setattr("jlocal.collection.reading.read_file", read.append)
     assert index() == {"unchanged": 3}
     assert not read
 
@@ -136,10 +136,14 @@ def test_awkward_texts(tmp_path: Path, model: Embedder) -> None:
     with Collection(tmp_path / "c.db", model) as collection:
         report = collection.index(folder)
         failures = {Path(f.id).name: f.reason for f in report.failures}
-        assert set(failures) == {"latin-1.txt", "picture.png"} | {
+        assert set(failures) == {"latin-1.txt"} | {
             f"{n}.txt" for n, text in enumerate(AWKWARD.values()) if "\0" in text
         }
-        assert report.new == len(AWKWARD) + 3 - report.failed
+        skipped = {Path(item.path).name: item.reason for item in report.skipped}
+        assert skipped == {"picture.png": "binary"} | {
+            f"{n}.txt": "empty" for n, text in enumerate(AWKWARD.values()) if not text.strip()
+        }
+        assert report.new == len(AWKWARD) + 3 - report.failed - len(skipped)
         stored = {
             row[0]: np.frombuffer(row[8], "<f4") for row in rows(tmp_path / "c.db") if len(row) > 1
             and row[8]

@@ -269,12 +269,12 @@ def test_a_collection_in_the_folder_that_it_is_made_of(tmp_path: Path, model: Em
 def test_changed_and_unreadable_documents_come_back_without_embedding(index, notes) -> None:
     index()
     (notes / "a.md").write_text("")
-    assert index() == {"changed": 1, "unchanged": 2, "kept": 1}
+    assert index() == {"unchanged": 2, "removed": 1, "kept": 1}
     (notes / "b.md").write_bytes(b"\0")
-    assert index() == {"unchanged": 2, "failed": 1, "kept": 2}
+    assert index() == {"unchanged": 1, "failed": 1, "kept": 2}
     for name in ("a.md", "b.md"):
         (notes / name).write_text(f"This is {name}.\n")
-    assert index() == {"new": 1, "changed": 1, "unchanged": 1}
+    assert index() == {"new": 2, "unchanged": 1}
 
 
 def test_removed_documents_are_seen_nowhere(tmp_path: Path) -> None:
@@ -455,18 +455,15 @@ def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> N
     status, lines = jlocal("index", "notes", "-d", "n.db")
     assert status == 1
     assert lines[0].startswith("Not indexed: notes: no such file or folder")
+    assert lines[1].startswith("  0 of 0 files · ")
+    assert lines[2:] == ["Error: 1 input was not indexed."]
+    status, lines = jlocal("index", "notes", "-d", "n.db", "--prune")
+    assert status == 0
+    assert lines[0].startswith("  0 of 0 files: 3 removed · ")
     assert lines[1:] == [
-        "0 new, 0 changed, 0 unchanged, 0 removed, 1 failed; texts embedded: 0",
-        "Error: 1 input was not indexed.",
+        "  Note: 3 texts of removed or changed documents stay in n.db; jlocal index --compact "
+        "deletes them."
     ]
-    assert jlocal("index", "notes", "-d", "n.db", "--prune") == (
-        0,
-        [
-            "0 new, 0 changed, 0 unchanged, 3 removed, 0 failed; texts embedded: 0",
-            "Note: 3 texts of removed or changed documents stay in n.db; jlocal index "
-            "--compact deletes them.",
-        ],
-    )
     status, lines = jlocal("index", "--compact", "-d", "n.db")
     assert status == 0
     assert lines[0].startswith("Deleted 3 texts; ")

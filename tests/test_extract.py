@@ -135,13 +135,14 @@ def test_a_page_that_cannot_be_read_is_reported_each_time_and_the_others_are_kep
     bad = stream(b"no zlib here", "/Filter /FlateDecode")
     (notes / "a.pdf").write_bytes(pdf("A good page of words.", bad))
     (notes / "d.pdf").write_bytes(in_font(ASCII | {0x1E: b"\xf0\x01"}, OFFICE))
-    for counts in ("4 new, 0 changed, 0 unchanged", "0 new, 0 changed, 4 unchanged"):
+    for counts in ("4 of 4 files · ", "4 of 4 files: 4 unchanged · "):
         done = jlocal("index", "notes", "-d", "notes.db")
         said = own_lines(done.stderr)
         assert done.returncode == 1
         assert said[0].startswith("Not indexed: notes/a.pdf: damaged: ")
         assert said[1].startswith("Not indexed: notes/d.pdf p. 1: some letters cannot be told")
-        assert said[2].startswith(f"{counts}, 0 removed, 2 failed")
+        assert said[2].startswith(f"  {counts}")
+        assert said[3] == "Error: 2 inputs were not indexed."
     found = jlocal("search", "-d", "notes.db", "words")
     assert "notes/a.pdf p. 1" in found.stdout
     done = jlocal("embed", "notes")
@@ -158,14 +159,19 @@ def test_without_the_extras(
     index()
     (notes / "a.pdf").write_bytes(pdf("Another."))
     (notes / "new.html").write_text("<p>New.</p>")
+    named = notes.parent / "named.html"
+    named.write_text("<p>Named.</p>")
     for name in ("pypdfium2", "resiliparse"):
         monkeypatch.setitem(sys.modules, name, None)
     with Collection(tmp_path / "notes.db", model) as collection:
-        report = collection.index(notes)
+        report = collection.index([notes, named])
         reasons = {Path(failure.id).name: failure.reason for failure in report.failures}
         found = {Path(hit.path).name for hit in collection.search("budget", 20)}
     assert "pip install 'jlocal[pdf]'" in reasons["a.pdf"]
-    assert "pip install 'jlocal[html]'" in reasons["new.html"]
+    assert "pip install 'jlocal[html]'" in reasons["named.html"]
+    assert [(Path(s.path).name, s.reason, s.extra) for s in report.skipped] == [
+        ("new.html", "extra", "html")
+    ]
     # What was not looked at is not forgotten.
     assert found == {"a.pdf", "b.html", "c.md"}
 
@@ -184,8 +190,9 @@ def jlocal(tmp_path: Path, model_file: Path) -> Callable[..., subprocess.Complet
 
 
 def own_lines(stderr: str) -> list[str]:
-    """Leave out what llama.cpp prints where a processor's AMX is not to be had."""
-    return [line for line in stderr.splitlines() if not line.startswith("AMX is not ready")]
+    """Leave out the model, and what llama.cpp prints where a processor's AMX is not to be had."""
+    lines = stderr.splitlines()
+    return [line for line in lines if not line.startswith(("AMX is not ready", "  Model: "))]
 
 
 def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
@@ -193,13 +200,13 @@ def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     data = (notes / "a.pdf").read_bytes()
     (notes / "a.pdf").write_bytes(re.sub(rb"startxref\n\d+", b"startxref\n7", data))
     (notes / "cut.pdf").write_bytes(data[:1000])
-    (notes / "empty.html").write_text("")
+    (notes / "empty.html").write_text("<p></p>")
     done = jlocal("index", "notes", "-d", "notes.db", "--chunk", 64)
     said = own_lines(done.stderr)
     assert (done.returncode, len(said)) == (1, 4), done.stderr
     assert said[0].startswith("Not indexed: notes/cut.pdf: damaged: ")
     assert said[1].startswith("Not indexed: notes/empty.html: no text in it; ")
-    assert said[2].startswith("3 new, 0 changed, 0 unchanged, 0 removed, 2 failed")
+    assert said[2].startswith("  3 of 5 files: 3 new · ")
     assert said[3] == "Error: 2 inputs were not indexed."
     found = jlocal("search", "-d", "notes.db", "budget")
     assert (found.returncode, own_lines(found.stderr)) == (0, [])

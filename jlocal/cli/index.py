@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import functools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from click.core import ParameterSource
 
 from jlocal.cli.database import database_option
 from jlocal.cli.encodings import encoding_option
-from jlocal.cli.index_report import say_failure, say_report
+from jlocal.cli.index_progress import index_bar
+from jlocal.cli.index_report import (
+    say_error,
+    say_failure,
+    say_model,
+    say_next,
+    say_report,
+)
 from jlocal.cli.options import (
     compute_options,
     open_model,
@@ -27,6 +35,13 @@ from jlocal.progress import say
 @click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")
 @click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")
+@click.option(
+    "--all",
+    "large",
+    is_flag=True,
+    help="Take files of folders however large they are; those of more than 250,000 tokens are "
+    "skipped otherwise.",
+)
 @click.option(
     "--prune",
     is_flag=True,
@@ -67,6 +82,7 @@ from jlocal.progress import say
 )
 @compute_options
 @text_options
+@click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
     paths: tuple[Path, ...],
@@ -74,6 +90,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     no_gitignore: bool,
+    large: bool,
     prune: bool,
     compact: bool,
     chunk: int | None,
@@ -81,6 +98,7 @@ def command(
     fields: tuple[str, ...],
     encoding: str | None,
     model: str | None,
+    verbose: bool,
     quiet: bool,
     task: str | None,
     dimensions: int | None,
@@ -100,9 +118,14 @@ def command(
 
     Entries of folders whose names begin with a dot are left out, and so are files that .gitignore
     names. Of HTML and PDF files, what they show is read, with the extras jlocal[html] and
-    jlocal[pdf]. The first run settles how texts are split and embedded; later runs need only -d.
-    A run may be interrupted at any time and started again. Exit status 1 means that some file was
-    not indexed; the others were.
+    jlocal[pdf]. The first run settles how texts are split and embedded.
+
+    Files in folders that are not text, such as photos, are skipped and counted; so are empty files
+    and files of more than 250,000 tokens (about 1 MB of prose), which --all takes. Exit status 1
+    means that a file that is text, or that was named in PATHS, was not indexed; the others were.
+
+    What is done is written every few seconds. A run may be interrupted at any time and started
+    again.
 
     \b
     jlocal index notes/ -d notes.db -m small --chunk 512
@@ -111,7 +134,7 @@ def command(
     jlocal index faq.jsonl --field question --field answer -d faq.db -m small
     """
     from jlocal.collection.collection import Collection
-    from jlocal.progress import texts_bar
+    from jlocal.models import names
 
     if compact:
         if paths:
@@ -128,10 +151,13 @@ def command(
         if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
             model = str(before.model_file())
         compute["pooling"] = recipe.pooling if recipe else None
+    began = time.monotonic()
     with (
-        open_model(task, model, **compute) as embedder,
+        open_model(task, model or names.default(), **compute) as embedder,
         Collection(database, embedder) as collection,
-        texts_bar(None, show=not quiet and sys.stderr.isatty()) as on_texts,
+        index_bar(
+            quiet=quiet, before=None if recipe else functools.partial(say_model, embedder)
+        ) as on_progress,
     ):
         report = collection.index(
             paths,
@@ -139,6 +165,7 @@ def command(
             exclude=exclude,
             gitignore=not no_gitignore,
             prune=prune,
+            large=large,
             chunk=chunk,
             overlap=overlap,
             fields=fields,
@@ -147,13 +174,13 @@ def command(
             prompt=prefix,
             truncate_dim=dimensions,
             on_failure=say_failure,
-            on_texts=on_texts,
+            on_progress=on_progress,
         )
     if not quiet:
-        say_report(report, database)
+        say_report(report, database, time.monotonic() - began, verbose=verbose)
+        say_next(report)
     if report.failed:
-        what = "input was" if report.failed == 1 else "inputs were"
-        say(f"Error: {report.failed:,} {what} not indexed.")
+        say_error(report)
         click.get_current_context().exit(1)
 
 

@@ -11,14 +11,15 @@ from typing import Any
 from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
-from jlocal.collection.index import Choice, OnFailure, run
+from jlocal.collection.index import run
 from jlocal.collection.locations import collection_path, make_place
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.report import Report
+from jlocal.collection.report import OnFailure, OnProgress, Report
 from jlocal.collection.schema import sole_indexer
 from jlocal.collection.search import MODES, Hit, Mode, search
 from jlocal.collection.store import Store
+from jlocal.collection.survey import Choice
 from jlocal.embedder import Embedder
 from jlocal.encodings import known
 from jlocal.errors import ArgumentError, CollectionError, EmptyCollectionError, JlocalError
@@ -160,6 +161,7 @@ class Collection:
         exclude: Sequence[str] = (),
         gitignore: bool = True,
         prune: bool = False,
+        large: bool = False,
         chunk: int | None = None,
         overlap: int | None = None,
         fields: Sequence[str] = (),
@@ -170,12 +172,18 @@ class Collection:
         wait: float = 10,
         on_failure: OnFailure | None = None,
         on_texts: OnTexts | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Report:
         """Embed files that are new or changed, and remove the documents of deleted files.
 
         What is not given is as the collection was made; what is given must agree with it. The
         texts and vectors of removed and of changed documents stay in the file, and need not be
-        computed again when they come back, until `compact` deletes them.
+        computed again when they come back, until `compact` deletes them. What is done is written
+        every few seconds.
+
+        In folders, files that are not text, have none, or need an extra that is not installed are
+        skipped, and so are files of more than 250,000 tokens, unless they were named by themselves
+        or are in the collection already.
 
         Args:
             paths: files and folders. Documents below them whose files are no longer there, or no
@@ -185,6 +193,7 @@ class Collection:
             exclude: globs of files and folders that are left out.
             gitignore: leave out what .gitignore files name.
             prune: remove documents also where a path is missing or has no file left.
+            large: take files of folders however many tokens they have.
             chunk: cut texts to at most so many tokens, the prompt included; otherwise each text
                 is kept whole, and one above the context fails.
             overlap: how many tokens of a chunk's end come again in the next; an eighth of a
@@ -199,6 +208,7 @@ class Collection:
             wait: how many seconds to wait for another indexer of this collection.
             on_failure: called with each file that is not taken in.
             on_texts: called with the texts and tokens done since the last call.
+            on_progress: called with how far the run has come, a few times a second.
 
         Raises:
             ArgumentError: the model or the collection cannot do what is asked.
@@ -232,10 +242,9 @@ class Collection:
             store.check_links()
             if recipe != store.recipe():
                 store.set_recipe(recipe)
-            choice = Choice(chosen, include, exclude, gitignore, prune)
-            report = run(
-                store, model, recipe, choice, named, on_failure, self._until_closed(on_texts)
-            )
+            choice = Choice(chosen, include, exclude, gitignore, prune, large)
+            on_texts = self._until_closed(on_texts)
+            report = run(store, model, recipe, choice, named, on_failure, on_texts, on_progress)
             # From here on the file can be copied without its log, although others may read it.
             store.checkpoint()
             return report

@@ -9,61 +9,39 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jlocal import extract
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk, split, whole
+from jlocal.collection.pace import Pace
 from jlocal.collection.place import Place
 from jlocal.collection.prune import plan
+from jlocal.collection.reading import FileReader
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.records import BadRecord, Record, has_records, kind_of, records_of
-from jlocal.collection.report import Report
+from jlocal.collection.records import BadRecord, Record, has_records, records_of
+from jlocal.collection.report import OnFailure, OnProgress, Progress, Report, Skipped
 from jlocal.collection.store import Store
+from jlocal.collection.survey import Candidate, Choice, Survey, Surveyor, stamp_of
 from jlocal.collection.values import digest_of
-from jlocal.documents import Document, Unreadable, read_file
+from jlocal.documents import Document, Unreadable, reason_of
 from jlocal.embedder import Embedder
-from jlocal.errors import CollectionError, TextError, TextTooLongError
+from jlocal.errors import TextError, TextTooLongError
 from jlocal.progress import OnTexts
 from jlocal.terms import Argument, Message
-from jlocal.walk import find_files
 
-OnFailure = Callable[[Unreadable], None]
-
-# What the names of the files of a collection add to its own.
-_OWN_ENDINGS = ("", "-wal", "-shm", "-lock", "-journal")
-
-# What is embedded and written together, and so may have to be done again after a crash.
-_TEXTS = 256
-_CHARACTERS = 200_000
+# What is embedded and written together takes about so long, and may have to be done again after
+# an interruption; it is bounded, for memory's sake, and begins small where nobody knows the speed.
+_SECONDS = 2.0
+_TEXTS = 1024
+_FIRST_CHARACTERS, _LEAST_CHARACTERS, _CHARACTERS = 4_000, 1_000, 400_000
 _ROWS = 5000
+# Seconds from one report of progress to the next.
+_TELL_EACH = 0.1
 
 # How many bad records of a file are named; the others are counted.
 _NAMED_RECORDS = 20
-# What stands before the name of an encoding in a stamp.
-_READ_AS = "encoding="
-
-# A file changed this shortly before it was read can change again without its times telling.
-_TICK_NS = 2_000_000_000
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which files are meant; see `documents.find_files`.
-
-    Attributes:
-        prune: remove documents also where a path is missing or has no file left.
-
-    """
-
-    paths: Sequence[str | Path]
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    gitignore: bool = True
-    prune: bool = False
 
 
 def run(
@@ -74,6 +52,7 @@ def run(
     encoding: str | None = None,
     on_failure: OnFailure | None = None,
     on_texts: OnTexts | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Report:
     """Bring a collection up to date with files.
 
@@ -85,12 +64,13 @@ def run(
         encoding: of texts that are not UTF-8, as `encodings.known` names it; None guesses it.
         on_failure: called with each file that is not taken in.
         on_texts: called with the texts and tokens done since the last call.
+        on_progress: called with how far the run has come.
 
     Raises:
         CollectionError, ModelError: what stops the whole run; what was written before stays.
 
     """
-    return _Run(store, model, recipe, encoding, on_failure, on_texts).all(choice)
+    return _Run(store, model, recipe, encoding, on_failure, on_texts, on_progress).all(choice)
 
 
 class _Run:
@@ -102,105 +82,102 @@ class _Run:
         encoding: str | None,
         on_failure: OnFailure | None,
         on_texts: OnTexts | None,
+        on_progress: OnProgress | None,
     ) -> None:
         self._store, self._model, self._recipe = store, model, recipe
         self._encoding = encoding
-        self._on_failure, self._on_texts = on_failure, on_texts
+        self._on_failure, self._on_texts, self._on_progress = on_failure, on_texts, on_progress
         self._report = Report()
-        self._seen: set[str] = set()
-        self._unread: set[str] = set()  # what lies here could not be looked at
-        self._roots: dict[str, str] = {}
-        self._empty: dict[str, str] = {}
         self._pending: dict[bytes, str] = {}
-        self._characters = 0
+        self._characters, self._most_characters = 0, _FIRST_CHARACTERS
         self._bad: dict[bytes, str] = {}
         # With the digest of what there is of the document; None if it is new.
         self._ready: list[tuple[Entry, bytes | None]] = []
         self._batch = Batch()
+        self._written = time.monotonic()
+        self._total = self._done = 0  # of candidates
+        self._finished: list[Candidate] = []  # read, and not written yet
+        self._in_hand: Candidate | None = None
+        self._part = 0.0  # of it that is cut
+        self._computing_since: float | None = None
+        self._told = 0.0
 
     def all(self, choice: Choice) -> Report:
-        self._roots = {_absolute(path): str(path) for path in choice.paths}
-        for item in find_files(
-            choice.paths, choice.include, choice.exclude, gitignore=choice.gitignore
-        ):
-            if isinstance(item, Unreadable):
-                self._unlisted(item)
-            elif (path := _absolute(item)) not in self._seen and (
-                path in self._roots or not self._is_own(item)
-            ):
-                self._file(item, path)
-            if len(self._batch) + len(self._ready) >= _ROWS:
+        self._found(0)
+        surveyor = Surveyor(
+            self._store.path,
+            self._store.stamp,
+            self._recipe.fields,
+            self._encoding,
+            self._fail,
+            self._found,
+        )
+        survey = surveyor.look(choice)
+        self._report.unchanged = survey.unchanged
+        self._report.files = survey.unchanged + len(survey.candidates)
+        self._reader = FileReader(self._count, self._encoding, large=choice.large)
+        self._pace = Pace(survey.candidates, large=choice.large)
+        self._total = len(survey.candidates)
+        for candidate in survey.candidates:
+            self._in_hand, self._part = candidate, 0.0
+            self._advance()
+            if self._file(candidate, survey):
+                self._finished.append(candidate)
+            self._in_hand = None
+            if len(self._batch) + len(self._ready) >= _ROWS or self._is_due():
                 self._flush()
         self._flush()
-        self._prune(prune=choice.prune)
+        self._prune(survey, prune=choice.prune)
         self._store.settle()
         self._report.kept = self._store.count_kept()
         return self._report
 
-    def _is_own(self, item: Path) -> bool:
-        """Whether a file is the collection's own; a link may lead to its folder."""
-        own = self._store.path
-        if item.name not in {f"{own.name}{ending}" for ending in _OWN_ENDINGS}:
-            return False
-        return os.path.realpath(item.parent) == os.path.realpath(own.parent)
-
-    def _unlisted(self, item: Unreadable) -> None:
-        path = _absolute(item.id)
-        if item.is_known and path in self._roots:
-            self._empty[path] = item.reason
-            return
-        if not item.is_known:
-            self._unread.add(path)
-        self._fail(item)
-
-    def _file(self, item: Path, path: str) -> None:
-        kind = kind_of(item, self._recipe.fields)
+    def _file(self, candidate: Candidate, survey: Survey) -> bool:
+        """Take in a file; False if it is skipped."""
         try:
-            reader = extract.READERS.get(kind, kind)
-            stamp = _stamp(item.stat(), reader, self._encoding)
-        except (FileNotFoundError, NotADirectoryError):
-            if path in self._roots:
-                self._empty[path] = _missing(item)
-                return
-            # Was it deleted since its folder was listed, or did a whole disk go? The next run
-            # will know.
-            self._unread.add(path)
-            self._fail(Unreadable(str(item), _missing(item)))
-            return
+            # As it is now: it may have changed since it was found.
+            stamp = stamp_of(candidate.file.stat(), candidate.kind, self._encoding)
         except (OSError, ValueError) as error:
-            self._unread.add(path)
-            self._fail(Unreadable(str(item), getattr(error, "strerror", None) or str(error)))
-            return
-        self._seen.add(path)
-        known = self._store.stamp(path)
-        if known and stamp and _is_same(known[0], stamp, self._encoding):
-            self._report.unchanged += 1
-            return
-        document = read_file(item, self._encoding, in_records=has_records(kind))
-        if isinstance(document, Unreadable):
-            self._fail(document, path if document.is_known else None)
-            return
+            survey.unread.add(candidate.path)
+            self._fail(Unreadable(str(candidate.file), reason_of(error)))
+            return True
+        item = self._reader.read(candidate)
+        if isinstance(item, Skipped):
+            self._skip(item, candidate)
+            return False
+        if isinstance(item, Unreadable):
+            self._fail(item, candidate.path if item.is_known else None)
+            return True
+        entry = Entry(candidate.path, stamp, b"")
         try:
-            self._document(item, document, kind, Entry(path, stamp, b""), known and known[1])
+            self._document(candidate, item, entry)
         except TextError as error:
-            self._fail(Unreadable(str(item), error.reason), path)
+            self._fail(Unreadable(str(candidate.file), error.reason), candidate.path)
+        return True
 
-    def _document(
-        self, item: Path, document: Document, kind: str, entry: Entry, known: bytes | None
-    ) -> None:
+    def _skip(self, skipped: Skipped, candidate: Candidate) -> None:
+        """Pass over a file, and forget what the collection holds of it."""
+        self._report.skipped.append(skipped)
+        self._report.files -= 1
+        self._total -= 1
+        self._pace.finish(candidate, is_skipped=True)
+        if candidate.digest is not None:
+            self._batch.removed.append(candidate.path)
+            self._report.removed += 1
+
+    def _document(self, candidate: Candidate, document: Document, entry: Entry) -> None:
         """Take in what was read from a file.
 
         Args:
-            item: the file, as it is called in reports.
+            candidate: the file.
             document: what was read.
-            kind: as of `records.kind_of`.
             entry: its path and stamp.
-            known: digest of what the collection holds of it; None if it is new.
 
         Raises:
             TextError: nothing of it can be taken in.
 
         """
+        item, kind, known = candidate.file, candidate.kind, candidate.digest
         if document.encoding:
             self._report.encodings[document.encoding] += 1
         digest = digest_of(document.text, kind)
@@ -243,7 +220,7 @@ class _Run:
             if digest not in self._pending and not self._store.has_passage(digest):
                 self._pending[digest] = chunk.text
                 self._characters += len(chunk.text)
-                if len(self._pending) >= _TEXTS or self._characters >= _CHARACTERS:
+                if len(self._pending) >= _TEXTS or self._characters >= self._most_characters:
                     self._flush()
         return chunks
 
@@ -256,6 +233,8 @@ class _Run:
                 else (whole(record.text, record.line),)
             )
             for chunk in chunks:
+                if record.whole:
+                    self._part = chunk.end / len(record.text)
                 # White space has nothing to find.
                 if chunk.text.strip():
                     yield record.number, chunk
@@ -264,6 +243,9 @@ class _Run:
     def _count(self) -> Callable[[str], int]:
         model, prompt = self._model, self._recipe.prompt
         return lambda text: len(model.tokenize(text, prompt))
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._written > _SECONDS
 
     def _flush(self) -> None:
         """Embed and write what has come together."""
@@ -274,6 +256,12 @@ class _Run:
         if len(self._batch):
             self._store.write(self._batch)
         self._batch, self._ready = Batch(), []
+        for candidate in self._finished:
+            self._pace.finish(candidate)
+        self._done += len(self._finished)
+        self._finished = []
+        self._written = time.monotonic()
+        self._advance()
 
     def _finish(self, entry: Entry, known: bytes | None) -> None:
         """Write a document without the records of which a text could not be embedded."""
@@ -303,14 +291,16 @@ class _Run:
 
     def _embed(self) -> None:
         texts = self._pending
-        self._pending, self._characters = {}, 0
+        characters, self._pending, self._characters = self._characters, {}, 0
         passages = {}
+        self._pace.start()
+        began = self._computing_since = time.monotonic()
         vectors = self._model.stream(
             texts.values(),
             prompt=self._recipe.prompt,
             truncate_dim=self._recipe.dimensions,
             errors="return",
-            on_texts=self._on_texts,
+            on_texts=self._computed,
         )
         try:
             with contextlib.closing(vectors):
@@ -320,10 +310,45 @@ class _Run:
                     else:
                         passages[digest] = (text, vector.astype(np.float32, copy=False))
         finally:
+            took = time.monotonic() - began
+            self._report.seconds += took
+            self._computing_since = None
             # What was computed before an interruption need not be computed again.
             if passages:
                 self._store.write(Batch(passages=passages))
                 self._report.embedded += len(passages)
+        self._most_characters = _next_size(characters, took)
+
+    def _computed(self, texts: int, tokens: int) -> None:
+        self._report.tokens += tokens
+        if self._on_texts:
+            self._on_texts(texts, tokens)
+        self._advance()
+
+    def _found(self, count: int) -> None:
+        """Tell how many files there are so far."""
+        if self._on_progress:
+            self._on_progress(Progress(count, 0))
+
+    def _advance(self) -> None:
+        """Tell how far the run has come, and not too often."""
+        now = time.monotonic()
+        if not self._on_progress or now - self._told < _TELL_EACH:
+            return
+        self._told = now
+        report, current = self._report, self._in_hand
+        seconds = report.seconds + (now - self._computing_since if self._computing_since else 0.0)
+        self._on_progress(
+            Progress(
+                self._done,
+                self._total,
+                str(current.file) if current else "",
+                report.embedded,
+                report.tokens,
+                seconds,
+                self._pace.seconds_left(current, self._part),
+            )
+        )
 
     def _fail(self, failure: Unreadable, known: str | None = None) -> None:
         """Report a failure, and forget what the collection holds of a document that changed."""
@@ -334,33 +359,20 @@ class _Run:
         if self._on_failure:
             self._on_failure(failure)
 
-    def _prune(self, *, prune: bool) -> None:
+    def _prune(self, survey: Survey, *, prune: bool) -> None:
         pruning = plan(
-            self._store.paths(), self._seen, self._unread, self._roots, self._empty, prune=prune
+            self._store.paths(),
+            survey.seen,
+            survey.unread,
+            survey.roots,
+            survey.empty,
+            prune=prune,
         )
         if pruning.removed:
             self._store.write(Batch(removed=pruning.removed))
             self._report.removed += len(pruning.removed)
         for failure in pruning.failures:
             self._fail(failure)
-
-
-def _absolute(path: str | Path) -> str:
-    try:
-        # Links stay as they are named: `resolve` would follow them.
-        return os.path.abspath(path)  # noqa: PTH100
-    except FileNotFoundError:
-        raise CollectionError(
-            f"the working directory was deleted, so that {path} cannot be found; change to another"
-        ) from None
-
-
-def _missing(path: Path) -> str:
-    """Say what is not there, once it was looked for in vain."""
-    if path.is_symlink():
-        return f"a link to {path.readlink()}, which is missing"
-    place = "" if path.is_absolute() else f" in {Path.cwd()}"
-    return f"no such file or folder{place}"
 
 
 def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:
@@ -370,24 +382,10 @@ def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:
         yield Unreadable(str(path), f"{len(bad) - _NAMED_RECORDS:,} more records are bad")
 
 
-def _stamp(status: os.stat_result, reader: str, encoding: str | None) -> str | None:
-    """Tell a file's state without reading it, and how it is read.
-
-    None if it may change and keep its times.
-    """
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    if time.time_ns() - changed < _TICK_NS:
-        return None
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
-    said = f" {_READ_AS}{encoding}" if encoding else ""
-    return " ".join(map(str, state)).rstrip() + said
-
-
-def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
-    """Whether nothing changed; an encoding that was named stays until another is."""
-    if known and encoding is None:
-        known = known.partition(f" {_READ_AS}")[0]
-    return known == stamp
+def _next_size(characters: int, seconds: float) -> int:
+    """How many characters to embed next, so that it takes about as long as it should."""
+    size = min(characters * _SECONDS / max(seconds, 1e-3), 4 * characters, _CHARACTERS)
+    return max(int(size), _LEAST_CHARACTERS)
 
 
 def _advice(error: TextError) -> str:

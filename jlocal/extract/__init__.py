@@ -84,4 +84,4 @@ def need(path: str | PurePath) -> None:
     """
     found, extra = format_of(path), missing_extra(path)
     if found and extra:
-        raise ExtraError(f"{found.noun}s need: pip install 'jlocal[{extra}]'")
+        raise ExtraError(f"{found.noun}s need: pip install 'jlocal[{extra}]'", extra=extra)
