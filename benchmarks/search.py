@@ -44,7 +44,7 @@ def fill(store: Store, count: int, dimensions: int) -> None:
         for number, vector in enumerate(vectors, start):
             text = f"Passage {number}. " * 20
             digest = digest_of(text)
-            batch.passages[digest] = (text, vector)
+            batch.passages[digest] = ("", text, vector)
             batch.entries.append(
                 Entry(f"/made/{number}.md", None, digest, [(0, whole(text), digest)])
             )

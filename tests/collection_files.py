@@ -73,7 +73,7 @@ def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
         batch, chunks = Batch(), []
         for record, text in enumerate(texts):
             vector = rng.standard_normal(8).astype(np.float32)
-            batch.passages[digest_of(text)] = (text, vector / np.linalg.norm(vector))
+            batch.passages[digest_of(text)] = ("", text, vector / np.linalg.norm(vector))
             lines = 1 + text.count("\n")
             chunks.append((record, Chunk(0, len(text), 1, lines, text), digest_of(text)))
         batch.entries.append(Entry(name, None, digest_of(ascii([name, *texts])), chunks))

@@ -50,7 +50,7 @@ def made(
     batch = Batch()
     for number, (name, text, vector) in enumerate(zip(names, texts, vectors, strict=True)):
         digest = digest_of(text)
-        batch.passages.setdefault(digest, (text, vector))
+        batch.passages.setdefault(digest, ("", text, vector))
         chunk = whole(text, number + 1)
         batch.entries.append(
             Entry(f"/home/notes/{name}", None, digest_of(str(number)), [(0, chunk, digest)])

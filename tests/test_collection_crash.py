@@ -23,7 +23,7 @@ from collection_files import check, rows
 from texts import prose
 
 from jlocal import Collection, Embedder
-from jlocal.collection.schema import sole_indexer
+from jlocal.collection.lock import sole_indexer
 
 KILLS = int(os.environ.get("TEST_KILLS", "12"))
 FILES = int(os.environ.get("TEST_FILES", "300"))

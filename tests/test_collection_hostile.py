@@ -25,7 +25,8 @@ from hostile_collections import (
 )
 
 from jlocal import Collection, CollectionError, Embedder
-from jlocal.collection.schema import _TABLES, APPLICATION_ID, VERSION, sole_indexer
+from jlocal.collection.lock import sole_indexer
+from jlocal.collection.schema import APPLICATION_ID, TABLES, VERSION
 
 _NAN, _INFINITY = float("nan"), float("inf")
 
@@ -258,7 +259,7 @@ def test_another_encoding(tmp_path: Path, every: Mapping[str, Reader]) -> None:
         connection.executescript("PRAGMA encoding = 'UTF-16'; CREATE TABLE x (y);")
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            f"DROP TABLE x; {_TABLES}; PRAGMA application_id = {APPLICATION_ID}; "
+            f"DROP TABLE x; {TABLES}; PRAGMA application_id = {APPLICATION_ID}; "
             f"PRAGMA user_version = {VERSION};"
         )
     for name, read in every.items():

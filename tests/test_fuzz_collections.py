@@ -89,7 +89,12 @@ def _written(path: Path) -> object:
         digest = digest_of(chunk.text)
         new = Entry("/n/new.md", "1", digest, [(0, chunk, digest)])
         store.write(
-            Batch({digest: (chunk.text, _QUERY)}, [new], [(path, "2") for path in paths], paths[:1])
+            Batch(
+                {digest: ("", chunk.text, _QUERY)},
+                [new],
+                [(path, "2") for path in paths],
+                paths[:1],
+            )
         )
         store.settle()
         store.check_links()

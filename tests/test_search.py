@@ -72,7 +72,7 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
         for number in range(each):
             text = f"{group} {number}"
             digest = digest_of(text)
-            batch.passages[digest] = (text, vectors[group * each + number])
+            batch.passages[digest] = ("", text, vectors[group * each + number])
             chunks.append((0, whole(text, number + 1), digest))
         # A key is made of record and start.
         chunks = [(0, type(c)(n, n + 1, c.first_line, c.last_line, c.text), d)
@@ -90,7 +90,7 @@ def fill(store: Store, vectors: np.ndarray) -> None:
     batch = Batch()
     for number, vector in enumerate(vectors):
         digest = digest_of(str(number))
-        batch.passages[digest] = (str(number), vector)
+        batch.passages[digest] = ("", str(number), vector)
         batch.entries.append(
             Entry(f"/d/{number}.md", None, digest, [(0, whole(str(number)), digest)])
         )

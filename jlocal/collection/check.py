@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import sqlite3
 import stat
 from functools import cache
@@ -135,8 +136,9 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
         raise CollectionError(
             f"{path} is no collection of jlocal: it has another {what}; delete it and index again"
         )
-    # Two tables on the same pages would be two readings of one.
-    if len(found) != len(ours) or len({root for *_, root in found}) != len(ours):
+    # Two tables on the same pages would be two readings of one. A virtual table has none.
+    roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
+    if len(found) != len(ours) or len(set(roots)) != len(roots):
         raise CollectionError(
             f"{path} is no collection of jlocal: a table is missing; delete it and index again"
         )
@@ -151,5 +153,12 @@ def _schema_of(statements: str) -> frozenset[tuple[object, ...]]:
 
 
 def _plain(sql: object) -> object:
-    """Return a statement without its line breaks and indentation."""
-    return " ".join(sql.split()) if isinstance(sql, str) else sql
+    """Return a statement as each version of SQLite would keep it.
+
+    Without line breaks and indentation, also where a column was added; and without the quotes of
+    the names that FTS5 gives its tables.
+    """
+    if not isinstance(sql, str):
+        return sql
+    sql = re.sub(r" ?([(),]) ?", r"\1", " ".join(sql.split()))
+    return re.sub(r"^CREATE TABLE (['\"])(\w+)\1", r"CREATE TABLE \2", sql)

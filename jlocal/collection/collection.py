@@ -13,10 +13,10 @@ from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import run
 from jlocal.collection.locations import collection_path, make_place
+from jlocal.collection.lock import sole_indexer
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import OnFailure, OnProgress, Report
-from jlocal.collection.schema import sole_indexer
 from jlocal.collection.search import MODES, Hit, Mode, search
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Choice

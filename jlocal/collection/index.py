@@ -308,7 +308,7 @@ class _Run:
                     if isinstance(vector, TextError):
                         self._bad[digest] = _advice(vector)
                     else:
-                        passages[digest] = (text, vector.astype(np.float32, copy=False))
+                        passages[digest] = ("", text, vector.astype(np.float32, copy=False))
         finally:
             took = time.monotonic() - began
             self._report.seconds += took

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from jlocal.collection.codes import Bits, pack
+from jlocal.collection.connect import plain_errors
 from jlocal.collection.place import Place
-from jlocal.collection.schema import plain_errors
 from jlocal.collection.store import Store
 from jlocal.collection.values import DamagedError, Ids
 from jlocal.selection import matches
@@ -185,15 +185,17 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
             n = min(n, store.count_records())
         if len(hits) >= n:
             break
-        text = None
+        passage = None
         # Some of these places may be of documents that are found already.
         for place in store.places(id, n + len(hits)):
             key = (place.path, place.record)
             if len(hits) < n and key not in hits:
-                text = store.text(id) if text is None else text
+                passage = passage or store.text(id)
+                heading, text = passage
                 first, last = place.lines
                 hits[key] = Hit(
                     *(place.path, first, last, score, text, place.page),
+                    headings=tuple(heading.splitlines()),
                     cosine=score,
                     relevance=max(0.0, score),
                 )

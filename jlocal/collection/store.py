@@ -7,7 +7,7 @@ import itertools
 import json
 import operator
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +17,41 @@ from jlocal.collection import codes
 from jlocal.collection.batch import Batch
 from jlocal.collection.check import MISSING, bound_work
 from jlocal.collection.codes import Bits
+from jlocal.collection.connect import plain_errors
+from jlocal.collection.database import Database
+from jlocal.collection.fulltext import PASSAGES, PATHS, Index
 from jlocal.collection.place import Place
 from jlocal.collection.recipe import Recipe
-from jlocal.collection.schema import Alone, connect, plain_errors
 from jlocal.collection.values import (
     DamagedError,
     Ids,
     ascending,
     ids_of,
     is_sha256,
+    object_of,
     order_of,
+    passage_of,
     path_of,
     place_of,
     recipe_of,
     stored_path,
-    text_of,
     vector_of,
     vectors_of,
 )
 from jlocal.files import sha256_of
 from jlocal.vectors import Floats
 
-_ROWS, _FEW = 1024, 256
+_MOST_SETTINGS, _ROWS, _FEW = 1024, 1024, 256
 _LONGEST_SETTING = 1 << 20
+_LONGEST_METADATA = 16 << 20
 
 _WANTED = (
     "SELECT DISTINCT passage_id FROM chunk WHERE content_id IN (SELECT content_id FROM document"
 )
 
 
-class Store:
-    """An open collection file, for one thread at a time; `is_alone` as `schema.Alone` says."""
+class Store(Database):
+    """What is read from an open collection, and written into it; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the file.
@@ -56,61 +60,8 @@ class Store:
             CollectionError: it cannot be opened, or is no collection.
 
         """
-        self.path = path
-        self._connection = connect(path, create=create)
-        self.is_alone = isinstance(self._connection, Alone)
-        self._file = _identity(path)
+        super().__init__(path, create=create)
         self._has_sound_codes = False
-
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-        self._connection.close()
-
-    def is_current(self) -> bool:
-        """Whether this is still the file that has its path."""
-        return _identity(self.path) == self._file
-
-    def _rows(self, statement: str, *values: object) -> list[Any]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
-            return self._connection.execute(statement, values).fetchall()
-
-    def _value(self, statement: str, *values: object) -> Any:
-        rows = self._rows(statement, *values)
-        return rows[0][0] if rows else None
-
-    def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
-            cursor = self._connection.execute(statement, values)
-            while rows := cursor.fetchmany(_ROWS):
-                yield rows
-                bound_work(self._connection, self.path)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # SQLite has already done so after some errors, a full disk among them.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Read the file as it is now, whatever an indexer does meanwhile."""
-        with plain_errors(self.path):
-            self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            with plain_errors(self.path):
-                self._connection.execute("ROLLBACK")
 
     # How vectors are made
 
@@ -119,7 +70,7 @@ class Store:
         rows = self._rows(
             "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
             _LONGEST_SETTING,
-            _ROWS,
+            _MOST_SETTINGS,
         )
         with plain_errors(self.path):
             if rows or self.has_documents() or self.has_passages():
@@ -181,14 +132,72 @@ class Store:
         # Nothing could end count(*), which is one instruction.
         return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
 
+    def count_documents(self) -> int:
+        """How many documents there are, files and added texts."""
+        return int(self._value("SELECT count(id) FROM document"))
+
     def paths(self) -> Iterator[str]:
-        """All paths of documents."""
+        """Paths of all documents that are files."""
+        return self._documents(is_added=False)
+
+    def added(self) -> Iterator[str]:
+        """Ids of all documents that are added texts."""
+        return self._documents(is_added=True)
+
+    def _documents(self, *, is_added: bool) -> Iterator[str]:
         last = 0
-        for rows in self._blocks("SELECT id, path FROM document ORDER BY id"):
+        for rows in self._blocks(
+            "SELECT id, path FROM document WHERE is_added = ? ORDER BY id", is_added
+        ):
             with plain_errors(self.path):
                 last = ascending(ids_of([id for id, _ in rows]), last)
                 paths = [path_of(path) for _, path in rows]
             yield from paths
+
+    def is_added(self, path: str) -> bool | None:
+        """Whether a document is an added text, and this its id; None where it is not known."""
+        value = self._value("SELECT is_added FROM document WHERE path = ?", stored_path(path))
+        return None if value is None else bool(value)
+
+    def metadata(self, path: str) -> dict[str, Any] | None:
+        """Read what is known of a document besides, as JSON values; None where nothing is."""
+        value = self._value(
+            "SELECT CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END FROM document "
+            "WHERE path = ? AND metadata IS NOT NULL",
+            _LONGEST_METADATA,
+            stored_path(path),
+        )
+        with plain_errors(self.path):
+            return None if value is None else object_of(value, "metadata of a document")
+
+    # Folders
+
+    def folders(self) -> dict[str, dict[str, Any]]:
+        """Absolute paths of the folders and files to keep up to date, each with its options."""
+        rows = self._rows(
+            "SELECT path, CASE WHEN length(options) <= ? THEN options END FROM folder "
+            "ORDER BY path",
+            _LONGEST_SETTING,
+        )
+        with plain_errors(self.path):
+            return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
+
+    def set_folder(self, path: str, options: Mapping[str, Any]) -> None:
+        """Remember a folder, with options as JSON values, in place of what was remembered."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO folder VALUES (?, ?)",
+                (stored_path(path), json.dumps(dict(options))),
+            )
+
+    def remove_folder(self, path: str) -> bool:
+        """Forget a folder, not its documents; False where it was not remembered."""
+        with self._transaction() as connection:
+            return bool(
+                connection.execute(
+                    "DELETE FROM folder WHERE path = ?", (stored_path(path),)
+                ).rowcount
+            )
 
     def check_links(self) -> None:
         """Check that each document has its content, and each chunk its content and passage.
@@ -221,10 +230,10 @@ class Store:
             self._has_sound_codes = True
 
     def stamp(self, path: str) -> tuple[str | None, bytes] | None:
-        """Stamp and digest of content of a document; None where it is not known."""
+        """Stamp and digest of content of a file; None where it is no document."""
         rows = self._rows(
             "SELECT stamp, sha256 FROM document JOIN content ON content.id = content_id "
-            "WHERE path = ?",
+            "WHERE path = ? AND NOT is_added",
             stored_path(path),
         )
         # What is wrong is read again.
@@ -235,7 +244,7 @@ class Store:
         return self._value("SELECT id FROM content WHERE sha256 = ?", digest) is not None
 
     def has_passage(self, digest: bytes) -> bool:
-        """Whether the vector of this text is here."""
+        """Whether the vector of this passage is here."""
         return self._value("SELECT id FROM passage WHERE sha256 = ?", digest) is not None
 
     # Writing
@@ -257,6 +266,9 @@ class Store:
             coded = codes.ids(connection)
             codes.drop(connection, np.setdiff1d(coded, wanted))
             codes.add(connection, np.setdiff1d(wanted, coded))
+            PASSAGES.settle(connection, wanted)
+            documents = connection.execute("SELECT id FROM document")
+            PATHS.settle(connection, ids_of([id for (id,) in documents]))
 
     def delete_kept(self) -> int:
         """Delete for good what is in no document, and return how many passages that were."""
@@ -272,33 +284,14 @@ class Store:
         for start in range(0, len(kept), _FEW):
             part = kept[start : start + _FEW]
             with self._transaction() as connection:
-                codes.drop(connection, np.array(part, "<i8")[:, 0])
+                ids = np.array(part, "<i8")[:, 0]
+                codes.drop(connection, ids)
+                PASSAGES.drop(connection, ids)
                 connection.executemany("DELETE FROM passage WHERE id = ?", part)
+        with self._transaction() as connection:
+            for index in (PASSAGES, PATHS):
+                index.optimize(connection)
         return len(kept)
-
-    def pages(self) -> tuple[int, int]:
-        """Bytes of the file that are used, and bytes that are free."""
-        size, count, free = (
-            int(self._value(f"PRAGMA {name}"))
-            for name in ("page_size", "page_count", "freelist_count")
-        )
-        return size * (count - free), size * free
-
-    def checkpoint(self) -> bool:
-        """Move all that was written into the file itself; False where readers are in the way."""
-        self._rows("PRAGMA busy_timeout = 2000")
-        return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def vacuum(self) -> None:
-        """Write the file anew without free pages.
-
-        Raises:
-            CollectionError: there is no room, or another process writes.
-
-        """
-        # The copy may be larger than memory.
-        self._rows("PRAGMA temp_store = FILE")
-        self._rows("VACUUM")
 
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
         """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
@@ -307,6 +300,25 @@ class Store:
             yield from codes.read(self._connection, self.dimensions)
 
     # Searching
+
+    def words(self, query: str, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """Find passages that have words of a query: ids (n,) and BM25 (n,) > 0, best first.
+
+        Args:
+            query: what a person typed; nothing in it is syntax.
+            allowed: ids (m,) of the only passages to look at.
+
+        """
+        return self._search(PASSAGES, query, allowed)
+
+    def path_words(self, query: str, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """Find documents whose paths have words of a query, as `words` does passages."""
+        return self._search(PATHS, query, allowed)
+
+    def _search(self, index: Index, query: str, allowed: Ids | None) -> tuple[Ids, Floats]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            return index.search(self._connection, query, allowed)
 
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
         """Blocks of passage ids (n,), ascending, and vectors (n, d).
@@ -400,33 +412,26 @@ class Store:
             bound_work(self._connection, self.path)
             # The joins in this order need no sorting.
             cursor = self._connection.execute(
-                "SELECT path, record, first_line, last_line, start, passage.sha256, text, "
+                "SELECT path, record, first_line, last_line, start, passage.sha256, heading, text, "
                 "CASE WHEN length(vector) = ? THEN vector END FROM document "
                 "CROSS JOIN chunk USING (content_id) CROSS JOIN passage ON passage.id = passage_id "
                 "ORDER BY path, record, start",
                 (4 * dimensions,),
             )
             last: tuple[bool, bytes, int, int] = (False, b"", 0, 0)
-            for number, (*numbers, start, digest, text, vector) in enumerate(cursor, start=1):
+            for number, (*numbers, start, digest, heading, text, vector) in enumerate(cursor, 1):
                 place = place_of(*numbers)
                 position = (*order_of(place.path), place.record, start)
                 if type(start) is not int or position <= last:
                     raise DamagedError("passages come twice")
                 last = position
-                yield place, text_of(text, digest), vector_of(vector, dimensions)
+                _, text = passage_of(heading, text, digest)
+                yield place, text, vector_of(vector, dimensions)
                 if number % _ROWS == 0:
                     bound_work(self._connection, self.path)
 
-    def text(self, passage: int) -> str:
-        """Text of a passage."""
-        rows = self._rows("SELECT text, sha256 FROM passage WHERE id = ?", passage)
+    def text(self, passage: int) -> tuple[str, str]:
+        """Heading and text of a passage."""
+        rows = self._rows("SELECT heading, text, sha256 FROM passage WHERE id = ?", passage)
         with plain_errors(self.path):
-            return text_of(*(rows[0] if rows else (None, None)))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+            return passage_of(*(rows[0] if rows else (None, None, None)))

@@ -117,11 +117,31 @@ def digest_of(text: str, kind: str = "") -> bytes:
     return hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogateescape")).digest()
 
 
-def text_of(value: object, digest: object) -> str:
-    """Read the text of a passage."""
-    if not isinstance(value, str) or digest_of(value) != digest:
+def digest_of_passage(heading: str, text: str) -> bytes:
+    """SHA-256 of a passage; without a heading that of its text."""
+    return digest_of(text, json.dumps(heading) if heading else "")
+
+
+def passage_of(heading: object, text: object, digest: object) -> tuple[str, str]:
+    """Read the heading and the text of a passage."""
+    if (
+        not isinstance(heading, str)
+        or not isinstance(text, str)
+        or digest_of_passage(heading, text) != digest
+    ):
         raise DamagedError("the text of a passage is another than was embedded")
-    return value
+    return heading, text
+
+
+def object_of(value: object, what: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        read = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise DamagedError(f"the {what} are no JSON object")
+    return read
 
 
 def is_sha256(value: object) -> TypeGuard[str]:

@@ -154,7 +154,7 @@ def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
         raise CollectionError(f"{store.path} is damaged; delete it and index again")
     paths = below_common_folder([place.path for place, _ in places])
     return [
-        Passage(path, place.label, count, _beginning(store.text(id), characters))
+        Passage(path, place.label, count, _beginning(store.text(id)[1], characters))
         for id, path, (place, count) in zip(ids.tolist(), paths, places, strict=True)
     ]
 

@@ -1,0 +1,114 @@
+"""An open file: statements, transactions, and the space that it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jlocal.collection.check import bound_work
+from jlocal.collection.connect import Alone, connect, plain_errors
+
+_ROWS = 1024
+
+
+class Database:
+    """An open file, for one thread at a time; `is_alone` as `connect.Alone` says."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the file.
+
+        Raises:
+            CollectionError: it cannot be opened, or is no collection.
+
+        """
+        self.path = path
+        self._connection = connect(path, create=create)
+        self.is_alone = isinstance(self._connection, Alone)
+        self._file = _identity(path)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+
+    def is_current(self) -> bool:
+        """Whether this is still the file that has its path."""
+        return _identity(self.path) == self._file
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            return self._connection.execute(statement, values).fetchall()
+
+    def _value(self, statement: str, *values: object) -> Any:
+        rows = self._rows(statement, *values)
+        return rows[0][0] if rows else None
+
+    def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            cursor = self._connection.execute(statement, values)
+            while rows := cursor.fetchmany(_ROWS):
+                yield rows
+                bound_work(self._connection, self.path)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has already done so after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the file as it is now, whatever an indexer does meanwhile."""
+        with plain_errors(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with plain_errors(self.path):
+                self._connection.execute("ROLLBACK")
+
+    # Space
+
+    def pages(self) -> tuple[int, int]:
+        """Bytes of the file that are used, and bytes that are free."""
+        size, count, free = (
+            int(self._value(f"PRAGMA {name}"))
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return size * (count - free), size * free
+
+    def checkpoint(self) -> bool:
+        """Move all that was written into the file itself; False where readers are in the way."""
+        self._rows("PRAGMA busy_timeout = 2000")
+        return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def vacuum(self) -> None:
+        """Write the file anew without free pages.
+
+        Raises:
+            CollectionError: there is no room, or another process writes.
+
+        """
+        # The copy may be larger than memory.
+        self._rows("PRAGMA temp_store = FILE")
+        self._rows("VACUUM")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
