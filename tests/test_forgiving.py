@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,3 +153,58 @@ def test_similar_says_its_note_once_or_not_at_all(run: Callable[..., Result]) ->
     done = run("similar", "a cat", "a kitten")
     assert done.stderr.count("\n") == 1
     assert run("similar", "-q", "a cat", "a kitten").stderr == ""
+
+
+def test_a_model_that_does_not_exist_names_what_was_meant(run: Callable[..., Result]) -> None:
+    def said(*arguments: str) -> str:
+        done = run(*arguments)
+        assert done.exit_code == 1, done.output
+        return done.stderr.splitlines()[-1].removeprefix("Error: ")
+
+    def embed(name: str) -> str:
+        return said("embed", "-c", "x", "-m", name).removeprefix(f"there is no model {name!r}; ")
+
+    assert embed("starer") == embed("starter:Q4_K_M") == "did you mean starter?"
+    assert embed("smal") == "did you mean small, which `jlocal pull small` gets?"
+    assert embed("nano-cluster") == (
+        "did you mean nano-clustering, which `jlocal pull nano-clustering` gets?"
+    )
+    assert embed("xyz") == "on this machine: starter; `jlocal pull small` gets another"
+    assert said("pull", "smal") == "there is no model 'smal'; did you mean small?"
+    assert "comes with jlocal" in said("pull", "startr")
+    assert said("rm", "smal").endswith("`jlocal list` shows the models that are")
+    shutil.copy(FILE, "mine.gguf")
+    assert said("show", "./mime.gguf") == "no such file: ./mime.gguf; did you mean mine.gguf?"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    {
+        "em": ["embed"], "embed -m st": ["starter"], "pull nano-c": [
+            "nano-clustering", "nano-classification",
+        ], "bundle cr": ["create"], "index --ex": ["--exclude"], "help sea": ["search"],
+        "pull small:q8": ["small:Q8_0"],
+    }.items(),
+)  # fmt: skip
+def test_a_shell_completes(typed: str, offered: list[str], tmp_path: Path) -> None:
+    words = f"jlocal {typed}"
+    done = subprocess.run(
+        [sys.executable, "-m", "jlocal"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+        env=os.environ | {"_JLOCAL_COMPLETE": "bash_complete", "COMP_WORDS": words,
+                          "COMP_CWORD": str(len(words.split()) - 1),
+                          "JLOCAL_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    plain = [line.removeprefix("plain,") for line in done.stdout.split() if "plain," in line]
+    assert plain == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_given_its_script(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jlocal"],
+        capture_output=True, text=True, check=True,
+        env=os.environ | {"_JLOCAL_COMPLETE": f"{shell}_source"},
+    )  # fmt: skip
+    assert f"_JLOCAL_COMPLETE={shell}_complete" in done.stdout

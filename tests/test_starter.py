@@ -140,7 +140,7 @@ def test_it_is_neither_pulled_nor_removed() -> None:
     for arguments in (("pull", "starter", "--yes"), ("rm", "starter", "--yes")):
         done = run(*arguments)
         assert done.returncode == 1
-        assert "part of jlocal" in done.stderr
+        assert "comes with jlocal" in done.stderr
     assert starter.FILE.exists()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.cli import output
+from jlocal.cli.completion import complete_model
 from jlocal.cli.options import compute_options, default_model
 from jlocal.printable import printable
 from jlocal.progress import make_bar, say
@@ -25,7 +26,7 @@ _WIDTH = 80
 
 
 @click.command("bench")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_model)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jlocal.cli.completion import complete_model
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import line, path
 from jlocal.progress import make_bar, say
@@ -51,7 +52,7 @@ def command() -> None:
 
 
 @command.command("create")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_model)
 @click.option(
     "-o",
     "--output",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
+from jlocal.cli.completion import complete_model
 
 if TYPE_CHECKING:
     from jlocal.doctor import Report
@@ -19,7 +20,7 @@ _LEFT = 20
 
 
 @click.command("doctor")
-@click.argument("model", required=False, envvar="JLOCAL_MODEL")
+@click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, as_json: bool) -> None:
     """Say what is installed, and whether it computes right here.

@@ -7,8 +7,15 @@ import click
 from jlocal.cli.suggest import no_such_command
 
 
+def _complete(context: click.Context, _argument: click.Parameter, typed: str) -> list[str]:
+    """Offer the commands."""
+    above = context.find_root()
+    assert isinstance(above.command, click.Group)
+    return [name for name in above.command.list_commands(above) if name.startswith(typed)]
+
+
 @click.command("help", hidden=True)
-@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.argument("names", nargs=-1, metavar="[COMMAND]...", shell_complete=_complete)
 @click.pass_context
 def command(context: click.Context, names: tuple[str, ...]) -> None:
     """Explain a command: `jlocal help search` is `jlocal search --help`."""

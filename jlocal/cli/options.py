@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jlocal.cli.completion import complete_model
 from jlocal.progress import say
 
 if TYPE_CHECKING:
@@ -78,8 +79,10 @@ _MODEL_OPTIONS = (
         "--model",
         envvar="JLOCAL_MODEL",
         show_envvar=True,
-        help="Path of a GGUF file, or name of a model that is on this machine; the only one there "
-        "if not given, and where there is none, the starter model that comes with jlocal.",
+        metavar="MODEL",
+        shell_complete=complete_model,
+        help="Name of a model on this machine, or path of a GGUF file. If not given: the only "
+        "model here, or the starter model that comes with jlocal.",
     ),
     click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
     *_COMPUTE_OPTIONS,

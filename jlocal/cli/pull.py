@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jlocal.cli.completion import complete_published
 from jlocal.cli.options import confirm, size_text
 from jlocal.progress import say
 
@@ -27,24 +28,26 @@ class _ToConvert:
 
 
 @click.command("pull")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_published
+)
 @click.option("--revision", help="Branch, tag or commit of the repository; main if not given.")
 @click.option(
     "--convert",
     "may_convert",
     is_flag=True,
-    help="Make types that are not published on this machine.",
+    help="Make types on this machine that are not published.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Accept the licence without being asked.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+@click.option("-y", "--yes", is_flag=True, help="Accept the licence without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 def command(
     names: tuple[str, ...], revision: str | None, may_convert: bool, yes: bool, quiet: bool
 ) -> None:
     """Download models by name, and print where they are.
 
-    NAME is small or nano for retrieval, or with a task and a type as below, or any OWNER/REPO:TYPE
-    of the hub; the type is Q8_0 if not given. What is on this machine already is checked, and a
-    download that was cut off goes on.
+    NAME is small or nano, which are for retrieval, or a name with a task and a type as below, or
+    any OWNER/REPO:TYPE of the hub. The type is Q8_0 if not given. A model that is on this machine
+    already is checked, and an interrupted download goes on where it stopped.
 
     \b
     jlocal pull small

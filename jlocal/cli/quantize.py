@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from jlocal.cli.completion import complete_model
 from jlocal.cli.mix import Target, make, mix_options
 from jlocal.cli.options import calibration_options, threads_option
 from jlocal.cli.output import path
@@ -28,7 +29,7 @@ def _pairs(
 
 
 @click.command("quantize")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--to",
     "types",

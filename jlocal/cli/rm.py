@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jlocal.cli.completion import complete_installed
 from jlocal.cli.options import confirm, size_text
 from jlocal.progress import say
 
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-y", "--yes", is_flag=True, help="Remove without being asked.")
-@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_installed
+)
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
 def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
-    """Remove models by name, and free their room on the disk.
+    """Remove models by name, and free their space on the disk.
 
-    Of huggingface_hub's cache, all revisions of the file go; its other files stay. Of a model that
-    was never completely downloaded, what has come so far is removed.
+    A model that lies in huggingface_hub's cache is removed there in all revisions; other files of
+    the cache stay. What an unfinished download has left is removed too.
 
     \b
     jlocal rm small nano-text-matching:F16
@@ -53,18 +56,20 @@ def _find(name: str) -> tuple[Installed | None, dict[Path, int]]:
     """Find a model, or else what broken downloads of its repositories have left, with sizes."""
     from jlocal.errors import ModelError
     from jlocal.models import parts
-    from jlocal.models.catalogue import parse
+    from jlocal.models.catalogue import nearest, parse
     from jlocal.models.starter import is_meant
-    from jlocal.models.store import find
+    from jlocal.models.store import find, installed
 
     if is_meant(name):
-        raise ModelError(f"{name} is a part of jlocal itself; only what was added is removed")
+        raise ModelError(f"{name} comes with jlocal and cannot be removed")
     if model := find(name):
         return model, {}
     with suppress(ModelError):
         if unfinished := parts.parts(parse(name).repositories):
             return None, {path: path.stat().st_size for path in unfinished}
-    raise ModelError(f"{name[:80]!r} is not on this machine; `jlocal list` shows what is")
+    near = nearest(name, (model.name for model in installed()))
+    hint = f"did you mean {near}?" if near else "`jlocal list` shows the models that are"
+    raise ModelError(f"{name[:80]!r} is not on this machine; {hint}")
 
 
 def _remove_part(path: Path) -> None:

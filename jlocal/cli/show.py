@@ -5,20 +5,21 @@ from __future__ import annotations
 import click
 
 from jlocal.cli import output
+from jlocal.cli.completion import complete_model
 
 # Names in a header may have any length.
 _WIDEST = 48
 
 
 @click.command("show")
-@click.argument("model", required=False, envvar="JLOCAL_MODEL")
+@click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--header", is_flag=True, help="All metadata of the header instead.")
+@click.option("--header", is_flag=True, help="Show all metadata of the file's header instead.")
 def command(model: str | None, as_json: bool, header: bool) -> None:
     """Show prompts, context, dimensions and origin of a model.
 
-    MODEL is the name of a model on this machine, or the path of a GGUF file; if not given, the only
-    model there, or the starter model.
+    MODEL is the name of a model on this machine, or the path of a GGUF file. If not given, it is
+    the only model here, or the starter model.
     """
     from jlocal.cli.options import default_model
     from jlocal.models.describe import describe, metadata_of, origin

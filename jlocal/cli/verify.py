@@ -13,6 +13,7 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.columns import clipped
+from jlocal.cli.completion import complete_model
 from jlocal.cli.options import compute_options
 from jlocal.printable import printable
 from jlocal.progress import say
@@ -27,7 +28,7 @@ _LOWEST = 3
 
 
 @click.command("verify")
-@click.argument("model", envvar="JLOCAL_MODEL")
+@click.argument("model", envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option(
     "--against",
     "--reference",

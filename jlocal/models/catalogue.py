@@ -211,23 +211,29 @@ def _type(text: str) -> str:
     return next((kind for kind in TYPES if kind.casefold() == text.casefold()), text)
 
 
-def _suggest(name: str) -> str:
+def near(name: str) -> str | None:
+    """Return the name of a published model that was most probably meant, if any is near."""
     body, _, kind = name.partition(":")
-    if body.casefold() == "starter":
-        return " to get: the starter model is a part of jlocal, as it is"
-    near = _nearest(_short(body), ("small", "nano", *MODELS))
-    if near:
-        kind = _nearest(kind, TYPES) or ""
-        return f"; did you mean {near}{kind and ':'}{kind}?"
+    found = nearest(_short(body), ("small", "nano", *MODELS))
+    kind = nearest(kind, TYPES) or ""
+    return found and f"{found}{kind and ':'}{kind}"
+
+
+def _suggest(name: str) -> str:
+    if meant := near(name):
+        return f"; did you mean {meant}?"
+    if nearest(name.partition(":")[0], ["starter"]):
+        return " to get; the starter model comes with jlocal and needs no download"
     return f"; there are {', '.join(MODELS)}, OWNER/REPO:TYPE of the hub, or a path"
 
 
 def _near(text: str, known: Iterable[str]) -> str:
-    near = _nearest(text, known)
+    near = nearest(text, known)
     return f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
 
 
-def _nearest(text: str, known: Iterable[str]) -> str | None:
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """Return the name that is spelled most like a text, in any case, if any is."""
     spelled = {word.casefold(): word for word in known}
     # difflib's time grows with the square of the length.
     near = difflib.get_close_matches(text[:80].casefold(), spelled, n=1)

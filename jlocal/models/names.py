@@ -25,7 +25,7 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
     if path := _file(model):
         return path
     if isinstance(model, Path) or _is_path(model):
-        raise ModelError(f"no such file: {model}; pass the path of a .gguf file")
+        raise ModelError(f"no such file: {model}{_near_file(model)}")
     if starter.is_meant(model):
         return starter.FILE
     if found := store.find(model):
@@ -63,7 +63,13 @@ def missing(name: str, offline: bool) -> str:
         ModelError: the name means nothing.
 
     """
-    wanted = catalogue.parse(name).name
+    try:
+        wanted = catalogue.parse(name).name
+    except ModelError:
+        near = _near(name)
+        hint = f"did you mean {near}?" if near else f"on this machine: {', '.join(known())}"
+        more = "" if near else "; `jlocal pull small` gets another"
+        raise ModelError(f"there is no model {name[:80]!r}; {hint}{more}") from None
     if not offline:
         return f"{wanted} is not on this machine; get it with `jlocal pull {wanted}`"
     return (
@@ -71,6 +77,33 @@ def missing(name: str, offline: bool) -> str:
         f"`jlocal pull {wanted}` and `jlocal bundle create {wanted} -o model.tar`, "
         "carry model.tar over, and run `jlocal bundle install model.tar`"
     )
+
+
+def _near_file(model: str | Path) -> str:
+    """Name a file of nearly this name in the same folder."""
+    path = Path(model).expanduser()
+    try:
+        files = [file.name for file in path.parent.glob("*.gguf")]
+    except (OSError, ValueError):
+        files = []
+    near = catalogue.nearest(path.name, files)
+    return f"; did you mean {path.parent / near}?" if near else "; pass the path of a .gguf file"
+
+
+def known() -> list[str]:
+    """List the names of the models on this machine, the starter model's included."""
+    return [starter.NAME, *(model.name for model in store.installed())]
+
+
+def _near(name: str) -> str | None:
+    """Return what is spelled most like a name, and how to get a model that is not here."""
+    here = known()
+    short = [model.partition(":")[0] for model in here]
+    published = catalogue.near(name)
+    near = catalogue.nearest(name, (*here, *short, *filter(None, [published]))) or published
+    if near is None or near in (*here, *short) or store.find(near):
+        return near
+    return f"{near}, which `jlocal pull {near}` gets"
 
 
 def _file(model: str | Path) -> Path | None:
