@@ -110,7 +110,7 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
         if also:
             output.styled(also)
     if screen.is_terminal and advice:
-        output.styled(screen.style(clipped(advice, screen.columns, screen.ellipsis), dim=True))
+        output.styled(clipped(advice, screen.columns, screen.ellipsis))
 
 
 def _room(hits: int, screen: Screen) -> tuple[int, bool]:
@@ -180,7 +180,7 @@ def _also(hit: Hit, screen: Screen, indent: int) -> str:
             text += f" and {len(hit.others) - number:,} more"
             break
         text += name
-    return " " * indent + screen.style(clipped(text, room, screen.ellipsis), dim=True)
+    return " " * indent + clipped(text, room, screen.ellipsis)
 
 
 def _styled(line: Line, screen: Screen) -> str:

@@ -58,7 +58,7 @@ class Screen:
         has_color = _has_color(color, is_terminal=is_terminal)
         return cls(
             is_terminal=is_terminal,
-            columns=max(min(size.columns, _WIDEST), 20),
+            columns=max(min(size.columns, _WIDEST), 40),
             rows=size.lines,
             has_color=has_color,
             has_links=_has_links(is_terminal=is_terminal and has_color),

@@ -14,6 +14,7 @@ from jlocal.collection.compact import Compaction, compact
 from jlocal.collection.index import run
 from jlocal.collection.locations import collection_path, make_place
 from jlocal.collection.lock import sole_indexer
+from jlocal.collection.pathfilter import PathFilter
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import OnFailure, OnProgress, Report
@@ -280,7 +281,7 @@ class Collection:
         self,
         query: str,
         n: int = 10,
-        path: str | None = None,
+        path: PathFilter | None = None,
         *,
         mode: Mode = "both",
         min_score: float | None = None,
@@ -292,8 +293,8 @@ class Collection:
         Args:
             query: what to look for.
             n: the most hits.
-            path: a glob that documents must match: their name or, with a slash, the end of their
-                path.
+            path: a glob: without a slash the name of a file or of a folder above it, with one the
+                end of a path; or a function that tells of a path whether it is meant.
             mode: what is compared: "words", "meaning" or "both".
             min_score: the least cosine.
             prompt_name: as in `Embedder.encode`; by default the one for queries.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from jlocal.collection.codes import Bits, pack
 from jlocal.collection.connect import plain_errors
+from jlocal.collection.pathfilter import PathFilter, path_filter
 from jlocal.collection.place import Place
 from jlocal.collection.store import Store
 from jlocal.collection.values import DamagedError, Ids
-from jlocal.selection import matches
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -75,7 +75,7 @@ def search(
     store: Store,
     query: Floats,
     n: int,
-    path: str | None = None,
+    path: PathFilter | None = None,
     min_score: float | None = None,
     *,
     exact: bool | None = None,
@@ -86,7 +86,7 @@ def search(
         store: an open collection.
         query: (d,) float32 of unit length.
         n: the most hits.
-        path: a glob that documents must match: their name or, with a slash, the end of their path.
+        path: the documents that are meant, see `path_filter`.
         min_score: the least score.
         exact: whether all vectors are compared, or only those whose signs agree best with the
             query; None decides by their number.
@@ -95,7 +95,7 @@ def search(
         CollectionError: the file cannot be read.
 
     """
-    store.use_path_filter(_glob(path))
+    store.use_path_filter(path_filter(path))
     with plain_errors(store.path), store.snapshot():
         return _search(store, query, n, path is not None, min_score, exact)
 
@@ -200,12 +200,3 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
                     relevance=max(0.0, score),
                 )
     return list(hits.values()), n
-
-
-def _glob(pattern: str | None) -> Callable[[str], bool]:
-    if pattern is None:
-        return lambda _: True
-    if pattern.endswith("/"):
-        pattern += "*"
-    globs = (pattern, f"*/{pattern}") if "/" in pattern else (pattern,)
-    return lambda path: matches(path, globs)
