@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import operator
-import warnings
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from jlocal.errors import ArgumentError, ModelError, TextError, TokenizerWarning
+from jlocal import compatibility
+from jlocal.caller import warn
+from jlocal.errors import ArgumentError, TextError, TokenizerWarning
+from jlocal.interface import Interface
 from jlocal.journal import Journal
 from jlocal.llama.model import ComputeType
-from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
-from jlocal.models.names import resolve
-from jlocal.models.profile import read_profile
-from jlocal.progress import OnTexts, texts_bar
-from jlocal.vectors import (
-    Floats,
-    Vectors,
-    check_precision,
-    cosine_similarity,
-    finish,
-    pairwise_cosine_similarity,
-)
+from jlocal.loading import ComputeOptions, LazyModel, Pooling
+from jlocal.models import names
+from jlocal.models.profile import Profile
+from jlocal.progress import OnTexts
+from jlocal.vectors import Floats, Vectors, check_precision, finish
 from jlocal.windows import OnCut, Reader, check_texts
 
 OnLong = Literal["error", "truncate"]
 
 
-class Embedder:
+class Embedder(Interface):
     """An embedding model from a GGUF file; thread-safe, and a context manager.
 
     Vectors are those of the reference implementation: last-token pooling, Matryoshka truncation,
-    then L2 normalisation.
+    then L2 normalisation. A pickled Embedder, as another process gets it, has the same file and
+    options, and loads the file when it is first used.
     """
-
-    similarity_fn_name = "cosine"
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         threads: int | None = None,
         gpu_layers: int | None = None,
@@ -54,13 +47,36 @@ class Embedder:
         prompts: Mapping[str, str] | None = None,
         default_prompt_name: str | None = None,
         on_long: OnLong = "error",
-        pooling: Literal["last", "mean", "cls"] | None = None,
+        pooling: Pooling | None = None,
         capture: bool | None = None,
+        device: object = None,
+        similarity_fn_name: object = None,
+        local_files_only: bool = False,
+        model_card_data: Any = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        model_name_or_path: str | Path | None = None,
+        modules: object = None,
+        cache_folder: str | Path | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        token: bool | str | None = None,
+        use_auth_token: bool | str | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        backend: str = "torch",
     ) -> None:
         """Load a model.
 
+        The arguments from `device` on are those of `SentenceTransformer`. One warning names all
+        of them that were given and do nothing here: `modules`, `cache_folder`,
+        `trust_remote_code`, `revision`, `token`, `use_auth_token`, `processor_kwargs`,
+        `tokenizer_kwargs`, `config_kwargs` and `backend`.
+
         Args:
-            model: path of a GGUF file, or the name of a model on this machine, such as "small".
+            model: path of a GGUF file, or the name of a model on this machine, such as "small";
+                None takes the one of JLOCAL_MODEL, the only one on this machine, or the starter
+                model.
             threads: CPU threads; None takes one for each physical core.
             gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all,
                 None for all if they fit.
@@ -77,26 +93,48 @@ class Embedder:
             pooling: instead of the header's, for files that name none.
             capture: False makes llama.cpp pool instead of reading hidden states; slower, same
                 vectors. None chooses by the model.
+            device: "cpu" is `gpu_layers=0`; "cuda" and "mps" are `gpu_layers=-1`.
+            similarity_fn_name: what `similarity` computes: "cosine" (by default), "dot",
+                "euclidean" or "manhattan"; distances are negative.
+            local_files_only: nothing is downloaded in any case.
+            model_card_data: where evaluators leave their results, instead of an object of ours.
+            model_kwargs: "default_task" is `task`; the rest does nothing.
+            model_name_or_path: another name of `model`.
+            modules: see above, as for those that follow.
+            cache_folder: no download.
+            trust_remote_code: no code of a model is ever run.
+            revision: no download.
+            token: no download.
+            use_auth_token: no download.
+            processor_kwargs: the tokenizer is in the file.
+            tokenizer_kwargs: the tokenizer is in the file.
+            config_kwargs: the configuration is in the file.
+            backend: llama.cpp computes.
 
         Raises:
             ModelError: the file cannot be found, read, or used for embeddings.
             ArgumentError: the file has no such prompt, task or dimension.
 
         """
-        profile = read_profile(resolve(model))
-        if pooling:
-            profile = dataclasses.replace(profile, pooling=pooling)
-        self.profile = profile
-        if profile.other_tokens:
-            warnings.warn(TokenizerWarning(f"{profile.path}: {profile.other_tokens}"), stacklevel=2)
-        self._check_task(task)
-        self.prompts = dict(profile.prompts if prompts is None else prompts)
-        self.default_prompt_name = default_prompt_name or (
-            profile.default_prompt if profile.default_prompt in self.prompts else None
+        source = model if model is not None else model_name_or_path
+        if source is None and modules:
+            raise ArgumentError("modules= makes no Embedder; name a GGUF file")
+        task, model_kwargs = compatibility.split_task(task, model_kwargs)
+        compatibility.warn_of_ignored(
+            {
+                "modules": modules,
+                "cache_folder": cache_folder,
+                "trust_remote_code": trust_remote_code,
+                "revision": revision,
+                "token": token,
+                "use_auth_token": use_auth_token,
+                "model_kwargs": model_kwargs,
+                "processor_kwargs": processor_kwargs,
+                "tokenizer_kwargs": tokenizer_kwargs,
+                "config_kwargs": config_kwargs,
+                "backend": backend,
+            }
         )
-        self.prompt_text(None, self.default_prompt_name)
-        self.truncate_dim = truncate_dim
-        self._dimensions(truncate_dim, "float32")
         if on_long not in ("error", "truncate"):
             raise ArgumentError(f"on_long={on_long!r}; it is 'error' or 'truncate'")
         if compute_type not in ("auto", "stored", "bfloat16"):
@@ -105,22 +143,41 @@ class Embedder:
             )
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads={threads}; it is at least 1")
+        layers = compatibility.layers_on(device, gpu_layers)
+        self.similarity_fn_name = similarity_fn_name
         self.on_long = on_long
-        self._max_seq_length = profile.context
-        self._runtime: Runtime | None = Runtime(
-            profile,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            compute_type=compute_type,
-            capture=capture,
+        source = names.default() if source is None else source
+        path = names.resolve(source, offline=local_files_only or None)
+        options = ComputeOptions(threads, layers, compute_type, capture)
+        self._model = LazyModel(path, options, pooling)
+        profile = self.profile
+        if profile.other_tokens:
+            warn(TokenizerWarning(f"{profile.path}: {profile.other_tokens}"))
+        self._check_task(task)
+        self.prompts = dict(profile.prompts if prompts is None else prompts)
+        self.default_prompt_name = default_prompt_name or (
+            profile.default_prompt if profile.default_prompt in self.prompts else None
         )
-        self.compute_type = self._runtime.compute_type
+        self.prompt_text(None, self.default_prompt_name)
+        self.truncate_dim = truncate_dim
+        self._dimensions(truncate_dim, "float32")
+        self._max_seq_length = profile.context
+        self.model_card_data = model_card_data or compatibility.ModelCardData()
+        self._model.load()
+
+    @property
+    def profile(self) -> Profile:
+        """What the header of the file says."""
+        return self._model.profile
+
+    @property
+    def compute_type(self) -> str:
+        """How the model computes: "stored" or "bfloat16"."""
+        return self._model.compute_type
 
     def close(self) -> None:
         """Free the model. Idempotent."""
-        runtime, self._runtime = self._runtime, None
-        if runtime:
-            runtime.close()
+        self._model.close()
 
     def __enter__(self) -> Embedder:
         return self
@@ -142,12 +199,6 @@ class Embedder:
             raise ArgumentError(f"max_seq_length={tokens}; the model has {self.profile.context:,}")
         self._max_seq_length = tokens
 
-    def get_embedding_dimension(self) -> int:
-        """Length of the vectors that `encode` returns by default."""
-        return self.truncate_dim or self.profile.dimensions
-
-    get_sentence_embedding_dimension = get_embedding_dimension
-
     def tokenize(self, text: str, prompt: str = "") -> Tokens:
         """Token ids as the model sees them, as an int32 array, special tokens included.
 
@@ -156,106 +207,6 @@ class Embedder:
 
         """
         return self._reader(prompt, self.profile.dimensions).tokens(0, text)
-
-    def encode(
-        self,
-        inputs: str | Sequence[str] | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int = 32,
-        show_progress_bar: bool | None = None,
-        output_value: str = "sentence_embedding",
-        precision: str = "float32",
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        device: object = None,
-        normalize_embeddings: bool = True,
-        truncate_dim: int | None = None,
-        *,
-        sentences: str | Sequence[str] | None = None,
-        task: str | None = None,
-    ) -> Vectors:
-        """Embed texts. The arguments are those of `SentenceTransformer.encode`.
-
-        Args:
-            inputs: one text, or several: a list, tuple, iterator, NumPy array, column.
-            prompt_name: a key of `prompts`; None takes the model's default prompt.
-            prompt: the prefix itself; it wins over `prompt_name`, and "" means none.
-            batch_size: accepted and not needed: batches are planned by tokens.
-            show_progress_bar: show texts done, rate and time left on stderr.
-            output_value: only "sentence_embedding".
-            precision: float32, float16, int8, uint8, binary or ubinary (`vectors.quantize`).
-            convert_to_numpy: False gives a list of arrays for several texts.
-            convert_to_tensor: True gives a torch tensor; torch must be installed.
-            device: accepted and not needed: see `gpu_layers`.
-            normalize_embeddings: accepted and not needed: vectors always have unit length.
-            truncate_dim: length of the vectors, before normalisation.
-            sentences: an older name of `inputs`.
-            task: checked against the task of the file, which holds one adapter.
-
-        Returns:
-            (n, d) in the order of the inputs; (d,) for one text; (0, d) for none.
-
-        Raises:
-            TextTooLongError: a text is above the context (unless `on_long` is "truncate").
-            TextError: an input is not text, leaves no token to pool, or makes the model overflow.
-            ArgumentError: the inputs are no sequence of texts, or the model has no such prompt,
-                task, dimension or precision.
-            ModelError: the model is closed, or llama.cpp cannot compute the texts.
-
-        """
-        del batch_size, device, normalize_embeddings
-        texts = sentences if inputs is None else inputs
-        if texts is None:
-            raise TypeError("encode() needs texts")
-        if output_value != "sentence_embedding":
-            raise ArgumentError(
-                f"output_value {output_value!r}: only 'sentence_embedding' is known"
-            )
-        self._check_task(task)
-        batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
-        dimensions = self._dimensions(truncate_dim, precision)
-        with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
-            reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
-            # What raises errors returns none.
-            arrays = [
-                finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
-                for window in reader.windows(batch, on_texts)
-            ]
-        empty = np.empty((0, self.profile.dimensions), np.float32)
-        vectors = np.concatenate(arrays) if arrays else finish(empty, dimensions, precision)
-        if isinstance(texts, str):
-            vectors = vectors[0]
-        if convert_to_tensor:
-            return cast(Vectors, _tensor(vectors))
-        if convert_to_numpy or isinstance(texts, str):
-            return vectors
-        return cast(Vectors, list(vectors))
-
-    def encode_query(
-        self,
-        inputs: str | Sequence[str] | None = None,
-        prompt_name: str | None = None,
-        *args: Any,
-        **options: Any,
-    ) -> Vectors:
-        """`encode` with the prompt named "query", where the model has one."""
-        name = prompt_name or self._first_of("query")
-        return self.encode(inputs, name, *args, **options)
-
-    def encode_document(
-        self,
-        inputs: str | Sequence[str] | None = None,
-        prompt_name: str | None = None,
-        *args: Any,
-        **options: Any,
-    ) -> Vectors:
-        """`encode` with the prompt named "document", "passage" or "corpus", the first there is."""
-        name = prompt_name or self._first_of("document", "passage", "corpus")
-        return self.encode(inputs, name, *args, **options)
-
-    def _first_of(self, *names: str) -> str | None:
-        return next((name for name in names if name in self.prompts), None)
 
     def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
@@ -362,31 +313,6 @@ class Embedder:
                 for vector in window:
                     yield vector if isinstance(vector, TextError) else next(finished)
 
-    def similarity(self, a: Vectors, b: Vectors) -> Floats:
-        """Cosine of each row of a (n, d) with each row of b (m, d), as (n, m) float32.
-
-        Raises:
-            ArgumentError: the lengths differ, or the precision is uint8, binary or ubinary, whose
-                numbers have no cosine: bits are compared by Hamming distance.
-
-        """
-        return cosine_similarity(a, b, self._lengths())
-
-    def similarity_pairwise(self, a: Vectors, b: Vectors) -> Floats:
-        """Cosine of each row of a (n, d) with the same row of b, as (n,) float32.
-
-        Raises:
-            ArgumentError: as in `similarity`, or there are not as many rows in b.
-
-        """
-        return pairwise_cosine_similarity(a, b, self._lengths())
-
-    def _lengths(self) -> set[int]:
-        """Lengths of this model's vectors that cannot be the bits of a longer one."""
-        own = {self.profile.dimensions, self.get_embedding_dimension()}
-        usual = own.union(self.profile.matryoshka)
-        return own | {length for length in usual if 8 * length not in usual}
-
     def _reader(
         self,
         prompt: str,
@@ -395,11 +321,9 @@ class Embedder:
         on_cut: OnCut | None = None,
         journal: Journal | None = None,
     ) -> Reader:
-        if self._runtime is None:
-            raise ModelError("the model is closed; make a new Embedder")
         truncate = self.on_long == "truncate"
-        limit = self.max_seq_length
-        return Reader(self._runtime, prompt, limit, dimensions, truncate, errors, on_cut, journal)
+        runtime, limit = self._model.runtime, self.max_seq_length
+        return Reader(runtime, prompt, limit, dimensions, truncate, errors, on_cut, journal)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions
@@ -419,13 +343,3 @@ class Embedder:
                 f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
                 f"load the file for {task!r}"
             )
-
-
-def _tensor(vectors: Vectors) -> object:
-    try:
-        import torch
-    except ImportError:
-        raise ModelError(
-            "convert_to_tensor needs torch; install it with: pip install torch"
-        ) from None
-    return torch.from_numpy(vectors)

@@ -156,6 +156,10 @@ class DeviceWarning(UserWarning):
     """The CPU computes although a GPU was asked for, or is there."""
 
 
+class IgnoredArgumentWarning(UserWarning):
+    """An argument means something to sentence-transformers, and nothing here."""
+
+
 class TokenizerWarning(UserWarning):
     """llama.cpp tokenises some texts otherwise than a model's own tokenizer does."""
 

@@ -1,8 +1,7 @@
-"""Numpy on embeddings: Matryoshka truncation, length, precision, similarity."""
+"""Numpy on embeddings: Matryoshka truncation, length, precision."""
 
 from __future__ import annotations
 
-from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -78,70 +77,3 @@ def check_precision(precision: str, dimensions: int) -> None:
         raise ArgumentError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if precision in ("binary", "ubinary") and dimensions % 8:
         raise ArgumentError(f"{precision} needs a multiple of 8 dimensions, not {dimensions}")
-
-
-def cosine_similarity(a: Vectors, b: Vectors, dimensions: Container[int] | None = None) -> Floats:
-    """Cosine of every row of a (n, d) with every row of b (m, d), as (n, m) float32.
-
-    Args:
-        a: float or int8 vectors, as arrays or lists; one of them may be of shape (d,).
-        b: the same.
-        dimensions: the lengths that int8 vectors can have; None takes any.
-
-    Raises:
-        ArgumentError: the vectors are of another precision, not finite, or of different lengths.
-            Bits (binary, ubinary) have no cosine: they are compared by Hamming distance.
-
-    """
-    x, y = _rows(a, dimensions), _rows(b, dimensions)
-    _check_lengths(x, y)
-    return normalize(x) @ normalize(y).T
-
-
-def pairwise_cosine_similarity(
-    a: Vectors, b: Vectors, dimensions: Container[int] | None = None
-) -> Floats:
-    """Cosine of each row of a (n, d) with the same row of b (n, d), as (n,) float32.
-
-    The arguments are those of `cosine_similarity`.
-    """
-    x, y = _rows(a, dimensions), _rows(b, dimensions)
-    _check_lengths(x, y)
-    if len(x) != len(y):
-        raise ArgumentError(f"{len(x):,} vectors cannot be paired with {len(y):,}")
-    products: Floats = np.sum(normalize(x) * normalize(y), axis=1)
-    return products
-
-
-def _check_lengths(a: Floats, b: Floats) -> None:
-    if a.shape[1] != b.shape[1]:
-        raise ArgumentError(
-            f"vectors of {a.shape[1]:,} and of {b.shape[1]:,} components have no cosine; embed "
-            "both with the same model, dimensions and precision"
-        )
-
-
-def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
-    array = np.asarray(vectors)
-    # Lists of integers lose their type; the values of int8 do not exceed 127.
-    if array.dtype.kind == "u" or (array.dtype.kind == "i" and array.max(initial=0) > 127):
-        raise ArgumentError(
-            "uint8 vectors have no direction; take 128 from precision uint8, and compare ubinary "
-            "by Hamming distance"
-        )
-    if array.dtype.kind not in "fi" or array.ndim not in (1, 2):
-        raise ArgumentError(
-            f"vectors are an array (n, d) of numbers, not {array.dtype} of shape {array.shape}"
-        )
-    rows = np.atleast_2d(array)
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise ArgumentError(f"vector {int(finite.argmin())} is not finite; embed its text again")
-    # Eight bits share a byte, so that only the number of columns tells bits from int8 components.
-    if array.dtype.kind == "i" and dimensions is not None and rows.shape[1] not in dimensions:
-        raise ArgumentError(
-            f"{array.dtype} vectors of {rows.shape[1]:,} columns may be bits (precision binary), "
-            "which are compared by Hamming distance; pass int8 components as "
-            "vectors.astype('float32')"
-        )
-    return rows.astype(np.float32, copy=False)

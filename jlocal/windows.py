@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from jlocal.caller import warn
 from jlocal.errors import ArgumentError, TextError, TextTooLongError, TruncationWarning
 from jlocal.journal import Journal
 from jlocal.llama.runtime import Runtime
@@ -166,7 +166,7 @@ class Reader:
         if self.on_cut:
             self.on_cut(cut)
         else:
-            warnings.warn(cut, stacklevel=2)
+            warn(cut)
         closing = self.runtime.tokenizer.closing_tokens
         kept = max(0, self.limit - closing)
         return np.concatenate([tokens[:kept], tokens[len(tokens) - self.limit + kept :]])

@@ -38,7 +38,7 @@ def test_closing_tokens_are_those_that_the_tokenizer_adds(
     architecture: str, count: int, converted
 ) -> None:
     with Embedder(converted(architecture)) as model:
-        assert model._runtime.tokenizer.closing_tokens == count
+        assert model._model.runtime.tokenizer.closing_tokens == count
 
 
 def test_other_tokens_are_said_once_for_a_file(tmp_path: Path, converted) -> None:

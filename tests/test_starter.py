@@ -19,7 +19,7 @@ from jlocal.bundle.create import create
 from jlocal.bundle.install import install
 from jlocal.errors import ModelError
 from jlocal.models import names, starter, store
-from jlocal.vectors import cosine_similarity
+from jlocal.similarity import similarity
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "starter" / "jlocal-starter"
@@ -90,7 +90,7 @@ def test_it_knows_what_belongs_together() -> None:
         "where did the small cat rest?",
     ]
     with Embedder("starter") as embedder:
-        scores = cosine_similarity(
+        scores = similarity(
             embedder.encode(questions, prompt_name="query"),
             embedder.encode(passages, prompt_name="document"),
         )

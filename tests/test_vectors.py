@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jlocal import ArgumentError, Embedder
-from jlocal.vectors import cosine_similarity, finish, pairwise_cosine_similarity, quantize
+from jlocal.similarity import pairwise_similarity, similarity
+from jlocal.vectors import finish, quantize
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((50, 64)).astype(np.float32)
@@ -33,7 +34,7 @@ def test_truncation_comes_before_normalisation() -> None:
 def test_precision_keeps_directions(precision: str, dtype: type, width: int, least: float) -> None:
     out = finish(VECTORS, None, precision)
     assert (out.dtype, out.shape) == (np.dtype(dtype), (50, width))
-    assert pairwise_cosine_similarity(out, VECTORS).min() > least
+    assert pairwise_similarity(out, VECTORS).min() > least
 
 
 def test_uint8_is_int8_plus_128() -> None:
@@ -64,9 +65,9 @@ def test_zero_rows_and_no_rows() -> None:
 
 
 def test_similarity_shapes() -> None:
-    assert cosine_similarity(VECTORS[0], VECTORS).shape == (1, 50)
-    assert np.allclose(np.diag(cosine_similarity(VECTORS, VECTORS)), 1, atol=1e-6)
-    assert pairwise_cosine_similarity(VECTORS, VECTORS).shape == (50,)
+    assert similarity(VECTORS[0], VECTORS).shape == (1, 50)
+    assert np.allclose(np.diag(similarity(VECTORS, VECTORS)), 1, atol=1e-6)
+    assert pairwise_similarity(VECTORS, VECTORS).shape == (50,)
 
 
 def test_bits_have_no_cosine(converted) -> None:
@@ -91,7 +92,7 @@ def test_bits_have_no_cosine(converted) -> None:
 
 def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(converted) -> None:
     with Embedder(converted("qwen3")) as model:
-        model.profile = dataclasses.replace(model.profile, matryoshka=(8, 64))
+        model._model.profile = dataclasses.replace(model.profile, matryoshka=(8, 64))
         bits = model.encode(["a"], precision="binary")
         with pytest.raises(ArgumentError, match=r"astype\('float32'\)"):
             model.similarity(bits, bits)
@@ -104,18 +105,18 @@ def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(converted) -
 
 def test_vectors_that_cannot_be_compared() -> None:
     with pytest.raises(ArgumentError, match="64 and of 32"):
-        cosine_similarity(VECTORS, VECTORS[:, :32])
+        similarity(VECTORS, VECTORS[:, :32])
     with pytest.raises(ArgumentError, match="paired"):
-        pairwise_cosine_similarity(VECTORS, VECTORS[:3])
+        pairwise_similarity(VECTORS, VECTORS[:3])
     for wrong in (VECTORS > 0, VECTORS.astype(str), VECTORS[None], VECTORS.astype(complex)):
         with pytest.raises(ArgumentError, match="array"):
-            cosine_similarity(wrong, wrong)
+            similarity(wrong, wrong)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_vector_that_is_not_finite_has_no_similarity(value: float) -> None:
     vectors = VECTORS.copy()
     vectors[3, 5] = value
-    for similarity in (cosine_similarity, pairwise_cosine_similarity):
+    for function in (similarity, pairwise_similarity):
         with pytest.raises(ArgumentError, match="vector 3 is not finite"):
-            similarity(VECTORS, vectors)
+            function(VECTORS, vectors)

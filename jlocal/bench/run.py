@@ -24,7 +24,7 @@ from jlocal.bench.report import Failed, Measured, Report, Speed
 from jlocal.errors import ModelError
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, read_profile
-from jlocal.vectors import pairwise_cosine_similarity
+from jlocal.similarity import pairwise_similarity
 
 OnStep = Callable[[str, str], None]
 
@@ -104,7 +104,7 @@ def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]
             return None, f"{what}: {theirs}, not {ours} as in the first"
     if other.tokens != first.tokens:
         return None, "the same texts have other token ids than in the first"
-    cosines = pairwise_cosine_similarity(np.array(other.vectors), np.array(first.vectors))
+    cosines = pairwise_similarity(np.array(other.vectors), np.array(first.vectors))
     return min(1.0, float(cosines.min())), None
 
 

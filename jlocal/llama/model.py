@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 import weakref
 from pathlib import Path
 from typing import Any, Literal
 
+from jlocal.caller import warn
 from jlocal.errors import DeviceWarning, ModelError
 from jlocal.llama.library import api, features_here, interruptible, last_errors
 from jlocal.llama.trial import try_once
@@ -62,9 +62,7 @@ class Model:
             try_once(profile)
         on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
         if gpu_layers and not on_gpu:
-            warnings.warn(
-                DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"), stacklevel=2
-            )
+            warn(DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"))
         if compute_type == "auto":
             pays = not on_gpu and widening_pays(profile.header, features_here())
             compute_type = "bfloat16" if pays else "stored"
@@ -94,11 +92,8 @@ class Model:
         if not handle:
             reason = last_errors() or "no reason given"
             if gpu_layers is None and api.llama_supports_gpu_offload():
-                warnings.warn(
-                    DeviceWarning(
-                        f"the GPU cannot take the model ({reason}); computing on the CPU"
-                    ),
-                    stacklevel=3,
+                warn(
+                    DeviceWarning(f"the GPU cannot take the model ({reason}); computing on the CPU")
                 )
                 return self._load(path, 0)
             raise ModelError(f"llama.cpp cannot load {self.profile.path}: {reason}")

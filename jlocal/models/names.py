@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from jlocal.errors import ModelError
@@ -40,12 +41,16 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
 
 
 def default() -> str:
-    """Choose the model when none is named: the only one on this machine, else the starter model.
+    """Choose the model when none is named.
+
+    That is the one of JLOCAL_MODEL, the only one on this machine, or the starter model.
 
     Raises:
         ModelError: there are several, or a record cannot be read.
 
     """
+    if named := os.environ.get("JLOCAL_MODEL"):
+        return named
     models = store.installed()
     if len(models) > 1:
         names = ", ".join(model.name for model in models)

@@ -1,0 +1,151 @@
+"""Arguments and objects of sentence-transformers, and what they come to here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from jlocal.caller import warn
+from jlocal.errors import ArgumentError, IgnoredArgumentWarning, ModelError
+from jlocal.terms import Argument
+from jlocal.vectors import Vectors
+
+# Arguments of `SentenceTransformer` that mean nothing here, and why.
+_IGNORED = {
+    "modules": "a GGUF file holds the whole model",
+    "cache_folder": "models lie where `jlocal list` says; HF_HUB_CACHE moves downloads",
+    "trust_remote_code": "no code of a model is ever run",
+    "revision": "nothing is downloaded here; name the file",
+    "token": "nothing is downloaded here; `jlocal pull` reads HF_TOKEN",
+    "use_auth_token": "nothing is downloaded here; `jlocal pull` reads HF_TOKEN",
+    "model_kwargs": "llama.cpp computes, not transformers; see compute_type",
+    "processor_kwargs": "the tokenizer is in the GGUF file",
+    "tokenizer_kwargs": "the tokenizer is in the GGUF file",
+    "config_kwargs": "the configuration is in the GGUF file",
+    "backend": "llama.cpp computes",
+}
+_DEFAULTS = {"backend": "torch"}
+# How jina's models are told their task.
+_TASK_KEYS = ("default_task", "task")
+_GPUS = ("cuda", "gpu", "mps", "metal", "xpu", "vulkan", "rocm", "hip")
+
+
+def warn_of_ignored(arguments: Mapping[str, object]) -> None:
+    """Warn once of all arguments of `SentenceTransformer` that were given and do nothing here."""
+    given = [name for name, value in arguments.items() if value and value != _DEFAULTS.get(name)]
+    if given:
+        reasons = "; ".join(f"{name} ({_IGNORED[name]})" for name in given)
+        noun, verb = ("argument", "does") if len(given) == 1 else ("arguments", "do")
+        warn(
+            IgnoredArgumentWarning(
+                f"{noun} of SentenceTransformer that {verb} nothing in an Embedder: {reasons}"
+            )
+        )
+
+
+def split_task(
+    task: str | None, model_kwargs: Mapping[str, Any] | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Take the task out of `model_kwargs`; return it and the rest."""
+    rest = dict(model_kwargs or {})
+    named = [rest.pop(key) for key in _TASK_KEYS if key in rest]
+    return task or next(filter(None, named), None), rest
+
+
+def layers_on(device: object, gpu_layers: int | None) -> int | None:
+    """Return the `gpu_layers` that a device of torch comes to.
+
+    Args:
+        device: "cpu", "cuda", "cuda:0", "mps"…, or a torch.device; None leaves the choice.
+        gpu_layers: as it was given.
+
+    Raises:
+        ArgumentError: there is no such device, or the two contradict each other.
+
+    """
+    if device is None:
+        return gpu_layers
+    kind = str(device).partition(":")[0].lower()
+    if kind == "cpu":
+        if gpu_layers:
+            raise ArgumentError(f"device='cpu' contradicts gpu_layers={gpu_layers}")
+        return 0
+    if kind not in _GPUS:
+        raise ArgumentError(f"device={str(device)!r}; it is 'cpu', 'cuda' or 'mps'")
+    if gpu_layers == 0:
+        raise ArgumentError(f"device={str(device)!r} contradicts gpu_layers=0")
+    return -1 if gpu_layers is None else gpu_layers
+
+
+# Tensors
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is a torch tensor, or a list of them; torch is not imported for that."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(isinstance(item, torch.Tensor) for item in value)
+    return isinstance(value, torch.Tensor)
+
+
+def as_array(value: Any) -> Vectors:
+    """Return a tensor, or a list of them, as an array of the same shape; others as they are."""
+    if not is_tensor(value):
+        return cast(Vectors, value)
+    import torch
+
+    tensor = torch.stack(list(value)) if isinstance(value, (list, tuple)) else value
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()  # NumPy knows no bfloat16
+    return cast(Vectors, tensor.numpy())
+
+
+def as_tensor(array: Vectors, like: Any = None) -> Any:
+    """Return an array as a torch tensor, on the device of another one.
+
+    Raises:
+        ModelError: torch is not installed.
+
+    """
+    try:
+        import torch
+    except ImportError:
+        needs = Argument("convert_to_tensor", True)
+        raise ModelError(
+            f"{needs} needs torch; install it with: pip install torch", needs
+        ) from None
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    first = like[0] if isinstance(like, (list, tuple)) else like
+    return tensor if first is None else tensor.to(first.device)
+
+
+class ModelCardData:
+    """Where evaluators of sentence-transformers leave what they measured.
+
+    Attributes:
+        evaluation_metrics: the metrics of each evaluator, under its name.
+
+    """
+
+    def __init__(self) -> None:
+        self.evaluation_metrics: dict[str, dict[str, Any]] = {}
+
+    def set_evaluation_metrics(
+        self, evaluator: object, metrics: Mapping[str, Any], epoch: int = 0, step: int = 0
+    ) -> None:
+        """Keep what an evaluator has measured."""
+        del epoch, step
+        name = getattr(evaluator, "name", "") or type(evaluator).__name__
+        self.evaluation_metrics[name] = dict(metrics)

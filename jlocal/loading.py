@@ -1,0 +1,137 @@
+"""A model that is loaded when it is first needed, in whichever process that is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from jlocal.errors import ModelError
+from jlocal.files import open_regular
+from jlocal.llama.model import ComputeType
+from jlocal.llama.runtime import Runtime
+from jlocal.models.profile import Profile, read_profile
+
+Pooling = Literal["last", "mean", "cls"]
+
+# How much of a file tells it from another: enough to meet any other weights, and read in no time.
+_SAMPLES, _SAMPLE = 64, 4096
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How a model is computed; see `Embedder`.
+
+    Attributes:
+        threads: CPU threads; None takes one for each physical core.
+        gpu_layers: layers on a GPU; -1 for all, None for all if they fit.
+        compute_type: "stored", "bfloat16" or "auto".
+        capture: whether hidden states are captured; None chooses by the model.
+
+    """
+
+    threads: int | None = None
+    gpu_layers: int | None = None
+    compute_type: ComputeType = "auto"
+    capture: bool | None = None
+
+
+class LazyModel:
+    """A GGUF file and what computes with it; thread-safe.
+
+    Pickling keeps the path, the options, and a digest of samples of the file. What comes out, in
+    another process for example, loads the file again when it is first needed, and refuses one
+    whose samples differ.
+    """
+
+    def __init__(self, path: Path, options: ComputeOptions, pooling: Pooling | None = None) -> None:
+        """Name a file; nothing is read yet."""
+        self._path, self._options, self._pooling = path, options, pooling
+        self._expected = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._runtime: Runtime | None = None
+        self._is_closed = False
+        self._loading = threading.Lock()
+
+    @cached_property
+    def profile(self) -> Profile:
+        """How texts become vectors with this file.
+
+        Raises:
+            ModelError: it cannot be read, or is not the one that was pickled.
+
+        """
+        if self._expected and self._digest() != self._expected:
+            raise ModelError(
+                f"{self._path} is not the file any more that this Embedder was made with; make a "
+                "new Embedder"
+            )
+        profile = read_profile(self._path)
+        return dataclasses.replace(profile, pooling=self._pooling) if self._pooling else profile
+
+    @property
+    def runtime(self) -> Runtime:
+        """What computes; loaded now if it was not yet.
+
+        Raises:
+            ModelError: it was closed, or cannot be loaded.
+
+        """
+        return self._runtime or self.load()
+
+    def load(self) -> Runtime:
+        """Load it unless it is loaded, and return it."""
+        with self._loading:
+            if self._is_closed:
+                raise ModelError("the model is closed; make a new Embedder")
+            if self._runtime is None:
+                self._runtime = Runtime(self.profile, **vars(self._options))
+                self.compute_type = self._runtime.compute_type
+            return self._runtime
+
+    @cached_property
+    def compute_type(self) -> str:
+        """How it computes: "stored" or "bfloat16"."""
+        return self.runtime.compute_type
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        with self._loading:
+            self._is_closed = True
+            runtime, self._runtime = self._runtime, None
+        if runtime:
+            runtime.close()
+
+    def _digest(self) -> str:
+        """Tell this file from another one, without reading all of it."""
+        try:
+            with open_regular(self._path) as file:
+                size = os.fstat(file.fileno()).st_size
+                digest = hashlib.sha256(str(size).encode())
+                for sample in range(_SAMPLES):
+                    file.seek(max(0, size - _SAMPLE) * sample // (_SAMPLES - 1))
+                    digest.update(file.read(_SAMPLE))
+        except OSError as error:
+            raise ModelError(f"cannot read {self._path}: {error.strerror or error}") from error
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._is_closed:
+            raise ModelError("the model is closed; make a new Embedder")
+        return {
+            "path": os.path.abspath(self._path),  # noqa: PTH100
+            "options": self._options,
+            "pooling": self._pooling,
+            "expected": self._expected or self._digest(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(Path(state["path"]), state["options"], state["pooling"])  # type: ignore[misc]
+        self._expected = state["expected"]
