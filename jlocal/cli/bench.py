@@ -32,11 +32,12 @@ _WIDTH = 80
     type=click.FloatRange(min=0),
     default=90,
     show_default=True,
-    help="How long all may take together; slow machines need more for one round of each length.",
+    metavar="S",
+    help="Take about S seconds in all; slow machines need more for one round of each length.",
 )
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the seconds of each round.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def command(
     models: tuple[str, ...],
     seconds: float,
@@ -44,13 +45,13 @@ def command(
     quiet: bool,
     **model_arguments: Any,
 ) -> None:
-    """Measure model files on this machine, and say which to take.
+    """Measure model files on this machine, and recommend one.
 
-    MODEL is a name or the path of a GGUF file; JLOCAL_MODEL, or the only model on this machine, if
-    none is given. Measured are the time to load a file (less if it was read lately) and to its
-    first vector, tokens a second in texts of three lengths, the most memory its process held, and
-    the least cosine of its vectors with those of the first file. Exit status 1 means that some file
-    could not be measured.
+    MODEL is a name or the path of a GGUF file; if none is given, JLOCAL_MODEL or the only model on
+    this machine. For each file, the time to load it (shorter if it was read lately) and to its
+    first vector are measured, the tokens a second in texts of three lengths, the peak memory of its
+    process, and the lowest cosine of its vectors with those of the first file. Exit status 1 means
+    that some file could not be measured.
 
     \b
     jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf

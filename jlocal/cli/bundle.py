@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jlocal.bundle.create import OnStep
     from jlocal.bundle.install import OnBytes
 
-_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
 
@@ -41,8 +41,8 @@ class _Commands(click.Group):
 def command() -> None:
     """Carry models and the program to a machine without a network.
 
-    A bundle is one uncompressed tar with a SHA-256 of every file in it. With --with-wheels it
-    holds the program too; there, only Python is needed:
+    A bundle is one uncompressed tar file with the SHA-256 of every file in it. With --with-wheels
+    it holds the program too, and the other machine needs only Python:
 
     \b
     jlocal bundle create MODEL --with-wheels -o jlocal.tar      here
@@ -59,7 +59,7 @@ def command() -> None:
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The bundle to write.",
+    help="Bundle to write.",
 )
 @click.option("--with-wheels", is_flag=True, help="Include jlocal and everything it needs.")
 @click.option(
@@ -71,14 +71,14 @@ def command() -> None:
 @click.option(
     "--platform",
     metavar="TAG",
-    help="Wheels for another platform, such as manylinux_2_28_x86_64, win_amd64 or "
+    help="Include wheels for another platform, such as manylinux_2_28_x86_64, win_amd64 or "
     "macosx_11_0_arm64.",
 )
 @click.option(
     "--native",
     is_flag=True,
-    help="llama.cpp as it runs here, for a CPU like this one; otherwise it is compiled for any "
-    "x86-64 CPU with AVX2 (once, in minutes).",
+    help="Include llama.cpp as it runs here, for a CPU like this one. Otherwise it is compiled "
+    "for any x86-64 CPU with AVX2, once, which takes minutes.",
 )
 @_quiet
 def create(
@@ -92,8 +92,8 @@ def create(
 ) -> None:
     """Write a bundle of models on this machine.
 
-    MODEL is a name that `jlocal list` shows, or the path of a GGUF file. Prints the bundle's path.
-    The wheels are for the Python version that runs this.
+    MODEL is a name that `jlocal list` shows, or the path of a GGUF file. The path of the bundle is
+    printed. Wheels are for the version of Python that runs jlocal here.
     """
     from jlocal.bundle.create import create as run
 
@@ -142,9 +142,9 @@ def verify(bundle: Path, quiet: bool) -> None:
 @_bundle
 @_quiet
 def install(bundle: Path, quiet: bool) -> None:
-    """Put the models of a bundle in place, after every byte of it was checked.
+    """Install the models of a bundle, after every byte of it was checked.
 
-    Prints their names. The program in a bundle is installed by its install.py.
+    The names of the models are printed. The program in a bundle is installed by its install.py.
     """
     from jlocal.bundle.install import install as run
 

@@ -37,10 +37,12 @@ from jlocal.progress import say
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder for the files.",
+    help="Folder to write the files to.",
 )
 @click.option("--revision", help="Branch, tag or commit of a repository.")
-@click.option("--name", help="What to call the model; as its folder or repository if not given.")
+@click.option(
+    "--name", help="Name of the model; the name of its folder or repository if not given."
+)
 @calibration_options
 @click.option(
     "--verify",
@@ -50,7 +52,7 @@ from jlocal.progress import say
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 def command(
     checkpoint: str,
     tasks: tuple[str, ...],
@@ -67,8 +69,8 @@ def command(
 ) -> None:
     """Make GGUF files of a jina-embeddings-v5-text checkpoint.
 
-    CHECKPOINT is a folder, or a repository on the hub as OWNER/NAME. Each task's adapter is merged
-    into files of its own; prints their paths.
+    CHECKPOINT is a folder, or a repository of the hub as OWNER/NAME. The adapter of each task is
+    merged into files of its own, whose paths are printed.
 
     \b
     jlocal convert jinaai/jina-embeddings-v5-text-small --to Q8_0 -o models

@@ -23,12 +23,12 @@ _LEFT = 20
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, as_json: bool) -> None:
-    """Say what is installed, and whether it computes right here.
+    """Check what is installed, and whether this machine computes correctly.
 
-    The self-test embeds a sentence with MODEL (a name or a path; JLOCAL_MODEL, or the smallest
-    model on this machine, if not given), compares with llama.cpp's own pooling, and, where the
-    model came in a bundle, with the vector of the machine that made it. Exit status 1 means that
-    something does not work; a warning is none.
+    The self-test embeds a sentence with MODEL and compares the vector with that of llama.cpp's own
+    pooling and, if the model came in a bundle, with that of the machine that made it. MODEL is a
+    name or a path; if not given, JLOCAL_MODEL or the smallest model on this machine. Exit status 1
+    means that something does not work; warnings do not count.
     """
     from jlocal.doctor import diagnose
 

@@ -25,8 +25,8 @@ encoding_option = click.option(
     "--encoding",
     metavar="NAME",
     callback=_known_encoding,
-    help="Encoding of texts that are not UTF-8, for example cp1252 or cp932; guessed if not given, "
-    "and where the guess is not certain, the text is reported.",
+    help="Encoding of texts that are not UTF-8, for example cp1252 or cp932. If not given, it is "
+    "guessed, and a text whose encoding is not clear is reported.",
 )
 
 

@@ -32,12 +32,10 @@ if TYPE_CHECKING:
     "--llm",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Embeddings database of llm to make or to add a collection to.",
+    help="Database of llm to make, or to add a collection to.",
 )
-@click.option(
-    "--name", help="Name of the collection for llm; that of the database file if not given."
-)
-@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+@click.option("--name", help="Name of the collection in llm; the name of its file if not given.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
 def command(
     database: Path,
     output: Path | None,
@@ -50,18 +48,18 @@ def command(
     """Write the vectors of a collection for other programs.
 
     jsonl, csv and parquet have id, path, page, first_line, last_line, text and the vector of each
-    passage; npz has ids and vectors, npy vectors only. An id is PATH:LINE, of a page of a PDF file
-    PATH p. PAGE, of an HTML file PATH; with #2, #3 and so on where it would come again.
+    passage; npz has ids and vectors, npy only vectors. An id is PATH:LINE; for a page of a PDF file
+    it is PATH p. PAGE, and for other files that have no lines it is PATH. An id that occurs again
+    gets #2, #3 and so on.
 
-    A path that is not UTF-8, which csv, parquet and llm cannot hold, is reported; the others are
-    written, and the exit status is 1. Texts that begin with =, +, - or @ are formulas to a
-    spreadsheet, also between quotation marks: use --safe-cells for csv files that are to be opened
-    in one.
+    csv, parquet and llm cannot hold a path that is not UTF-8: it is reported, everything else is
+    written, and the exit status is 1. A spreadsheet runs texts that begin with =, +, - or @ as
+    formulas, even in quotation marks: use --safe-cells for csv files that one is to open.
 
-    With --llm, Simon Willison's llm finds the passages that are like one of them. It knows the
-    model as jlocal/NAME, and cannot compute with it, so llm similar -c needs jlocal search instead.
-    A database that is there gets one more collection; what it holds stays as it is, and a name
-    that it has already is refused.
+    --llm writes an embeddings database of Simon Willison's llm, which then finds passages that are
+    similar to one of them. llm knows the model as jlocal/NAME and cannot compute with it: for
+    questions in your own words use jlocal search, not llm similar -c. An existing database gets
+    one more collection; nothing else in it changes, and a name that it already has is refused.
 
     \b
     jlocal export -d notes.db -o notes.parquet

@@ -32,8 +32,10 @@ from jlocal.progress import say
 @click.command("index")
 @click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path))
 @database_option
-@click.option("--include", multiple=True, metavar="GLOB", help="Of folders, only these files.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Of folders, not these.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave these files and folders out of folders."
+)
 @click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")
 @click.option(
     "--all",

@@ -23,8 +23,9 @@ _HEADINGS = ("NAME", "TYPE", "SIZE", "TASK", "USED", "WHERE")
 def command(as_json: bool) -> None:
     """List the models on this machine.
 
-    Those that were pulled, converted by `jlocal pull --convert` or installed from a bundle, and
-    every GGUF file in huggingface_hub's cache; last, the starter model, which comes with jlocal.
+    They are the models that were pulled, converted by `jlocal pull --convert` or installed from a
+    bundle, every GGUF file in huggingface_hub's cache, and the starter model, which comes with
+    jlocal.
     """
     from jlocal.models.starter import built_in
     from jlocal.models.store import installed

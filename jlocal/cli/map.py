@@ -40,19 +40,20 @@ _MOST_CLUSTERS = 12
     type=click.Choice(["pca", "umap"]),
     default="pca",
     show_default=True,
-    help="Principal components, or UMAP, which needs: pip install 'jlocal[map]'.",
+    help="Lay points out by principal components, or by UMAP, which needs: pip install "
+    "'jlocal[map]'.",
 )
 @click.option(
     "--color",
     type=click.Choice(["folder", "cluster"]),
-    help="By the first folder below the one that all documents have in common, or by k-means; "
-    "folder if neither this nor --clusters is given.",
+    help="Color points by the first folder below the one that all documents have in common, or by "
+    "cluster (k-means); by folder if neither this nor --clusters is given.",
 )
 @click.option(
     "--clusters",
     type=click.IntRange(1, _MOST_CLUSTERS),
     metavar="N",
-    help=f"The most clusters, up to {_MOST_CLUSTERS}; {_CLUSTERS} if not given.",
+    help=f"Make at most N clusters, up to {_MOST_CLUSTERS}; {_CLUSTERS} if not given.",
 )
 @click.option(
     "--limit",
@@ -60,7 +61,7 @@ _MOST_CLUSTERS = 12
     default=50_000,
     show_default=True,
     metavar="N",
-    help="The most points; of more passages a random sample is drawn.",
+    help="Draw at most N points; of more passages, a random sample.",
 )
 @click.option(
     "--characters",
@@ -68,10 +69,12 @@ _MOST_CLUSTERS = 12
     default=500,
     show_default=True,
     metavar="N",
-    help="How much of each passage the page holds, to show and to search.",
+    help="Keep the first N characters of each passage in the page, to show and to search.",
 )
-@click.option("--title", metavar="TEXT", help="The collection's name if not given.")
-@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+@click.option(
+    "--title", metavar="TEXT", help="Title of the page; the name of the collection if not given."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
 def command(
     database: Path,
     output: Path | None,
@@ -86,10 +89,10 @@ def command(
 ) -> None:
     """Draw a collection as one web page, a point for each passage.
 
-    Near points have near meanings. Pointing at one shows its path, line and beginning; a search
-    box finds points by what they say, and the legend shows and hides groups. The page holds these
-    beginnings and the paths below the common folder, runs without a network, and can be sent to
-    others as it is.
+    Points that lie close together have similar meanings. Point at one to see its path, line and
+    first words; search for words; click the legend to show and hide groups. The page needs no
+    network and can be sent to others: it holds the beginnings of the passages, and the paths below
+    the folder that all documents have in common.
 
     \b
     jlocal map

@@ -30,22 +30,22 @@ _OPTIONS = (
         "--target-size",
         type=click.FloatRange(min=0, min_open=True),
         metavar="MB",
-        help="Search the mix of tensor types that loses least in a file of at most so many "
-        "million bytes; needs --calibrate, and holds a quarter of the texts out to check it.",
+        help="Find the mix of tensor types that loses least in a file of at most this size, in "
+        "megabytes; needs --calibrate, and keeps a quarter of its texts to check the result.",
     ),
     click.option(
         "--target-cosine",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="X",
-        help="Search the smallest file whose vectors have at least this mean cosine to MODEL's.",
+        help="Find the smallest file whose vectors have at least this mean cosine to MODEL's.",
     ),
     click.option(
         "--mix-of",
         "mix_of",
         multiple=True,
         metavar="TYPE",
-        help="Choose from this tensor type, such as Q4_K, and others named so; from all that are "
-        "worth it if none are.",
+        help="Choose among this tensor type, such as Q4_K, and the others given this way; if none "
+        "is given, among all that are worth it.",
     ),
 )
 

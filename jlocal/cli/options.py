@@ -23,20 +23,21 @@ threads_option = click.option(
     "-t",
     "--threads",
     type=click.IntRange(min=1),
+    metavar="N",
     envvar="JLOCAL_THREADS",
     show_envvar=True,
-    help="CPU threads; one for each physical core if not given.",
+    help="Compute with N CPU threads; one for each physical core if not given.",
 )
 safe_cells_option = click.option(
     "--safe-cells",
     is_flag=True,
-    help="In csv, put an apostrophe before texts that a spreadsheet would run as a formula.",
+    help="In csv, put an apostrophe before texts that a spreadsheet would run as formulas.",
 )
 format_option = click.option(
     "-f",
     "--format",
     type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
-    help="By the ending of the output file if not given.",
+    help="Format of the output; told by the ending of its name if not given.",
 )
 _CALIBRATION_OPTIONS = (
     click.option(
@@ -44,7 +45,7 @@ _CALIBRATION_OPTIONS = (
         multiple=True,
         metavar="FILE",
         help="Compute an importance matrix from the texts in this file, one a line, or JSON lines "
-        "with `text`; `default` takes those that come with jlocal.",
+        "with `text`; `default` takes the texts that come with jlocal.",
     ),
     click.option(
         "--imatrix",
@@ -59,9 +60,10 @@ _COMPUTE_OPTIONS = (
         "-ngl",
         "--gpu-layers",
         type=int,
+        metavar="N",
         envvar="JLOCAL_GPU_LAYERS",
         show_envvar=True,
-        help="Layers on a GPU, where llama.cpp was built for one; all if not given.",
+        help="Compute N layers on a GPU, where llama.cpp was built for one; all if not given.",
     ),
     click.option(
         "--compute-type",
@@ -69,8 +71,8 @@ _COMPUTE_OPTIONS = (
         default="auto",
         envvar="JLOCAL_COMPUTE_TYPE",
         show_envvar=True,
-        help="Compute with the weights as stored, or widen quantised ones to bfloat16 in memory; "
-        "by default whichever is faster.",
+        help="Compute with the weights as stored, or widen quantised weights to bfloat16 in "
+        "memory; auto takes what is faster here.",
     ),
 )
 _MODEL_OPTIONS = (
@@ -88,14 +90,23 @@ _MODEL_OPTIONS = (
     *_COMPUTE_OPTIONS,
 )
 _TEXT_OPTIONS = (
-    click.option("--prompt", help="query, document or none; by default the model's own choice."),
-    click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead."),
+    click.option(
+        "--prompt",
+        metavar="NAME",
+        help="Prompt that goes before each text: query, document or none. Models have defaults.",
+    ),
+    click.option(
+        "--prompt-text", metavar="TEXT", help="Put this before each text instead of a named prompt."
+    ),
     click.option(
         "--dimensions",
         type=click.IntRange(min=1),
-        help="Keep this many leading dimensions (Matryoshka).",
+        metavar="N",
+        help="Keep the first N dimensions (Matryoshka).",
     ),
-    click.option("--task", help="Fail unless the model holds this task's adapter."),
+    click.option(
+        "--task", metavar="NAME", help="Fail unless the model is for this task, such as retrieval."
+    ),
 )
 
 
@@ -180,7 +191,7 @@ def offline_option() -> click.Option:
         is_eager=True,
         expose_value=False,
         callback=_set_offline,
-        help="Use no network; as JLOCAL_OFFLINE=1 or HF_HUB_OFFLINE=1 do.",
+        help="Use no network, as with JLOCAL_OFFLINE=1 or HF_HUB_OFFLINE=1.",
     )
 
 

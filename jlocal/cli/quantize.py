@@ -51,13 +51,13 @@ def _pairs(
     "--save-imatrix",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Keep the matrix that was computed; llama-quantize takes it, too.",
+    help="Write the importance matrix to this file, which llama-quantize reads too.",
 )
 @click.option("--embedding-type", metavar="TYPE", help="Tensor type of the token embeddings.")
 @click.option(
     "--output-type",
     metavar="TYPE",
-    help="Tensor type of a vocabulary head that has weights of its own.",
+    help="Tensor type of the vocabulary head, if it has weights of its own.",
 )
 @click.option(
     "--tensor-type",
@@ -65,16 +65,19 @@ def _pairs(
     multiple=True,
     callback=_pairs,
     metavar="REGEX=TYPE",
-    help="Tensor type of the matrices in whose names the expression is found; the first one that "
-    "is found counts.",
+    help="Tensor type of the matrices whose names match the expression; the first match wins.",
 )
-@click.option("--pure", is_flag=True, help="One tensor type for all else, no mix.")
 @click.option(
-    "--allow-requantize", is_flag=True, help="Take a Q8_0 file, too; its loss comes on top."
+    "--pure", is_flag=True, help="Use one tensor type for everything else instead of a mix."
+)
+@click.option(
+    "--allow-requantize",
+    is_flag=True,
+    help="Accept a Q8_0 file as well; its own loss is added to the new one.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def command(
     model: str,
     types: tuple[str, ...],
@@ -98,9 +101,9 @@ def command(
 
     MODEL is the path of a file, or the name of a model on this machine.
 
-    With an importance matrix, computed from texts, small types lose less, and the smallest become
-    possible: IQ3_XXS, IQ2_M and below. With a target instead of types, each matrix gets the type
-    that measurement finds for it. Prints the paths of the files.
+    With an importance matrix, which is computed from texts, small types lose less, and the
+    smallest become possible: IQ3_XXS, IQ2_M and below. With a target instead of types, each matrix
+    gets the type that measurements choose for it. The paths of the files are printed.
 
     \b
     jlocal quantize F16.gguf --to Q4_K_M --to Q6_K -o models

@@ -43,8 +43,8 @@ _LOWEST = 3
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Texts instead of jlocal's own, one a line, or JSON lines with text and language; may be "
-    "given several times.",
+    help="Compare on these texts instead of jlocal's own: one a line, or JSON lines with text and "
+    "language; may be given several times.",
 )
 @click.option(
     "--save",
@@ -57,9 +57,13 @@ _LOWEST = 3
     "--min-cosine",
     type=click.FloatRange(-1, 1),
     metavar="X",
-    help="Fail if any text's cosine is below.",
+    help="Fail if the cosine of any text is below X.",
 )
-@click.option("--task", help="Which adapter of a checkpoint; the model's task if not given.")
+@click.option(
+    "--task",
+    metavar="NAME",
+    help="Compare with this adapter of a checkpoint; the model's task if not given.",
+)
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every text's cosine.")
 @click.option(
@@ -68,7 +72,7 @@ _LOWEST = 3
     metavar="FILE",
     help="Draw cosines and losses as .svg or .png; needs: pip install 'jlocal[plot]'.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 def command(
     model: str,
     against: str | None,
@@ -82,11 +86,11 @@ def command(
 ) -> None:
     """Compare a model's vectors with those of a reference.
 
-    They are of texts in 20 languages, or of your own. MODEL is a name, the path of a GGUF file, or
-    a checkpoint's folder. Shown are the cosines of the vectors, by prompt, length and language, and
-    how many of the ten nearest texts by the reference a search with the model finds again, also
-    with shortened, int8 and binary vectors. Exit status 1 means that something failed, or that a
-    cosine is below --min-cosine.
+    MODEL is a name, the path of a GGUF file, or the folder of a checkpoint. Both embed texts in 20
+    languages, or your own. The report shows the cosines of the vectors by prompt, length and
+    language, and how many of the ten texts that are nearest by the reference a search with the
+    model finds, also with shortened, int8 and binary vectors. Exit status 1 means that something
+    failed, or that a cosine is below --min-cosine.
 
     \b
     jlocal verify small-Q4_K_M.gguf --against small-F16.gguf
