@@ -23,7 +23,7 @@ _LEFT = 20
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, as_json: bool) -> None:
-    """Check what is installed, and whether this machine computes correctly.
+    """Check the installation, and that it computes correctly.
 
     The self-test embeds a sentence with MODEL and compares the vector with that of llama.cpp's own
     pooling and, if the model came in a bundle, with that of the machine that made it. MODEL is a
