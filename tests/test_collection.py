@@ -21,6 +21,7 @@ from jlocal import Collection, CollectionError, Embedder
 from jlocal.collection.schema import VERSION
 from jlocal.encodings import decode
 from jlocal.errors import ArgumentError
+from jlocal.models.chunking import chunking_of
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_awkward_texts(tmp_path: Path, model: Embedder) -> None:
     (folder / "latin-1.txt").write_bytes("Ça va?".encode("latin-1"))
     (folder / "picture.png").write_bytes(b"\x89PNG\0\0")
     with Collection(tmp_path / "c.db", model) as collection:
-        report = collection.index(folder)
+        report = collection.index(folder, chunk=None)
         failures = {Path(f.id).name: f.reason for f in report.failures}
         assert set(failures) == {"latin-1.txt"} | {
             f"{n}.txt" for n, text in enumerate(AWKWARD.values()) if "\0" in text
@@ -195,7 +196,7 @@ def test_a_model_whose_path_is_not_utf8(notes: Path, tmp_path: Path, model: Embe
 def test_a_document_that_turns_bad_is_not_found_any_more(
     index, notes: Path, model: Embedder
 ) -> None:
-    index()
+    index(chunk=None)
     (notes / "a.md").write_bytes(b"\xff\xfe\xff")
     (notes / "b.md").write_text(prose(model.max_seq_length))
     assert index() == {"unchanged": 1, "failed": 2}
@@ -238,18 +239,33 @@ def test_the_collection_itself_is_left_out(tmp_path: Path, notes: Path, model: E
             assert collection.index(tmp_path).failed == 0
 
 
-def test_long_files_need_chunks(index, notes: Path, tmp_path: Path, model: Embedder) -> None:
+def test_long_files_are_cut_unless_they_are_to_be_whole(
+    index, notes: Path, tmp_path: Path, model: Embedder
+) -> None:
     (notes / "long.md").write_text(prose(model.max_seq_length))
-    assert index() == {"new": 3, "failed": 1, "embedded": 3}
+    assert index(chunk=None) == {"new": 3, "failed": 1, "embedded": 3}
     with Collection(tmp_path / "notes.db", model) as collection:
         (failure,) = collection.index(notes).failures
         assert "chunk=512" in failure.reason
+        assert collection.recipe.chunk is None
     with Collection(tmp_path / "chunks.db", model) as collection:
-        report = collection.index(notes, chunk=100)
+        report = collection.index(notes)
         assert (report.new, report.failed) == (4, 0)
-        assert collection.recipe.overlap == 12
-        assert report.embedded > 30
+        assert collection.recipe.chunk == chunking_of(model.profile).tokens
+        assert report.embedded > 8
     check(tmp_path / "chunks.db")
+
+
+def test_a_collection_keeps_its_chunks(index, notes: Path, tmp_path: Path, model: Embedder) -> None:
+    index(chunk=100, overlap=12)
+    index()
+    with Collection(tmp_path / "notes.db", model) as collection:
+        assert (collection.recipe.chunk, collection.recipe.overlap) == (100, 12)
+    for chunk, other in ((64, "chunks of 64 tokens"), (None, "whole texts")):
+        with pytest.raises(CollectionError, match="100 tokens") as error:
+            index(chunk=chunk)
+        assert other in str(error.value)
+        assert "rebuild=True" in str(error.value)
 
 
 def test_nothing_is_mixed(
@@ -290,7 +306,11 @@ def test_nothing_is_mixed(
 
 
 def test_bad_arguments(index, tmp_path: Path) -> None:
-    for options in ({"overlap": 5}, {"chunk": 5}, {"chunk": 64, "overlap": 40}):
+    for options in (
+        {"chunk": None, "overlap": 5},
+        {"chunk": 5},
+        {"chunk": 64, "overlap": 40},
+    ):
         with pytest.raises(ArgumentError):
             index(**options)
 

@@ -240,7 +240,7 @@ def test_a_record_that_is_too_long_costs_no_other(
     long = " word" * (model.max_seq_length + 1)
     notes = ("good one", long, "good two")
     path.write_text("".join(json.dumps({"note": note}) + "\n" for note in notes))
-    first, again = index(path), index(path)
+    first, again = index(path, chunk=None), index(path)
     assert (first.new, first.failed, first.embedded) == (1, 1, 2)
     assert (again.unchanged, again.failed, again.embedded) == (1, 1, 0)
     assert first.failures[0].id.endswith("a.jsonl:2")

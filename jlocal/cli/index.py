@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -21,6 +21,7 @@ from jlocal.cli.index_report import (
     say_report,
 )
 from jlocal.cli.options import (
+    chunk_options,
     compute_options,
     open_model,
     prompt_arguments,
@@ -54,18 +55,7 @@ from jlocal.progress import say
     is_flag=True,
     help="Delete the texts of removed and changed documents for good, and do nothing else.",
 )
-@click.option(
-    "--chunk",
-    type=click.IntRange(min=1),
-    metavar="TOKENS",
-    help="Cut texts to chunks of at most so many tokens; whole texts if not given.",
-)
-@click.option(
-    "--overlap",
-    type=click.IntRange(min=0),
-    metavar="TOKENS",
-    help="So much of a chunk's end comes again in the next; an eighth of --chunk if not given.",
-)
+@chunk_options
 @click.option(
     "--field",
     "fields",
@@ -95,7 +85,7 @@ def command(
     large: bool,
     prune: bool,
     compact: bool,
-    chunk: int | None,
+    chunk: int | Literal["auto"] | None,
     overlap: int | None,
     fields: tuple[str, ...],
     encoding: str | None,
@@ -130,7 +120,7 @@ def command(
     again.
 
     \b
-    jlocal index notes/ -d notes.db -m small --chunk 512
+    jlocal index notes/ -d notes.db -m small
     jlocal index notes/ -d notes.db
     jlocal index --compact -d notes.db
     jlocal index faq.jsonl --field question --field answer -d faq.db -m small

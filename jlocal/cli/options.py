@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -52,6 +52,36 @@ _CALIBRATION_OPTIONS = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Use this importance matrix, a GGUF file of jlocal or of llama-imatrix.",
+    ),
+)
+
+
+def _chunk_size(value: str) -> int | Literal["auto"] | None:
+    """Read a number of tokens; `none` is None, and the default stays what it is."""
+    if value == "auto":
+        return "auto"
+    if value.casefold() == "none":
+        return None
+    if not (value.isdecimal() and int(value)):
+        raise click.BadParameter(f"{value!r} is neither a number of tokens nor none.")
+    return int(value)
+
+
+_CHUNK_OPTIONS = (
+    click.option(
+        "--chunk",
+        type=_chunk_size,
+        default="auto",
+        show_default=False,
+        metavar="TOKENS|none",
+        help="Cut texts into chunks of at most this many tokens; none keeps each text whole. By "
+        "default a new collection takes the size that suits the model.",
+    ),
+    click.option(
+        "--overlap",
+        type=click.IntRange(min=0),
+        metavar="TOKENS",
+        help="Repeat up to this many tokens of a chunk's end in the next chunk; none by default.",
     ),
 )
 _COMPUTE_OPTIONS = (
@@ -119,6 +149,11 @@ def _add(options: tuple[Callable[[_F], _F], ...], function: _F) -> _F:
 def calibration_options(function: _F) -> _F:
     """Add what an importance matrix comes from."""
     return _add(_CALIBRATION_OPTIONS, function)
+
+
+def chunk_options(function: _F) -> _F:
+    """Add what says how texts are cut."""
+    return _add(_CHUNK_OPTIONS, function)
 
 
 def compute_options(function: _F) -> _F:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
@@ -24,6 +24,7 @@ from jlocal.collection.survey import Choice
 from jlocal.embedder import Embedder
 from jlocal.encodings import known
 from jlocal.errors import ArgumentError, CollectionError, EmptyCollectionError, JlocalError
+from jlocal.models.chunking import chunking_of
 from jlocal.printable import printable
 from jlocal.progress import OnTexts
 from jlocal.terms import Argument
@@ -163,7 +164,7 @@ class Collection:
         gitignore: bool = True,
         prune: bool = False,
         large: bool = False,
-        chunk: int | None = None,
+        chunk: int | Literal["auto"] | None = "auto",
         overlap: int | None = None,
         fields: Sequence[str] = (),
         encoding: str | None = None,
@@ -195,10 +196,9 @@ class Collection:
             gitignore: leave out what .gitignore files name.
             prune: remove documents also where a path is missing or has no file left.
             large: take files of folders however many tokens they have.
-            chunk: cut texts to at most so many tokens, the prompt included; otherwise each text
-                is kept whole, and one above the context fails.
-            overlap: how many tokens of a chunk's end come again in the next; an eighth of a
-                chunk if None.
+            chunk: cut texts to at most so many tokens, the prompt included; "auto" is the size
+                that suits the model. None keeps each text whole, and one above the context fails.
+            overlap: how many tokens of a chunk's end come again in the next; by default none.
             fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
                 record. A bad record is reported, in each run, and the others are taken in.
             encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and
@@ -353,7 +353,7 @@ def _recipe(
     model: Embedder,
     sha256: str,
     made: Recipe | None,
-    chunk: int | None,
+    chunk: int | Literal["auto"] | None,
     overlap: int | None,
     fields: Sequence[str],
     prompt_name: str | None,
@@ -365,10 +365,11 @@ def _recipe(
         names = ("document", "passage", "corpus")
         prompt_name = next((name for name in names if name in model.prompts), None)
         prompt = made.prompt if made else None
-    if chunk is None and made:
-        chunk = made.chunk
+    default = chunking_of(model.profile)
+    if chunk == "auto":
+        chunk = made.chunk if made else default.tokens
     if overlap is None:
-        overlap = made.overlap if made and made.chunk == chunk else (chunk or 0) // 8
+        overlap = made.overlap if made and made.chunk == chunk else default.overlap if chunk else 0
     return Recipe(
         model=model.profile.name,
         model_path=str(model.profile.path.absolute()),

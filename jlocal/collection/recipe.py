@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from jlocal.errors import CollectionError
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
-_MODEL = Argument("model")
+_MODEL, _REBUILD = Argument("model"), Argument("rebuild", True)
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Recipe:
         compute_type: how the first vectors were computed; "stored" and "bfloat16" may be mixed.
         chunk: the most tokens in a chunk; None keeps each text whole.
         overlap: how many tokens of a chunk's end come again in the next.
+        headings: whether the headings above a chunk are embedded with it.
         fields: of records in JSON lines and CSV files.
 
     """
@@ -42,6 +44,7 @@ class Recipe:
     chunk: int | None
     overlap: int
     fields: tuple[str, ...]
+    headings: bool = False
 
     def to_settings(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -53,8 +56,9 @@ class Recipe:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
                 raise CollectionError(
-                    f"{collection} was made with {what.format(_said(ours))}, and "
-                    f"{what.format(_said(theirs))} cannot be mixed in; index into another file"
+                    f"{collection} was made with {what(ours)}, and {what(theirs)} cannot be mixed "
+                    f"in; index into another collection, or make this one anew with {_REBUILD}",
+                    _REBUILD,
                 )
 
     def check_model(self, name: str, sha256: str, collection: str) -> None:
@@ -77,20 +81,20 @@ class Recipe:
             )
 
 
-_MUST_BE_EQUAL = {
-    "pooling": "pooling {}",
-    "prompt": "prompt {}",
-    "dimensions": "{} dimensions",
-    "precision": "precision {}",
-    "chunk": "chunks of {} tokens",
-    "overlap": "an overlap of {} tokens",
-    "fields": "fields {}",
-}
-
-
 def _said(value: object) -> str:
     if value is None:
         return "any number of"
     if isinstance(value, tuple):
         return printable(", ".join(value)) or "none"
     return repr(value) if isinstance(value, str) else str(value)
+
+
+_MUST_BE_EQUAL: dict[str, Callable[[object], str]] = {
+    "pooling": lambda value: f"pooling {_said(value)}",
+    "prompt": lambda value: f"prompt {_said(value)}",
+    "dimensions": lambda value: f"{_said(value)} dimensions",
+    "precision": lambda value: f"precision {_said(value)}",
+    "chunk": lambda value: f"chunks of {value} tokens" if value else "whole texts",
+    "overlap": lambda value: f"an overlap of {_said(value)} tokens",
+    "fields": lambda value: f"fields {_said(value)}",
+}

@@ -151,6 +151,8 @@ def is_sha256(value: object) -> TypeGuard[str]:
 
 def recipe_of(settings: Mapping[str, object]) -> Recipe:
     """Read how vectors are made, from JSON values."""
+    # Collections of the first format embed no headings, and do not say so.
+    settings = {"headings": "false"} | dict(settings)
     read: dict[str, Any] = {
         field.name: _setting(field.name, settings.get(field.name)) for field in fields(Recipe)
     }
@@ -184,6 +186,8 @@ def _setting(name: str, source: object) -> object:
         _refuse(name)
     if name == "fields":
         fits = isinstance(value, list) and all(map(_is_text, value))
+    elif name == "headings":
+        fits = isinstance(value, bool)
     elif name in _NUMBERS:
         fits = type(value) is int or (name == "chunk" and value is None)
     else:
