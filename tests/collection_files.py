@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from jlocal.collection import codes
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk
 from jlocal.collection.codes import pack
+from jlocal.collection.fulltext import PASSAGES, PATHS
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
@@ -22,12 +25,44 @@ def check(path: Path) -> None:
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
     store = Store(path)
-    codes = {id: code for ids, bits in store.codes() for id, code in zip(ids, bits, strict=True)}
+    bits = {id: code for ids, block in store.codes() for id, code in zip(ids, block, strict=True)}
     vectors = {id: v for ids, rows in store.vectors() for id, v in zip(ids, rows, strict=True)}
     store.close()
-    assert sorted(codes) == sorted(vectors)
+    assert sorted(bits) == sorted(vectors)
     for id, vector in vectors.items():
-        np.testing.assert_array_equal(pack(vector[None])[0], codes[id])
+        np.testing.assert_array_equal(pack(vector[None])[0], bits[id])
+    check_words(path)
+
+
+def check_words(path: Path) -> None:
+    """The words are those of the passages that have codes, as if they were just written."""
+    with closing(sqlite3.connect(path)) as connection:
+        documents = connection.execute("SELECT id FROM document").fetchall()
+        for index, ids in (
+            (PASSAGES, codes.ids(connection)),
+            (PATHS, np.array(documents, np.int64).reshape(-1)),
+        ):
+            with closing(sqlite3.connect(":memory:")) as fresh:
+                connection.backup(fresh)
+                fresh.execute(f"INSERT INTO {index.table} ({index.table}) VALUES ('delete-all')")
+                index.add(fresh, ids)
+                assert _words(connection, index.table) == _words(fresh, index.table)
+
+
+def _words(connection: sqlite3.Connection, table: str) -> list[list[tuple]]:
+    """Return each word where it is, the lengths of rows, and their sums."""
+    vocabulary = f"{table}_vocabulary"
+    connection.execute(
+        f"CREATE VIRTUAL TABLE temp.{vocabulary} USING fts5vocab(main, {table}, instance)"
+    )
+    return [
+        connection.execute(statement).fetchall()
+        for statement in (
+            f"SELECT term, doc, col, offset FROM temp.{vocabulary} ORDER BY 1, 2, 3, 4",
+            f"SELECT id, sz FROM {table}_docsize ORDER BY id",
+            f"SELECT block FROM {table}_data WHERE id = 1",
+        )
+    ]
 
 
 def rows(path: Path) -> list[tuple]:
