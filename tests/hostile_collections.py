@@ -25,7 +25,16 @@ from jlocal.map.picture import draw
 
 Reader = Callable[[Path], object]
 
-TABLES = ("setting", "model_file", "content", "document", "passage", "chunk", "code")
+# Of words, the tables that FTS5 keeps them in.
+WORDS = tuple(
+    f"{index}_{end}"
+    for index in ("words", "path_words")
+    for end in ("data", "idx", "docsize", "config")
+)
+TABLES = (
+    *("setting", "model_file", "folder", "content", "document", "passage", "chunk", "code"),
+    *WORDS,
+)
 
 _ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
 # What may be in the place of our tables, or beside them.
@@ -68,6 +77,14 @@ SCHEMAS = {
     "a table on no page": "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 99999 "
     "WHERE name = 'code';",
     "very many tables": "".join(f"CREATE TABLE t{number} (x);" for number in range(500)),
+    "words in another table": "DROP TABLE words; CREATE VIRTUAL TABLE words USING fts5 (heading, "
+    "text, content='passage', content_rowid='id');",
+    "words with another tokenizer": "DROP TABLE path_words; CREATE VIRTUAL TABLE path_words USING "
+    "fts5 (path, content='', tokenize='trigram');",
+    "words without rows": "DROP TABLE words; CREATE TABLE words (heading, text);",
+    "a table of words less": "DROP TABLE words;",
+    "words that compute": "DROP TABLE path_words; CREATE VIEW path_words AS SELECT "
+    "zeroblob(1000000000) AS path;",
     "another program": "PRAGMA application_id = 1;",
     "another version": "PRAGMA user_version = 99;",
 }  # fmt: skip
@@ -123,6 +140,13 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
         with closing(Store(path)) as store:
             return [astuple(hit) for hit in search(store, query, 5, glob, exact=exact)]
 
+    def words(path: Path) -> object:
+        with closing(Store(path)) as store:
+            found = [store.words(asked)[0] for asked in ("note text number", "a", "黒", "x y z")]
+            ids = np.unique(np.concatenate(found)).tolist()
+            assert all(isinstance(store.text(id)[1], str) for id in ids)
+            return ids, [store.path_words(asked)[0].tolist() for asked in ("md", "n", "b pdf")]
+
     def drawn(path: Path, **options: object) -> object:
         picture = draw(path, **options)
         assert np.isfinite(picture.points).all()
@@ -143,6 +167,7 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
         "search by codes": lambda path: found(path, None, False),
         "search below a path": lambda path: found(path, "*.md", True),
         "search by codes below a path": lambda path: found(path, "*.md", False),
+        "words": words,
         "map": lambda path: drawn(path, clusters=2),
         "rows": rows,
         "llm": to_llm,

@@ -84,10 +84,16 @@ _COLUMNS = {
     "setting": ("key", "value"),
     "model_file": ("path", "size", "mtime_ns", "sha256"),
     "content": ("id", "sha256"),
-    "document": ("id", "path", "stamp", "content_id"),
-    "passage": ("id", "sha256", "vector", "text"),
+    "document": ("id", "path", "stamp", "content_id", "is_added", "metadata"),
+    "passage": ("id", "sha256", "vector", "text", "heading"),
     "chunk": ("content_id", "record", "start", "end", "first_line", "last_line", "passage_id"),
     "code": ("block", "passage_ids", "bits"),
+    "words_data": ("id", "block"),
+    "words_idx": ("segid", "term", "pgno"),
+    "words_docsize": ("id", "sz"),
+    "words_config": ("k", "v"),
+    "path_words_data": ("id", "block"),
+    "path_words_docsize": ("id", "sz"),
 }
 # Where another value is as good as the right one: no reader can know.
 _FREE = {
@@ -367,7 +373,8 @@ def test_pages_that_come_again_and_again(
     # For the test to be quick: a hundredth of what is allowed.
     monkeypatch.setattr("jlocal.collection.check._UNIT", 100_000)
     for table in ("passage", "document", "chunk", "setting", "code", "document_content",
-                  "chunk_passage", "sqlite_autoindex_passage_1"):  # fmt: skip
+                  "chunk_passage", "sqlite_autoindex_passage_1", "words_data", "words_idx",
+                  "words_docsize", "path_words_data"):  # fmt: skip
         path = tmp_path / f"{table}.db"
         shutil.copyfile(sound, path)
         with closing(sqlite3.connect(path)) as connection:
