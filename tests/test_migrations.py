@@ -105,12 +105,12 @@ class Counting(connect.Connection):
     def executemany(self, statement, rows):
         return super().executemany(statement, (self._count() or row for row in rows))
 counting = False
-def migrate(connection):
+def migrate(connection, path):
     global counting
     # Pages are written before the transaction ends.
     connection.execute("PRAGMA cache_size = 1")
     counting = True
-    original(connection)
+    original(connection, path)
 original, connect.migrate = connect.migrate, migrate
 connect.Connection = Counting
 Store(Path(sys.argv[1]))

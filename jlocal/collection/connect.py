@@ -134,7 +134,6 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             if not version:
                 _make(connection)
             elif version < VERSION:
-                check_schema(connection, path, FORMATS[version])
                 _migrate(connection, path)
             check_schema(connection, path, TABLES)
             connection.execute("PRAGMA foreign_keys = ON")
@@ -211,7 +210,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        migrate(connection)
+        migrate(connection, path)
     except sqlite3.Error as error:
         # Locked or damaged it says nothing else than it would say later.
         if isinstance(connection, Alone) or str(error) in (*_NO_ROOM, *_NO_ENTRY):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from jlocal.collection import codes
+from jlocal.collection.check import check_schema
 from jlocal.collection.fulltext import PASSAGES, PATHS
 from jlocal.collection.values import ids_of
 
@@ -67,10 +69,11 @@ def m002_words_and_headings(connection: sqlite3.Connection) -> None:
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (m002_words_and_headings,)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a file to the newest format, wholly or not at all.
 
     Raises:
+        CollectionError: its tables are not those of its format.
         sqlite3.Error: it cannot be written, or is damaged.
         DamagedError: it is damaged.
 
@@ -79,9 +82,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     try:
         # Another process may have been faster.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for step in _STEPS[version - 1 :]:
-            step(connection)
-        connection.execute(f"PRAGMA user_version = {len(_STEPS) + 1}")
+        if version in FORMATS:
+            check_schema(connection, path, FORMATS[version])
+            for step in _STEPS[version - 1 :]:
+                step(connection)
+            connection.execute(f"PRAGMA user_version = {len(_STEPS) + 1}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
