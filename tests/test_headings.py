@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from jlocal import Collection, Embedder
 from jlocal.collection.chunks import split, whole
 from jlocal.collection.headings import embedded, front_matter, title_of
 from jlocal.collection.markup import outline_of
+from jlocal.models.starter import FILE
 
 MARKDOWN = """---
 title: "Home: servers"
@@ -197,3 +204,58 @@ def test_no_short_rest_is_a_chunk_of_its_own(sentences: int) -> None:
     text = " ".join(f"Sentence number {number} is here." for number in range(sentences))
     chunks = list(split(text, 50, 0, words))
     assert len(chunks) == 1 or min(words(chunk.text) for chunk in chunks) > 14
+
+
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Embedder]:
+    with Embedder(FILE) as model:
+        yield model
+
+
+def vectors(path: Path) -> dict[tuple[str, str], np.ndarray]:
+    """Read the vectors of a collection, by heading and text."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT heading, text, vector FROM passage").fetchall()
+    return {(heading, text): np.frombuffer(vector, "<f4") for heading, text, vector in found}
+
+
+SECTION = "The two disks are copied every night, and once a week to a third one. " * 9
+NOTE = f"---\ntitle: Home\ntags: [nas]\n---\n# NAS\n\n## Disks\n\n{SECTION}\n\n## Copies\n\nNone.\n"
+
+
+def test_headings_are_kept_found_and_embedded(starter: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(NOTE)
+    (tmp_path / "b.py").write_text("# NAS\n\nprint()\n")
+    with Collection(tmp_path / "c.db", starter) as collection:
+        collection.index(tmp_path, include=["a.md", "b.py"])
+        assert collection.recipe.headings
+        hits = collection.search("copies of the disks every night", mode="meaning")
+    best = next(hit for hit in hits if hit.path.endswith("a.md"))
+    assert best.headings[:2] == ("Home", "NAS")
+    found = vectors(tmp_path / "c.db")
+    assert {heading for heading, _ in found} == {"Home\nNAS\nDisks", "Home\nNAS", ""}
+    for (heading, text), vector in found.items():
+        assert vector @ starter.encode_document(embedded(heading, text)) > 0.9999
+        if not text.startswith(("---", "#")):
+            assert vector @ starter.encode_document(text) < 0.999
+
+
+def test_whole_texts_are_embedded_as_they_are(starter: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(NOTE)
+    with Collection(tmp_path / "c.db", starter) as collection:
+        collection.index(tmp_path / "a.md", chunk=None)
+        assert not collection.recipe.headings
+    ((passage, vector),) = vectors(tmp_path / "c.db").items()
+    assert passage == ("Home\nNAS", NOTE.rstrip())
+    assert vector @ starter.encode_document(NOTE.rstrip()) > 0.9999
+
+
+def test_a_page_whose_headings_alone_changed_has_changed(starter: Embedder, tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    for level, heading in ((2, "NAS\nDisks"), (1, "Disks")):
+        page.write_text(f"<h1>NAS</h1><h{level}>Disks</h{level}><p>Two pairs.")
+        with Collection(tmp_path / "c.db", starter) as collection:
+            report = collection.index(page)
+            assert (report.new, report.changed) == ((1, 0) if level == 2 else (0, 1))
+            (hit,) = collection.search("disks", mode="meaning")
+        assert "\n".join(hit.headings) == heading

@@ -382,6 +382,7 @@ def _recipe(
         chunk=chunk,
         overlap=overlap,
         fields=tuple(fields) or (made.fields if made else ()),
+        headings=made.headings if made else chunk is not None and default.headings,
     )
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.collection.batch import Batch, Entry
-from jlocal.collection.chunks import Chunk, split, whole
+from jlocal.collection.chunks import Chunk
+from jlocal.collection.markup import outline_of
 from jlocal.collection.pace import Pace
 from jlocal.collection.place import Place
 from jlocal.collection.prune import plan
@@ -22,9 +23,10 @@ from jlocal.collection.reading import FileReader
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import BadRecord, Record, has_records, records_of
 from jlocal.collection.report import OnFailure, OnProgress, Progress, Report, Skipped
+from jlocal.collection.splitter import Splitter
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Candidate, Choice, Survey, Surveyor, stamp_of
-from jlocal.collection.values import digest_of
+from jlocal.collection.values import digest_of, digest_of_passage
 from jlocal.documents import Document, Unreadable, reason_of
 from jlocal.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
@@ -39,6 +41,9 @@ _FIRST_CHARACTERS, _LEAST_CHARACTERS, _CHARACTERS = 4_000, 1_000, 400_000
 _ROWS = 5000
 # Seconds from one report of progress to the next.
 _TELL_EACH = 0.1
+
+# A field of a record may be Markdown.
+_RECORD = "record.txt"
 
 # How many bad records of a file are named; the others are counted.
 _NAMED_RECORDS = 20
@@ -88,7 +93,7 @@ class _Run:
         self._encoding = encoding
         self._on_failure, self._on_texts, self._on_progress = on_failure, on_texts, on_progress
         self._report = Report()
-        self._pending: dict[bytes, str] = {}
+        self._pending: dict[bytes, Chunk] = {}
         self._characters, self._most_characters = 0, _FIRST_CHARACTERS
         self._bad: dict[bytes, str] = {}
         # With the digest of what there is of the document; None if it is new.
@@ -180,12 +185,12 @@ class _Run:
         item, kind, known = candidate.file, candidate.kind, candidate.digest
         if document.encoding:
             self._report.encodings[document.encoding] += 1
-        digest = digest_of(document.text, kind)
+        digest = _digest_of(document, kind)
         bad: list[BadRecord] = []
         chunks: list[tuple[int, Chunk, bytes]] = []
         records = self._records(item, document.text, bad)
         if not self._store.has_content(digest):
-            chunks = self._chunks(records)
+            chunks = self._chunks(records, document)
         elif has_records(kind):
             collections.deque(records, maxlen=0)
         losses = (*document.losses, *_named(item, bad))
@@ -211,33 +216,37 @@ class _Run:
         if bad and not found:
             raise TextError(f"no record can be taken in; line {bad[0].line} {bad[0].reason}")
 
-    def _chunks(self, records: Iterable[Record]) -> list[tuple[int, Chunk, bytes]]:
-        """Cut records, and have the texts embedded that are not known."""
+    def _chunks(
+        self, records: Iterable[Record], document: Document
+    ) -> list[tuple[int, Chunk, bytes]]:
+        """Cut records, and have the passages embedded that are not known."""
         chunks = []
-        for record, chunk in self._cut(records):
-            digest = digest_of(chunk.text)
+        for record, chunk in self._cut(records, document):
+            digest = digest_of_passage(chunk.heading, chunk.text)
             chunks.append((record, chunk, digest))
             if digest not in self._pending and not self._store.has_passage(digest):
-                self._pending[digest] = chunk.text
+                self._pending[digest] = chunk
                 self._characters += len(chunk.text)
                 if len(self._pending) >= _TEXTS or self._characters >= self._most_characters:
                     self._flush()
         return chunks
 
-    def _cut(self, records: Iterable[Record]) -> Iterator[tuple[int, Chunk]]:
-        limit, overlap = self._recipe.chunk, self._recipe.overlap
+    def _cut(self, records: Iterable[Record], document: Document) -> Iterator[tuple[int, Chunk]]:
         for record in records:
-            chunks: Iterable[Chunk] = (
-                split(record.text, limit, overlap, self._count, record.line)
-                if limit
-                else (whole(record.text, record.line),)
+            outline = (
+                outline_of(record.text, document.id, document.headings)
+                if record.whole
+                else outline_of(record.text, _RECORD)
             )
-            for chunk in chunks:
+            for chunk in self._splitter.split(record.text, outline, record.line):
                 if record.whole:
                     self._part = chunk.end / len(record.text)
-                # White space has nothing to find.
-                if chunk.text.strip():
-                    yield record.number, chunk
+                yield record.number, chunk
+
+    @functools.cached_property
+    def _splitter(self) -> Splitter:
+        recipe = self._recipe
+        return Splitter(recipe.chunk, recipe.overlap, recipe.headings, self._count)
 
     @functools.cached_property
     def _count(self) -> Callable[[str], int]:
@@ -265,10 +274,11 @@ class _Run:
 
     def _finish(self, entry: Entry, known: bytes | None) -> None:
         """Write a document without the records of which a text could not be embedded."""
-        bad = {number: chunk for number, chunk, digest in entry.chunks if digest in self._bad}
+        failed = [item for item in entry.chunks if item[2] in self._bad]
+        bad = {number: chunk for number, chunk, _ in failed}
+        reasons = {number: self._bad[digest] for number, _, digest in failed}
         good = [item for item in entry.chunks if item[0] not in bad]
         name = os.path.relpath(entry.path)
-        reasons = {n: self._bad[digest_of(chunk.text)] for n, chunk in bad.items()}
         if bad and not good:
             self._fail(Unreadable(name, next(iter(reasons.values()))), entry.path)
             return
@@ -290,13 +300,13 @@ class _Run:
             self._report.changed += 1
 
     def _embed(self) -> None:
-        texts = self._pending
+        chunks = self._pending
         characters, self._pending, self._characters = self._characters, {}, 0
         passages = {}
         self._pace.start()
         began = self._computing_since = time.monotonic()
         vectors = self._model.stream(
-            texts.values(),
+            map(self._splitter.embedded, chunks.values()),
             prompt=self._recipe.prompt,
             truncate_dim=self._recipe.dimensions,
             errors="return",
@@ -304,11 +314,12 @@ class _Run:
         )
         try:
             with contextlib.closing(vectors):
-                for (digest, text), vector in zip(texts.items(), vectors, strict=True):
+                for (digest, chunk), vector in zip(chunks.items(), vectors, strict=True):
                     if isinstance(vector, TextError):
                         self._bad[digest] = _advice(vector)
                     else:
-                        passages[digest] = ("", text, vector.astype(np.float32, copy=False))
+                        vector = vector.astype(np.float32, copy=False)
+                        passages[digest] = (chunk.heading, chunk.text, vector)
         finally:
             took = time.monotonic() - began
             self._report.seconds += took
@@ -373,6 +384,11 @@ class _Run:
             self._report.removed += len(pruning.removed)
         for failure in pruning.failures:
             self._fail(failure)
+
+
+def _digest_of(document: Document, kind: str) -> bytes:
+    """SHA-256 of what a file holds: of headings that are not in its text, too."""
+    return digest_of(document.text, f"{kind} {document.headings}" if document.headings else kind)
 
 
 def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:

@@ -56,7 +56,9 @@ def outline_of(
 
     """
     if headings:
-        return Outline([Heading(s, e, level, title_of(text[s:e])) for s, e, level in headings])
+        places = sorted(place for place in headings if 0 <= place[0] < place[1] <= len(text))
+        found = (Heading(s, e, level, title_of(text[s:e])) for s, e, level in places)
+        return Outline([heading for heading in found if heading.title])
     read = _READERS.get(PurePath(path).suffix.lower())
     if read is None or text.startswith("#!"):
         return Outline()

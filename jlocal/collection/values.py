@@ -151,8 +151,6 @@ def is_sha256(value: object) -> TypeGuard[str]:
 
 def recipe_of(settings: Mapping[str, object]) -> Recipe:
     """Read how vectors are made, from JSON values."""
-    # Collections of the first format embed no headings, and do not say so.
-    settings = {"headings": "false"} | dict(settings)
     read: dict[str, Any] = {
         field.name: _setting(field.name, settings.get(field.name)) for field in fields(Recipe)
     }
