@@ -7,6 +7,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jlocal.collection.headings import Outline, embedded, front_matter
 from jlocal.errors import ArgumentError, TextError
@@ -137,7 +138,9 @@ class _Ruler:
     def __init__(
         self, text: str, limit: int, count: CountTokens, outline: Outline, *, headings: bool
     ) -> None:
-        self._text, self._limit, self._count = text, limit, count
+        self._text, self._limit = text, limit
+        # A piece is often measured again at once, and tokenising is what takes time.
+        self._count = lru_cache(maxsize=8)(count)
         self._outline, self._headings = outline, headings
         self._around = count("")
         self._characters = 4.0  # for each token, as last seen

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _LONGEST_TITLE, _LONGEST_PATH = 100, 300
 _READ_OF_LINE = 400
@@ -96,7 +96,11 @@ def _outside(path: tuple[Heading, ...], heading: Heading) -> tuple[Heading, ...]
 
 def title_of(line: str) -> str:
     """Return the words of a heading's line, at most 100 characters of them."""
-    line = line[:_READ_OF_LINE]
+    return _title(line[:_READ_OF_LINE])
+
+
+@lru_cache(maxsize=1024)
+def _title(line: str) -> str:
     for pattern, words in _MARKS:
         line = pattern.sub(words, line)
     title = " ".join(line.split())
