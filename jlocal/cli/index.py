@@ -19,6 +19,7 @@ from jlocal.cli.index_report import (
     say_model,
     say_next,
     say_report,
+    show_plan,
 )
 from jlocal.cli.options import (
     chunk_options,
@@ -74,6 +75,9 @@ from jlocal.progress import say
 )
 @compute_options
 @text_options
+@click.option(
+    "--dry-run", is_flag=True, help="List what would be done, and its cost, and write nothing."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
@@ -90,6 +94,7 @@ def command(
     fields: tuple[str, ...],
     encoding: str | None,
     model: str | None,
+    dry_run: bool,
     verbose: bool,
     quiet: bool,
     task: str | None,
@@ -165,10 +170,13 @@ def command(
             prompt_name=prompt_name,
             prompt=prefix,
             truncate_dim=dimensions,
+            dry_run=dry_run,
             on_failure=say_failure,
             on_progress=on_progress,
         )
-    if not quiet:
+    if dry_run:
+        show_plan(report)
+    elif not quiet:
         say_report(report, database, time.monotonic() - began, verbose=verbose)
         say_next(report)
     if report.failed:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jlocal.cli.columns import clipped_left
 from jlocal.cli.quantities import counted, duration
 from jlocal.printable import printable
 from jlocal.progress import make_bar, say
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _BAR = "  {bar:16} {postfix}"
 # Said before a run that takes longer, once its speed has been seen for some seconds.
 _LONG, _SEEN = 180.0, 4.0
+# Less of a file's name would tell nothing.
+_LEAST_NAME = 8
 
 
 @contextmanager
@@ -103,18 +105,7 @@ def _described(progress: Progress, columns: int) -> str:
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
     said = " · ".join(parts)
-    name = _end_of(printable(os.path.relpath(progress.path)), columns - len(said) - 3)
-    return f"{said} · {name}" if progress.path and name else said
-
-
-def _end_of(text: str, columns: int) -> str:
-    """Return the end of a text that is no wider, as a terminal counts."""
-    used = 0
-    for place in range(len(text) - 1, -1, -1):
-        letter = text[place]
-        is_wide = unicodedata.east_asian_width(letter) in "WF"
-        used += 0 if unicodedata.category(letter) in ("Mn", "Me", "Cf") else 1 + is_wide
-        # One column is for the mark that something is left out.
-        if used > columns - (place > 0):
-            return f"…{text[place + 1 :]}" if columns > 8 else ""
-    return text
+    room = columns - len(said) - 3
+    if not progress.path or room < _LEAST_NAME:
+        return said
+    return f"{said} · {clipped_left(printable(os.path.relpath(progress.path)), room)}"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jlocal.collection.check import check_files
 from jlocal.collection.chunks import check_size
 from jlocal.collection.compact import Compaction, compact
+from jlocal.collection.dry_run import dry_run as plan_run
 from jlocal.collection.index import run
 from jlocal.collection.locations import collection_path, make_place
 from jlocal.collection.lock import sole_indexer
@@ -30,6 +31,10 @@ from jlocal.progress import OnTexts
 from jlocal.terms import Argument
 
 _MODEL, _CHUNK, _OVERLAP = Argument("model"), Argument("chunk"), Argument("overlap")
+
+
+# What `index` was asked for: chunk, overlap, fields, prompt_name, prompt and truncate_dim.
+_Asked = tuple["int | None", "int | None", Sequence[str], "str | None", "str | None", "int | None"]
 
 
 class Collection:
@@ -172,6 +177,7 @@ class Collection:
         prompt: str | None = None,
         truncate_dim: int | None = None,
         wait: float = 10,
+        dry_run: bool = False,
         on_failure: OnFailure | None = None,
         on_texts: OnTexts | None = None,
         on_progress: OnProgress | None = None,
@@ -207,6 +213,7 @@ class Collection:
             prompt: as in `Embedder.encode`.
             truncate_dim: length of the vectors.
             wait: how many seconds to wait for another indexer of this collection.
+            dry_run: write nothing; `Report.plan` says what would be done, and its cost.
             on_failure: called with each file that is not taken in.
             on_texts: called with the texts and tokens done since the last call.
             on_progress: called with how far the run has come, a few times a second.
@@ -219,6 +226,10 @@ class Collection:
         """
         chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
         named = None if encoding is None else known(encoding)
+        choice = Choice(chosen, include, exclude, gitignore, prune, large)
+        asked = chunk, overlap, fields, prompt_name, prompt, truncate_dim
+        if dry_run:
+            return self._dry_run(choice, asked, named, on_failure, on_progress)
         make_place(self.path)
         with (
             self._unless_closed(),
@@ -229,26 +240,45 @@ class Collection:
             made = _made_with(store)
             model = self._load(made)
             sha256 = store.sha256_of_model(model.profile.path)
-            recipe = _recipe(
-                model, sha256, made, chunk, overlap, fields, prompt_name, prompt, truncate_dim
-            )
-            if made:
-                made.check_same(recipe, str(self.path))
-            try:
-                _check_chunks(recipe, model)
-            except ArgumentError as error:
-                if not made:
-                    raise
-                raise CollectionError(f"{self.path} cannot be added to: {error}") from None
+            recipe = self._settle(model, sha256, made, asked)
             store.check_links()
             if recipe != store.recipe():
                 store.set_recipe(recipe)
-            choice = Choice(chosen, include, exclude, gitignore, prune, large)
             on_texts = self._until_closed(on_texts)
             report = run(store, model, recipe, choice, named, on_failure, on_texts, on_progress)
             # From here on the file can be copied without its log, although others may read it.
             store.checkpoint()
             return report
+
+    def _dry_run(
+        self,
+        choice: Choice,
+        asked: _Asked,
+        encoding: str | None,
+        on_failure: OnFailure | None,
+        on_progress: OnProgress | None,
+    ) -> Report:
+        with self._unless_closed(), contextlib.ExitStack() as stack:
+            made = self.made_with()
+            model = self._load(made)
+            recipe = self._settle(model, made.model_sha256 if made else "", made, asked)
+            store = stack.enter_context(self._readers.one()) if made else None
+            return plan_run(
+                self.path, store, model, recipe, choice, encoding, on_failure, on_progress
+            )
+
+    def _settle(self, model: Embedder, sha256: str, made: Recipe | None, asked: _Asked) -> Recipe:
+        """Settle how vectors are made, and check that they can be, and agree with what is there."""
+        recipe = _recipe(model, sha256, made, *asked)
+        if made:
+            made.check_same(recipe, str(self.path))
+        try:
+            _check_chunks(recipe, model)
+        except ArgumentError as error:
+            if not made:
+                raise
+            raise CollectionError(f"{self.path} cannot be added to: {error}") from None
+        return recipe
 
     def _until_closed(self, on_texts: OnTexts | None) -> OnTexts:
         """Report progress, and let `close` end the work between two batches."""
