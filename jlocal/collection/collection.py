@@ -34,7 +34,14 @@ _MODEL, _CHUNK, _OVERLAP = Argument("model"), Argument("chunk"), Argument("overl
 
 
 # What `index` was asked for: chunk, overlap, fields, prompt_name, prompt and truncate_dim.
-_Asked = tuple["int | None", "int | None", Sequence[str], "str | None", "str | None", "int | None"]
+_Asked = tuple[
+    "int | Literal['auto'] | None",
+    "int | None",
+    Sequence[str],
+    "str | None",
+    "str | None",
+    "int | None",
+]
 
 
 class Collection:

@@ -132,6 +132,7 @@ class _Run:
             if len(self._batch) + len(self._ready) >= _ROWS or self._is_due():
                 self._flush()
         self._flush()
+        self._advance(is_last=True)
         self._prune(survey, prune=choice.prune)
         self._store.settle()
         self._report.kept = self._store.count_kept()
@@ -341,10 +342,10 @@ class _Run:
         if self._on_progress:
             self._on_progress(Progress(count, 0))
 
-    def _advance(self) -> None:
+    def _advance(self, *, is_last: bool = False) -> None:
         """Tell how far the run has come, and not too often."""
         now = time.monotonic()
-        if not self._on_progress or now - self._told < _TELL_EACH:
+        if not self._on_progress or (now - self._told < _TELL_EACH and not is_last):
             return
         self._told = now
         report, current = self._report, self._in_hand
