@@ -144,6 +144,41 @@ class EmptyCollectionError(CollectionError):
         super().__init__(f"{path} is empty; index files into it first")
 
 
+class NoFoldersError(CollectionError):
+    """The collection remembers no folders that could be brought up to date.
+
+    Attributes:
+        path: of its file.
+
+    """
+
+    def __init__(self, path: "Path") -> None:
+        self.path = path
+        super().__init__(f"{path} remembers no folders; index one first")
+
+
+class BusyError(CollectionError):
+    """Another process is indexing into the collection."""
+
+
+class OtherRecipeError(CollectionError):
+    """The collection was made in another way than is asked, and would have to be made anew."""
+
+
+class InsideFolderError(CollectionError):
+    """A path is only a part of a folder that the collection remembers.
+
+    Attributes:
+        path: absolute.
+        outer: the folder.
+
+    """
+
+    def __init__(self, path: str, outer: str) -> None:
+        self.path, self.outer = path, outer
+        super().__init__(f"{path} is a part of {outer}, which is remembered as a whole")
+
+
 class VerifyError(JlocalError):
     """A reference cannot be read, or there is none that a model could be compared with."""
 

@@ -133,7 +133,7 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 class _Walk:
     def __init__(self, *, apart: bool = False) -> None:
         self._apart = apart
-        self._others: set[_Folder] = set()  # roots that others do not enter
+        self._others: dict[_Folder, Filters] = {}  # roots that no root with other filters enters
         self._entered: set[_Folder] = set()
         self._listed: dict[_Folder, set[str]] = {}
         self._links: deque[_Inner] = deque()
@@ -146,7 +146,8 @@ class _Walk:
             if root.key and not root.is_folder:
                 self._is_new(*root.key)
         if self._apart:
-            self._others = {root.key[0] for root in roots if root.key and root.is_folder}
+            folders = [root for root in roots if root.is_folder]
+            self._others = {root.key[0]: root.filters for root in folders if root.key}
         linked = [root for root in roots if root.is_folder and root.is_linked]
         for root in roots:
             if not root.is_folder:
@@ -213,7 +214,7 @@ class _Walk:
         root, folder, selection = here.root, here.path, here.selection
         try:
             key = _key(folder.stat())
-            if key in self._others and folder != root.path:
+            if self._others.get(key, root.filters) != root.filters:
                 root.found = True
                 return
             if key in entered:

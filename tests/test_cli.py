@@ -24,7 +24,8 @@ from jlocal.vectors import PRECISIONS
 from jlocal.writers import FORMATS
 
 ALL = (
-    *("embed", "similar", "index", "search", "map", "export", "pull"),
+    *("index", "search", "status", "map", "forget", "collections", "export"),
+    *("embed", "similar", "pull"),
     *("list", "show", "rm", "convert", "quantize", "bundle", "verify", "doctor", "bench"),
 )
 
@@ -205,7 +206,7 @@ def test_what_may_not_be_read_does_not_stop_the_rest(model: Path, tmp_path: Path
         assert done.returncode == 1
         for name in ("secret.txt", "locked"):
             assert f"Not {verb}: {name}: Permission denied\n" in done.stderr
-        assert "good.txt" in done.stdout or done.stderr.splitlines()[2].startswith("1 new, ")
+        assert "good.txt" in done.stdout or ": 1 new" in done.stderr
 
 
 def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:

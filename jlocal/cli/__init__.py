@@ -20,7 +20,8 @@ from jlocal.progress import say
 
 # The sections of the help, in the order in which a person meets them.
 _SECTIONS = {
-    "Search your files": ("index", "search", "map", "export"),
+    "Search your files": ("index", "search", "status", "map"),
+    "Collections": ("forget", "collections", "export"),
     "Embed texts": ("embed", "similar"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
     "Make and measure model files": ("convert", "quantize", "verify", "bench"),

@@ -158,11 +158,11 @@ def command(
     ):
         report = collection.index(
             paths,
-            include=include,
-            exclude=exclude,
-            gitignore=not no_gitignore,
+            include=include or None,
+            exclude=exclude or None,
+            gitignore=False if no_gitignore else None,
             prune=prune,
-            large=large,
+            large=large or None,
             chunk=chunk,
             overlap=overlap,
             fields=fields,

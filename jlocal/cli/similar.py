@@ -29,7 +29,7 @@ def command(
     prompt_text: str | None,
     **model_arguments: Any,
 ) -> None:
-    """Print how similar texts are: the cosine of each with each other.
+    """Print how similar texts are: the cosine of each pair.
 
     1 means that two texts say the same to the model, 0 that they have nothing to do with each
     other. What lies between differs from model to model; compare only figures of one model.

@@ -79,6 +79,16 @@ class Database:
             with plain_errors(self.path):
                 self._connection.execute("ROLLBACK")
 
+    def copy_to(self, other: Database) -> None:
+        """Replace all that another file holds, at once for all who read it.
+
+        Raises:
+            CollectionError: there is no room; the other file is as it was.
+
+        """
+        with plain_errors(other.path):
+            self._connection.backup(other._connection)
+
     # Space
 
     def pages(self) -> tuple[int, int]:

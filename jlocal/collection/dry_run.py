@@ -32,7 +32,6 @@ def dry_run(
     model: Embedder,
     recipe: Recipe,
     choice: Choice,
-    encoding: str | None = None,
     on_failure: OnFailure | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
@@ -44,12 +43,11 @@ def dry_run(
         model: the one that the recipe names.
         recipe: how texts would become vectors.
         choice: the files.
-        encoding: as of `index.run`.
         on_failure: called with each file that would not be taken in.
         on_progress: called with how far the reading has come.
 
     """
-    run = _DryRun(path, store, model, recipe, encoding, on_failure, on_progress)
+    run = _DryRun(path, store, model, recipe, on_failure, on_progress)
     return run.all(choice)
 
 
@@ -60,11 +58,10 @@ class _DryRun:
         store: Store | None,
         model: Embedder,
         recipe: Recipe,
-        encoding: str | None,
         on_failure: OnFailure | None,
         on_progress: OnProgress | None,
     ) -> None:
-        self._path, self._store, self._encoding = path, store, encoding
+        self._path, self._store = path, store
         self._fields = recipe.fields
         self._on_failure, self._on_progress = on_failure, on_progress
         self._estimate = _Estimate(model, recipe)
@@ -76,10 +73,11 @@ class _DryRun:
     def all(self, choice: Choice) -> Report:
         report, store = self._report, self._store
         known = store.stamp if store else lambda _: None
-        surveyor = Surveyor(self._path, known, self._fields, self._encoding, self._fail, self._tell)
+        surveyor = Surveyor(self._path, known, self._fields, self._fail, self._tell)
         survey = surveyor.look(choice)
-        report.unchanged = survey.unchanged
-        reader = FileReader(self._estimate.count, self._encoding, large=choice.large)
+        report.unchanged, report.forgotten = survey.unchanged, survey.forgotten
+        self._removed += survey.deleted
+        reader = FileReader(self._estimate.count)
         for number, candidate in enumerate(survey.candidates):
             self._tell(number, len(survey.candidates), str(candidate.file))
             self._file(candidate, reader.read(candidate))

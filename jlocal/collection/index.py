@@ -22,7 +22,7 @@ from jlocal.collection.prune import plan
 from jlocal.collection.reading import FileReader
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import BadRecord, Record, has_records, records_of
-from jlocal.collection.report import OnFailure, OnProgress, Progress, Report, Skipped
+from jlocal.collection.report import Listeners, OnFailure, OnProgress, Progress, Report, Skipped
 from jlocal.collection.splitter import Splitter
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Candidate, Choice, Survey, Surveyor, stamp_of
@@ -54,7 +54,6 @@ def run(
     model: Embedder,
     recipe: Recipe,
     choice: Choice,
-    encoding: str | None = None,
     on_failure: OnFailure | None = None,
     on_texts: OnTexts | None = None,
     on_progress: OnProgress | None = None,
@@ -66,7 +65,6 @@ def run(
         model: the one that the recipe names.
         recipe: how texts become vectors.
         choice: the files. Documents below the chosen folders that are not among them are removed.
-        encoding: of texts that are not UTF-8, as `encodings.known` names it; None guesses it.
         on_failure: called with each file that is not taken in.
         on_texts: called with the texts and tokens done since the last call.
         on_progress: called with how far the run has come.
@@ -75,7 +73,25 @@ def run(
         CollectionError, ModelError: what stops the whole run; what was written before stays.
 
     """
-    return _Run(store, model, recipe, encoding, on_failure, on_texts, on_progress).all(choice)
+    return _Run(store, model, recipe, on_failure, on_texts, on_progress).all(choice)
+
+
+def run_and_remember(
+    store: Store, model: Embedder, recipe: Recipe, choice: Choice, listeners: Listeners
+) -> Report:
+    """Bring a collection up to date as `run` does, and remember what its folders are.
+
+    They are remembered before anything is read, so that an interrupted run can be taken up.
+    """
+    there = {path: root for path, root in choice.roots.items() if os.path.lexists(path)}
+    store.set_folders({path: root.folder.to_options() for path, root in there.items()})
+    on_failure, on_texts = listeners.on_failure, listeners.on_texts
+    report = run(store, model, recipe, choice, on_failure, on_texts, listeners.on_progress)
+    if choice.prune:
+        report.forgotten += (choice.roots.keys() & store.folders().keys()) - there.keys()
+    for path in report.forgotten:
+        store.remove_folder(path)
+    return report
 
 
 class _Run:
@@ -84,13 +100,11 @@ class _Run:
         store: Store,
         model: Embedder,
         recipe: Recipe,
-        encoding: str | None,
         on_failure: OnFailure | None,
         on_texts: OnTexts | None,
         on_progress: OnProgress | None,
     ) -> None:
         self._store, self._model, self._recipe = store, model, recipe
-        self._encoding = encoding
         self._on_failure, self._on_texts, self._on_progress = on_failure, on_texts, on_progress
         self._report = Report()
         self._pending: dict[bytes, Chunk] = {}
@@ -113,15 +127,17 @@ class _Run:
             self._store.path,
             self._store.stamp,
             self._recipe.fields,
-            self._encoding,
             self._fail,
             self._found,
         )
         survey = surveyor.look(choice)
+        self._batch.removed += survey.deleted
+        self._report.removed += len(survey.deleted)
+        self._report.forgotten = survey.forgotten
         self._report.unchanged = survey.unchanged
         self._report.files = survey.unchanged + len(survey.candidates)
-        self._reader = FileReader(self._count, self._encoding, large=choice.large)
-        self._pace = Pace(survey.candidates, large=choice.large)
+        self._reader = FileReader(self._count)
+        self._pace = Pace(survey.candidates)
         self._total = len(survey.candidates)
         for candidate in survey.candidates:
             self._in_hand, self._part = candidate, 0.0
@@ -142,7 +158,7 @@ class _Run:
         """Take in a file; False if it is skipped."""
         try:
             # As it is now: it may have changed since it was found.
-            stamp = stamp_of(candidate.file.stat(), candidate.kind, self._encoding)
+            stamp = stamp_of(candidate.file.stat(), candidate.kind, candidate.folder.encoding)
         except (OSError, ValueError) as error:
             survey.unread.add(candidate.path)
             self._fail(Unreadable(str(candidate.file), reason_of(error)))

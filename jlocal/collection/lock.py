@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jlocal.collection.check import check_files
-from jlocal.errors import CollectionError
+from jlocal.errors import BusyError, CollectionError
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
     deadline = time.monotonic() + wait
     while (lock := _try_to_lock(aside, deadline)) is None:
         if time.monotonic() >= deadline:
-            raise CollectionError(
+            raise BusyError(
                 f"another jlocal is indexing into {path}; run this again when it has ended"
             )
         time.sleep(0.05)

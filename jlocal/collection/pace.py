@@ -26,15 +26,8 @@ _TEXT_TYPES = ("json", "xml", "javascript", "sh", "tex", "latex", "csh", "sql", 
 class Pace:
     """Counts work that is done; its unit is a byte of text."""
 
-    def __init__(self, candidates: Iterable[Candidate], *, large: bool) -> None:
-        """Begin with nothing done.
-
-        Args:
-            candidates: all files of the run.
-            large: whether they are read however large they are.
-
-        """
-        self._large = large
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        """Begin with nothing done; `candidates` are all files of the run."""
         self._left = sum(map(self._work, candidates))
         self._done = 0.0
         self._marks: deque[tuple[float, float]] = deque()
@@ -76,7 +69,7 @@ class Pace:
         if not candidate.kind and _is_media(candidate.path):
             return 0.0
         size = candidate.size * _TEXT_IN.get(candidate.kind, _TEXT_IN_OTHERS)
-        return size if self._large or candidate.is_named else min(size, _MOST_BYTES)
+        return size if candidate.folder.large or candidate.is_named else min(size, _MOST_BYTES)
 
 
 def _is_media(path: str) -> bool:

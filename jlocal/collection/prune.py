@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from jlocal.collection.paths import folders_above
 from jlocal.documents import Unreadable
 from jlocal.terms import Argument, Message
 
@@ -78,20 +79,13 @@ def _elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
     if not roots:
         return set()
     found = {os.path.realpath(path) for path in seen if path not in roots}
-    found |= {above for path in found for above in _above(path)}
+    found |= {above for path in found for above in folders_above(path)}
     return {root for root in roots if os.path.realpath(root) in found}
 
 
 def _lineage(path: str) -> Iterator[str]:
     yield path
-    yield from _above(path)
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the folders that a path lies in, the nearest first."""
-    while (folder := os.path.dirname(path)) != path:  # noqa: PTH120
-        yield folder
-        path = folder
+    yield from folders_above(path)
 
 
 def _state(root: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from jlocal.collection.large import MOST_TOKENS, CountTokens, tokens_of_file, tokens_of_text
 from jlocal.collection.records import has_records
 from jlocal.collection.report import Skipped
@@ -17,24 +15,18 @@ _CHARACTERS = MOST_TOKENS // 4
 class FileReader:
     """Reads candidates; what is no text is skipped in a folder, and a failure where it is named."""
 
-    def __init__(self, count: CountTokens, encoding: str | None, *, large: bool) -> None:
-        """Read nothing yet.
-
-        Args:
-            count: how many tokens the model sees for a text.
-            encoding: of texts that are not UTF-8; None guesses it.
-            large: read files however much text they have.
-
-        """
-        self._count, self._encoding, self._large = count, encoding, large
+    def __init__(self, count: CountTokens) -> None:
+        """Read nothing yet; `count` tells how many tokens the model sees for a text."""
+        self._count = count
 
     def read(self, candidate: Candidate) -> Document | Unreadable | Skipped:
         """Read a file."""
         name, size = str(candidate.file), candidate.size
+        encoding = candidate.folder.encoding
         is_bounded = self._is_bounded(candidate)
-        if is_bounded and not candidate.kind and (tokens := self._tokens(candidate.file, size)):
+        if is_bounded and not candidate.kind and (tokens := self._tokens(candidate)):
             return Skipped(name, "large", size=size, tokens=tokens)
-        item = read_file(candidate.file, self._encoding, in_records=has_records(candidate.kind))
+        item = read_file(candidate.file, encoding, in_records=has_records(candidate.kind))
         if isinstance(item, Unreadable):
             # What the collection holds of a file that only an extra can read is not dropped.
             is_kept = item.cause == "extra" and candidate.digest is not None
@@ -52,14 +44,15 @@ class FileReader:
     def _is_bounded(self, candidate: Candidate) -> bool:
         """Whether a file is skipped where it is large: nobody has asked for it in any way."""
         is_asked_for = candidate.is_named or has_records(candidate.kind)
-        return not (self._large or is_asked_for or candidate.digest is not None)
+        return not (candidate.folder.large or is_asked_for or candidate.digest is not None)
 
-    def _tokens(self, path: Path, size: int) -> int:
+    def _tokens(self, candidate: Candidate) -> int:
         """Estimate the tokens of a text that is large; 0 of all else."""
+        path, size = candidate.file, candidate.size
         if size <= MOST_TOKENS:
             return 0
         try:
-            if not begins_as_text(path, self._encoding):
+            if not begins_as_text(path, candidate.folder.encoding):
                 return 0
             tokens = tokens_of_file(path, size, self._count)
         except OSError:

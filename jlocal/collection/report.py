@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jlocal.documents import Unreadable
+from jlocal.progress import OnTexts
 
 SkipReason = Literal["binary", "special", "empty", "extra", "large"]
 
@@ -76,6 +77,8 @@ class Report:
             is neither UTF-8 nor told by a byte order mark.
         failures: what failed, and why.
         skipped: files that were passed over, and why.
+        forgotten: remembered files and folders in folders that were deleted, and are not
+            remembered any more.
         plan: what a run would do, of a dry run; None of a real one.
 
     """
@@ -93,6 +96,7 @@ class Report:
     encodings: Counter[str] = field(default_factory=Counter)
     failures: list[Unreadable] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     plan: Plan | None = None
 
 
@@ -128,3 +132,12 @@ class Progress:
 
 OnFailure = Callable[[Unreadable], None]
 OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told how a run goes, with the arguments of `Collection.index`."""
+
+    on_failure: OnFailure | None = None
+    on_texts: OnTexts | None = None
+    on_progress: OnProgress | None = None

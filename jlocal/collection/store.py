@@ -182,12 +182,12 @@ class Store(Database):
         with plain_errors(self.path):
             return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
 
-    def set_folder(self, path: str, options: Mapping[str, Any]) -> None:
-        """Remember a folder, with options as JSON values, in place of what was remembered."""
+    def set_folders(self, folders: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember folders, with options as JSON values, in place of what was remembered."""
         with self._transaction() as connection:
-            connection.execute(
+            connection.executemany(
                 "INSERT OR REPLACE INTO folder VALUES (?, ?)",
-                (stored_path(path), json.dumps(dict(options))),
+                [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
             )
 
     def remove_folder(self, path: str) -> bool:
@@ -238,6 +238,15 @@ class Store(Database):
         )
         # What is wrong is read again.
         return next(((s if isinstance(s, str) else None, digest) for s, digest in rows), None)
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Paths of all files that are documents, each with the digest of its content."""
+        for rows in self._blocks(
+            "SELECT path, sha256 FROM document JOIN content ON content.id = content_id "
+            "WHERE NOT is_added"
+        ):
+            with plain_errors(self.path):
+                yield from [(path_of(path), digest) for path, digest in rows]
 
     def has_content(self, digest: bytes) -> bool:
         """Whether all of this content is here."""

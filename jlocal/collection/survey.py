@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jlocal import extract
+from jlocal.collection.folders import Folder, Root, innermost, is_deleted
+from jlocal.collection.paths import REBUILD, absolute
 from jlocal.collection.records import kind_of
 from jlocal.documents import Unreadable
-from jlocal.errors import CollectionError
-from jlocal.walk import find_files
+from jlocal.walk import find_in_roots
 
 # Stamp and digest of what the collection holds of a path; None where it holds nothing.
 Known = Callable[[str], "tuple[str | None, bytes] | None"]
 
 # What the names of the files of a collection add to its own.
-_OWN_ENDINGS = ("", "-wal", "-shm", "-lock", "-journal")
+_OWN_ENDINGS = tuple(
+    f"{made}{beside}"
+    for made in ("", REBUILD)
+    for beside in ("", "-wal", "-shm", "-lock", "-journal")
+)
 # What stands before the name of an encoding in a stamp.
 _READ_AS = "encoding="
 # A file changed this shortly before it was read can change again without its times telling.
@@ -29,20 +34,16 @@ _EACH = 500
 
 @dataclass(frozen=True)
 class Choice:
-    """Which files are meant; see `walk.find_files`.
+    """Which files are meant; see `walk.find_in_roots`.
 
     Attributes:
+        roots: by absolute path.
         prune: remove documents also where a path is missing or has no file left.
-        large: take files of folders however much text they have.
 
     """
 
-    paths: Sequence[str | Path]
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    gitignore: bool = True
+    roots: Mapping[str, Root]
     prune: bool = False
-    large: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Candidate:
         size: bytes.
         digest: of what the collection holds of it; None if it is new.
         is_named: whether it was asked for by its own name, and not found in a folder.
+        folder: how it is to be read.
 
     """
 
@@ -65,6 +67,7 @@ class Candidate:
     size: int
     digest: bytes | None
     is_named: bool
+    folder: Folder
 
 
 @dataclass
@@ -78,6 +81,8 @@ class Survey:
         empty: absolute path to the reason, of roots that are missing or where no file is chosen.
         candidates: files to read, in the order of the walk.
         unchanged: how many files are as the collection has them.
+        deleted: documents that were remembered by themselves, and whose files were deleted.
+        forgotten: remembered paths that are missing, although what they lay in is there.
 
     """
 
@@ -87,6 +92,8 @@ class Survey:
     empty: dict[str, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     unchanged: int = 0
+    deleted: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
 
 class Surveyor:
@@ -97,7 +104,6 @@ class Surveyor:
         collection: Path,
         known: Known,
         fields: Sequence[str],
-        encoding: str | None,
         on_failure: Callable[[Unreadable], None],
         on_found: Callable[[int], None],
     ) -> None:
@@ -107,23 +113,22 @@ class Surveyor:
             collection: its file, which is not indexed into itself.
             known: what the collection holds of an absolute path.
             fields: of records, as of the recipe.
-            encoding: that was named for this run.
             on_failure: called with what cannot be looked at.
             on_found: called now and then with the number of files that were found.
 
         """
         self._collection, self._known = collection, known
-        self._fields, self._encoding = fields, encoding
+        self._fields = fields
         self._on_failure, self._on_found = on_failure, on_found
         self._result = Survey()
+        self._roots: Mapping[str, Root] = {}
 
     def look(self, choice: Choice) -> Survey:
         """Find all files of a choice."""
         found = self._result
-        found.roots = {absolute(path): str(path) for path in choice.paths}
-        for item in find_files(
-            choice.paths, choice.include, choice.exclude, gitignore=choice.gitignore
-        ):
+        found.roots = {path: root.name for path, root in choice.roots.items()}
+        self._roots = choice.roots
+        for item in find_in_roots((r.name, r.folder.filters) for r in choice.roots.values()):
             if isinstance(item, Unreadable):
                 self._unlisted(item)
             elif (path := absolute(item)) not in found.seen and (
@@ -132,12 +137,25 @@ class Surveyor:
                 self._file(item, path)
                 if len(found.seen) % _EACH == 0:
                     self._on_found(len(found.seen))
+        for path in [path for path in found.empty if self._is_deleted(path)]:
+            del found.roots[path], found.empty[path]
+            found.forgotten.append(path)
         return found
+
+    def _is_deleted(self, path: str) -> bool:
+        """Whether a path was deleted that nobody named now: it is not merely out of reach."""
+        if self._roots[path].is_named or not is_deleted(path):
+            return False
+        if self._known(path):
+            self._result.deleted.append(path)
+            return True
+        return innermost(str(Path(path).parent), self._roots) is not None
 
     def _is_own(self, item: Path) -> bool:
         """Whether a file is the collection's own; a link may lead to its folder."""
         own = self._collection
-        if item.name not in {f"{own.name}{ending}" for ending in _OWN_ENDINGS}:
+        name = own.name.removesuffix(REBUILD)
+        if item.name not in {f"{name}{ending}" for ending in _OWN_ENDINGS}:
             return False
         return os.path.realpath(item.parent) == os.path.realpath(own.parent)
 
@@ -170,31 +188,19 @@ class Surveyor:
             return
         found.seen.add(path)
         known = self._known(path)
-        stamp = stamp_of(status, kind, self._encoding)
-        if known and stamp and _is_same(known[0], stamp, self._encoding):
+        root = innermost(path, self._roots)
+        folder = root.folder if root else Folder()
+        stamp = stamp_of(status, kind, folder.encoding)
+        if known and stamp and _is_same(known[0], stamp, folder.encoding):
             found.unchanged += 1
             return
         found.candidates.append(
             Candidate(
-                item, path, kind, status.st_size, known and known[1], is_named=path in found.roots
+                *(item, path, kind, status.st_size, known and known[1]),
+                is_named=path in found.roots,
+                folder=folder,
             )
         )
-
-
-def absolute(path: str | Path) -> str:
-    """Return the path by which the collection knows a file.
-
-    Raises:
-        CollectionError: the working directory was deleted.
-
-    """
-    try:
-        # Links stay as they are named: `resolve` would follow them.
-        return os.path.abspath(path)  # noqa: PTH100
-    except FileNotFoundError:
-        raise CollectionError(
-            f"the working directory was deleted, so that {path} cannot be found; change to another"
-        ) from None
 
 
 def stamp_of(status: os.stat_result, kind: str, encoding: str | None) -> str | None:

@@ -1,0 +1,30 @@
+"""Deleting a collection: its file, and what lies beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jlocal.collection.lock import sole_indexer
+from jlocal.collection.rebuild import discard
+from jlocal.errors import CollectionError
+
+
+def delete(path: Path, wait: float = 0) -> None:
+    """Delete a collection for good; the files that were indexed stay.
+
+    Args:
+        path: of its file.
+        wait: how many seconds to wait for an indexer of it.
+
+    Raises:
+        CollectionError: it is in use, or cannot be deleted.
+
+    """
+    with sole_indexer(path, wait):
+        discard(path)
+        try:
+            # Without its log the file would be a part of a collection, so it goes first.
+            for ending in ("", "-wal", "-shm", "-journal"):
+                path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+        except OSError as error:
+            raise CollectionError(f"cannot delete {path}: {error.strerror or error}") from error

@@ -1,0 +1,160 @@
+"""A collection's file and its model, each opened when it is first needed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jlocal.collection.check import check_files
+from jlocal.collection.locations import collection_path
+from jlocal.collection.readers import Readers
+from jlocal.collection.recipe import Recipe
+from jlocal.collection.settle import made_with
+from jlocal.embedder import Embedder
+from jlocal.errors import CollectionError, EmptyCollectionError, JlocalError
+from jlocal.printable import printable
+from jlocal.terms import Argument
+
+_MODEL = Argument("model")
+_Self = TypeVar("_Self", bound="OpenCollection")
+
+
+class OpenCollection:
+    """What all uses of a collection share; thread-safe, and a context manager."""
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        model: str | Path | Embedder | None = None,
+        **options: Any,
+    ) -> None:
+        """Name a collection; nothing is opened yet.
+
+        Args:
+            path: the file, or the name of a collection in jlocal's own folder; `index` makes it.
+                None is the default collection.
+            model: an open model, which stays open, or where its GGUF file is; None takes the one
+                that the collection was made with.
+            options: more arguments of `Embedder`.
+
+        """
+        self.path = collection_path(path)
+        self._given, self._options = model, options
+        self._readers = Readers(self.path)
+        self._loading = threading.Lock()
+        self._model: Embedder | None = model if isinstance(model, Embedder) else None
+        self._model_sha256 = ""
+
+    def close(self) -> None:
+        """Close the file, and the model if it was loaded here. Idempotent.
+
+        What other threads are doing ends with a CollectionError, as does all later use; what they
+        have written stays.
+        """
+        self._readers.close()
+        with self._loading:
+            model, self._model = self._model, None
+        if model and model is not self._given:
+            model.close()
+
+    def __enter__(self: _Self) -> _Self:
+        self._readers.check()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _unless_closed(self) -> Iterator[None]:
+        """Say of what fails because of `close` that this is why."""
+        self._readers.check()
+        try:
+            yield
+        except JlocalError:
+            self._readers.check()
+            raise
+
+    def made_with(self) -> Recipe | None:
+        """Say how the vectors are made; None where nothing was indexed yet.
+
+        Raises:
+            CollectionError: the file is no collection.
+
+        """
+        self._readers.check()
+        check_files(self.path)
+        if not self.path.exists() or not self.path.stat().st_size:
+            return None
+        try:
+            with self._readers.one() as store:
+                return made_with(store)
+        except EmptyCollectionError:  # as a full disk leaves the file of a first run
+            return None
+
+    def model_file(self) -> Path:
+        """Find the model that the collection was made with, where it was last seen.
+
+        Raises:
+            CollectionError: there is no collection, nothing in it, or no model there any more.
+
+        """
+        return self._model_file(self.made_with() or self.recipe)
+
+    def _model_file(self, made: Recipe) -> Path:
+        path = Path(made.model_path)
+        if not path.is_file():
+            raise CollectionError(
+                f"{self.path} was made with {printable(str(path))}, which is no longer there; name "
+                f"the file with {_MODEL}",
+                _MODEL,
+            )
+        return path
+
+    def check_model(self) -> None:
+        """Load the model and check that it made this collection, as the first search would.
+
+        Raises:
+            CollectionError: there is no collection, or another model made it.
+            ModelError: the model cannot be found or loaded.
+
+        """
+        with self._unless_closed():
+            self._load(self.recipe)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the vectors are made.
+
+        Raises:
+            CollectionError: there is no collection, or nothing in it.
+
+        """
+        with self._readers.one() as store:
+            recipe = store.recipe()
+            if recipe is None or not store.has_documents():
+                raise EmptyCollectionError(self.path)
+        return recipe
+
+    def _load(self, made: Recipe | None) -> Embedder:
+        """Return the model, loaded once, after a check that it made the collection."""
+        with self._loading:
+            self._readers.check()
+            if self._model is None:
+                source = None if isinstance(self._given, Embedder) else self._given
+                if source is None and made:
+                    source = self._model_file(made)
+                if source is None:
+                    raise CollectionError(f"{self.path} is new; name a model with {_MODEL}", _MODEL)
+                pooling = {"pooling": made.pooling} if made else {}
+                self._model = Embedder(source, **pooling | self._options)
+            path = self._model.profile.path
+            if made and not self._model_sha256:
+                with self._readers.one() as store:
+                    self._model_sha256 = store.sha256_of_model(path)
+            if made:
+                made.check_model(str(path), self._model_sha256, str(self.path))
+                made.check_dimensions(self._model.profile.dimensions, str(self.path))
+            return self._model
