@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jlocal.models.starter import FILE
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -68,3 +70,37 @@ def test_encodings():
     lines = done.stdout.splitlines()
     assert len(lines) == 24
     assert all("right, wrong, refused" in line for line in lines)
+
+
+def test_chunking(tmp_path):
+    rows = {
+        "corpus.jsonl": [
+            {"_id": "a", "title": "Disks", "text": "Two pairs are mirrored. " * 20},
+            {"_id": "b", "title": "", "text": "The garden needs water in July. " * 20},
+            {"_id": "c", "title": "Bread", "text": "Bread The dough rests for an hour. " * 20},
+        ],
+        "queries.jsonl": [
+            {"_id": "1", "text": "how long does dough rest"},
+            {"_id": "2", "text": "nobody knows"},
+        ],
+    }
+    for name, lines in rows.items():
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\tc\t2\n2\ta\t0\n")
+    options = ["--sizes", "64", "none", "--overlaps", "0", "0.125"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "chunking.py", FILE, tmp_path, *options],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "3 documents, 1 queries" in done.stdout
+    lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "| " in line]
+    assert [line[:3] for line in lines[2:]] == [
+        ["64", "0", "no"],
+        ["64", "0", "yes"],
+        ["64", "8", "no"],
+        ["64", "8", "yes"],
+        ["none", "0", "no"],
+        ["none", "0", "yes"],
+    ]
+    assert [int(line[3]) for line in lines[2:]] > [6, 6, 6, 6, 2, 2]
+    assert all(line[4:6] == ["1.000", "1.000"] for line in lines[2:])

@@ -29,8 +29,8 @@ _FILLED = (0.5, 0.25)
 _REST = 0.25
 # How much of the limit the headings may take.
 _HEADINGS = 0.25
-# How much of the limit the search for the longest piece may leave unused.
-_GOOD = 0.95
+# The search for the longest piece ends at the first part of the limit, and aims at the second.
+_GOOD, _AIM = 0.9, 0.95
 _SMALLEST = 16
 
 CountTokens = Callable[[str], int]
@@ -169,7 +169,7 @@ class _Ruler:
     def longest(self, start: int) -> int:
         """Find where about the longest piece from `start` ends that is within the limit."""
         body = max(start, self._body)
-        size = int(self._limit * self._characters)
+        size = int(self._limit * self._characters * _AIM)
         return body + self._search(
             len(self._text) - body, size, self._limit, lambda n: self._seen(start, body + n)
         )
@@ -288,7 +288,7 @@ class _Ruler:
             else:
                 over = length
             own = max(tokens - self._around, 1)
-            target = int(length / own * (limit - self._around) * (1 + _GOOD) / 2)
+            target = int(length / own * (limit - self._around) * _AIM)
             length = target if fits < target < over else (fits + over) // 2
         if fits < min(least, longest):
             raise TextError(f"has a character that alone is above {limit:,} tokens")
