@@ -73,8 +73,8 @@ def index(tmp_path: Path, model: Embedder, notes: Path) -> Callable:
 def test_a_page_is_found_by_its_number(
     index: Callable, tmp_path: Path, notes: Path, model: Embedder
 ) -> None:
-    # The page of HTML and the note show the same.
-    assert index() == {"new": 3, "embedded": 3}
+    # The page of HTML and the note show the same, but the page's title is known as its heading.
+    assert index() == {"new": 3, "embedded": 4}
     with Collection(tmp_path / "notes.db", model) as collection:
         hits = {(Path(h.path).name, h.page): h for h in collection.search("budget", 20)}
     assert set(hits) == {("a.pdf", 1), ("a.pdf", 3), ("b.html", None), ("c.md", None)}
@@ -210,8 +210,9 @@ def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     assert said[3] == "Error: 2 inputs were not indexed."
     found = jlocal("search", "-d", "notes.db", "budget")
     assert (found.returncode, own_lines(found.stderr)) == (0, [])
-    places = {line[7:] for line in found.stdout.splitlines() if not line.startswith(" ")}
-    assert places == {"notes/a.pdf p. 1", "notes/a.pdf p. 3", "notes/b.html", "notes/c.md:1"}
+    places = {line[9:] for line in found.stdout.splitlines() if not line.startswith(" ")}
+    pages = {"notes/a.pdf p. 1", "notes/a.pdf p. 3"}
+    assert places == {*pages, "notes/b.html › Minutes", "notes/c.md:1"}
     found = jlocal("search", "-d", "notes.db", "budget", "--json", "--path", "*.pdf")
     rows = [json.loads(line) for line in found.stdout.splitlines()]
     assert {(row["page"], row["first_line"]) for row in rows} == {(1, None), (3, None)}
