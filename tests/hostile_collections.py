@@ -187,7 +187,8 @@ def readers_with_model(model: Embedder, notes: Path) -> Mapping[str, Reader]:
             assert not report.failures
             again = collection.index(notes, wait=0)
             hits = collection.search("What is this?")
-        assert again == Report(unchanged=len(list(notes.iterdir())))
+        files = len(list(notes.iterdir()))
+        assert again == Report(files=files, unchanged=files)
         return [astuple(hit) for hit in hits]
 
     return {"Collection.search": found, "index": indexed}
