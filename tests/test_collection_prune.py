@@ -461,8 +461,8 @@ def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> N
     assert status == 0
     assert lines[0].startswith("  0 of 0 files: 3 removed · ")
     assert lines[1:] == [
-        "  Note: 3 texts of removed or changed documents stay in n.db; jlocal index --compact "
-        "deletes them."
+        "  Note: 3 texts of removed or changed documents stay in the collection; jlocal index "
+        "--compact -d n.db deletes them."
     ]
     status, lines = jlocal("index", "--compact", "-d", "n.db")
     assert status == 0

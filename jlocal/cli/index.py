@@ -178,7 +178,7 @@ def command(
         show_plan(report)
     elif not quiet:
         say_report(report, database, time.monotonic() - began, verbose=verbose)
-        say_next(report)
+        say_next(report, database)
     if report.failed:
         say_error(report)
         click.get_current_context().exit(1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BAR = "  {bar:16} {postfix}"
 # Said before a run that takes longer, once its speed has been seen for some seconds.
-_LONG, _SEEN = 180.0, 4.0
+_LONG, _SEEN = 180.0, 8.0
 # Less of a file's name would tell nothing.
 _LEAST_NAME = 8
 
@@ -89,10 +89,8 @@ class _Screen:
         self._is_announced = True
         if left > _LONG:
             files = counted(progress.total - progress.files, "file")
-            say(
-                f"  This takes about {duration(left)} more ({files} left). Ctrl-C keeps what is "
-                "done, and the same command goes on from there."
-            )
+            say(f"  This takes about {duration(left)} more ({files} left).")
+            say("  Ctrl-C keeps what is done, and the same command goes on from there.")
 
 
 def _described(progress: Progress, columns: int) -> str:

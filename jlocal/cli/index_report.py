@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jlocal.cli import flags, output
+from jlocal.cli.columns import clipped
+from jlocal.cli.database import flag
 from jlocal.cli.encodings import say_encodings
 from jlocal.cli.options import size_text
 from jlocal.cli.quantities import counted, duration, rounded
 from jlocal.extract import format_of
+from jlocal.printable import printable
 from jlocal.progress import say
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 _FULL_BAR = 16 * "█"
 # As much of a file's name as has room in a sentence.
-_NAME = 32
+_NAME = 20
 
 
 def say_model(model: Embedder) -> None:
@@ -64,15 +67,15 @@ def say_report(report: Report, database: Path, seconds: float, *, verbose: bool 
     if report.kept and (verbose or report.removed):
         verb, them = ("stays", "it") if report.kept == 1 else ("stay", "them")
         say(
-            f"  Note: {counted(report.kept, 'text')} of removed or changed documents {verb} in "
-            f"{database}; jlocal index --compact deletes {them}."
+            f"  Note: {counted(report.kept, 'text')} of removed or changed documents {verb} in the "
+            f"collection; jlocal index --compact{flag(database)} deletes {them}."
         )
 
 
-def say_next(report: Report, command: str = "jlocal search") -> None:
+def say_next(report: Report, database: Path) -> None:
     """Show a person what to do with a collection in which there is something new."""
     if report.new and sys.stderr.isatty():
-        say(f"  Next:  {command} your question")
+        say(f"  Next:  jlocal search{flag(database)} your question")
 
 
 def say_error(report: Report) -> None:
@@ -155,8 +158,7 @@ def _that(items: Sequence[Skipped], what: str) -> str:
 
 
 def _first_name(items: Sequence[Skipped]) -> str:
-    name = Path(items[0].path).name
-    name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    name = clipped(printable(Path(items[0].path).name), _NAME)
     return f"{name}, …" if len(items) > 1 else name
 
 

@@ -286,6 +286,9 @@ class _Run:
             self._pace.finish(candidate)
         self._done += len(self._finished)
         self._finished = []
+        if self._report.embedded:
+            # The first texts take longer than all others of their size.
+            self._pace.start()
         self._written = time.monotonic()
         self._advance()
 
@@ -320,7 +323,6 @@ class _Run:
         chunks = self._pending
         characters, self._pending, self._characters = self._characters, {}, 0
         passages = {}
-        self._pace.start()
         began = self._computing_since = time.monotonic()
         vectors = self._model.stream(
             map(self._splitter.embedded, chunks.values()),
