@@ -82,6 +82,15 @@ def test_the_line_above_an_excerpt(capsys) -> None:
     assert " (changed since) " in printed([changed], "x", SCREEN, capsys)[0]
 
 
+def test_a_text_without_a_file_has_its_id(capsys) -> None:
+    screen = dataclasses.replace(SCREEN, has_color=True, has_links=True)
+    hit = Hit("faq/\x1b7", 1, 1, 0.5, "text", id="faq/\x1b7")
+    head = printed([hit], "x", screen, capsys)[0]
+    assert "faq/\ufffd7" in head
+    assert "\x1b]8" not in head
+    assert ":1" not in head
+
+
 def test_more_places_of_a_passage(capsys) -> None:
     others = (Place("/d/b.md", 0, 3, 4), Place("/d/c.pdf", 1, 1, 1))
     hit = Hit("/d/a.md", 1, 2, 0.5, "text", others=others)

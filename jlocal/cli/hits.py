@@ -127,6 +127,8 @@ def _head(number: int, hit: Hit, screen: Screen, terms: Terms, indent: int) -> s
     count = screen.style(f"{number:<{indent}}", bold=True)
     state = f" ({_STATES[hit.state]})" if hit.state in _STATES else ""
     path, line = printable(near(hit.path)), label(hit.page, hit.first_line)
+    if hit.id is not None:
+        path, line = printable(hit.id), ""
     headings = [printable(" ".join(heading.split())) for heading in hit.headings]
     if not screen.is_terminal:
         place = screen.style(path, fg="magenta", bold=True) + line
@@ -137,7 +139,9 @@ def _head(number: int, hit: Hit, screen: Screen, terms: Terms, indent: int) -> s
     room -= width(path + line + state)
     above = _above(_fitting(headings, room, screen), screen, terms)
     plain = _above(_fitting(headings, room, screen), None, terms)
-    place = screen.link(screen.style(path, fg="magenta", bold=True) + line, hit.path)
+    place = screen.style(path, fg="magenta", bold=True) + line
+    if hit.id is None:
+        place = screen.link(place, hit.path)
     gap = " " * max(room - width(plain) + 2, 2)
     return f"{count}{place}{screen.style(state, bold=True)}{above}{gap}{relevance}"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import itertools
 import re
 from dataclasses import dataclass
 
 from jlocal.cli.columns import width
-from jlocal.cli.terms import MARKS
+from jlocal.cli.terms import MARKS, is_plain
 from jlocal.printable import printable
 
 # Lines of at most so many columns are lines that somebody meant: a poem, an address. In a
@@ -57,7 +58,6 @@ _INLINE = (
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
-_PILE_OF_MARKS = re.compile(f"([{MARKS}]{{5}})[{MARKS}]+")
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,15 @@ def _inline(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Return a line that a terminal shows as it is."""
-    text = _PILE_OF_MARKS.sub(r"\1", _INVISIBLE.sub("", text))
+    text = _INVISIBLE.sub("", text)
+    if not is_plain(text):
+        text = _pile_of_marks().sub(r"\1", text)
     return printable(text.expandtabs(4))
+
+
+@functools.cache
+def _pile_of_marks() -> re.Pattern[str]:
+    return re.compile(f"([{MARKS}]{{5}})[{MARKS}]+")
 
 
 def _key(heading: str) -> str:

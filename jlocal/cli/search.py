@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,11 @@ import click
 from jlocal.cli import output
 from jlocal.cli.database import database_option
 from jlocal.cli.hits import as_row, print_paths, show
-from jlocal.cli.interactive import Search, converse
+from jlocal.cli.interactive import converse
 from jlocal.cli.opener import open_hit
-from jlocal.cli.options import compute_options, open_model, prompt_arguments
+from jlocal.cli.options import compute_options, prompt_arguments
 from jlocal.cli.screen import ColorChoice, Screen, color_option
+from jlocal.cli.source import Source, opened_search
 
 if TYPE_CHECKING:
     from jlocal.collection.search import Mode
@@ -67,6 +67,12 @@ class _Command(click.Command):
     metavar="GLOB",
     help="Search only files and folders with this name, or whose path ends like this.",
 )
+@click.option(
+    "--in",
+    "inside",
+    metavar="PATH",
+    help="Search only in this folder or file, or what a glob fits; it need not be indexed.",
+)
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="The least cosine.")
 @click.option("--open", "opened", type=click.IntRange(min=1), metavar="N", help="Open hit N.")
 @click.option("--files", is_flag=True, help="Print only the paths of files, each once.")
@@ -95,6 +101,7 @@ def command(
     count: int,
     mode: Mode,
     path: str | None,
+    inside: str | None,
     min_score: float | None,
     opened: int | None,
     files: bool,
@@ -121,12 +128,18 @@ def command(
     gives exactly one line: its "query", and its "hits" or, where it cannot be answered, an
     "error"; exit status 1 means that there were some.
 
+    --in searches a folder, a file, or what a glob in quotation marks fits. Where the collection
+    does not keep it up to date, it is indexed first, into a collection of its own in the cache, as
+    grep would need no preparation; the next search there embeds only what has changed. The ten
+    folders searched last are kept, and none of it appears in other searches.
+
     --open opens text in $VISUAL or $EDITOR at the line, and other files with the desktop's
     program for them; $JLOCAL_OPENER names another program, as in "less +{line} {path}".
 
     \b
     jlocal search what did we decide about backups
     jlocal search "what's new?" --path travel -n 20
+    jlocal search how are passwords stored --in ~/work/shop
     jlocal search backups --open 1
     jlocal search backups --files -0 | xargs -0 grep -i restic
     jlocal search --interactive --json < questions.txt > answers.jsonl
@@ -142,12 +155,11 @@ def command(
     )
     words = " ".join(query)
     with ExitStack() as stack:
-        search = _opened(
+        search = opened_search(
             stack,
-            database,
-            model,
-            prompt_arguments(prompt, prompt_text),
+            Source(database, model, inside, quiet),
             compute,
+            prompt_arguments(prompt, prompt_text),
             n=max(count, opened or 0),
             mode=mode,
             path=path,
@@ -193,29 +205,6 @@ def _check(
         )
     if null and not files:
         raise click.UsageError("--null goes with --files")
-
-
-def _opened(
-    stack: ExitStack,
-    database: Path,
-    model: str | None,
-    prompts: tuple[str | None, str | None],
-    compute: dict[str, Any],
-    **arguments: Any,
-) -> Search:
-    """Open a collection, and its model where one is needed, until the stack closes."""
-    from jlocal.collection.collection import Collection
-
-    prompt_name, prefix = prompts
-    with Collection(database) as collection:
-        recipe = collection.recipe
-        model = model or str(collection.model_file())
-    embedder = stack.enter_context(open_model(None, model, pooling=recipe.pooling, **compute))
-    collection = stack.enter_context(Collection(database, embedder))
-    # What no query can mend is said before the first one.
-    collection.check_model()
-    embedder.prompt_text(prefix, prompt_name)
-    return partial(collection.search, prompt_name=prompt_name, prompt=prefix, **arguments)
 
 
 def _advice(found: int, wanted: int) -> str:

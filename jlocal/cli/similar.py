@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from jlocal.cli import flags, output
+from jlocal.cli.columns import clipped
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.cli.screen import ColorChoice, Screen, color_option
 from jlocal.errors import TextError
+from jlocal.printable import printable
 
-_SHOWN = 60
+# The least columns for a text.
+_SHOWN = 20
 
 
 @click.command("similar")
@@ -19,10 +24,12 @@ _SHOWN = 60
 @text_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+@color_option
 def command(
     texts: tuple[str, ...],
     as_json: bool,
     quiet: bool,
+    color: ColorChoice,
     task: str | None,
     dimensions: int | None,
     prompt: str | None,
@@ -53,12 +60,19 @@ def command(
         rounded = [[round(cosine, 6) for cosine in row] for row in table]
         output.data({"texts": texts, "similarity": rounded})
         return
+    _show(texts, table, Screen.of_stdout(color))
+
+
+def _show(texts: Sequence[str], table: Sequence[Sequence[float]], screen: Screen) -> None:
+    """Print a row of cosines for each text; the highest one with another text stands out."""
     width = max(6, len(str(len(texts))) + 1)
-    for number, row in enumerate(table, start=1):
-        cosines = "".join(f"{cosine:{width + 1}.3f}" for cosine in row)
-        output.line(f"{number:>3}{cosines}  {_shorten(texts[number - 1])}")
-
-
-def _shorten(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    room = max(screen.columns - 3 - (width + 1) * len(texts) - 2, _SHOWN)
+    for number, row in enumerate(table):
+        others = [cosine for other, cosine in enumerate(row) if other != number]
+        cosines = "".join(
+            " " * (width + 1 - len(figure := f"{cosine:.3f}"))
+            + screen.style(figure, bold=other != number and cosine == max(others))
+            for other, cosine in enumerate(row)
+        )
+        text = clipped(printable(" ".join(texts[number].split())), room, screen.ellipsis)
+        output.styled(f"{screen.style(f'{number + 1:>3}', bold=True)}{cosines}  {text}")

@@ -23,11 +23,29 @@ _UNSPACED = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_WORD = re.compile(f"([{_UNSPACED}]+)|(?:(?![{_UNSPACED}_])[\\w{MARKS}])+")
+# The pattern of all words takes a while to compile, which most texts do not need: they have no
+# marks and no letters but Latin, Greek and Cyrillic ones.
+_SPECIAL = re.compile("[\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20f0\u2e80-\U0010ffff]")
+_PLAIN_WORD = re.compile(r"()(?:[^\W_])+")
 # What a word that is nearly one of the query is worth.
 _NEAR = 0.7
 _LONGEST_ENDING = 3
 _SHORTEST_STEM = 4
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no marks, and no letters but Latin, Greek and Cyrillic ones."""
+    return _SPECIAL.search(text) is None
+
+
+@functools.cache
+def _any_word() -> re.Pattern[str]:
+    return re.compile(f"([{_UNSPACED}]+)|(?:(?![{_UNSPACED}_])[\\w{MARKS}])+")
+
+
+def _words(text: str) -> Iterator[re.Match[str]]:
+    """Find the words of a text; the first group is one in letters that have no spaces between."""
+    return (_PLAIN_WORD if is_plain(text) else _any_word()).finditer(text)
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class Terms:
         """Read the words of a query, whatever it holds."""
         words = set(_terms(query)) - {""}
         self._exact = words - function_words(words) or words
-        self._pairs = {term for term in self._exact if re.match(f"[{_UNSPACED}]", term)}
+        self._pairs = {term for term in self._exact if _is_unspaced(term)}
         self._shorter: dict[str, str] = {}
         self._stems: dict[str, str] = {}
         for term in sorted(self._exact - self._pairs):
@@ -72,7 +90,7 @@ class Terms:
         if not self._exact:
             return []
         matches: list[Match] = []
-        for word in _WORD.finditer(text):
+        for word in _words(text):
             if word[1]:
                 matches += self._in_unspaced(word[1], word.start())
             elif found := self._meaning(word[0]):
@@ -99,7 +117,7 @@ class Terms:
 
 def _terms(query: str) -> Iterator[str]:
     """List the words of a query as they are compared."""
-    for word in _WORD.finditer(query):
+    for word in _words(query):
         run = word[1]
         if not run:
             yield _folded(word[0])
@@ -107,6 +125,11 @@ def _terms(query: str) -> Iterator[str]:
             yield run
         else:
             yield from (run[at : at + 2] for at in range(len(run) - 1))
+
+
+def _is_unspaced(term: str) -> bool:
+    found = next(_words(term), None)
+    return bool(found and found[1])
 
 
 def _stems(word: str) -> list[str]:

@@ -1,0 +1,95 @@
+"""Collections in the cache, for searches in folders that no collection knows."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jlocal.cli.index_progress import index_bar
+from jlocal.cli.quantities import counted
+from jlocal.cli.scope import Scope
+from jlocal.errors import CollectionError, OutputError
+from jlocal.printable import printable
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.report import Report
+    from jlocal.embedder import Embedder
+
+# The collections that were used last are kept, for the next search in the same folder.
+_KEPT = 10
+_FILES = ("", "-wal", "-shm", "-lock", "-journal")
+
+
+def collection_of(scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
+    """Bring the collection of a folder up to date, or make it, and open it.
+
+    Raises:
+        CollectionError, ModelError: it cannot be made.
+
+    """
+    from jlocal.collection.collection import Collection
+
+    path = _path_of(scope, model)
+    path.touch(mode=0o600)
+    _tidy(path.parent)
+    collection = Collection(path, model)
+    try:
+        with index_bar(quiet=quiet) as on_progress:
+            report = collection.index(scope.paths(), on_progress=on_progress)
+    except CollectionError as error:
+        collection.close()
+        if "another jlocal" in str(error):
+            raise
+        # What a cache holds can be made again.
+        _delete(path)
+        raise
+    if not quiet:
+        _say(report, scope)
+    if not report.files:
+        collection.close()
+        raise click.ClickException(f"there is no text in {printable(scope.name)}")
+    return collection
+
+
+def _path_of(scope: Scope, model: Embedder) -> Path:
+    from jlocal.locations import cache_folder
+
+    key = "\0".join((os.path.realpath(scope.root), scope.glob, str(model.profile.path)))
+    name = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
+    folder = cache_folder() / "folders"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+    return folder / f"{name}.db"
+
+
+def _tidy(folder: Path) -> None:
+    """Delete the collections that were not used for the longest time."""
+    used = {}
+    for path in folder.glob("*.db"):
+        with contextlib.suppress(OSError):
+            used[path] = path.stat().st_mtime_ns
+    for path in sorted(used, key=used.__getitem__, reverse=True)[_KEPT:]:
+        _delete(path)
+
+
+def _delete(path: Path) -> None:
+    for ending in _FILES:
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + ending).unlink()
+
+
+def _say(report: Report, scope: Scope) -> None:
+    """Say what was indexed, where anything was."""
+    done = report.new + report.changed
+    if done or report.failed:
+        failed = f"; {report.failed:,} could not be read" if report.failed else ""
+        say(f"Indexed {counted(done, 'file')} in {printable(scope.name)}{failed}.")

@@ -1,0 +1,148 @@
+"""`jlocal search --in`: a part of a collection, or a folder that no collection knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jlocal.cli.scope import Scope
+from jlocal.locations import cache_folder
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def jlocal(tmp_path: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a run in a folder with two folders of notes."""
+    monkeypatch.setenv("JLOCAL_CACHE", str(user_folders / "cache"))
+    for name, text in {
+        "notes/travel/kyoto.md": "Cherry trees bloom in April.",
+        "notes/travel/2023/oslo.md": "A ship in the fjord.",
+        "notes/nas.md": "Two disks mirror each other.",
+        "work/shop/login.py": "def check(password):\n    return hashed(password)\n",
+        "work/shop/readme.txt": "Passwords are hashed.",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jlocal", *arguments],
+            capture_output=True, cwd=tmp_path, check=False, encoding="utf-8",
+        )  # fmt: skip
+
+    return run
+
+
+def names(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return sorted(Path(json.loads(line)["path"]).name for line in done.stdout.splitlines())
+
+
+def kept() -> list[Path]:
+    return sorted((cache_folder() / "folders").glob("*.db"))
+
+
+def test_a_folder_that_no_collection_knows_is_indexed_first(jlocal: Run, tmp_path: Path) -> None:
+    arguments = ("search", "passwords", "--json", "--in", "work/shop")
+    done = jlocal(*arguments)
+    assert names(done) == ["login.py", "readme.txt"]
+    assert f"Indexed 2 files in {tmp_path}/work/shop.\n" in done.stderr
+    (collection,) = kept()
+    assert collection.parent.stat().st_mode & 0o77 == 0
+    # Nobody else finds them.
+    assert "nothing is indexed yet" in jlocal("search", "passwords").stderr
+    done = jlocal(*arguments, "--path", "*.py")
+    assert names(done) == ["login.py"]
+    assert "Indexed" not in done.stderr
+    (tmp_path / "work/shop/login.py").unlink()
+    (tmp_path / "work/shop/more.md").write_text("Passwords expire.")
+    done = jlocal(*arguments, "-q")
+    assert names(done) == ["more.md", "readme.txt"]
+    assert "Indexed" not in done.stderr
+    assert kept() == [collection]
+
+
+def test_a_part_of_a_collection(jlocal: Run, tmp_path: Path) -> None:
+    assert jlocal("index", "notes", "-m", "starter").returncode == 0
+    search = ("search", "where do trees bloom", "--json", "--in")
+    assert names(jlocal(*search, "notes")) == ["kyoto.md", "nas.md", "oslo.md"]
+    assert names(jlocal(*search, "notes/travel")) == ["kyoto.md", "oslo.md"]
+    assert names(jlocal(*search, "notes/travel/kyoto.md")) == ["kyoto.md"]
+    assert names(jlocal(*search, "notes/*/*.md")) == ["kyoto.md"]
+    assert names(jlocal(*search, "notes/**/*.md")) == ["kyoto.md", "nas.md", "oslo.md"]
+    assert names(jlocal(*search, "notes/travel", "--path", "2023")) == ["oslo.md"]
+    (tmp_path / "link").symlink_to(tmp_path / "notes" / "travel")
+    assert names(jlocal(*search, "link/2023")) == ["oslo.md"]
+    assert kept() == []
+    # Not all of this folder is in the collection.
+    assert len(names(jlocal(*search, ".", "-n", "9"))) >= 5
+    assert len(kept()) == 1
+
+
+def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
+    done = jlocal("search", "x", "--in", "work/none")
+    assert done.returncode == 2
+    assert "no such file or folder: work/none" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = jlocal("search", "x", "--in", "empty")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"Error: there is no text in {tmp_path}/empty\n")
+    done = jlocal("search", "x", "--in", "work/*.pdf")
+    assert "there is no text in" in done.stderr
+
+
+def test_only_the_last_ten_folders_are_kept(jlocal: Run, tmp_path: Path) -> None:
+    folder = cache_folder() / "folders"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        (folder / f"{number}.db").touch()
+        (folder / f"{number}.db-wal").touch()
+        os.utime(folder / f"{number}.db", (number, number))
+    assert jlocal("search", "x", "--in", "notes").returncode == 0
+    assert len(kept()) == 10
+    assert not (folder / "0.db").exists()
+    assert not (folder / "0.db-wal").exists()
+    assert (folder / "11.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "is_meant"),
+    [
+        ("*.md", "a.md", True),
+        ("*.md", "sub/a.md", False),
+        ("**/*.md", "a.md", True),
+        ("**/*.md", "sub/deep/a.md", True),
+        ("20*", "2023/trip/a.md", True),
+        ("?.md", "a.md", True),
+        ("?.md", "ab.md", False),
+        ("[ab].md", "b.md", True),
+        ("[!ab].md", "b.md", False),
+        ("[z-a].md", "b.md", False),
+        ("a.m(d", "a.m(d", True),
+    ],
+)
+def test_globs(glob: str, path: str, is_meant: bool) -> None:
+    assert Scope("/root", glob).holds(f"/root/{path}") == is_meant
+    assert not Scope("/root", glob).holds(f"/other/{path}")
+
+
+def test_scopes(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a [1]").mkdir()
+    (tmp_path / "a [1]" / "x.md").touch()
+    monkeypatch.chdir(tmp_path)
+    # A name that exists is no glob.
+    assert Scope.of("a [1]") == Scope(f"{tmp_path}/a [1]")
+    assert Scope.of("a*/x.md") == Scope(str(tmp_path), "a*/x.md")
+    assert Scope.of("a*/x.md").paths() == [f"{tmp_path}/a [1]/x.md"]
+    assert Scope("/d/e").among(["/d"]) == Scope("/d/e")
+    assert Scope("/d").among(["/d/e", "/dd"]) is None
+    assert Scope("/d/e").among(["/"]) == Scope("/d/e")
+    assert Scope("/").holds("/etc/passwd")
+    assert not Scope("/d").holds("/de")
