@@ -175,7 +175,7 @@ def read(path: Path) -> ImportanceMatrix:
             _number(header, _CHUNK),
         )
     except ValueError as error:
-        raise ModelError(f"{path} is no usable importance matrix: {error}") from error
+        raise ModelError(f"{path} is not a usable importance matrix: {error}") from error
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -190,7 +190,7 @@ def _check_format(path: Path) -> None:
         raise ModelError(f"cannot read the importance matrix {path}: {reason}") from error
     if magic != b"GGUF":
         raise ModelError(
-            f"{path} is no importance matrix in a GGUF file; from the older .dat format "
+            f"{path} is not an importance matrix in a GGUF file; from the older .dat format "
             "llama-imatrix makes one: --in-file OLD.dat -o NEW.gguf"
         )
     if size > _LARGEST:
@@ -214,7 +214,7 @@ def _datasets(value: object) -> tuple[str, ...]:
 def _entries(header: Header) -> dict[str, Entry]:
     tensors = {tensor.name: tensor for tensor in header.tensors}
     if len(tensors) != len(header.tensors):
-        raise ValueError("a name stands twice in it")
+        raise ValueError("a name occurs twice in it")
     names = [name.removesuffix(_SUMS) for name in tensors if name.endswith(_SUMS)]
     if not names:
         raise ValueError("there is nothing in it")
@@ -238,7 +238,7 @@ def _values(header: Header, tensor: Tensor) -> npt.NDArray[np.float64]:
     count = prod(tensor.shape)
     start = header.data_start + tensor.offset
     if tensor.type != _FLOAT32 or not 0 < 4 * count <= header.file_size - start:
-        raise ValueError(f"{shown(tensor.name)} is no float32 tensor that lies in the file")
+        raise ValueError(f"{shown(tensor.name)} is not a float32 tensor within the file")
     stored = np.fromfile(header.path, np.dtype("<f4"), count, offset=start)
     with np.errstate(invalid="ignore"):  # a signalling NaN, which is found below
         values = stored.astype(np.float64)

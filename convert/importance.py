@@ -111,7 +111,7 @@ def importance(
         save = Path(save)
         outputs.check_absent([save], overwrite=overwrite)
         if not save.absolute().parent.is_dir():
-            raise OutputError(f"{save.parent} is no folder; make it first")
+            raise OutputError(f"{save.parent} is not a folder; make it first")
     if file is not None:
         return Importance(Path(file), imatrix.read(Path(file)))
     if calibration:
@@ -132,4 +132,4 @@ def check_used(given: Importance, types: Sequence[str], *, single: bool = False)
 
     """
     if given and not given.save and not single and set(types) <= set(DIRECT_TYPES):
-        raise ArgumentError(f"{', '.join(types)}: no use is made of an importance matrix there")
+        raise ArgumentError(f"{', '.join(types)}: these types do not use an importance matrix")

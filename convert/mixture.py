@@ -157,7 +157,7 @@ class _Target:
 
     def __post_init__(self) -> None:
         if (self.size is None) == (self.cosine is None):
-            raise ArgumentError("give either a size or a cosine as the target")
+            raise ArgumentError("give a size or a cosine as the target, not both")
         if self.size is not None and self.size < 1:
             raise ArgumentError(f"the target size is {self.size:,} bytes")
         if self.cosine is not None and not 0 < self.cosine < 1:
@@ -174,7 +174,7 @@ def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
     texts = list(dict.fromkeys(calibration.texts))
     held = texts[_HELD_OUT - 1 :: _HELD_OUT]
     if not held:
-        raise TextError("the texts repeat each other; too few are left to hold some out")
+        raise TextError("too few texts are left without repetitions to keep some for the check")
     searched = [text for i, text in enumerate(texts, start=1) if i % _HELD_OUT]
     return replace(calibration, texts=searched), replace(calibration, texts=held)
 

@@ -29,7 +29,7 @@ def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[
     """
     types = list(dict.fromkeys(name.upper() for name in names))
     if not types:
-        raise OutputError(f"no type was named; the possible are {', '.join(FILE_TYPES)}")
+        raise OutputError(f"no type was named; choose among {', '.join(FILE_TYPES)}")
     for name in types:
         try:
             check_file_type(name, with_importance=with_importance)
@@ -79,7 +79,7 @@ def check_not_read(files: Iterable[Path], source: Path) -> None:
     """
     for file in files:
         if file.exists() and file.samefile(source):
-            raise OutputError(f"{file} is what is read; name another output")
+            raise OutputError(f"{file} is the input itself; name another output")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -93,7 +93,7 @@ def read_rows(
     except OSError as error:
         raise CheckpointError(f"cannot read {tensor.path}: {error.strerror or error}") from error
     if raw.size != count * width:
-        raise CheckpointError(f"{tensor.path} has become shorter while it was read; start again")
+        raise CheckpointError(f"{tensor.path} became shorter while it was read; start again")
     return _as_float32(raw, tensor.dtype).reshape(count, *tensor.shape[1:])
 
 

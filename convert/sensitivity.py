@@ -63,7 +63,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     for kind in wanted:
         if kind not in possible:
             raise ArgumentError(
-                f"{shown(kind)} is no type to choose for a matrix; the possible are "
+                f"{shown(kind)} is not a type that a matrix can have; choose among "
                 f"{', '.join(possible)}"
             )
     return wanted

@@ -110,7 +110,7 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
 
 
 def parse_object(content: bytes, where: str) -> dict[str, Any]:
-    """Parse a JSON object in which no name stands twice.
+    """Parse a JSON object in which no name occurs twice.
 
     Raises:
         CheckpointError: `content` is not that; the message begins with `where`.
@@ -131,5 +131,5 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in table if names.count(name) > 1)
-        raise ValueError(f"the name {reprlib.repr(twice)} stands twice")
+        raise ValueError(f"the name {reprlib.repr(twice)} occurs twice")
     return table

@@ -49,7 +49,7 @@ def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | N
         )
     task = asked[0]
     if task not in TASKS:
-        raise CheckpointError(f"unknown task {task!r}; the known are {', '.join(TASKS)}")
+        raise CheckpointError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
     if named is not None and named != task:
         raise CheckpointError(
             f"{checkpoint.folder} has no adapter for {task!r}: by its name {named} is merged into "

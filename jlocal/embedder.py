@@ -333,7 +333,7 @@ class Embedder(Interface):
             raise ArgumentError(f"truncate_dim={requested!r}; it is a whole number")
         dimensions = operator.index(requested)
         if not 0 < dimensions <= full:
-            raise ArgumentError(f"{dimensions} dimensions: {self.profile.path} has {full}")
+            raise ArgumentError(f"{self.profile.path} has {full:,} dimensions, not {dimensions:,}")
         check_precision(precision, dimensions)
         return dimensions
 

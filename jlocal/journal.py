@@ -162,7 +162,7 @@ def _explain(path: Path, error: sqlite3.Error) -> OutputError:
     }.get(str(error))
     if full:
         return OutputError(f"cannot write {path}: {full}; make room and run it again")
-    return OutputError(f"cannot use {path}: {error}; remove it to begin anew")
+    return OutputError(f"cannot use {path}: {error}; remove it to start again")
 
 
 def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:

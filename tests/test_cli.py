@@ -216,7 +216,7 @@ def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
     done = jlocal("embed", "long.txt", "-m", nano, "--on-long", "truncate", "-o", "out.npy")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "Cut: long.txt: from 1,504 to 1,000 tokens",
+        "Truncated: long.txt: from 1,504 to 1,000 tokens",
         "Wrote 1 vector to out.npy",
     ]
 
@@ -278,7 +278,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "a name": (lambda _: ["embed", "-c", "x", "-m", "small"], 1, "jlocal pull small-retrieval"),
     "a folder as model": (lambda _: ["embed", "-c", "x", "-m", "."], 1, "is a folder"),
     "empty model": (bad_model(b""), 1, "is empty"),
-    "renamed zip": (bad_model(b"PK\x03\x04" + bytes(100)), 1, "begins with b'PK"),
+    "renamed zip": (bad_model(b"PK\x03\x04" + bytes(100)), 1, "does not begin as GGUF files do"),
     "cut header": (bad_model(b"GGUF\3\0\0\0" + bytes(3)), 1, "middle of the header"),
     "empty folder": (in_folder(), 1, "notes: no file in it"),
     "folder without text": (in_folder("a.png", "b.png"), 1, "nothing was embedded"),
@@ -302,7 +302,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     ),
     "two prompts": (
         lambda _: ["embed", "-c", "x", "-m", "MODEL", "--prompt", "query", "--prompt-text", "y"],
-        2, "either",
+        2, "not both",
     ),
     "another task": (
         lambda _: ["embed", "-c", "x", "-m", "MODEL", "--task", "clustering"], 1, "'retrieval'",
@@ -317,7 +317,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "no bytes of text": (lambda _: ["embed", "-c", b"\xff", "-m", "MODEL"], 1, "lone surrogate"),
     "one text": (lambda _: ["similar", "x", "-m", "MODEL"], 2, "at least two"),
     "show nothing": (lambda _: ["show", "no.gguf"], 1, "no such file"),
-    "show a zip": (lambda folder: ["show", bad_model(b"PK\3\4")(folder)[-1]], 1, "begins with"),
+    "show a zip": (lambda folder: ["show", bad_model(b"PK\3\4")(folder)[-1]], 1, "does not begin"),
 }  # fmt: skip
 
 

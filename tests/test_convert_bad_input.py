@@ -123,7 +123,7 @@ BAD = {
     "configuration: a list": (content("config.json", lambda _: b"[1]"), "no JSON object"),
     "configuration: deep": (content("config.json", lambda _: b"[" * 99_999), "not valid JSON"),
     "configuration: not text": (content("config.json", lambda _: b'{"\xff": 1}'), "not valid JSON"),
-    "configuration: twice": (content("config.json", lambda _: b'{"a":1,"a":2}'), "stands twice"),
+    "configuration: twice": (content("config.json", lambda _: b'{"a":1,"a":2}'), "occurs twice"),
     "model card": (content("README.md", lambda _: b"---\nlicense: [a\n---\n"), "valid YAML"),
     "prompts": (
         lambda folder: edit(folder / "config_sentence_transformers.json", prompts={"query": 3}),
@@ -340,7 +340,7 @@ def test_nano_with_odd_heads(tmp_path) -> None:
 ARGUMENTS = {
     "unknown task": (["--task", "singing"], "unknown task 'singing'; there are retrieval, text-"),
     "a task that leads elsewhere": (["--task", "../../x"], "unknown task"),
-    "unknown type": (["--to", "Q9_9"], "unknown type 'Q9_9'; the possible are F32, F16, Q4_0"),
+    "unknown type": (["--to", "Q9_9"], "there is no type 'Q9_9'; choose among F32, F16, Q4_0"),
     "type without matrix": (["--to", "iq1_s"], "IQ1_S needs an importance matrix: name texts"),
     "a revision of a folder": (["--revision", "v2"], "only a repository has revisions"),
     "a name with a folder": (["--name", "../x"], "cannot begin a file name"),

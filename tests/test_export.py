@@ -211,14 +211,14 @@ def test_mistakes(database: Path, tmp_path: Path) -> None:
     output, target = tmp_path / "v.npy", tmp_path / "llm.db"
     for arguments, status, message in (
         (["-d", database], 2, "name a file with -o, or"),
-        (["-d", database, "-o", output, "--llm", target], 2, "do not go with --llm"),
-        (["-d", database, "-o", output, "--name", "x"], 2, "--name goes with --llm"),
-        (["-d", database, "--llm", target, "-f", "csv"], 2, "do not go with --llm"),
+        (["-d", database, "-o", output, "--llm", target], 2, "--llm cannot be combined with"),
+        (["-d", database, "-o", output, "--name", "x"], 2, "--name works only with --llm"),
+        (["-d", database, "--llm", target, "-f", "csv"], 2, "--llm cannot be combined with"),
         (["-d", database, "--llm", target, "--name", ""], 1, "is empty"),
         (["-d", database, "-o", "-", "-f", "csv"], 2, "with -o"),
         (["-d", database, "-o", tmp_path / "v.xyz"], 1, "names no format"),
         (["-d", database, "-o", database, "-f", "jsonl"], 1, "is the collection itself"),
-        (["-d", database, "--llm", database], 1, "is no embeddings database of llm"),
+        (["-d", database, "--llm", database], 1, "is not an embeddings database of llm"),
         (["-d", database, "--llm", tmp_path / "text.db"], 1, "file is not a database"),
         (["-d", database, "--llm", tmp_path], 1, "is a folder"),
         (["-d", database, "--llm", tmp_path / "no" / "llm.db"], 1, "No such file or directory"),

@@ -279,7 +279,9 @@ def test_nothing_in_the_database_runs(statements: str, database: Path, tmp_path:
     )
     connection.close()
     before = target.read_bytes()
-    with pytest.raises(OutputError, match=r"no embeddings database of llm: .*; name another file"):
+    with pytest.raises(
+        OutputError, match=r"not an embeddings database of llm: .*; name another file"
+    ):
         export_to_llm(database, target, "notes")
     assert target.read_bytes() == before
 

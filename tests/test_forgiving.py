@@ -119,7 +119,7 @@ def test_embed_takes_a_text(run: Callable[..., Result], tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stderr.splitlines() == [
         "Embedded as a text, as no file has this name: a cat sat",
-        "Note: this is the small English starter model; better: `jlocal pull small`.",
+        "Note: using the small English starter model; for better results: jlocal pull small",
     ]
     quiet = run("embed", "-q", "a cat sat")
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")

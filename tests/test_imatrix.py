@@ -317,8 +317,8 @@ def test_values_out_of_proportion(few, ours, tmp_path):
 
 
 OTHER_FILES = {
-    "empty": (lambda _: b"", "is no importance matrix in a GGUF file"),
-    "text": (lambda _: b"some text\n" * 100, "is no importance matrix in a GGUF file"),
+    "empty": (lambda _: b"", "is not an importance matrix in a GGUF file"),
+    "text": (lambda _: b"some text\n" * 100, "is not an importance matrix in a GGUF file"),
     "old format": (lambda _: b"\x0e\0\0\0\x13\0\0\0blk.0", "--in-file OLD.dat"),
     "magic": (lambda _: b"GGUF", "m.gguf"),
     "garbage": (lambda _: b"GGUF" + random.Random(1).randbytes(5000), "m.gguf"),
@@ -387,6 +387,6 @@ def test_a_matrix_is_not_written_over(few, calibration_file, tmp_path):
     options = ("--to", "IQ3_M", "--calibrate", calibration_file, "--save-imatrix")
     refused("exists", few, *options, saved, output=tmp_path / "out")
     assert saved.read_bytes() == b"mine"
-    refused("is no folder", few, *options, tmp_path / "no" / "m.gguf", output=tmp_path / "out")
+    refused("is not a folder", few, *options, tmp_path / "no" / "m.gguf", output=tmp_path / "out")
     with pytest.raises(OutputError):
         imatrix.write(tmp_path / "no" / "m.gguf", imatrix.read(THEIRS / "qwen3.gguf"))

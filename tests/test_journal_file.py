@@ -120,7 +120,7 @@ def test_hostile_journals(tmp_path: Path) -> None:
     assert len(notes) > FUZZ / 4
     # What SQLite takes for a file of a later version, for example.
     assert len(refused) <= FUZZ / 20
-    assert all(message.endswith("; remove it to begin anew") for message in refused)
+    assert all(message.endswith("; remove it to start again") for message in refused)
     assert set(notes) == {f"{path} is damaged, and is begun anew."}
     assert found.count(len(WAVES)) < len(found) - FUZZ / 4
 

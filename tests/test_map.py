@@ -294,7 +294,12 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
         (("-d", "notes.db", "-o", "no/map.html"), 1, "cannot write no/map.html", ""),
         (("-d", "notes.db", "-o", "."), 1, "a folder; name a file", ""),
         (("-d", "notes.db", "-o", "./notes.db"), 2, "would replace the collection", ""),
-        (("-d", "notes.db", "--color", "folder", "--clusters", 2), 2, "does not go with", ""),
+        (
+            ("-d", "notes.db", "--color", "folder", "--clusters", 2),
+            2,
+            "cannot be combined with",
+            "",
+        ),
         (("-d", "notes.db", "--clusters", MOST_GROUPS + 1), 2, "1<=x<=12", ""),
         (("-d", "notes.db", "--method", "umap"), 1, "pip install 'jlocal[map]'", no_umap),
     ):

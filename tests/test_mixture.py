@@ -190,15 +190,15 @@ def arguments(narrow, calibration_file, tmp_path, **changes):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"size": None}, ArgumentError, "either a size or a cosine"),
-        ({"cosine": 0.9}, ArgumentError, "either a size or a cosine"),
+        ({"size": None}, ArgumentError, "a size or a cosine"),
+        ({"cosine": 0.9}, ArgumentError, "a size or a cosine"),
         ({"size": 0}, ArgumentError, "the target size is 0 bytes"),
         ({"size": 10**12}, ArgumentError, "already; name a smaller size"),
         ({"size": None, "cosine": 1.0}, ArgumentError, "lies between 0 and 1"),
         ({"size": None, "cosine": math.nan}, ArgumentError, "lies between 0 and 1"),
         ({"calibration": []}, ArgumentError, "name some"),
-        ({"kinds": ["Q4_K_M"]}, ArgumentError, "'Q4_K_M' is no type to choose"),
-        ({"kinds": ["BF16"]}, ArgumentError, "'BF16' is no type to choose"),
+        ({"kinds": ["Q4_K_M"]}, ArgumentError, "'Q4_K_M' is not a type that a matrix can have"),
+        ({"kinds": ["BF16"]}, ArgumentError, "'BF16' is not a type that a matrix can have"),
         ({"output": "folder"}, OutputError, r"does not end in \.gguf"),
         ({"calibration": ["missing.txt"]}, TextError, "cannot read missing.txt"),
         ({"imatrix": "missing.gguf"}, ModelError, "cannot read the importance matrix"),
@@ -346,7 +346,7 @@ def test_command_with_a_cosine_and_named_types(narrow, calibration_file, tmp_pat
         ("", "say what to make"),
         ("--mix-of Q4_0 --to Q8_0", "--mix-of needs"),
         ("--target-size 9", "--calibrate default"),
-        ("--target-size 9 --target-cosine 0.9 --calibrate default", "either --target-size or"),
+        ("--target-size 9 --target-cosine 0.9 --calibrate default", "give --target-size or"),
         ("--target-size 9 --to Q8_0 --calibrate default", "no place for --to"),
         ("--target-size 9 --pure --calibrate default", "no place for --pure"),
         ("--target-size 9 --tensor-type a=Q8_0 --calibrate default", "no place for --tensor-type"),
@@ -357,7 +357,10 @@ def test_command_with_a_cosine_and_named_types(narrow, calibration_file, tmp_pat
         ("--target-cosine 1 --calibrate default", "0<x<1"),
         ("--target-cosine nan --calibrate default", "nan"),
         ("--target-size 0.1 --calibrate default", "the smallest takes"),
-        ("--target-size 9 --calibrate default --mix-of Q4_K_M", "no type to choose"),
+        (
+            "--target-size 9 --calibrate default --mix-of Q4_K_M",
+            "not a type that a matrix can have",
+        ),
     ],
 )
 def test_bad_options(options, message, narrow, tmp_path):

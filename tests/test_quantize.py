@@ -267,7 +267,7 @@ def test_narrow_rows(converted, tmp_path):
     assert file.name == "qwen3-retrieval-Q4_K_M.gguf"
     assert not [kind for kind in matrices_of(file).values() if kind.endswith("_K")]
     option = "--tensor-type", "attn_q=Q4_K"
-    refused("rows of 64 values are no multiple of 256", source, "--to", "Q8_0", *option,
+    refused("rows of 64 values are not a multiple of 256", source, "--to", "Q8_0", *option,
             output=tmp_path / "out")  # fmt: skip
 
 
@@ -313,20 +313,20 @@ def refused(says, *arguments, output):
 
 
 REFUSED = [
-    ("--to Q9_Z", "unknown type 'Q9_Z'; the possible are F32, F16"),
+    ("--to Q9_Z", "there is no type 'Q9_Z'; choose among F32, F16"),
     ("--to Q4_K", "unknown type 'Q4_K'"),
     *((f"--to {kind}", f"{kind} needs an importance matrix") for kind in NEEDS_IMPORTANCE_MATRIX),
     ("--to Q8_0 --to IQ2_M", "IQ2_M needs an importance matrix"),
     ("--to F16 --to BF16 --calibrate default", "F16, BF16: no use is made"),
     ("--to Q4_0 --calibrate default --imatrix x.gguf", "give either"),
     ("--to Q4_0 --save-imatrix x.gguf", "no matrix to save"),
-    ("--to Q4_0 --embedding-type Q4_K_M", "'Q4_K_M' is no type of a matrix"),
+    ("--to Q4_0 --embedding-type Q4_K_M", "'Q4_K_M' is not a tensor type"),
     ("--to Q4_0 --embedding-type IQ2_XXS", "token embeddings cannot be IQ2_XXS"),
     ("--to Q4_0 --tensor-type attn_q=IQ2_S", "IQ2_S for blk.0.attn_q.weight needs"),
-    ("--to Q4_0 --tensor-type attn_q=Q9", "'Q9' is no type of a matrix"),
+    ("--to Q4_0 --tensor-type attn_q=Q9", "'Q9' is not a tensor type"),
     ("--to Q4_0 --tensor-type attn_z=Q8_0", "has a name with 'attn_z' in it"),
     ("--to Q4_0 --tensor-type attn_norm=Q8_0", "has a name with 'attn_norm' in it"),
-    ("--to Q4_0 --tensor-type (=Q8_0", "'(' is no regular expression"),
+    ("--to Q4_0 --tensor-type (=Q8_0", "'(' is not a regular expression"),
     ("--to F16 --tensor-type attn_q=Q8_0", "only the token embeddings"),
 ]
 
@@ -389,7 +389,7 @@ def test_library_errors(few, tmp_path):
     fails(OutputError, "no type was named", types=[])
     fails(OutputError, "unknown type", types=["x\n\x1b[31m"])
     fails(OutputError, "cannot be a folder|cannot make", output="x\0y")
-    fails(ArgumentError, "no regular expression", options=Options(tensor_types=(("[", "Q8_0"),)))
+    fails(ArgumentError, "not a regular expression", options=Options(tensor_types=(("[", "Q8_0"),)))
     fails(ModelError, "importance matrix", imatrix="none")
 
 

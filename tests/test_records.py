@@ -102,7 +102,7 @@ def test_one_object_and_json_lines_by_another_name() -> None:
     assert read("f.json", '{"q": "one"}\n{"q": "two"}\n', "q") == [(1, "one"), (2, "two")]
     assert starts(read("f.json", '{"q": "one"', "q"), (1, "!is not JSON"))
     for text in ("7", "", "null", "text"):
-        with pytest.raises(TextError, match="no JSON array"):
+        with pytest.raises(TextError, match="neither a JSON array"):
             read("f.json", text, "q")
 
 
@@ -216,7 +216,7 @@ def test_a_file_without_a_good_record_fails_as_a_whole(index, tmp_path: Path) ->
     report = index(tmp_path / "a.jsonl", tmp_path / "b.csv")
     assert (report.new, report.failed) == (0, 2)
     reasons = [failure.reason for failure in report.failures]
-    assert reasons[0] == "no record can be taken in; line 1 has no field 'note'; it has: q"
+    assert reasons[0] == "no record can be indexed; line 1 has no field 'note'; it has: q"
     assert re.match("has no column 'note'; it has: ", reasons[1])
     assert index(tmp_path / "b.csv", fields=("antwort",)).new == 1
 

@@ -296,7 +296,7 @@ MISTAKES = {
     "no model": (["no.gguf", "--against", "F16"], 1, "no such file: no.gguf"),
     "no reference": (["F16", "--against", "no.gguf"], 1, "no such file: no.gguf"),
     "no stored one": (["F16", "--against", "no.npz"], 1, "cannot read no.npz"),
-    "no npz": (["F16", "--against", "text.npz"], 1, "text.npz is no reference that jlocal stored"),
+    "no npz": (["F16", "--against", "text.npz"], 1, "text.npz is not a reference"),
     "another's npz": (["F16", "--against", "other.npz"], 1, "it has no metadata"),
     "none that ships": (["OTHER"], 1, "no reference for"),
     "another dimension": (["F16", "--against", "OTHER"], 1, "another dimensions"),
@@ -306,7 +306,7 @@ MISTAKES = {
     "two sets of texts": (
         ["F16", "--against", "STORED", "--texts", "text.npz"], 1, "leave out --texts",
     ),
-    "no texts": (["F16", "--against", "F16", "--texts", "empty.txt"], 1, "there is no text"),
+    "no texts": (["F16", "--against", "F16", "--texts", "empty.txt"], 1, "no texts to compare"),
     "missing texts": (["F16", "--against", "F16", "--texts", "no.txt"], 1, "cannot read no.txt"),
     "no UTF-8": (["F16", "--against", "F16", "--texts", "bad.txt"], 1, "bad.txt:2: not UTF-8"),
     "no JSON": (["F16", "--against", "F16", "--texts", "bad.jsonl"], 1, "bad.jsonl:1: not JSON"),

@@ -36,7 +36,7 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
     [
         ({"hidden_size": 1 << 30}, "do not belong together"),
         ({"num_hidden_layers": 10**6}, "more layers"),
-        ({"vocab_size": "many"}, "vocab_size is no number"),
+        ({"vocab_size": "many"}, "vocab_size is not a number"),
         ({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}, "of a model of type 'bert'"),
         ({"rope_scaling": {"type": "yarn", "factor": 4}}, "scales its positions"),
     ],
@@ -130,23 +130,23 @@ TAMPERED: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
     "exchanged texts": (
         lambda _: {"texts": np.full(14, 65, np.uint8), "offsets": np.arange(15)}, "not those",
     ),
-    "no JSON": (lambda _: {"metadata": np.array("{")}, "no reference that jlocal stored"),
+    "no JSON": (lambda _: {"metadata": np.array("{")}, "not a reference that jlocal stored"),
     "deep JSON": (lambda _: {"metadata": np.array("[" * 100_000)}, "does not say"),
     "another format": (
         lambda stored: {"metadata": metadata_of(stored, format="x")}, "does not say",
     ),
     "a name that is a command": (
-        lambda stored: {"metadata": metadata_of(stored, name="\x1b[2J")}, "no printable",
+        lambda stored: {"metadata": metadata_of(stored, name="\x1b[2J")}, "not printable",
     ),
     "dimensions as text": (
-        lambda stored: {"metadata": metadata_of(stored, dimensions="256")}, "is no number",
+        lambda stored: {"metadata": metadata_of(stored, dimensions="256")}, "is not a number",
     ),
     "longer Matryoshka": (
         lambda stored: {"metadata": metadata_of(stored, matryoshka=[512])}, "up to its dimensions",
     ),
     "no prompts": (lambda stored: {"metadata": metadata_of(stored, prompts={})}, "no prompts"),
     "prompts as numbers": (
-        lambda stored: {"metadata": metadata_of(stored, prompts={"query": 3})}, "no texts",
+        lambda stored: {"metadata": metadata_of(stored, prompts={"query": 3})}, "not texts",
     ),
     "another prompt": (
         lambda stored: {"metadata": metadata_of(stored, prompts={"query": "q: ", "document": ""})},

@@ -55,7 +55,7 @@ def create(
             answer is called with the bytes done.
 
     Raises:
-        BundleError: a name stands twice, a wheel cannot be had, or there is no such extra.
+        BundleError: a name occurs twice, a wheel cannot be had, or there is no such extra.
         ModelError: a model cannot be found or used, or is not what was recorded of it.
         OutputError: the file cannot be written.
 
@@ -88,7 +88,7 @@ def create(
                     say=lambda what: on_step(what, 0),
                 )
             except OSError as error:
-                raise OutputError(f"cannot keep wheels: {error.strerror or error}") from error
+                raise OutputError(f"cannot store wheels: {error.strerror or error}") from error
             sources |= {f"wheels/{path.name}": path for path in Path(folder).glob("*.whl")}
             sources["install.py"] = Path(standalone.__file__).read_bytes()
         members = [_measure(path, sources[path], on_step) for path in sorted(sources)]

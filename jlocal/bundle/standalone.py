@@ -211,7 +211,7 @@ class Bundle:
         if info.type != tarfile.REGTYPE:
             return f"{name} is {_KINDS.get(info.type, _OTHER)}; a bundle holds regular files only"
         if not _PATH.fullmatch(info.name):
-            return f"{name} is no path that a bundle may hold"
+            return f"{name} is not a path that a bundle may hold"
         if info.name not in {member.path for member in self.manifest.members}:
             return f"{name} is not in the manifest"
         if info.name != expected.path:
@@ -256,43 +256,43 @@ def parse_manifest(data: bytes) -> Manifest:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return value
 
 
 def _constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _list(value: dict[str, Any], key: str) -> list[Any]:
     items = value.get(key)
     if not isinstance(items, list) or len(items) > _MEMBER_LIMIT:
-        raise RefusedError(f"{key!r} in its manifest is no list, or too long")
+        raise RefusedError(f"{key!r} in its manifest is not a list, or too long")
     return items
 
 
 def _member(value: Any) -> Member:
     if not isinstance(value, dict):
-        raise RefusedError("a member in its manifest is no object")
+        raise RefusedError("a member in its manifest is not an object")
     path, size, sha256 = value.get("path"), value.get("size"), value.get("sha256")
     if not isinstance(path, str) or not _PATH.fullmatch(path) or len(path) > 2 * _NAME_LIMIT:
-        raise RefusedError(f"{ascii(path)[:120]} is no path that a bundle may hold")
+        raise RefusedError(f"{ascii(path)[:120]} is not a path that a bundle may hold")
     if len(path.rpartition("/")[2]) > _NAME_LIMIT:
         raise RefusedError(f"the name of {path} is too long for a tar")
     if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
         raise RefusedError(f"the size of {path} in its manifest is {ascii(size)[:40]}")
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise RefusedError(f"the sha256 of {path} in its manifest is none")
+        raise RefusedError(f"the sha256 of {path} in its manifest is not a SHA-256")
     return Member(path, size, sha256)
 
 
 def _model(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RefusedError("a model in its manifest is no object")
+        raise RefusedError("a model in its manifest is not an object")
     if not all(isinstance(value.get(key), str) for key in ("name", "path")):
         raise RefusedError("a model in its manifest has no name or no path")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}", value["name"]):
-        raise RefusedError(f"{ascii(value['name'])[:120]} is no name that a model may have")
+        raise RefusedError(f"{ascii(value['name'])[:120]} is not a name that a model may have")
     return value
 
 
@@ -409,7 +409,7 @@ def _environment(folder: Path) -> Path:
     python = binaries / ("python.exe" if os.name == "nt" else "python")
     if not python.exists():
         if folder.exists():
-            raise RefusedError(f"{folder} is there and is no virtual environment")
+            raise RefusedError(f"{folder} exists and is not a virtual environment")
         # As a command: in this process, a failure of its pip would be a traceback.
         if _run(sys.executable, "venv", str(folder), output=subprocess.DEVNULL):
             raise RefusedError(f"cannot make {folder}; Debian and Ubuntu need python3-venv for it")

@@ -135,7 +135,9 @@ def repack(distribution: str, folder: Path) -> Path:
         if ".." not in file.parts and "__pycache__" not in file.parts
     }
     if found is None or not tags or f"{distribution.replace('-', '_')}" not in str(files):
-        raise BundleError(f"{distribution} is not installed from a wheel here: no wheel of it")
+        raise BundleError(
+            f"{distribution} was not installed from a wheel here, so there is no wheel to include"
+        )
     left_out = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json")
     name = distribution.replace("-", "_")
     # "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file's name.

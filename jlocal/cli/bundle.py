@@ -101,9 +101,9 @@ def create(
     if not models and not with_wheels:
         raise click.UsageError("name a model, or include the program with --with-wheels")
     if (platform or native) and not with_wheels:
-        raise click.UsageError("--platform and --native choose wheels: add --with-wheels")
+        raise click.UsageError("--platform and --native are about wheels: add --with-wheels")
     if platform and native:
-        raise click.UsageError("give either --platform or --native")
+        raise click.UsageError("give --platform or --native, not both")
     with _steps(show=not quiet and sys.stderr.isatty()) as on_step:
         run(
             models,

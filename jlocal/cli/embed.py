@@ -130,7 +130,7 @@ def command(
     request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
     chosen = _format(output, format)
     if safe_cells and chosen != "csv":
-        raise click.UsageError("--safe-cells goes with csv")
+        raise click.UsageError("--safe-cells works only with csv")
     found = list(map(found_or_missing, find_files(paths, include)))
     if texts and not quiet:
         say(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
@@ -246,7 +246,7 @@ def _report(failure: Unreadable) -> None:
 
 
 def _report_cut(id: str, cut: TruncationWarning) -> None:
-    say(f"Cut: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
+    say(f"Truncated: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
 
 
 def _summarise(account: Account, journal: Journal | None, output: Path | None, quiet: bool) -> None:

@@ -77,13 +77,13 @@ def command(
 
     if llm is not None:
         if output is not None or format is not None or safe_cells:
-            raise click.UsageError("-o, -f and --safe-cells do not go with --llm")
+            raise click.UsageError("--llm cannot be combined with -o, -f or --safe-cells")
         chosen = database.stem if name is None else name
         count = export_to_llm(database, llm, chosen, on_failure)
     elif output is None:
         raise click.UsageError("name a file with -o, or a database of llm with --llm")
     elif name is not None:
-        raise click.UsageError("--name goes with --llm")
+        raise click.UsageError("--name works only with --llm")
     else:
         count = _to_file(database, output, format, safe_cells, on_failure)
     if not quiet and str(output) != "-":
@@ -106,7 +106,7 @@ def _to_file(
     else:
         raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
     if safe_cells and chosen != "csv":
-        raise click.UsageError("--safe-cells goes with csv")
+        raise click.UsageError("--safe-cells works only with csv")
     if str(output) != "-":
         return export(database, output, chosen, safe_cells=safe_cells, on_failure=on_failure)
     with open_rows(database) as (_, rows), binary() as file:

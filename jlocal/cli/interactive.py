@@ -152,7 +152,7 @@ def _typed() -> Iterator[str | TextError]:
         try:
             line = _ask()
         except UnicodeDecodeError:
-            yield TextError("is no text in the terminal's encoding")
+            yield TextError("is not text in the terminal's encoding")
             continue
         except (EOFError, KeyboardInterrupt):
             signals.forget()

@@ -102,14 +102,14 @@ def command(
     from jlocal.map.picture import draw
 
     if clusters and color == "folder":
-        raise click.UsageError("--clusters does not go with --color folder")
+        raise click.UsageError("--clusters cannot be combined with --color folder")
     if color == "cluster" and clusters is None:
         clusters = _CLUSTERS
     page = output or cached_page(database)
     if page.exists() and database.exists() and page.samefile(database):
-        raise click.UsageError("the page would replace the collection; name another file with -o")
+        raise click.UsageError("that is the collection itself; name another file with -o")
     if shown and str(page) == "-":
-        raise click.UsageError("--open goes with a file")
+        raise click.UsageError("--open needs a file, and - is standard output")
 
     with _open_output(page) as file:
         picture = draw(

@@ -80,13 +80,13 @@ class Target:
                 )
             return
         if self.target_size is not None and self.target_cosine is not None:
-            raise click.UsageError("give either --target-size or --target-cosine")
+            raise click.UsageError("give --target-size or --target-cosine, not both")
         if self.target_size is not None and not math.isfinite(self.target_size):
             raise click.UsageError(f"--target-size {self.target_size}: name a number of MB")
         if given := [option for option, value in others.items() if value]:
-            raise click.UsageError(f"a mix is searched, so there is no place for {given[0]}")
+            raise click.UsageError(f"a target chooses the types itself; leave {given[0]} out")
         if not calibrate:
-            raise click.UsageError("a mix is searched with texts: --calibrate default, or a FILE")
+            raise click.UsageError("a target needs texts: --calibrate default, or --calibrate FILE")
 
 
 def mix_options(function: _F) -> _F:

@@ -177,7 +177,7 @@ def default_model(*, quiet: bool = False) -> str:
 
     model = names.default()
     if model == starter.NAME and not quiet:
-        say("Note: this is the small English starter model; better: `jlocal pull small`.")
+        say("Note: using the small English starter model; for better results: jlocal pull small")
     return model
 
 
@@ -209,7 +209,7 @@ def open_model(
 def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str | None, str | None]:
     """Turn the two prompt options into `prompt_name` and `prompt` of `Embedder.encode`."""
     if prompt is not None and prompt_text is not None:
-        raise click.UsageError("give either --prompt or --prompt-text")
+        raise click.UsageError("give --prompt or --prompt-text, not both")
     return (None, "") if prompt == "none" else (prompt, prompt_text)
 
 

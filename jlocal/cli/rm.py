@@ -41,7 +41,7 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
             say(f"{model.name}  {size_text(model.size)}  {model.path}")
         for path, size in parts.items():
             say(f"an unfinished download  {size_text(size)}  {path}")
-        confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
+        confirm("Remove?", "there is no terminal to ask on; to remove without asking, add --yes")
     for model in models.values():
         remove(model)
         if not quiet:

@@ -130,13 +130,13 @@ def command(
 
 def _check_options(against: str | None, save: Path | None, *, compares: bool) -> None:
     if save and save.suffix.lower() != ".npz":
-        raise click.UsageError("a reference is stored in a file that ends in .npz")
+        raise click.UsageError("--save writes a file that ends in .npz")
     if save and against is None and compares:
         raise click.UsageError(
             "--save without --against compares nothing, which --json, --plot and --min-cosine need"
         )
     if save and against and save.exists() and Path(against).exists() and save.samefile(against):
-        raise click.UsageError("--save would replace the reference; name another file")
+        raise click.UsageError("that is the reference itself; name another file")
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
 
     """
     if connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
-        raise CollectionError(f"{path} is no collection of jlocal: its encoding is not UTF-8")
+        raise CollectionError(f"{path} is not a collection of jlocal: its encoding is not UTF-8")
     found = connection.execute(
         "SELECT type, name, tbl_name, CASE WHEN length(sql) <= ? THEN sql END, sql IS NULL, "
         "rootpage FROM sqlite_master LIMIT ?",
@@ -134,13 +134,14 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
     for type, name, *_ in sorted(theirs - ours, key=repr):
         what = printable(f"{type} {name}")[:100]
         raise CollectionError(
-            f"{path} is no collection of jlocal: it has another {what}; delete it and index again"
+            f"{path} is not a collection of jlocal: it has another {what}; delete it and index "
+            "again"
         )
     # Two tables on the same pages would be two readings of one. A virtual table has none.
     roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
     if len(found) != len(ours) or len(set(roots)) != len(roots):
         raise CollectionError(
-            f"{path} is no collection of jlocal: a table is missing; delete it and index again"
+            f"{path} is not a collection of jlocal: a table is missing; delete it and index again"
         )
 
 

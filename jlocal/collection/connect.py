@@ -72,7 +72,7 @@ def plain_errors(path: Path) -> Iterator[None]:
 
 def _explain(path: Path, message: str) -> str:
     known = {
-        "file is not a database": f"{path} is no collection: it is not an SQLite file",
+        "file is not a database": f"{path} is not a collection of jlocal",
         "database disk image is malformed": f"{path} is damaged; delete it and index again",
         "database is locked": f"{path} is in use by another process; try again later",
         "database or disk is full": f"cannot write {path}: no space is left; what was finished "
@@ -199,7 +199,9 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if identity == 0 and version == 0 and objects is None:
         return 0
     if identity != APPLICATION_ID:
-        raise CollectionError(f"{path} is no collection: it is another program's SQLite file")
+        raise CollectionError(
+            f"{path} is not a collection of jlocal, but an SQLite file of another program"
+        )
     if version not in (*FORMATS, VERSION):
         raise CollectionError(
             f"{path} has format {version}, and this jlocal knows format {VERSION}; install the "

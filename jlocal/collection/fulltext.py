@@ -129,7 +129,7 @@ class Index:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise DamagedError("the text of a passage is no text")
+        raise DamagedError("the text of a passage is not text")
     return value
 
 

@@ -231,7 +231,7 @@ class _Run:
             else:
                 bad.append(record)
         if bad and not found:
-            raise TextError(f"no record can be taken in; line {bad[0].line} {bad[0].reason}")
+            raise TextError(f"no record can be indexed; line {bad[0].line} {bad[0].reason}")
 
     def _chunks(
         self, records: Iterable[Record], document: Document

@@ -156,7 +156,7 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
         columns = {column for (column,) in rows}
         if not columns:
-            raise OutputError(f"{target} is no embeddings database of llm; name another file")
+            raise OutputError(f"{target} is not an embeddings database of llm; name another file")
         if not needed <= columns:
             raise OutputError(
                 f"{target} is of another version of llm: its table {table} lacks "
@@ -181,8 +181,8 @@ def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> 
         if type not in ("table", "index") or words & _RUNS:
             what = printable(f"{type} {name}")[:100]
             raise OutputError(
-                f"{target} is no embeddings database of llm: its {what} may run when something is "
-                "written; name another file"
+                f"{target} is not an embeddings database of llm: its {what} may run when "
+                "something is written; name another file"
             )
     indices = connection.execute(
         "SELECT cid FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name)", (table,)
@@ -190,8 +190,8 @@ def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> 
     # The columns of an index over an expression have no number.
     if any(column < -1 for (column,) in indices):
         raise OutputError(
-            f"{target} is no embeddings database of llm: an index of its table {table} computes "
-            "something; name another file"
+            f"{target} is not an embeddings database of llm: an index of its table {table} "
+            "computes something; name another file"
         )
 
 

@@ -50,13 +50,15 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
             pass
         status = aside.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size:
-            raise CollectionError(f"{aside} is no lock that jlocal makes; remove it")
+            raise CollectionError(f"{aside} is not a lock file of jlocal; remove it")
         check_files(aside)
         before = status.st_ino
     except OSError as error:
         # Whoever had it may just have removed it.
         if isinstance(error, FileNotFoundError) and aside.parent.is_dir():
             return None
+        if not aside.parent.exists():
+            raise CollectionError(f"there is no folder {aside.parent}; make it first") from error
         raise CollectionError(f"cannot write {aside}: {error.strerror or error}") from error
     left = max(0.0, deadline - time.monotonic())
     lock = sqlite3.connect(aside, timeout=left, isolation_level=None)

@@ -195,7 +195,7 @@ def _json(text: str) -> Iterator[_Found]:
         yield from _array(text, start + 1)
         return
     if text[start : start + 1] != "{":
-        raise TextError("is no JSON array of objects, and no JSON object")
+        raise TextError("is neither a JSON array of objects nor a JSON object")
     try:
         value, end = _value(text, start)
     except _BadRecordError:

@@ -432,7 +432,7 @@ class Store(Database):
                 place = place_of(*numbers)
                 position = (*order_of(place.path), place.record, start)
                 if type(start) is not int or position <= last:
-                    raise DamagedError("passages come twice")
+                    raise DamagedError("passages occur twice")
                 last = position
                 _, text = passage_of(heading, text, digest)
                 yield place, text, vector_of(vector, dimensions)

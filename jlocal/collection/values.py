@@ -37,7 +37,7 @@ def path_of(value: object) -> str:
         except UnicodeDecodeError:
             value = path
     if not isinstance(value, str) or not value or "\0" in value:
-        raise DamagedError("the path of a document is no path")
+        raise DamagedError("the path of a document is not a path")
     return value
 
 
@@ -67,7 +67,7 @@ def place_of(path: object, *numbers: object) -> Place:
 def ids_of(values: Sequence[object]) -> Ids:
     """Read ids (n,)."""
     if not set(map(type, values)) <= {int}:
-        raise DamagedError("an id is no number")
+        raise DamagedError("an id is not a number")
     return np.array(values, np.int64)
 
 
@@ -77,7 +77,7 @@ def ascending(ids: Ids, after: int) -> int:
     A file in which pages come again and again would give them without end.
     """
     if len(ids) and (ids[0] <= after or (np.diff(ids) <= 0).any()):
-        raise DamagedError("passages or documents come twice")
+        raise DamagedError("passages or documents occur twice")
     return int(ids[-1]) if len(ids) else after
 
 
@@ -129,7 +129,7 @@ def passage_of(heading: object, text: object, digest: object) -> tuple[str, str]
         or not isinstance(text, str)
         or digest_of_passage(heading, text) != digest
     ):
-        raise DamagedError("the text of a passage is another than was embedded")
+        raise DamagedError("the text of a passage is not the one that was embedded")
     return heading, text
 
 
@@ -140,7 +140,7 @@ def object_of(value: object, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
-        raise DamagedError(f"the {what} are no JSON object")
+        raise DamagedError(f"the {what} are not a JSON object")
     return read
 
 

@@ -45,7 +45,7 @@ def read(data: bytes) -> tuple[str, Headings]:
     """
     source = decode(data)
     if len(source) > _LARGEST_PAGE:
-        raise TextError(f"a page larger than {_LARGEST_PAGE >> 20} Mi characters; split it")
+        raise TextError(f"a page of more than {_LARGEST_PAGE >> 20} million characters; split it")
     if source.lstrip().startswith("<?xml"):
         source = _as_html(source)
     tree = HTMLTree.parse(source.replace("\0", "\ufffd"))

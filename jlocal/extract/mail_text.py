@@ -48,7 +48,7 @@ def read(data: bytes) -> dict[str, object]:
     pieces = (subject, "\n".join(headers), *parts.texts)
     text = "\n\n".join(filter(None, (*pieces, "\n".join(attached))))
     if len(text) > _LARGEST_TEXT:
-        raise TextError(f"more than {_LARGEST_TEXT >> 20} Mi characters of text; split it")
+        raise TextError(f"more than {_LARGEST_TEXT >> 20} million characters of text; split it")
     headings = [(0, len(subject), 0)] if subject else []
     return {"text": text, "headings": headings, "losses": parts.losses}
 

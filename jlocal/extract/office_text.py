@@ -89,7 +89,9 @@ class _Writer:
                 pieces.append(piece)
                 length += len(piece) + len(_BETWEEN)
             if length > _LARGEST_TEXT:
-                raise TextError(f"more than {_LARGEST_TEXT >> 20} Mi characters of text; split it")
+                raise TextError(
+                    f"more than {_LARGEST_TEXT >> 20} million characters of text; split it"
+                )
         return _BETWEEN.join(pieces)
 
     def _with_notes(self, blocks: Iterable[anydoc.Block]) -> Iterator[anydoc.Block]:

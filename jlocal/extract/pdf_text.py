@@ -93,7 +93,7 @@ def _pages(document: pdfium.PdfDocument) -> tuple[list[str], list[State]]:
         states.append(page.state)
         left -= len(page.text)
         if left < 0:
-            raise TextError(f"more than {_CHARACTERS >> 20} Mi characters of text; split it")
+            raise TextError(f"more than {_CHARACTERS >> 20} million characters of text; split it")
     return texts, states
 
 

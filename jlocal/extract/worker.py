@@ -22,7 +22,7 @@ from jlocal.printable import printable
 
 # Of address space, on Linux.
 _MEMORY = 2 << 30
-# 64 Mi characters in UTF-8, and what JSON escapes.
+# 64 million characters in UTF-8, and what JSON escapes.
 _LARGEST_ANSWER = 512 << 20
 _LONGEST_REASON = 400
 

@@ -276,7 +276,7 @@ def check_file_type(type_name: str, *, with_importance: bool) -> None:
     """
     if type_name not in FILE_TYPES:
         raise ArgumentError(
-            f"unknown type {shown(type_name)}; the possible are {', '.join(FILE_TYPES)}"
+            f"there is no type {shown(type_name)}; choose among {', '.join(FILE_TYPES)}"
         )
     if type_name in NEEDS_IMPORTANCE_MATRIX and not with_importance:
         raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms)
@@ -284,7 +284,7 @@ def check_file_type(type_name: str, *, with_importance: bool) -> None:
 
 def _check_source(header: Header, options: Options) -> None:
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
-        raise ModelError(f"{header.path} has no token embeddings, so it is no embedding model")
+        raise ModelError(f"{header.path} has no token embeddings, so it is not an embedding model")
     already = set(stored_types(header).values()) - _FLOATS
     if already - {"Q8_0"}:
         raise ModelError(
@@ -303,19 +303,19 @@ def _found(expression: str, names: dict[str, tuple[int, ...]]) -> list[str]:
     try:
         pattern = re.compile(expression)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ArgumentError(f"{shown(expression)} is no regular expression: {error}") from error
+        raise ArgumentError(f"{shown(expression)} is not a regular expression: {error}") from error
     return [name for name in names if pattern.search(name)]
 
 
 def _check_type(name: str, kind: str, columns: int, options: Options) -> None:
     if kind not in TENSOR_TYPES:
         raise ArgumentError(
-            f"{shown(kind)} is no type of a matrix; the possible are {', '.join(TENSOR_TYPES)}"
+            f"{shown(kind)} is not a tensor type; choose among {', '.join(TENSOR_TYPES)}"
         )
     _, block = TENSOR_TYPES[kind]
     if columns % block:
         raise ArgumentError(
-            f"{name} cannot be {kind}: its rows of {columns:,} values are no multiple of {block}"
+            f"{name} cannot be {kind}: its rows of {columns:,} values are not a multiple of {block}"
         )
     if name == EMBEDDING:
         if kind in NOT_FOR_LOOKUP:

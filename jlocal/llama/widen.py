@@ -160,7 +160,7 @@ def _plan(header: Header) -> Iterator[_Part]:
             if tensor.shape[0] % block or narrow > size:
                 raise ModelError(
                     f"{header.path} is not a usable GGUF file: {tensor.name!r} has the shape "
-                    f"{tensor.shape}, for which there is no room; download or convert it again"
+                    f"{tensor.shape}, more than the file has room for; download or convert it again"
                 )
             size = 2 * values
         yield _Part(tensor, target, size, widen)

@@ -224,7 +224,7 @@ def _suggest(name: str) -> str:
         return f"; did you mean {meant}?"
     if nearest(name.partition(":")[0], ["starter"]):
         return " to get; the starter model comes with jlocal and needs no download"
-    return f"; there are {', '.join(MODELS)}, OWNER/REPO:TYPE of the hub, or a path"
+    return f"; there are {', '.join(MODELS)}, and any OWNER/REPO:TYPE of the hub"
 
 
 def _near(text: str, known: Iterable[str]) -> str:

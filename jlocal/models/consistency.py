@@ -51,7 +51,7 @@ class _Checker:
         self.shapes: dict[str, tuple[int, ...]] = {}
         for tensor in header.tensors:
             if tensor.name in self.shapes:
-                raise _Contradiction(f"the tensor {shown(tensor.name)} stands twice")
+                raise _Contradiction(f"the tensor {shown(tensor.name)} occurs twice")
             if not all(0 < size < 1 << 63 for size in tensor.shape):
                 raise _Contradiction(
                     f"the tensor {shown(tensor.name)} has the shape {shown(tensor.shape)}"

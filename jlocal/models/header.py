@@ -151,7 +151,7 @@ def read_header(path: str | Path) -> Header:
 def _read(path: Path, cursor: _Cursor) -> Header:
     magic = cursor.take(min(4, cursor.size))
     if magic != _MAGIC:
-        raise ValueError(f"it begins with {magic!r} and not with {_MAGIC!r}")
+        raise ValueError("it does not begin as GGUF files do")
     version = int(cursor.unpack("I"))
     if version not in _VERSIONS:
         raise ValueError(_other_version(version))
@@ -161,7 +161,7 @@ def _read(path: Path, cursor: _Cursor) -> Header:
     for _ in range(key_count):
         key = cursor.string(_MAX_NAME, "a key")
         if key in metadata:
-            raise ValueError(f"the key {shown(key)} stands twice")
+            raise ValueError(f"the key {shown(key)} occurs twice")
         metadata[key] = _value(cursor, key)
     table_start = cursor.position
     tensors = tuple(_tensor(cursor) for _ in range(tensor_count))

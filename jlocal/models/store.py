@@ -273,15 +273,15 @@ def _covered() -> set[tuple[str, str]]:
 
 def _from_record(path: Path, facts: Any) -> Installed:
     if not isinstance(facts, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     texts: dict[str, Any] = {key: facts.get(key) for key in _TEXTS}
     if any(not isinstance(value, str | None) for value in texts.values()):
-        raise ValueError("a text is none")
+        raise ValueError("one of its texts is not text")
     if texts["sha256"] is not None and not _SHA256.fullmatch(texts["sha256"]):
-        raise ValueError("its SHA-256 is none")
+        raise ValueError("its SHA-256 is not one")
     size = facts.get("size")
     if type(size) is not int or not 0 <= size < _MAX_SIZE:
-        raise ValueError("its size is none")
+        raise ValueError("its size is not one")
     if texts["name"] is None or texts["source"] is None:
         raise ValueError("name or source is missing")
     check_name(texts["name"])

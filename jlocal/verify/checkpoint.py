@@ -57,7 +57,9 @@ class CheckpointEncoder:
         self._config = _read(folder / "config.json")
         for name in _SIZES:
             if not isinstance(self._config.get(name), int) or not 0 < self._config[name] < 1 << 31:
-                raise CheckpointError(f"{folder / 'config.json'}: {name} is no number of a model")
+                raise CheckpointError(
+                    f"{folder / 'config.json'}: {name} is not a number that a model can have"
+                )
         if self._config["num_hidden_layers"] > _MAX_LAYERS:
             raise CheckpointError(f"{folder / 'config.json'}: more layers than {_MAX_LAYERS:,}")
         self._weights = sorted(folder.glob("model*.safetensors"))
@@ -308,7 +310,7 @@ def _adapted(model: Any, folder: Path) -> Any:
     from safetensors.torch import load_file
 
     if _read(folder / "adapter_config.json").get("peft_type") != "LORA":
-        raise CheckpointError(f"{folder} is no LoRA adapter")
+        raise CheckpointError(f"{folder} is not a LoRA adapter")
     # PEFT would look for what is missing on the hub, or take pickled weights.
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():

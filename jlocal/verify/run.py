@@ -191,9 +191,7 @@ def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     for text in named:
         unique.setdefault(text.text, text)
     if not unique:
-        raise ArgumentError(
-            f"there is no text to compare vectors of; give some with {_TEXTS}", _TEXTS
-        )
+        raise ArgumentError(f"there are no texts to compare; name some with {_TEXTS}", _TEXTS)
     return TextSet([*unique.values()], repeated=len(named) - len(unique))
 
 

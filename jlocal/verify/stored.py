@@ -56,7 +56,7 @@ class StoredEncoder:
         # What zipfile and numpy raise for what is damaged, encrypted, or not theirs.
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise VerifyError(f"{path} is no reference that jlocal stored: {reason}") from error
+            raise VerifyError(f"{path} is not a reference that jlocal stored: {reason}") from error
 
     def encode(
         self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
@@ -202,12 +202,12 @@ def _facts(metadata: Mapping[str, Any], path: Path) -> Facts:
     if not isinstance(prompts, dict) or not prompts:
         raise ValueError("its metadata has no prompts")
     if not all(isinstance(prefix, str) for prefix in prompts.values()):
-        raise ValueError("its prompts are no texts")
+        raise ValueError("its prompts are not texts")
     dimensions, lengths = _integer(metadata, "dimensions"), metadata.get("matryoshka")
     if not isinstance(lengths, list) or not all(
         _is_integer(length) and length <= dimensions for length in lengths
     ):
-        raise ValueError("its Matryoshka dimensions are no numbers up to its dimensions")
+        raise ValueError("its Matryoshka dimensions are not numbers up to its dimensions")
     optional = {
         key: None if metadata.get(key) is None else _string(metadata, key)
         for key in ("weights", "task", "source_sha256")
@@ -231,14 +231,14 @@ def _string(metadata: Mapping[str, Any], key: str) -> str:
 def _name(value: object, key: str) -> str:
     """Check a string that is shown."""
     if not isinstance(value, str) or len(value) > _MAX_NAME or not value.isprintable():
-        raise ValueError(f"its {key} is no printable text of at most {_MAX_NAME} characters")
+        raise ValueError(f"its {key} is not printable text of at most {_MAX_NAME} characters")
     return value
 
 
 def _integer(metadata: Mapping[str, Any], key: str) -> int:
     value: Any = metadata.get(key)
     if not _is_integer(value):
-        raise ValueError(f"its {key} is no number")
+        raise ValueError(f"its {key} is not a number")
     return int(value)
 
 

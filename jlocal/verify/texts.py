@@ -127,7 +127,7 @@ def _object(line: str, place: str) -> Text:
     if not isinstance(text, str) or not isinstance(language, str):
         raise TextError(f'{place}: no object like {{"language": "en", "text": "…"}}')
     if len(language) > _MAX_LANGUAGE or not language.isprintable():
-        raise TextError(f"{place}: its language is no short name")
+        raise TextError(f"{place}: its language is not a short name")
     try:
         f"{language}{text}".encode()
     except UnicodeEncodeError:
