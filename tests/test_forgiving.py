@@ -66,6 +66,10 @@ def test_a_question_is_sent_to_search(run: Callable[..., Result]) -> None:
     )
 
 
+def test_options_of_no_command_are_not_searched_for(run: Callable[..., Result]) -> None:
+    assert error(run("boats", "--help")).endswith("to search your files: jlocal search boats")
+
+
 def test_a_folder_is_sent_to_index(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "my notes").mkdir()
     assert error(run("my notes")).endswith("to read it: jlocal index 'my notes'")

@@ -12,6 +12,7 @@ import click
 
 from jlocal import __version__
 from jlocal.cli import flags, signals
+from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import StandardOutputError, open_streams
 from jlocal.errors import EmptyCollectionError, JlocalError, MissingCollectionError
@@ -34,7 +35,7 @@ _COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 _WIDTH = max(len(name) for name in _COMMANDS)
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Loads a command's module when it is asked for, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -49,15 +50,6 @@ class _Commands(click.Group):
         if not any(option.name == "offline" for option in command.params):
             command.params.append(offline_option())
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0].startswith("-") or self.get_command(ctx, args[0]):
-            return super().resolve_command(ctx, args)
-        from jlocal.cli.suggest import no_such_command
-
-        raise no_such_command(self, ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _SECTIONS.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.cli.completion import complete_model
+from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import line, path
 from jlocal.progress import make_bar, say
@@ -24,20 +25,7 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress and 
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
 
-class _Commands(click.Group):
-    """Says what was meant by a command that does not exist."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0].startswith("-") or self.get_command(ctx, args[0]):
-            return super().resolve_command(ctx, args)
-        from jlocal.cli.suggest import no_such_command
-
-        raise no_such_command(self, ctx, args)
-
-
-@click.group("bundle", cls=_Commands)
+@click.group("bundle", cls=Group)
 def command() -> None:
     """Carry models and the program to a machine without a network.
 

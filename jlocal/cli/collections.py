@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from jlocal.cli import output
+from jlocal.cli.group import Group
 from jlocal.cli.options import confirm, offline_option, size_text
 from jlocal.errors import EmptyCollectionError, JlocalError
 from jlocal.printable import printable
@@ -28,7 +29,7 @@ class _Row:
     error: str = ""
 
 
-@click.group("collections", invoke_without_command=True)
+@click.group("collections", cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

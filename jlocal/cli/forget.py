@@ -17,8 +17,8 @@ from jlocal.progress import say
 @click.command("forget")
 @click.argument("folder", type=click.Path(path_type=Path))
 @database_option
-@click.option("-y", "--yes", is_flag=True, help="Forget without being asked.")
-@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+@click.option("-y", "--yes", is_flag=True, help="Forget without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
 def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     """Remove a folder from a collection, with its documents.
 

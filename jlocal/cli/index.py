@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
+from jlocal.cli.completion import complete_model
 from jlocal.cli.database import database_option
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_progress import index_bar
@@ -38,12 +39,12 @@ from jlocal.progress import say
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave these files and folders out of folders."
 )
-@click.option("--no-gitignore", is_flag=True, help="Take what .gitignore files name as well.")
+@click.option("--no-gitignore", is_flag=True, help="Also read files that .gitignore files exclude.")
 @click.option(
     "--all",
     "large",
     is_flag=True,
-    help="Take files of folders however large they are; those of more than 250,000 tokens are "
+    help="Read files in folders however large they are; files of more than 250,000 tokens are "
     "skipped otherwise.",
 )
 @click.option(
@@ -70,8 +71,10 @@ from jlocal.progress import say
     "--model",
     envvar="JLOCAL_MODEL",
     show_envvar=True,
-    help="Path of a GGUF file, or name of a model that is on this machine; if not given, the one "
-    "that the collection was made with, or as for `jlocal embed`.",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Name of a model on this machine, or path of a GGUF file. If not given: the model that "
+    "made the collection, or for a new one, as for `jlocal embed`.",
 )
 @compute_options
 @text_options
@@ -79,7 +82,7 @@ from jlocal.progress import say
     "--dry-run", is_flag=True, help="List what would be done, and its cost, and write nothing."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 def command(
     paths: tuple[Path, ...],
     database: Path,
@@ -114,8 +117,8 @@ def command(
     and makes the file smaller.
 
     Entries of folders whose names begin with a dot are left out, and so are files that .gitignore
-    names. Of HTML and PDF files, what they show is read, with the extras jlocal[html] and
-    jlocal[pdf]. The first run settles how texts are split and embedded.
+    names. HTML pages, PDF files and office documents are read with
+    `pip install 'jlocal[files]'`. The first run settles how texts are split and embedded.
 
     Files in folders that are not text, such as photos, are skipped and counted; so are empty files
     and files of more than 250,000 tokens (about 1 MB of prose), which --all takes. Exit status 1

@@ -73,7 +73,12 @@ class _Command(click.Command):
     metavar="PATH",
     help="Search only in this folder or file, or what a glob fits; it need not be indexed.",
 )
-@click.option("--min-score", type=click.FloatRange(-1, 1), help="The least cosine.")
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    metavar="X",
+    help="Leave out hits whose cosine is below X.",
+)
 @click.option("--open", "opened", type=click.IntRange(min=1), metavar="N", help="Open hit N.")
 @click.option("--files", is_flag=True, help="Print only the paths of files, each once.")
 @click.option(
@@ -90,11 +95,13 @@ class _Command(click.Command):
 @click.option(
     "-m",
     "--model",
-    help="Where the collection's model is, if it is no longer where it was.",
+    help="Path of the collection's model, if the file was moved.",
 )
 @compute_options
-@click.option("--prompt", help="query, document or none; query if not given.")
-@click.option("--prompt-text", metavar="TEXT", help="The prefix itself instead.")
+@click.option("--prompt", metavar="NAME", help="Prompt for the query, or none; query if not given.")
+@click.option(
+    "--prompt-text", metavar="TEXT", help="Put this before the query instead of a named prompt."
+)
 def command(
     query: tuple[str, ...],
     database: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ def no_such_command(group: click.Group, context: click.Context, words: Sequence[
     typed, is_top = words[0], context.parent is None
     known = group.list_commands(context)
     meant = nearest(typed, known, _SYNONYMS if is_top else {})
-    query = " ".join(" ".join(words).split())[:200]
+    plain = itertools.takewhile(lambda word: not word.startswith("-"), words)
+    query = " ".join(" ".join(plain).split())[:200]
     is_sentence = is_top and len(query.split()) > 2 and not any(map(_is_argument, words))
     is_text = len(typed.split()) > 1
     message = "that is not a command" if is_text else f"there is no command {typed[:80]!r}"
