@@ -89,7 +89,7 @@ def test_a_part_of_a_collection(jlocal: Run, tmp_path: Path) -> None:
 def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
     done = jlocal("search", "x", "--in", "work/none")
     assert done.returncode == 2
-    assert "no such file or folder: work/none" in done.stderr
+    assert "--in names no file or folder: work/none" in done.stderr
     (tmp_path / "empty").mkdir()
     done = jlocal("search", "x", "--in", "empty")
     assert done.returncode == 1

@@ -98,7 +98,7 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
         output.styled(_head(number, hit, screen, terms, indent))
         also = _also(hit, screen, indent) if hit.others and lines > 1 else ""
         for line in excerpt(
-            hit.text,
+            screen.encodable(hit.text),
             terms,
             screen.columns - indent,
             lines - bool(also),
@@ -110,6 +110,8 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
         if also:
             output.styled(also)
     if screen.is_terminal and advice:
+        if is_spaced:
+            output.styled()
         output.styled(clipped(advice, screen.columns, screen.ellipsis))
 
 
@@ -126,10 +128,12 @@ def _head(number: int, hit: Hit, screen: Screen, terms: Terms, indent: int) -> s
     """Return the line above an excerpt: number, place, headings, relevance."""
     count = screen.style(f"{number:<{indent}}", bold=True)
     state = f" ({_STATES[hit.state]})" if hit.state in _STATES else ""
-    path, line = printable(near(hit.path)), label(hit.page, hit.first_line)
+    name, line = near(hit.path), label(hit.page, hit.first_line)
     if hit.id is not None:
-        path, line = printable(hit.id), ""
-    headings = [printable(" ".join(heading.split())) for heading in hit.headings]
+        name, line = hit.id, ""
+    path = screen.encodable(printable(name))
+    headings = [" ".join(heading.split()) for heading in hit.headings]
+    headings = [screen.encodable(printable(heading)) for heading in headings]
     if not screen.is_terminal:
         place = screen.style(path, fg="magenta", bold=True) + line
         return f"{count}{hit.relevance:.2f}  {place}{state}{_above(headings, screen, terms)}"
@@ -179,6 +183,7 @@ def _also(hit: Hit, screen: Screen, indent: int) -> str:
     text = "also in "
     for number, place in enumerate(hit.others):
         name = f"{', ' if number else ''}{printable(near(place.path))}{place.label}"
+        name = screen.encodable(name)
         rest = f" and {len(hit.others) - number - 1:,} more"
         if number and width(text + name + rest) > room:
             text += f" and {len(hit.others) - number:,} more"

@@ -34,7 +34,7 @@ class Scope:
         """Find what a text names on the disk.
 
         Raises:
-            click.BadParameter: there is nothing of this name.
+            click.UsageError: there is nothing of this name.
 
         """
         path = os.path.abspath(Path(text).expanduser())  # noqa: PTH100
@@ -44,7 +44,7 @@ class Scope:
         plain = next((n for n, part in enumerate(parts) if _WILDCARDS.search(part)), len(parts))
         root = Path(*parts[:plain])
         if plain == len(parts) or not root.is_dir():
-            raise click.BadParameter(f"no such file or folder: {printable(text)}")
+            raise click.UsageError(f"--in names no file or folder: {printable(text)}")
         return cls(str(root), "/".join(parts[plain:]))
 
     @property

@@ -40,6 +40,7 @@ class Screen:
         has_color: whether it takes escape sequences for colours and bold letters.
         has_links: whether it takes escape sequences for links.
         is_unicode: whether its encoding has the signs that are printed around results.
+        encoding: of what is printed.
 
     """
 
@@ -49,6 +50,7 @@ class Screen:
     has_color: bool
     has_links: bool
     is_unicode: bool
+    encoding: str = "utf-8"
 
     @classmethod
     def of_stdout(cls, color: ColorChoice = "auto") -> Screen:
@@ -63,6 +65,7 @@ class Screen:
             has_color=has_color,
             has_links=_has_links(is_terminal=is_terminal and has_color),
             is_unicode=_encodes("●○›…·", sys.stdout.encoding),
+            encoding=sys.stdout.encoding or "ascii",
         )
 
     @property
@@ -74,6 +77,12 @@ class Screen:
     def arrow(self) -> str:
         """What stands between headings."""
         return "›" if self.is_unicode else ">"
+
+    def encodable(self, text: str) -> str:
+        """Escape the letters that the encoding lacks, so that they are counted as printed."""
+        if self.is_unicode:
+            return text
+        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
     def style(self, text: str, **style: bool | str) -> str:
         """Add escape sequences to a printable text, as `click.style` does."""

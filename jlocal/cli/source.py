@@ -77,7 +77,13 @@ def opened_search(
     unknown = scope if part is None else None
     pooling = known.recipe.pooling if known and not unknown else None
     embedder = stack.enter_context(
-        open_model(None, known.model if known else source.model, pooling=pooling, **compute)
+        open_model(
+            None,
+            known.model if known else source.model,
+            quiet=source.quiet,
+            pooling=pooling,
+            **compute,
+        )
     )
     if unknown:
         from jlocal.cli.one_shot import collection_of
