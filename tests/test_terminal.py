@@ -152,7 +152,7 @@ def test_what_is_the_programs_own_stays(run) -> None:
     """Line breaks of a usage message, and colours where they are wanted."""
     done = run("embed", f"--{BAD}")
     assert done.stderr.decode().splitlines()[:3] == [
-        "Usage: jlocal embed [OPTIONS] [PATHS]...",
+        "Usage: jlocal embed [OPTIONS] [PATH|TEXT]...",
         "Try 'jlocal embed --help' for help.",
         "",
     ]

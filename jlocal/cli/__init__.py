@@ -163,5 +163,6 @@ def _show(error: click.ClickException) -> None:
         sys.stderr.write(whole.getvalue())
         return
     message = f"Error: {error.format_message()}"
-    sys.stderr.write(whole.getvalue().removesuffix(f"{message}\n"))
+    # Click leaves escape sequences of the message out, so that it may not end in the same one.
+    sys.stderr.write(whole.getvalue().partition("Error: ")[0])
     say(message)
