@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -261,6 +262,9 @@ def test_the_bar_fits_its_terminal_and_commands_nothing(tmp_path: Path) -> None:
     lines = [line for row in shown.split("\n") for line in row.split("\r")]
     bars = [line for line in lines if " of 12 files" in line]
     assert any("tokens/s" in line for line in bars)
+    assert any(
+        re.fullmatch(r"  [█▉▊▋▌▍▎▏ ]{16} \d+ of 12 files · notes/\d\.md *", line) for line in bars
+    )
     assert max(width(line) for line in lines) <= 80
     assert leaks(shown.replace("\r", "").encode()) == []
     last = [line for line in lines if line.strip()]

@@ -17,7 +17,7 @@ from jlocal.progress import make_bar, say
 if TYPE_CHECKING:
     from jlocal.collection.report import OnProgress, Progress
 
-_BAR = "  {bar:16} {postfix}"
+_BAR = "  {bar:16} {desc}"
 # Said before a run that takes longer, once its speed has been seen for some seconds.
 _LONG, _SEEN = 180.0, 8.0
 # Less of a file's name would tell nothing.
@@ -68,7 +68,7 @@ class _Screen:
         bar = self._bar
         bar.total, bar.n = progress.total or None, progress.files
         columns = shutil.get_terminal_size().columns - 20
-        bar.set_postfix_str(_described(progress, columns), refresh=False)
+        bar.set_description_str(_described(progress, columns), refresh=False)
         bar.refresh()
 
     def close(self) -> None:

@@ -80,7 +80,7 @@ def say_next(report: Report, database: Path) -> None:
 
 def say_error(report: Report) -> None:
     """Count what failed, for the end of the screen."""
-    verb = "was" if report.failed == 1 else "were"
+    verb = "would be" if report.plan else "was" if report.failed == 1 else "were"
     say(f"Error: {counted(report.failed, 'input')} {verb} not indexed.")
 
 

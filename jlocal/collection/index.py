@@ -288,7 +288,7 @@ class _Run:
         self._finished = []
         if self._report.embedded:
             # The first texts take longer than all others of their size.
-            self._pace.start()
+            self._pace.mark(self._in_hand, self._part)
         self._written = time.monotonic()
         self._advance()
 
@@ -376,7 +376,7 @@ class _Run:
                 report.embedded,
                 report.tokens,
                 seconds,
-                self._pace.seconds_left(current, self._part),
+                self._pace.seconds_left(),
             )
         )
 

@@ -15,8 +15,8 @@ _TEXT_IN = {"": 1.0, "pdf": 0.05}
 _TEXT_IN_OTHERS = 0.3
 # Larger files are skipped, unless all are taken.
 _MOST_BYTES = 4 * MOST_TOKENS
-# The speed is that of the last seconds, after the first of them.
-_SECONDS, _FIRST_SECONDS = 30.0, 1.0
+# The speed is that between some of the last marks.
+_SECONDS, _LEAST_SECONDS, _FEWEST = 30.0, 1.0, 3
 
 # Without the files of the system, so that it is the same everywhere.
 _TYPES = mimetypes.MimeTypes()
@@ -30,12 +30,8 @@ class Pace:
         """Begin with nothing done; `candidates` are all files of the run."""
         self._left = sum(map(self._work, candidates))
         self._done = 0.0
-        self._marks: deque[tuple[float, float]] = deque()
-
-    def start(self) -> None:
-        """Take the time: from now on the work is done that counts."""
-        if not self._marks:
-            self._marks.append((time.monotonic(), self._done))
+        # When so much was done, and how much was left.
+        self._marks: deque[tuple[float, float, float]] = deque()
 
     def finish(self, candidate: Candidate, *, is_skipped: bool = False) -> None:
         """Count a file that is done, or that was none to do."""
@@ -44,8 +40,8 @@ class Pace:
         if not is_skipped:
             self._done += work
 
-    def seconds_left(self, candidate: Candidate | None = None, part: float = 0.0) -> float | None:
-        """Estimate how long the rest takes; None where it cannot be told yet.
+    def mark(self, candidate: Candidate | None = None, part: float = 0.0) -> None:
+        """Take the time, when what is done is also written.
 
         Args:
             candidate: the file in hand.
@@ -53,17 +49,19 @@ class Pace:
 
         """
         within = part * self._work(candidate) if candidate else 0.0
-        done, now = self._done + within, time.monotonic()
-        if not self._marks:
-            return None
-        began, before = self._marks[0]
-        if now - self._marks[-1][0] > 1:
-            self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > _SECONDS:
+        self._marks.append((time.monotonic(), self._done + within, self._left - within))
+        while len(self._marks) > _FEWEST and self._marks[-1][0] - self._marks[0][0] > _SECONDS:
             self._marks.popleft()
-        if now - began < _FIRST_SECONDS or done <= before:
+
+    def seconds_left(self) -> float | None:
+        """Estimate how long the rest takes; None where it cannot be told yet."""
+        if len(self._marks) < _FEWEST:
             return None
-        return max(0.0, self._left - within) * (now - began) / (done - before)
+        (began, before, _), (now, done, left) = self._marks[0], self._marks[-1]
+        if now - began < _LEAST_SECONDS or done <= before:
+            return None
+        since = time.monotonic() - now
+        return max(0.0, left * (now - began) / (done - before) - since)
 
     def _work(self, candidate: Candidate) -> float:
         if not candidate.kind and _is_media(candidate.path):
