@@ -24,7 +24,7 @@ from jlocal.vectors import PRECISIONS
 from jlocal.writers import FORMATS
 
 ALL = (
-    *("index", "search", "status", "map", "forget", "collections", "export"),
+    *("index", "search", "update", "watch", "status", "map", "forget", "collections", "export"),
     *("embed", "similar", "pull"),
     *("list", "show", "rm", "convert", "quantize", "bundle", "verify", "doctor", "bench"),
 )

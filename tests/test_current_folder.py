@@ -28,6 +28,8 @@ WALK: dict[str, tuple[list[str], int]] = {
     "similar": (["a cat", "a kitten"], 0),
     "index": (["notes", "-d", "n.db"], 0),
     "search": (["cat", "-d", "n.db", "--json"], 0),
+    "update": (["-d", "n.db"], 0),
+    "watch": (["-d", "none.db"], 1),
     "status": (["-d", "n.db"], 0),
     "collections": (["list"], 0),
     "map": (["-d", "n.db", "-o", "map.html", "--clusters", "2"], 0),

@@ -15,13 +15,18 @@ from jlocal.cli import flags, signals
 from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import StandardOutputError, open_streams
-from jlocal.errors import EmptyCollectionError, JlocalError, MissingCollectionError
+from jlocal.errors import (
+    EmptyCollectionError,
+    JlocalError,
+    MissingCollectionError,
+    NoFoldersError,
+)
 from jlocal.printable import printable
 from jlocal.progress import say
 
 # The sections of the help, in the order in which a person meets them.
 _SECTIONS = {
-    "Search your files": ("index", "search", "status", "map"),
+    "Search your files": ("index", "search", "update", "watch", "status", "map"),
     "Collections": ("forget", "collections", "export"),
     "Embed texts": ("embed", "similar"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
@@ -68,7 +73,7 @@ class _Commands(Group):
             return super().invoke(ctx)
         except StandardOutputError:
             raise
-        except (MissingCollectionError, EmptyCollectionError) as error:
+        except (MissingCollectionError, EmptyCollectionError, NoFoldersError) as error:
             from jlocal.cli.database import advice
 
             raise click.ClickException(printable(advice(error))) from error

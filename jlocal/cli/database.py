@@ -9,7 +9,12 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
+from jlocal.errors import (
+    ArgumentError,
+    EmptyCollectionError,
+    MissingCollectionError,
+    NoFoldersError,
+)
 
 _VARIABLE = "JLOCAL_DATABASE"
 
@@ -53,11 +58,13 @@ def flag(path: Path) -> str:
     return f" -d {shlex.quote(name_of(path) or str(path))}"
 
 
-def advice(error: MissingCollectionError | EmptyCollectionError) -> str:
+def advice(error: MissingCollectionError | EmptyCollectionError | NoFoldersError) -> str:
     """Say which command fills a collection that is missing or empty."""
     from jlocal.collection.locations import collection_path
 
     command = f"jlocal index FOLDER{flag(error.path)}"
+    if isinstance(error, NoFoldersError):
+        return f"no folder is remembered yet; name one: {command}"
     if error.path == collection_path():
         return f"nothing is indexed yet; begin with: {command}"
     if isinstance(error, EmptyCollectionError):

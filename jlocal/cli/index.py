@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from click.core import ParameterSource
 
 from jlocal.cli.completion import complete_model
 from jlocal.cli.database import database_option
 from jlocal.cli.encodings import encoding_option
-from jlocal.cli.index_progress import index_bar
-from jlocal.cli.index_report import (
-    say_error,
-    say_failure,
-    say_model,
-    say_next,
-    say_report,
-    show_plan,
-)
-from jlocal.cli.options import (
-    chunk_options,
-    compute_options,
-    open_model,
-    prompt_arguments,
-    text_options,
-)
+from jlocal.cli.index_report import say_failure
+from jlocal.cli.index_run import Run, run
+from jlocal.cli.options import chunk_options, compute_options, prompt_arguments, text_options
 from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.report import OnProgress, Report
 
 
 @click.command("index")
@@ -51,6 +39,13 @@ from jlocal.progress import say
     "--prune",
     is_flag=True,
     help="Also remove the documents of a path that is missing or has no file left.",
+)
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Make the collection anew, from all of its folders and PATHS, with the model, --chunk, "
+    "--prompt and --dimensions that are given. Searches answer from the old one until the new one "
+    "is complete; an interrupted rebuild is continued.",
 )
 @click.option(
     "--compact",
@@ -91,6 +86,7 @@ def command(
     no_gitignore: bool,
     large: bool,
     prune: bool,
+    rebuild: bool,
     compact: bool,
     chunk: int | Literal["auto"] | None,
     overlap: int | None,
@@ -133,39 +129,26 @@ def command(
     jlocal index --compact -d notes.db
     jlocal index faq.jsonl --field question --field answer -d faq.db -m small
     """
-    from jlocal.collection.collection import Collection
-    from jlocal.models import names
-
     if compact:
         if paths:
             raise click.UsageError("--compact goes without PATHS")
         _compact(database, quiet=quiet)
         return
-    if not paths:
-        raise click.UsageError("name the PATHS of files or folders")
+    if rebuild and dry_run:
+        raise click.UsageError("--dry-run does not go with --rebuild")
+    if not paths and (include or exclude or no_gitignore or large or encoding):
+        raise click.UsageError("name the PATHS of which this is to be remembered")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
-    source = click.get_current_context().get_parameter_source("model")
-    with Collection(database) as before:
-        recipe = before.made_with()
-        # What the environment names is for when nothing else does.
-        if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
-            model = str(before.model_file())
-        compute["pooling"] = recipe.pooling if recipe else None
-    began = time.monotonic()
-    with (
-        open_model(task, model or names.default(), **compute) as embedder,
-        Collection(database, embedder) as collection,
-        index_bar(
-            quiet=quiet, before=None if recipe else functools.partial(say_model, embedder)
-        ) as on_progress,
-    ):
-        report = collection.index(
+
+    def work(collection: Collection, on_progress: OnProgress | None, rebuild: bool) -> Report:
+        return collection.index(
             paths,
             include=include or None,
             exclude=exclude or None,
             gitignore=False if no_gitignore else None,
             prune=prune,
             large=large or None,
+            rebuild=rebuild,
             chunk=chunk,
             overlap=overlap,
             fields=fields,
@@ -177,14 +160,8 @@ def command(
             on_failure=say_failure,
             on_progress=on_progress,
         )
-    if dry_run:
-        show_plan(report)
-    elif not quiet:
-        say_report(report, database, time.monotonic() - began, verbose=verbose)
-        say_next(report, database)
-    if report.failed:
-        say_error(report)
-        click.get_current_context().exit(1)
+
+    run(Run(database, model, task, compute, verbose, quiet), work, rebuild=rebuild)
 
 
 def _compact(database: Path, *, quiet: bool) -> None:

@@ -23,7 +23,7 @@ from jlocal.collection.status import Status, status_of
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Choice
 from jlocal.encodings import known
-from jlocal.errors import NoFoldersError
+from jlocal.errors import ArgumentError, NoFoldersError
 from jlocal.progress import OnTexts
 
 
@@ -69,9 +69,10 @@ class IndexedCollection(OpenCollection):
         or are in the collection already.
 
         Args:
-            paths: files and folders. Documents below them whose files are no longer there, or no
-                longer chosen, are removed; but where a path is missing, cannot be read, or has no
-                file left, its documents are kept and it is one of the failures.
+            paths: files and folders; if empty, all that the collection remembers. Documents below
+                them whose files are no longer there, or no longer chosen, are removed; but where a
+                path is missing, cannot be read, or has no file left, its documents are kept and it
+                is one of the failures.
             include: globs that files in folders must match, as in `jlocal.documents.find_files`.
                 Where this, `exclude` or `gitignore` is given, all three are remembered anew;
                 otherwise they are as remembered, or for a new folder none, none and True.
@@ -110,15 +111,19 @@ class IndexedCollection(OpenCollection):
         change = Change(include, exclude, gitignore, large, named)
         options = RecipeOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
         listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
+        if not chosen and change != Change():
+            raise ArgumentError("the paths are missing that this is to be remembered of")
         if dry_run:
             return self._dry_run(chosen, change, options, listeners, prune=prune)
-        with self._indexing(wait, create=not rebuild) as store:
+        with self._indexing(wait, create=bool(chosen) and not rebuild) as store:
             remembered = remembered_by(store)
             roots = roots_of(chosen, change, remembered)
-            if not rebuild:
-                return self._run(store, options, Choice(roots, prune), listeners)
-            choice = Choice(roots_of_all(remembered) | roots, prune)
-            return self._rebuild(store, options, choice, listeners)
+            if rebuild or not chosen:
+                roots = roots_of_all(remembered) | roots
+            if not roots:
+                raise NoFoldersError(self.path)
+            work = self._rebuild if rebuild else self._run
+            return work(store, options, Choice(roots, prune), listeners)
 
     def _dry_run(
         self,
@@ -135,7 +140,9 @@ class IndexedCollection(OpenCollection):
             sha256 = made.model_sha256 if made else ""
             recipe = settle_same(options, model, sha256, made, self.path)
             store = stack.enter_context(self._readers.one()) if made else None
-            choice = Choice(roots_of(paths, change, remembered_by(store) if store else {}), prune)
+            remembered = remembered_by(store) if store else {}
+            roots = roots_of(paths, change, remembered) if paths else roots_of_all(remembered)
+            choice = Choice(roots, prune)
             on_failure, on_progress = listeners.on_failure, listeners.on_progress
             return plan_run(self.path, store, model, recipe, choice, on_failure, on_progress)
 
@@ -168,12 +175,11 @@ class IndexedCollection(OpenCollection):
 
         """
         with self._indexing(wait, create=False) as store:
-            remembered = remembered_by(store)
-            if not remembered:
+            roots = roots_of_all(remembered_by(store))
+            if not roots:
                 raise NoFoldersError(self.path)
-            choice = Choice(roots_of_all(remembered), prune)
             listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
-            return self._run(store, RecipeOptions(), choice, listeners)
+            return self._run(store, RecipeOptions(), Choice(roots, prune), listeners)
 
     @contextlib.contextmanager
     def _indexing(self, wait: float, *, create: bool) -> Iterator[Store]:

@@ -101,17 +101,12 @@ class OpenCollection:
             CollectionError: there is no collection, nothing in it, or no model there any more.
 
         """
-        return self._model_file(self.made_with() or self.recipe)
+        return model_file(self.made_with() or self.recipe, self.path)
 
-    def _model_file(self, made: Recipe) -> Path:
-        path = Path(made.model_path)
-        if not path.is_file():
-            raise CollectionError(
-                f"{self.path} was made with {printable(str(path))}, which is no longer there; name "
-                f"the file with {_MODEL}",
-                _MODEL,
-            )
-        return path
+    @property
+    def model(self) -> Embedder | None:
+        """The model, where one is open."""
+        return self._model
 
     def check_model(self) -> None:
         """Load the model and check that it made this collection, as the first search would.
@@ -145,7 +140,7 @@ class OpenCollection:
             if self._model is None:
                 source = None if isinstance(self._given, Embedder) else self._given
                 if source is None and made:
-                    source = self._model_file(made)
+                    source = model_file(made, self.path)
                 if source is None:
                     raise CollectionError(f"{self.path} is new; name a model with {_MODEL}", _MODEL)
                 pooling = {"pooling": made.pooling} if made else {}
@@ -158,3 +153,20 @@ class OpenCollection:
                 made.check_model(str(path), self._model_sha256, str(self.path))
                 made.check_dimensions(self._model.profile.dimensions, str(self.path))
             return self._model
+
+
+def model_file(made: Recipe, collection: Path) -> Path:
+    """Find the model that the collection in a file was made with, where it was last seen.
+
+    Raises:
+        CollectionError: it is no longer there.
+
+    """
+    path = Path(made.model_path)
+    if not path.is_file():
+        raise CollectionError(
+            f"{collection} was made with {printable(str(path))}, which is no longer there; name "
+            f"the file with {_MODEL}",
+            _MODEL,
+        )
+    return path

@@ -202,5 +202,6 @@ def _empty(store: Store) -> None:
     paths = [*store.paths(), *store.added()]
     for start in range(0, len(paths), _FEW):
         store.write(Batch(removed=paths[start : start + _FEW]))
+    store.delete_kept_chunks()
     for path in store.folders():
         store.remove_folder(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jlocal.errors import CollectionError
+from jlocal.errors import CollectionError, OtherRecipeError
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -51,20 +51,20 @@ class Recipe:
         return asdict(self)
 
     def check_same(self, other: Recipe, collection: str) -> None:
-        """Raise CollectionError where vectors of `other` cannot be mixed with those of this."""
+        """Raise OtherRecipeError where vectors of `other` cannot be mixed with those of this."""
         for name, what in _MUST_BE_EQUAL.items():
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                raise CollectionError(
+                raise OtherRecipeError(
                     f"{collection} was made with {what(ours)}, and {what(theirs)} cannot be mixed "
                     f"in; index into another collection, or make this one anew with {_REBUILD}",
                     _REBUILD,
                 )
 
     def check_model(self, name: str, sha256: str, collection: str) -> None:
-        """Raise CollectionError unless this is the model that made the vectors."""
+        """Raise OtherRecipeError unless this is the model that made the vectors."""
         if sha256 != self.model_sha256:
-            raise CollectionError(
+            raise OtherRecipeError(
                 f"{collection} was made with {printable(self.model)} (sha256 "
                 f"{self.model_sha256[:12]}…), and {name} is another file (sha256 "
                 f"{sha256[:12]}…); name the first one with {_MODEL}, or index into another "

@@ -60,6 +60,7 @@ class _Watch:
         self._collection = collection
         self._on_change, self._on_failure, self._on_note = on_change, on_failure, on_note
         self._failures: set[tuple[str, str]] = set()
+        self._missing: set[str] = set()
         self._rests_until = 0.0
         self._told = False
 
@@ -97,7 +98,10 @@ class _Watch:
             failures.add(key)
             if key not in self._failures:
                 self._on_failure(failure)
-        self._failures = failures
+        failed = {id for id, _ in failures}
+        for path in sorted(self._missing - failed):
+            self._on_note(f"{path} is back")
+        self._failures, self._missing = failures, failed & set(self._marks())
         after = self._contents()
         for path in sorted({*before, *after}):
             if path not in before:

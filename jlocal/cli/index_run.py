@@ -1,0 +1,148 @@
+"""A run of `jlocal index` or `jlocal update`: the model, the progress and the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from jlocal.cli import flags
+from jlocal.cli.index_progress import index_bar
+from jlocal.cli.index_report import say_error, say_model, say_next, say_report, show_plan
+from jlocal.cli.options import open_model
+from jlocal.cli.status import filters
+from jlocal.errors import JlocalError, OtherRecipeError
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.folders import Folder
+    from jlocal.collection.recipe import Recipe
+    from jlocal.collection.report import OnProgress, Report
+
+# Given the collection, whom to tell of progress, and whether to make the collection anew.
+Work = Callable[["Collection", "OnProgress | None", bool], "Report"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run is to go.
+
+    Attributes:
+        database: file of the collection.
+        model: that was named; None takes the one that the collection was made with.
+        task: that the model must be for.
+        compute: values of `compute_options`.
+        verbose: name each file that is skipped.
+        quiet: show no progress and no summary.
+
+    """
+
+    database: Path
+    model: str | None
+    task: str | None
+    compute: dict[str, Any]
+    verbose: bool
+    quiet: bool
+
+
+def run(what: Run, work: Work, *, rebuild: bool = False) -> None:
+    """Do the work, and end the program with status 1 if something was not indexed.
+
+    Raises:
+        OtherRecipeError: the collection would have to be made anew, and there is no terminal to
+            ask on.
+
+    """
+    try:
+        _run(what, work, rebuild=rebuild)
+    except OtherRecipeError as error:
+        if rebuild or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        say(flags.message(error))
+        question = (
+            "Make it anew from all of its folders? Until that is complete, searches answer from "
+            "what is there."
+        )
+        click.confirm(question, abort=True, err=True)
+        _run(what, work, rebuild=True)
+
+
+def _run(what: Run, work: Work, *, rebuild: bool) -> None:
+    from jlocal.collection.collection import Collection
+
+    recipe = made_with(what.database, rebuild=rebuild)
+    before = _folders(what.database)
+    began = time.monotonic()
+    with opened(what, recipe) as collection:
+        assert collection.model is not None
+        note = functools.partial(say_model, collection.model)
+        with index_bar(quiet=what.quiet, before=None if recipe else note) as on_progress:
+            report = work(collection, on_progress, rebuild)
+    if report.plan:
+        show_plan(report)
+    elif not what.quiet:
+        say_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
+        with Collection(what.database) as collection:
+            _say_folders(before, collection.folders(), report)
+        say_next(report, what.database)
+    if report.failed:
+        say_error(report)
+        click.get_current_context().exit(1)
+
+
+def made_with(database: Path, *, rebuild: bool = False) -> Recipe | None:
+    """Say how a collection was made, or is being made anew; None where nothing was indexed."""
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.rebuild import unfinished
+
+    with Collection(database) as collection:
+        recipe = collection.made_with()
+    return (unfinished(database) if rebuild else None) or recipe
+
+
+@contextlib.contextmanager
+def opened(what: Run, recipe: Recipe | None) -> Iterator[Collection]:
+    """Open the collection with its model, or with the one that was named."""
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.opening import model_file
+    from jlocal.models import names
+
+    source = click.get_current_context().get_parameter_source("model")
+    model = what.model
+    # What the environment names is for when nothing else does.
+    if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
+        model = str(model_file(recipe, what.database))
+    compute = what.compute | {"pooling": recipe.pooling if recipe else None}
+    with (
+        open_model(what.task, model or names.default(), **compute) as embedder,
+        Collection(what.database, embedder) as collection,
+    ):
+        yield collection
+
+
+def _folders(database: Path) -> dict[str, Folder]:
+    from jlocal.collection.collection import Collection
+
+    # Where there is no collection, there are no folders.
+    with contextlib.suppress(JlocalError), Collection(database) as collection:
+        return collection.folders()
+    return {}
+
+
+def _say_folders(before: dict[str, Folder], after: dict[str, Folder], report: Report) -> None:
+    for path, folder in after.items():
+        if path in before and before[path] != folder:
+            was = " ".join(filters(before[path])) or "without filters"
+            now = " ".join(filters(folder)) or "without filters"
+            say(f"  {path} is read {now} from now on; until now {was}.")
+    for path in report.forgotten:
+        say(f"  {path} was deleted, and is not remembered any more.")
