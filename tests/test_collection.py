@@ -327,18 +327,18 @@ def test_files_that_are_no_collection(tmp_path: Path, model: Embedder, notes: Pa
 
     text = tmp_path / "text.db"
     text.write_text("This is no database. " * 1000)
-    refused(text, "not an SQLite file")
+    refused(text, "is not a collection of jlocal")
     refused(notes, "is a folder")
     with (
         Collection(tmp_path / "no" / "folder.db", model) as collection,
-        pytest.raises(CollectionError, match="No such file or directory"),
+        pytest.raises(CollectionError, match="there is no folder"),
     ):
         collection.index(notes)
     foreign = tmp_path / "foreign.db"
     connection = sqlite3.connect(foreign)
     connection.execute("CREATE TABLE document (x)")
     connection.close()
-    refused(foreign, "another program's")
+    refused(foreign, "another program")
     made = tmp_path / "made.db"
     with Collection(made, model) as collection:
         collection.index(notes)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hostile_collections import (
     SCHEMAS,
+    WORDS,
     Reader,
     changed,
     floats,
@@ -101,6 +102,8 @@ _FREE = {
     *(("chunk", column) for column in _COLUMNS["chunk"]),
     ("content", "id"),
     ("setting", "value"),
+    # What ranks first can be made up, as with another vector. What is found is still a passage.
+    *((table, column) for table in WORDS for column in _COLUMNS.get(table, ())),
 }
 
 

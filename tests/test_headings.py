@@ -184,6 +184,19 @@ def test_what_is_embedded_is_within_the_limit_and_no_heading_ends_a_chunk(limit:
     assert all(chunk.heading for chunk in deep)
 
 
+def test_sections_are_apart_unless_they_are_short() -> None:
+    long, short = "Some words of this section. " * 4, "Two words. "
+    text = "".join(
+        f"## Section {number}\n\n{long if number % 4 else short}\n\n" for number in range(1, 13)
+    )
+    outline = outline_of(text, "a.md")
+    chunks = list(split(text, 80, 0, words, outline=outline, headings=True))
+    assert all(chunk.text.startswith("## Section") for chunk in chunks)
+    assert [chunk.text.count("##") for chunk in chunks] == [1, 1, 1, 2, 1, 1, 2, 1, 2]
+    assert chunks[0].heading == "Section 1"
+    assert len(list(split(text, 400, 0, words, outline=outline, headings=True))) < 5
+
+
 def test_code_and_tables_are_left_whole_and_lists_are_cut_between_items() -> None:
     code = "```\nthree of code. And more.\n\nthree of code\n```\n"
     table = "| a. b | c. d |\n" * 4

@@ -120,7 +120,9 @@ def split(
             line += text.count("\n", start, end)
             start = end
             fits = ruler.longest(start)
-        end = fits if fits == len(text) else ruler.cut(start, fits, after=end)
+        end = ruler.section(start, fits, end) or (
+            fits if fits == len(text) else ruler.cut(start, fits, after=end)
+        )
         yield _chunk(text, start, end, line, ruler.heading(start, end))
         after = end if not overlap or end == len(text) else ruler.back(start, end, overlap)
         line += text.count("\n", start, after)
@@ -196,6 +198,16 @@ class _Ruler:
             or end - length
         )
 
+    def section(self, start: int, fits: int, after: int) -> int | None:
+        """Find the first heading in a piece from `start` that leaves enough before and after it."""
+        body = max(start, self._body)
+        enough = int(self._limit * self._characters * _REST)
+        at = bisect_left(self._cuts, max(after + 1, body + enough))
+        for end in self._cuts[at : at + 1]:
+            if end <= min(fits, self._end - enough) and self._fits(start, end):
+                return end
+        return None
+
     def cut(self, start: int, fits: int, after: int) -> int:
         """Find the best end of a piece from `start`: above `after`, at most `fits`."""
         body = max(start, self._body)
@@ -205,7 +217,7 @@ class _Ruler:
         while True:
             end = self._best(body, after, fits) or self._between(after, fits)
             # Fewer characters hardly ever are more tokens, but a chunk must never be too long.
-            if end <= after + 1 or self._count(self._seen(start, end)) <= self._limit:
+            if end <= after + 1 or self._fits(start, end):
                 return end
             fits = end - 1
 
@@ -229,6 +241,9 @@ class _Ruler:
         """Return what the model sees of a piece."""
         piece = self._text[start:end]
         return embedded(self.heading(start, end), piece) if self._headings else piece
+
+    def _fits(self, start: int, end: int) -> bool:
+        return self._count(self._seen(start, end)) <= self._limit
 
     def _after_space(self, place: int) -> int:
         found = _NOT_SPACE.search(self._text, place)

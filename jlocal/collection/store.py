@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import operator
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +16,27 @@ from jlocal.collection.batch import Batch
 from jlocal.collection.check import MISSING, bound_work
 from jlocal.collection.codes import Bits
 from jlocal.collection.connect import plain_errors
-from jlocal.collection.database import Database
 from jlocal.collection.fulltext import PASSAGES, PATHS, Index
 from jlocal.collection.place import Place
-from jlocal.collection.recipe import Recipe
+from jlocal.collection.settings import Settings
 from jlocal.collection.values import (
     DamagedError,
     Ids,
     ascending,
     ids_of,
-    is_sha256,
     object_of,
     order_of,
     passage_of,
     path_of,
     place_of,
-    recipe_of,
     stored_path,
     vector_of,
     vectors_of,
 )
-from jlocal.files import sha256_of
+from jlocal.errors import CollectionError
 from jlocal.vectors import Floats
 
-_MOST_SETTINGS, _ROWS, _FEW = 1024, 1024, 256
-_LONGEST_SETTING = 1 << 20
+_ROWS, _FEW = 1024, 256
 _LONGEST_METADATA = 16 << 20
 
 _WANTED = (
@@ -50,7 +44,7 @@ _WANTED = (
 )
 
 
-class Store(Database):
+class Store(Settings):
     """What is read from an open collection, and written into it; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -61,67 +55,9 @@ class Store(Database):
 
         """
         super().__init__(path, create=create)
-        self._has_sound_codes = False
-
-    # How vectors are made
-
-    def recipe(self) -> Recipe | None:
-        """Read how the vectors are made; None where nothing was indexed yet."""
-        rows = self._rows(
-            "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
-            _LONGEST_SETTING,
-            _MOST_SETTINGS,
-        )
-        with plain_errors(self.path):
-            if rows or self.has_documents() or self.has_passages():
-                return recipe_of(dict(rows))
-        return None
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the vectors.
-
-        Raises:
-            CollectionError: the file does not say how its vectors are made.
-
-        """
-        recipe = self.recipe()
-        return recipe.dimensions if recipe else 0
-
-    def set_recipe(self, recipe: Recipe) -> None:
-        """Write how the vectors are made."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in recipe.to_settings().items()],
-            )
-
-    def sha256_of_model(self, path: Path) -> str:
-        """SHA-256 of a model's file, computed once for each size and time of change."""
-        status = path.stat()
-        key = (stored_path(str(path.resolve())), status.st_size, status.st_mtime_ns)
-        known = self._value(
-            "SELECT sha256 FROM model_file WHERE (path, size, mtime_ns) = (?, ?, ?)", *key
-        )
-        return known if is_sha256(known) else self._remember(key, sha256_of(path))
-
-    def _remember(self, key: tuple[str | bytes, int, int], sha256: str) -> str:
-        # Only a shortcut: a collection that cannot be written can still be searched.
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO model_file VALUES (?, ?, ?, ?)", (*key, sha256)
-            )
-        return sha256
+        self._has_sound_codes = self._has_sound_words = False
 
     # Documents
-
-    def has_documents(self) -> bool:
-        """Whether there are documents."""
-        return bool(self._rows("SELECT 1 FROM document LIMIT 1"))
-
-    def has_passages(self) -> bool:
-        """Whether there are passages, in documents or not."""
-        return bool(self._rows("SELECT 1 FROM passage LIMIT 1"))
 
     def count_passages(self) -> int:
         """How many passages of documents there are, and so vectors that a search may find."""
@@ -170,35 +106,6 @@ class Store(Database):
         with plain_errors(self.path):
             return None if value is None else object_of(value, "metadata of a document")
 
-    # Folders
-
-    def folders(self) -> dict[str, dict[str, Any]]:
-        """Absolute paths of the folders and files to keep up to date, each with its options."""
-        rows = self._rows(
-            "SELECT path, CASE WHEN length(options) <= ? THEN options END FROM folder "
-            "ORDER BY path",
-            _LONGEST_SETTING,
-        )
-        with plain_errors(self.path):
-            return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
-
-    def set_folders(self, folders: Mapping[str, Mapping[str, Any]]) -> None:
-        """Remember folders, with options as JSON values, in place of what was remembered."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO folder VALUES (?, ?)",
-                [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
-            )
-
-    def remove_folder(self, path: str) -> bool:
-        """Forget a folder, not its documents; False where it was not remembered."""
-        with self._transaction() as connection:
-            return bool(
-                connection.execute(
-                    "DELETE FROM folder WHERE path = ?", (stored_path(path),)
-                ).rowcount
-            )
-
     def check_links(self) -> None:
         """Check that each document has its content, and each chunk its content and passage.
 
@@ -228,6 +135,21 @@ class Store(Database):
                 if self.count_passages() < wanted:
                     raise DamagedError("a passage has no code")
             self._has_sound_codes = True
+
+    def check_words(self) -> None:
+        """Check that all passages of documents have words, once while the file is open.
+
+        Raises:
+            CollectionError: one has none, and no word would find it.
+
+        """
+        if not self._has_sound_words:
+            if self._value("SELECT count(id) FROM words_docsize") != self.count_passages():
+                raise CollectionError(
+                    f"{self.path} lacks words of some passages, as an older jlocal leaves it; "
+                    "index anything into it once more"
+                )
+            self._has_sound_words = True
 
     def stamp(self, path: str) -> tuple[str | None, bytes] | None:
         """Stamp and digest of content of a file; None where it is no document."""
@@ -322,6 +244,7 @@ class Store(Database):
             allowed: ids (m,) of the only passages to look at.
 
         """
+        self.check_words()
         return self._search(PASSAGES, query, allowed)
 
     def path_words(self, query: str, allowed: Ids | None = None) -> tuple[Ids, Floats]:
