@@ -26,6 +26,7 @@ from jlocal.errors import (
 # nothing that Python has not loaded already: neither `__future__` nor `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jlocal.collection.catalog import StoredDocument
     from jlocal.collection.collection import Collection
     from jlocal.collection.compact import Compaction
     from jlocal.collection.report import Report
@@ -46,6 +47,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "Report",
+    "StoredDocument",
     "TextError",
     "TextTooLongError",
     "TokenizerWarning",
@@ -61,6 +63,7 @@ _LAZY = {
     "Embedder": "jlocal.embedder",
     "Hit": "jlocal.collection.search",
     "Report": "jlocal.collection.report",
+    "StoredDocument": "jlocal.collection.catalog",
 }
 
 

@@ -284,7 +284,7 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
     no_umap = "import sys; sys.modules['umap'] = None"
     for arguments, status, message, before in (
         (("-d", "none.db"), 1, "no such file: none.db; make it with", ""),
-        (("-d", "text.db"), 1, "not an SQLite file", ""),
+        (("-d", "text.db"), 1, "is not a collection of jlocal", ""),
         (
             ("-d", "empty.db"),
             1,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from jlocal.collection.indexing import IndexedCollection
-from jlocal.collection.pathfilter import PathFilter
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, overload
+
+from jlocal.collection.metadata import condition
+from jlocal.collection.pathfilter import PathFilter, path_filter
 from jlocal.collection.search import MODES, Hit, Mode, search
+from jlocal.collection.texts import TextCollection
 from jlocal.errors import ArgumentError
 
 
-class Collection(IndexedCollection):
+class Collection(TextCollection):
     """Texts and their vectors in one SQLite file; thread-safe, and a context manager.
 
     A collection has one model, prompt, dimension and way of cutting texts, which the first
@@ -18,28 +22,62 @@ class Collection(IndexedCollection):
     the next `index`.
     """
 
+    @overload
     def search(
         self,
         query: str,
+        n: int = ...,
+        path: PathFilter | None = ...,
+        *,
+        mode: Mode = ...,
+        where: Mapping[str, Any] | None = ...,
+        min_score: float | None = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+    ) -> list[Hit]: ...
+
+    @overload
+    def search(
+        self,
+        query: list[str] | tuple[str, ...],
+        n: int = ...,
+        path: PathFilter | None = ...,
+        *,
+        mode: Mode = ...,
+        where: Mapping[str, Any] | None = ...,
+        min_score: float | None = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+    ) -> list[list[Hit]]: ...
+
+    def search(
+        self,
+        query: str | Sequence[str],
         n: int = 10,
         path: PathFilter | None = None,
         *,
         mode: Mode = "both",
+        where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
-    ) -> list[Hit]:
+    ) -> list[Hit] | list[list[Hit]]:
         """Find what is nearest to a query, best first, each document or PDF page once.
 
         Args:
-            query: what to look for.
+            query: what to look for; several are embedded together.
             n: the most hits.
             path: a glob: without a slash the name of a file or of a folder above it, with one the
                 end of a path; or a function that tells of a path whether it is meant.
             mode: what is compared: "words", "meaning" or "both".
+            where: a condition on the metadata of added texts, such as `{"author": "Ann", "year":
+                {"$gt": 2020}}`; see `jlocal.collection.metadata.condition`. Files have none.
             min_score: the least cosine.
             prompt_name: as in `Embedder.encode`; by default the one for queries.
             prompt: as in `Embedder.encode`.
+
+        Returns:
+            The hits, best first; of several queries, a list for each.
 
         Raises:
             ArgumentError: the query is empty, or the model has no such prompt.
@@ -48,7 +86,8 @@ class Collection(IndexedCollection):
             TextError: the query cannot be embedded.
 
         """
-        if not query.strip():
+        queries = [query] if isinstance(query, str) else list(query)
+        if not all(map(str.strip, queries)):
             raise ArgumentError("the query is empty")
         if n < 1:
             raise ArgumentError(f"n={n}; it is at least 1")
@@ -56,10 +95,18 @@ class Collection(IndexedCollection):
             raise ArgumentError(f"mode={mode!r}; choose one of: {', '.join(MODES)}")
         if mode == "words":
             raise ArgumentError("this collection has no index of words yet; use mode='meaning'")
+        holds = None if where is None else condition(where)
         with self._unless_closed():
             recipe = self.recipe
-            vector = self._load(recipe).encode_query(
-                query, prompt_name, prompt, truncate_dim=recipe.dimensions
+            vectors = self._load(recipe).encode_query(
+                queries, prompt_name, prompt, truncate_dim=recipe.dimensions
             )
             with self._readers.one() as store:
-                return search(store, vector, n, path, min_score)
+                if holds:
+                    path = _both(path_filter(path), store.matching(holds))
+                hits = [search(store, vector, n, path, min_score) for vector in vectors]
+        return hits[0] if isinstance(query, str) else hits
+
+
+def _both(chosen: Callable[[str], bool], paths: Container[str]) -> Callable[[str], bool]:
+    return lambda path: path in paths and chosen(path)

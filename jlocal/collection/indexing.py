@@ -17,11 +17,13 @@ from jlocal.collection.lock import sole_indexer
 from jlocal.collection.opening import OpenCollection
 from jlocal.collection.rebuild import rebuild as make_anew
 from jlocal.collection.rebuild import recipe_to_rebuild
+from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import Listeners, OnFailure, OnProgress, Report
 from jlocal.collection.settle import RecipeOptions, made_with, settle_same
 from jlocal.collection.status import Status, status_of
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Choice
+from jlocal.embedder import Embedder
 from jlocal.encodings import known
 from jlocal.errors import ArgumentError, NoFoldersError
 from jlocal.progress import OnTexts
@@ -198,17 +200,22 @@ class IndexedCollection(OpenCollection):
     def _run(
         self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
     ) -> Report:
-        made = made_with(store)
-        model = self._load(made)
-        sha256 = store.sha256_of_model(model.profile.path)
-        recipe = settle_same(options, model, sha256, made, self.path)
+        model, recipe = self._settled(store, options)
         store.check_links()
-        if recipe != store.recipe():
-            store.set_recipe(recipe)
         report = run_and_remember(store, model, recipe, choice, listeners)
         # From here on the file can be copied without its log, although others may read it.
         store.checkpoint()
         return report
+
+    def _settled(self, store: Store, options: RecipeOptions) -> tuple[Embedder, Recipe]:
+        """Load the model, and settle how it makes vectors."""
+        made = made_with(store)
+        model = self._load(made)
+        sha256 = store.sha256_of_model(model.profile.path)
+        recipe = settle_same(options, model, sha256, made, self.path)
+        if recipe != store.recipe():
+            store.set_recipe(recipe)
+        return model, recipe
 
     def _rebuild(
         self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners

@@ -15,6 +15,7 @@ from jlocal.collection.recipe import Recipe
 from jlocal.collection.settle import made_with
 from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, JlocalError
+from jlocal.models import names
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -37,7 +38,7 @@ class OpenCollection:
             path: the file, or the name of a collection in jlocal's own folder; `index` makes it.
                 None is the default collection.
             model: an open model, which stays open, or where its GGUF file is; None takes the one
-                that the collection was made with.
+                that the collection was made with, and for a new one that of `Embedder()`.
             options: more arguments of `Embedder`.
 
         """
@@ -141,8 +142,7 @@ class OpenCollection:
                 source = None if isinstance(self._given, Embedder) else self._given
                 if source is None and made:
                     source = model_file(made, self.path)
-                if source is None:
-                    raise CollectionError(f"{self.path} is new; name a model with {_MODEL}", _MODEL)
+                source = names.default() if source is None else source
                 pooling = {"pooling": made.pooling} if made else {}
                 self._model = Embedder(source, **pooling | self._options)
             path = self._model.profile.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 
 from jlocal import extract
 
@@ -11,29 +12,39 @@ from jlocal import extract
 class Place:
     """Where a passage stands.
 
-    The lines are those of the text that was read; of HTML and PDF it has none that a person could
-    look up, see `lines`.
+    The lines are those of the text that was read; of HTML, PDF and added texts there are none that
+    a person could look up, see `lines`. A text that was added without a file has its id for a path.
     """
 
     path: str
     record: int
     first_line: int
     last_line: int
+    is_added: bool = False
 
     @property
     def page(self) -> int | None:
         """Page of a PDF file, from 1; None in others."""
-        return self.record + 1 if extract.kind_of(self.path) == "pdf" else None
+        return self.record + 1 if self._kind == "pdf" else None
 
     @property
     def lines(self) -> tuple[int, int] | tuple[None, None]:
-        """First and last line in the file; None twice in HTML and PDF."""
-        return (None, None) if extract.kind_of(self.path) else (self.first_line, self.last_line)
+        """First and last line in the file; None twice in HTML, PDF and added texts."""
+        return (None, None) if self._kind else (self.first_line, self.last_line)
+
+    @property
+    def _kind(self) -> str:
+        return "text" if self.is_added else extract.kind_of(self.path)
 
     @property
     def label(self) -> str:
         """What follows the path where a person reads it."""
         return label(self.page, self.lines[0])
+
+
+def is_id(path: str) -> bool:
+    """Whether this is the id of an added text: those of files are absolute paths."""
+    return not (PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute())
 
 
 def label(page: int | None, line: int | None) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from jlocal.collection.adding import AddedText, add
 from jlocal.collection.batch import Batch
+from jlocal.collection.catalog import text_of
 from jlocal.collection.compact import compact
 from jlocal.collection.folders import Root, innermost
 from jlocal.collection.index import run_and_remember
@@ -20,11 +22,14 @@ from jlocal.collection.settle import RecipeOptions, made_with, settle
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Choice
 from jlocal.embedder import Embedder
-from jlocal.errors import CollectionError, EmptyCollectionError
+from jlocal.errors import CollectionError, EmptyCollectionError, TextError
 from jlocal.models.chunking import chunking_of
+from jlocal.printable import printable
+from jlocal.terms import Argument, terms_of
 
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 _FEW = 1000
+_PRUNE = Argument("prune", True)
 
 
 def file_beside(path: Path) -> Path:
@@ -89,6 +94,7 @@ def rebuild(
         _check_complete(old, files, choice.roots)
     with _new_store(old, recipe) as new:
         report = run_and_remember(new, model, recipe, choice, listeners)
+        _add_again(old, new, model, recipe, listeners)
         if not choice.prune:
             _check_complete(old, set(new.paths()), choice.roots)
         # So that the first search need not compute it.
@@ -100,6 +106,28 @@ def rebuild(
     old.checkpoint()
     discard(old.path)
     return report
+
+
+def _add_again(
+    old: Store, new: Store, model: Embedder, recipe: Recipe, listeners: Listeners
+) -> None:
+    """Take over the texts that were added without files, which nobody else may have.
+
+    Raises:
+        CollectionError: one cannot be embedded in the new way.
+
+    """
+    for id in old.added():
+        document = old.document(id)
+        metadata = document.metadata if document else None
+        text = AddedText(id, text_of(old.pieces(id)), metadata)
+        try:
+            add(new, model, recipe, [text], listeners.on_texts)
+        except TextError as error:
+            raise CollectionError(
+                f"{old.path} cannot be made anew: the added text {printable(id)} {error.reason}",
+                *terms_of(error.reason),
+            ) from error
 
 
 @contextlib.contextmanager
@@ -166,7 +194,8 @@ def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> No
         if root is None:
             raise CollectionError(
                 f"{path} is in no folder that the collection remembers, and would be lost; name "
-                "its folder, or remove what is lost with prune=True (--prune)"
+                f"its folder, or remove what is lost with {_PRUNE}",
+                _PRUNE,
             )
         lost[root.name] += root.name not in alive
     for name, count in lost.items():
@@ -174,7 +203,8 @@ def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> No
             what = "document" if count == 1 else f"{count:,} documents"
             raise CollectionError(
                 f"no file is left in {name}, whose {what} would be lost; mount its disk, or remove "
-                "what is lost with prune=True (--prune)"
+                f"what is lost with {_PRUNE}",
+                _PRUNE,
             )
 
 

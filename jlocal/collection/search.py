@@ -198,5 +198,7 @@ def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], in
                     headings=tuple(heading.splitlines()),
                     cosine=score,
                     relevance=max(0.0, score),
+                    id=place.path if place.is_added else None,
+                    metadata=store.metadata(place.path) if place.is_added else None,
                 )
     return list(hits.values()), n

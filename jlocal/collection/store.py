@@ -13,6 +13,7 @@ import numpy as np
 
 from jlocal.collection import codes
 from jlocal.collection.batch import Batch
+from jlocal.collection.catalog import Catalog
 from jlocal.collection.check import MISSING, bound_work
 from jlocal.collection.codes import Bits
 from jlocal.collection.connect import plain_errors
@@ -44,7 +45,7 @@ _WANTED = (
 )
 
 
-class Store(Settings):
+class Store(Settings, Catalog):
     """What is read from an open collection, and written into it; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.place import Place
+from jlocal.collection.place import Place, is_id
 from jlocal.collection.recipe import Recipe
 from jlocal.vectors import Floats
 
@@ -61,7 +61,8 @@ def place_of(path: object, *numbers: object) -> Place:
     record, first, last = (number if type(number) is int else -1 for number in numbers)
     if not (0 <= record < _LARGEST and 1 <= first <= last < _LARGEST):
         raise DamagedError("a passage stands in no lines of its document")
-    return Place(path_of(path), record, first, last)
+    known = path_of(path)
+    return Place(known, record, first, last, is_id(known))
 
 
 def ids_of(values: Sequence[object]) -> Ids:

@@ -6,13 +6,19 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from jlocal.collection.place import is_id
+
 _HERE = f".{os.sep}"
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
-    """Shorten paths to what stands below the deepest folder that holds them all."""
+    """Shorten paths to what stands below the deepest folder that holds them all.
+
+    Ids of texts that were added without a file stay as they are.
+    """
+    folders = {os.path.dirname(path) for path in paths if not is_id(path)}  # noqa: PTH120
     try:
-        common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120
+        common = os.path.commonpath(folders)
     except ValueError:  # on different drives, or none at all
         return list(paths)
     return [path.removeprefix(common).lstrip(os.sep) for path in paths]

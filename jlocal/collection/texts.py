@@ -1,0 +1,155 @@
+"""The texts and documents of a collection, as a program adds, reads and deletes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from jlocal.collection.adding import add, added_texts
+from jlocal.collection.batch import Batch
+from jlocal.collection.catalog import StoredDocument, text_of
+from jlocal.collection.indexing import IndexedCollection
+from jlocal.collection.paths import absolute
+from jlocal.collection.settle import RecipeOptions
+from jlocal.collection.store import Store
+from jlocal.errors import EmptyCollectionError, MissingCollectionError
+from jlocal.progress import OnTexts
+
+
+class TextCollection(IndexedCollection):
+    """A collection whose documents can be added, read and deleted one by one."""
+
+    def add(
+        self,
+        texts: str | Iterable[str],
+        ids: str | Iterable[str] | None = None,
+        metadata: Mapping[str, object] | Iterable[Mapping[str, object] | None] | None = None,
+        *,
+        chunk: int | Literal["auto"] | None = "auto",
+        wait: float = 10,
+        on_texts: OnTexts | None = None,
+    ) -> list[str]:
+        """Add texts that are in no file.
+
+        They are cut to chunks as files are. A text whose id is here already replaces the old one,
+        with its metadata; what is embedded already is not embedded again. All arguments are
+        checked before anything is embedded, and texts are written a few hundred at a time.
+
+        Args:
+            texts: one text, or several.
+            ids: as many different texts, not absolute paths, by which they are found; made of the
+                content if None, so that equal texts are one document.
+            metadata: of each text, or of all of them: names with text, numbers, True, False or
+                None, at most 64 KiB as JSON.
+            chunk: as in `index`: how a new collection cuts texts.
+            wait: how many seconds to wait for another indexer of this collection.
+            on_texts: called with the passages and tokens done since the last call.
+
+        Returns:
+            The ids, in the order of the texts.
+
+        Raises:
+            ArgumentError: the arguments do not fit together, or an id is an absolute path.
+            TextError: a text is no text, is empty, or cannot be embedded; texts that were written
+                before stay.
+            CollectionError: the file cannot be written, is in use, or was made in another way.
+            ModelError: the model cannot be loaded, or cannot compute.
+
+        """
+        listed = added_texts(texts, ids, metadata)
+        with self._indexing(wait, create=True) as store:
+            model, recipe = self._settled(store, RecipeOptions(chunk=chunk))
+            add(store, model, recipe, listed, self._until_closed(on_texts))
+            store.checkpoint()
+        return [item.id for item in listed]
+
+    def delete(self, ids: str | Path | Iterable[str | Path], wait: float = 10) -> int:
+        """Remove documents.
+
+        The next `update` takes files in again that are still in their folders. What was removed is
+        found no more, and stays in the file until `compact`.
+
+        Args:
+            ids: ids of added texts, and paths of files; those that are not here do nothing.
+            wait: how many seconds to wait for another indexer of this collection.
+
+        Returns:
+            How many documents were removed.
+
+        Raises:
+            CollectionError: there is no such collection, it cannot be written, or is in use.
+
+        """
+        listed = [ids] if isinstance(ids, (str, Path)) else list(ids)
+        with self._indexing(wait, create=False) as store:
+            found = dict.fromkeys(item.id for id in listed if (item := _find(store, id)))
+            store.write(Batch(removed=list(found)))
+            store.checkpoint()
+        return len(found)
+
+    def get(self, id: str | Path) -> StoredDocument | None:
+        """Read a document with its text; None where there is none.
+
+        Args:
+            id: of an added text, or the path of a file.
+
+        Raises:
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        with self._unless_closed(), self._readers.one() as store, store.snapshot():
+            document = _find(store, id)
+            return document and replace(document, text=text_of(store.pieces(document.id)))
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """Go through all documents, files and added texts, without their texts.
+
+        The collection may be changed meanwhile; what comes or goes then may be left out.
+
+        Raises:
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        last = 0
+        while True:
+            with self._unless_closed(), self._readers.one() as store:
+                documents, last = store.documents(last)
+            if not documents:
+                return
+            yield from documents
+
+    def __len__(self) -> int:
+        """How many documents there are; 0 where nothing was indexed yet."""
+        try:
+            with self._unless_closed(), self._readers.one() as store:
+                return store.count_documents()
+        except (EmptyCollectionError, MissingCollectionError):
+            return 0
+
+    def __bool__(self) -> bool:
+        """Return True, as for any object that is not a list: nothing is opened for that."""
+        return True
+
+    def __contains__(self, id: object) -> bool:
+        """Whether this is the id of an added text, or the path of a file that was indexed."""
+        if not isinstance(id, (str, Path)):
+            return False
+        try:
+            with self._unless_closed(), self._readers.one() as store:
+                return _find(store, id) is not None
+        except (EmptyCollectionError, MissingCollectionError):
+            return False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def _find(store: Store, id: str | Path) -> StoredDocument | None:
+    """Find a document by its id or its path, which may be relative."""
+    text = os.fspath(id)
+    if not text or "\0" in text:
+        return None
+    return (isinstance(id, str) and store.document(id)) or store.document(absolute(text))
