@@ -190,7 +190,7 @@ def test_added_texts_are_no_files(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE document SET metadata = '[1]' WHERE path = 'one'")
         connection.commit()
-    with closing(Store(path)) as store, pytest.raises(CollectionError, match="no JSON object"):
+    with closing(Store(path)) as store, pytest.raises(CollectionError, match="not a JSON object"):
         store.metadata("one")
 
 
