@@ -279,11 +279,11 @@ def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
             "make it with: jlocal index FOLDER -d none.db",
         ),
         (("search", "-d", "notes.db", " "), "the query is empty"),
-        (("search", "-d", "notes/backup.md", "x"), "not an SQLite file"),
+        (("search", "-d", "notes/backup.md", "x"), "is not a collection of jlocal"),
         (("search", "-d", "notes.db", "x", "-m", other), "is another file"),
         (("search", "-d", "notes.db", "x", "-m", "none.gguf"), "no such file"),
         (("index", "notes", "-d", "notes.db", "--chunk", 50), "cannot be mixed in"),
-        (("index", "notes", "-d", "no/notes.db", "-m", other), "No such file or directory"),
+        (("index", "notes", "-d", "no/notes.db", "-m", other), "there is no folder no; make it first"),
     ):
         done = jlocal(*arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments

@@ -136,9 +136,9 @@ def command(
     "error"; exit status 1 means that there were some.
 
     --in searches a folder, a file, or what a glob in quotation marks fits. Where the collection
-    does not keep it up to date, it is indexed first, into a collection of its own in the cache, as
-    grep would need no preparation; the next search there embeds only what has changed. The ten
-    folders searched last are kept, and none of it appears in other searches.
+    does not keep it up to date, it is indexed first, into a collection of its own in the cache, so
+    that nothing need be prepared, as with grep; the next search there embeds only what has changed.
+    The ten folders searched last are kept, and appear in no other search.
 
     --open opens text in $VISUAL or $EDITOR at the line, and other files with the desktop's
     program for them; $JLOCAL_OPENER names another program, as in "less +{line} {path}".

@@ -16,6 +16,7 @@ from jlocal.errors import EmptyCollectionError, MissingCollectionError
 if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
     from jlocal.collection.recipe import Recipe
+    from jlocal.collection.search import Mode
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,6 @@ class _Known:
     """What the collection says of itself."""
 
     recipe: Recipe
-    model: str
     folders: tuple[str, ...]
 
 
@@ -52,6 +52,7 @@ def opened_search(
     prompts: tuple[str | None, str | None],
     *,
     path: str | None,
+    mode: Mode,
     **arguments: Any,
 ) -> Search:
     """Open a collection and its model until the stack closes; return its search.
@@ -62,6 +63,7 @@ def opened_search(
         compute: how the model is computed.
         prompts: the prompt's name and the prompt itself, as in `Embedder.encode`.
         path: as in `Collection.search`.
+        mode: as in `Collection.search`; words alone need no model.
         arguments: more of `Collection.search`.
 
     Raises:
@@ -75,44 +77,62 @@ def opened_search(
     known = _known(source, is_needed=scope is None)
     part = scope.among(known.folders) if scope and known else None
     unknown = scope if part is None else None
-    pooling = known.recipe.pooling if known and not unknown else None
-    embedder = stack.enter_context(
-        open_model(
-            None,
-            known.model if known else source.model,
-            quiet=source.quiet,
-            pooling=pooling,
-            **compute,
-        )
-    )
-    if unknown:
-        from jlocal.cli.one_shot import collection_of
-
-        collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
-    else:
-        collection = stack.enter_context(Collection(source.database, embedder))
     prompt_name, prefix = prompts
-    # What no query can mend is said before the first one.
-    collection.check_model()
-    embedder.prompt_text(prefix, prompt_name)
+    if known and not unknown and mode == "words":
+        collection = stack.enter_context(Collection(source.database))
+    else:
+        model = _model(source, known, is_its_own=unknown is None)
+        pooling = known.recipe.pooling if known and not unknown else None
+        embedder = stack.enter_context(
+            open_model(None, model, quiet=source.quiet, pooling=pooling, **compute)
+        )
+        if unknown:
+            from jlocal.cli.one_shot import collection_of
+
+            collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
+        else:
+            collection = stack.enter_context(Collection(source.database, embedder))
+        # What no query can mend is said before the first one.
+        collection.check_model()
+        embedder.prompt_text(prefix, prompt_name)
     meant: Callable[[str], bool] | str | None = path
     if limit := part or scope:
         fits = path_filter(path)
         meant = lambda name: limit.holds(name) and fits(name)  # noqa: E731
     return partial(
-        collection.search, path=meant, prompt_name=prompt_name, prompt=prefix, **arguments
+        collection.search,
+        path=meant,
+        mode=mode,
+        prompt_name=prompt_name,
+        prompt=prefix,
+        **arguments,
     )
 
 
+def _model(source: Source, known: _Known | None, *, is_its_own: bool) -> str | None:
+    """Choose the model: the one that is named, the collection's, or for None the default.
+
+    Raises:
+        CollectionError: the model must be the collection's own, and is not where it was.
+
+    """
+    from jlocal.collection.collection import Collection
+
+    if source.model or known is None:
+        return source.model
+    if not is_its_own and not Path(known.recipe.model_path).is_file():
+        return None
+    with Collection(source.database) as collection:
+        return str(collection.model_file())
+
+
 def _known(source: Source, *, is_needed: bool) -> _Known | None:
-    """Ask a collection for its recipe, its model and its folders; None where it is not needed."""
+    """Ask a collection for its recipe and its folders; None where there is none to ask."""
     from jlocal.collection.collection import Collection
 
     try:
         with Collection(source.database) as collection:
-            recipe = collection.recipe
-            model = source.model or str(collection.model_file())
-            return _Known(recipe, model, tuple(collection.folders()))
+            return _Known(collection.recipe, tuple(collection.folders()))
     except (EmptyCollectionError, MissingCollectionError):
         if is_needed:
             raise
