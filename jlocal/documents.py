@@ -13,6 +13,7 @@ from jlocal.extract import PAGE_BREAK, kind_of, need
 from jlocal.extract.flowing import read_flowing
 from jlocal.extract.pdf import read_pdf
 from jlocal.files import open_regular
+from jlocal.terms import Message, Method
 
 _LARGEST_FILE = 64 << 20
 # How much of a file is looked at to tell whether it is text.
@@ -21,10 +22,12 @@ _HEAD = 1 << 16
 _PROSE = (".md", ".markdown", ".txt", ".text", ".rst", ".org", ".adoc", ".tex")
 _TEXT_ENDINGS = frozenset((*_PROSE, ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
 
+_READ_LINES = Method("jlocal.lines.read_lines")
+_NOT_REGULAR = Message(f"not a regular file; for a pipe use {_READ_LINES}", _READ_LINES)
 # What `read_regular` finds, and what to do about it.
 _NO_TEXT = {
-    errno.EINVAL: "not a regular file; for a pipe use -i",
-    errno.EISDIR: "not a regular file; for a pipe use -i",
+    errno.EINVAL: _NOT_REGULAR,
+    errno.EISDIR: _NOT_REGULAR,
     errno.EFBIG: f"larger than {_LARGEST_FILE >> 20} MiB; split it",
 }
 

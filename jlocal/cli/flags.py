@@ -17,7 +17,7 @@ _OPTIONS = {
     "output": "-o",
     "overwrite": "--force",
 }
-_COMMANDS = {"Collection.index": "jlocal index PATH…"}
+_METHODS = {"Collection.index": "jlocal index PATH…", "jlocal.lines.read_lines": "-i"}
 
 
 def message(error: JlocalError) -> str:
@@ -32,7 +32,7 @@ def worded(text: str) -> str:
 
 def _word(term: Term) -> str:
     if not isinstance(term, Argument):
-        return _COMMANDS.get(term.name, str(term))
+        return _METHODS.get(term.name, str(term))
     option = _OPTIONS.get(term.name) or f"--{term.name.replace('_', '-')}"
     if term.value is None or term.value is True:
         return option
