@@ -21,6 +21,7 @@ from jlocal.cli.columns import width
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
 from jlocal.collection.codes import pack
+from jlocal.collection.headings import embedded
 from jlocal.collection.search import agreement, search
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
@@ -182,7 +183,8 @@ def test_prompts_and_places(notes: Path, model: Embedder) -> None:
         assert len(hits) == 4
         budget = next(hit for hit in hits if hit.path.endswith("budget.md"))
         assert isinstance(budget, Hit)
-        expected = model.encode_query("# Budget") @ model.encode_document(budget.text)
+        passage = embedded("\n".join(budget.headings), budget.text)
+        expected = model.encode_query("# Budget") @ model.encode_document(passage)
         again = next(h for h in collection.search("# Budget") if h.path == budget.path)
         assert again.score >= expected - 1e-5
         lines = Path(again.path).read_text().splitlines()
