@@ -180,6 +180,20 @@ def test_killed_at_any_moment(collection: Collection, model_file: Path, notes: P
             collection.index(rebuild=True, chunk=64)
 
 
+def test_added_texts_are_taken_over(collection: Collection, model: Embedder, tmp_path) -> None:
+    text = "An added text. " + " ".join(f"word{k}" for k in range(40))
+    collection.add([text], ids=["one"], metadata=[{"author": "Ann"}])
+    collection.index(rebuild=True, chunk=32)
+    assert (collection.get("one").text, collection.get("one").metadata) == (text, {"author": "Ann"})
+    assert len(collection) == 41
+    # Also where there is nothing else.
+    with Collection(tmp_path / "texts.db", model) as texts:
+        texts.add([text], ids=["one"], chunk=64)
+        texts.index(rebuild=True, chunk=32)
+        assert texts.get("one").text == text
+        assert texts.recipe.chunk == 32
+
+
 def test_what_cannot_be_made_anew(model: Embedder, tmp_path: Path, notes: Path) -> None:
     with Collection(tmp_path / "none.db", model) as collection:
         with pytest.raises(MissingCollectionError):

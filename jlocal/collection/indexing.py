@@ -122,7 +122,8 @@ class IndexedCollection(OpenCollection):
             roots = roots_of(chosen, change, remembered)
             if rebuild or not chosen:
                 roots = roots_of_all(remembered) | roots
-            if not roots:
+            # There may be added texts to make anew.
+            if not roots and not rebuild:
                 raise NoFoldersError(self.path)
             work = self._rebuild if rebuild else self._run
             return work(store, options, Choice(roots, prune), listeners)
