@@ -58,7 +58,7 @@ def command(
     """
     from jlocal.bench.run import bench
 
-    chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(),)
+    chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(quiet=quiet),)
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
         report = bench(chosen, seconds=seconds, on_step=on_step, **model_arguments)
     if as_json:
