@@ -33,7 +33,7 @@ def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[st
     for task in wanted:
         if task not in checkpoint.adapters:
             there = ", ".join(checkpoint.adapters)
-            problem = "no adapter for" if task in TASKS else "unknown task"
+            problem = "there is no adapter for" if task in TASKS else "there is no task"
             raise CheckpointError(f"{checkpoint.folder}: {problem} {task!r}; there are {there}")
     return list(wanted)
 

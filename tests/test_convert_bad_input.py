@@ -338,8 +338,11 @@ def test_nano_with_odd_heads(tmp_path) -> None:
 
 
 ARGUMENTS = {
-    "unknown task": (["--task", "singing"], "unknown task 'singing'; there are retrieval, text-"),
-    "a task that leads elsewhere": (["--task", "../../x"], "unknown task"),
+    "unknown task": (
+        ["--task", "singing"],
+        "there is no task 'singing'; there are retrieval, text-",
+    ),
+    "a task that leads elsewhere": (["--task", "../../x"], "there is no task"),
     "unknown type": (["--to", "Q9_9"], "there is no type 'Q9_9'; choose among F32, F16, Q4_0"),
     "type without matrix": (["--to", "iq1_s"], "IQ1_S needs an importance matrix: name texts"),
     "a revision of a folder": (["--revision", "v2"], "only a repository has revisions"),
@@ -389,7 +392,7 @@ def test_a_merged_checkpoint_has_one_task(small, tmp_path) -> None:
     out = tmp_path / "out"
     refused("by its name retrieval is merged", folder, "--task", "clustering", output=out)
     refused("holds one task", folder, "--task", "all", output=out)
-    refused("unknown task", folder, "--task", "singing", output=out)
+    refused("there is no task", folder, "--task", "singing", output=out)
 
 
 def test_places_that_are_not_folders(small, tmp_path) -> None:
@@ -410,7 +413,7 @@ def test_existing_files_stay(small, tmp_path) -> None:
     arguments = ["convert", str(small), "--to", "F16", "--to", "Q8_0", "-o", str(out)]
     run = CliRunner().invoke(cli, arguments)
     assert run.exit_code == 1
-    assert "exists; pass overwrite=True (--force)" in run.stderr
+    assert "exists; pass --force to replace it" in run.stderr
     assert list(out.iterdir()) == [file]
     assert file.read_text() == "mine"
     run = CliRunner().invoke(cli, [*arguments, "--force", "-q"])

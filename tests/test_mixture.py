@@ -221,7 +221,7 @@ def test_bad_files(narrow, calibration_file, converted, tmp_path):
     there = tmp_path / "there.gguf"
     there.write_bytes(b"x")
     fails(OutputError, "exists", output=there)
-    fails(OutputError, "is what is read", output=narrow, overwrite=True)
+    fails(OutputError, "is the input itself", output=narrow, overwrite=True)
     fails(ModelError, "is quantised already", source=converted("qwen3", "retrieval", "Q8_0"))
     fails(ModelError, "is not a usable GGUF file", source=there)
     assert [path.name for path in tmp_path.iterdir()] == ["there.gguf"]
@@ -235,7 +235,7 @@ def test_bad_files(narrow, calibration_file, converted, tmp_path):
         (b" \n\t\n", "no text in it"),
         (b"one\ntwo\nthree\n", "3 texts are too few"),
         (b"\x00\xff\xfe\x80" * 40, "texts.bad"),
-        (b"the same text\n" * 40, "too few are left"),
+        (b"the same text\n" * 40, "too few texts are left"),
         (b"".join(b"%d\n" % number for number in range(40)), r"tokens together, too few"),
     ],
     ids=["empty", "blank", "few", "binary", "repeated", "short"],
@@ -347,9 +347,9 @@ def test_command_with_a_cosine_and_named_types(narrow, calibration_file, tmp_pat
         ("--mix-of Q4_0 --to Q8_0", "--mix-of needs"),
         ("--target-size 9", "--calibrate default"),
         ("--target-size 9 --target-cosine 0.9 --calibrate default", "give --target-size or"),
-        ("--target-size 9 --to Q8_0 --calibrate default", "no place for --to"),
-        ("--target-size 9 --pure --calibrate default", "no place for --pure"),
-        ("--target-size 9 --tensor-type a=Q8_0 --calibrate default", "no place for --tensor-type"),
+        ("--target-size 9 --to Q8_0 --calibrate default", "leave --to out"),
+        ("--target-size 9 --pure --calibrate default", "leave --pure out"),
+        ("--target-size 9 --tensor-type a=Q8_0 --calibrate default", "leave --tensor-type out"),
         ("--target-size 0 --calibrate default", "x>0"),
         ("--target-size nan --calibrate default", "nan"),
         ("--target-size 1e300 --calibrate default", "already"),

@@ -314,10 +314,10 @@ def refused(says, *arguments, output):
 
 REFUSED = [
     ("--to Q9_Z", "there is no type 'Q9_Z'; choose among F32, F16"),
-    ("--to Q4_K", "unknown type 'Q4_K'"),
+    ("--to Q4_K", "there is no type 'Q4_K'"),
     *((f"--to {kind}", f"{kind} needs an importance matrix") for kind in NEEDS_IMPORTANCE_MATRIX),
     ("--to Q8_0 --to IQ2_M", "IQ2_M needs an importance matrix"),
-    ("--to F16 --to BF16 --calibrate default", "F16, BF16: no use is made"),
+    ("--to F16 --to BF16 --calibrate default", "F16, BF16: these types do not use"),
     ("--to Q4_0 --calibrate default --imatrix x.gguf", "give either"),
     ("--to Q4_0 --save-imatrix x.gguf", "no matrix to save"),
     ("--to Q4_0 --embedding-type Q4_K_M", "'Q4_K_M' is not a tensor type"),
@@ -370,8 +370,8 @@ def test_outputs(few, tmp_path):
     link = tmp_path / "link.gguf"
     link.symlink_to(few)
     for target in (few, link):
-        refused("is what is read", few, "--to", "Q4_0", "--force", output=target)
-    refused("is what is read", few, "--to", "F16", "--force", output=few.parent)
+        refused("is the input itself", few, "--to", "Q4_0", "--force", output=target)
+    refused("is the input itself", few, "--to", "F16", "--force", output=few.parent)
     assert few.read_bytes() == before
     done = quantize_command(few, "--to", "Q4_0", "--force", "-o", tmp_path)
     assert (done.exit_code, done.stdout) == (0, f"{file}\n")
@@ -387,7 +387,7 @@ def test_library_errors(few, tmp_path):
         assert not list(tmp_path.iterdir())
 
     fails(OutputError, "no type was named", types=[])
-    fails(OutputError, "unknown type", types=["x\n\x1b[31m"])
+    fails(OutputError, "there is no type", types=["x\n\x1b[31m"])
     fails(OutputError, "cannot be a folder|cannot make", output="x\0y")
     fails(ArgumentError, "not a regular expression", options=Options(tensor_types=(("[", "Q8_0"),)))
     fails(ModelError, "importance matrix", imatrix="none")

@@ -72,7 +72,7 @@ def plain_errors(path: Path) -> Iterator[None]:
 
 def _explain(path: Path, message: str) -> str:
     known = {
-        "file is not a database": f"{path} is not a collection of jlocal",
+        "file is not a database": f"{path} is not a collection of jlocal: it is not an SQLite file",
         "database disk image is malformed": f"{path} is damaged; delete it and index again",
         "database is locked": f"{path} is in use by another process; try again later",
         "database or disk is full": f"cannot write {path}: no space is left; what was finished "
