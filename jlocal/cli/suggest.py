@@ -32,6 +32,9 @@ _SYNONYMS = {
     "usage": "help",
 }
 
+# With these a question begins, and `what` is spelled nearly like `watch`.
+_ASKS = {"what", "who", "whose", "where", "when", "why", "how", "which", "did", "is", "are", "can"}
+
 
 def no_such_command(group: click.Group, context: click.Context, words: Sequence[str]) -> Exception:
     """Make the error for a command that does not exist, with what was meant by it.
@@ -44,7 +47,8 @@ def no_such_command(group: click.Group, context: click.Context, words: Sequence[
     """
     typed, is_top = words[0], context.parent is None
     known = group.list_commands(context)
-    meant = nearest(typed, known, _SYNONYMS if is_top else {})
+    asks = len(words) > 1 and typed.casefold() in _ASKS
+    meant = None if asks else nearest(typed, known, _SYNONYMS if is_top else {})
     plain = itertools.takewhile(lambda word: not word.startswith("-"), words)
     query = " ".join(" ".join(plain).split())[:200]
     is_sentence = is_top and len(query.split()) > 2 and not any(map(_is_argument, words))
