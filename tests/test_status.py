@@ -105,7 +105,7 @@ def test_collections_are_listed_and_removed(jlocal, notes: Path, model: Embedder
     assert [(row["name"], row["documents"]) for row in rows] == [
         ("bad", 0), ("default", 3), ("work", 1),
     ]  # fmt: skip
-    assert "not an SQLite file" in rows[0]["error"]
+    assert "is not a" in rows[0]["error"]
     assert rows[1]["folders"] == [str(notes)]
     done = jlocal("collections")
     assert done.stdout == jlocal("collections", "list").stdout
