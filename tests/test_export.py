@@ -225,7 +225,7 @@ def test_mistakes(database: Path, tmp_path: Path) -> None:
         (["-d", database, "-o", tmp_path / "no" / "v.npy"], 1, "No such file or directory"),
         (["-d", tmp_path / "no.db", "-o", output], 1, "no such file"),
         (["-d", tmp_path / "empty.db", "-o", output], 1, "jlocal index"),
-        (["-d", tmp_path / "text.db", "-o", output], 1, "not an SQLite file"),
+        (["-d", tmp_path / "text.db", "-o", output], 1, "is not a collection of jlocal"),
     ):
         done = jlocal("export", *arguments)
         assert done.returncode == status, done.stderr

@@ -30,7 +30,7 @@ encoding_option = click.option(
 )
 
 
-def say_encodings(counts: Mapping[str, int]) -> None:
+def say_encodings(counts: Mapping[str, int], indent: str = "") -> None:
     """Say how many files were read as which encoding."""
     for encoding, count in sorted(counts.items()):
-        say(f"{count:,} {'file' if count == 1 else 'files'} read as {encoding}")
+        say(f"{indent}{count:,} {'file' if count == 1 else 'files'} read as {encoding}")

@@ -61,7 +61,7 @@ def say_report(report: Report, database: Path, seconds: float, *, verbose: bool 
     said = " · ".join(_done(report, seconds))
     bar = f"{_FULL_BAR} " if report.new and not report.failed and _shows_blocks() else ""
     say(f"  {bar}{said}")
-    say_encodings(report.encodings)
+    say_encodings(report.encodings, indent="  ")
     for line in _skipped_lines(report):
         say(f"  {line}")
     if report.kept and (verbose or report.removed):
@@ -134,9 +134,9 @@ def _skipped_lines(report: Report) -> Iterator[str]:
     if large := by_reason.get("large"):
         tokens = sum(item.tokens for item in large)
         time = f", {duration(tokens * report.seconds / report.tokens)}" if report.tokens else ""
-        it = "it" if len(large) == 1 else "them"
+        it, mark = ("it", ",") if len(large) == 1 else ("them", ";")
         yield (
-            f"Skipped {_that(large, 'large')} ({_first_name(large)}, "
+            f"Skipped {_that(large, 'large')} ({_first_name(large)}{mark} "
             f"{size_text(sum(item.size for item in large))}, {rounded(tokens)} tokens{time}; "
             f"--all takes {it})"
         )
