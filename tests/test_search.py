@@ -337,6 +337,16 @@ def test_importing_jlocal_stays_light() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_opening_a_collection_loads_neither_llama_cpp_nor_what_reads_files() -> None:
+    code = (
+        "import sys; from jlocal.collection.collection import Collection; Collection('c.db'); "
+        "print([m for m in ('llama_cpp', 'jlocal.walk', 'jlocal.collection.index', "
+        "'jlocal.collection.chunks') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_after_a_run_in_which_everything_failed(jlocal, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.bin").write_bytes(b"\0")
     for _ in range(2):

@@ -6,15 +6,17 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jlocal.collection import codes
-from jlocal.collection.chunks import Chunk
 from jlocal.collection.fulltext import PASSAGES, PATHS
 from jlocal.collection.values import Ids, ids_of, stored_path
 from jlocal.vectors import Floats
+
+if TYPE_CHECKING:
+    from jlocal.collection.chunks import Chunk
 
 
 @dataclass(frozen=True)

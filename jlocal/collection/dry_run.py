@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from jlocal.collection.folders import Choice
 from jlocal.collection.large import tokens_of_text
 from jlocal.collection.prune import plan
 from jlocal.collection.reading import FileReader
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import OnFailure, OnProgress, Plan, Progress, Report, Skipped
 from jlocal.collection.store import Store
-from jlocal.collection.survey import Candidate, Choice, Survey, Surveyor
+from jlocal.collection.survey import Candidate, Survey, Surveyor
 from jlocal.collection.values import digest_of
 from jlocal.documents import Document, Unreadable
 from jlocal.embedder import Embedder

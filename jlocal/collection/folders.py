@@ -111,6 +111,20 @@ class Root:
     is_named: bool = False
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which files are meant; see `walk.find_in_roots`.
+
+    Attributes:
+        roots: by absolute path.
+        prune: remove documents also where a path is missing or has no file left.
+
+    """
+
+    roots: Mapping[str, Root]
+    prune: bool = False
+
+
 def roots_of(
     paths: Sequence[str | Path], change: Change, remembered: Mapping[str, Folder]
 ) -> dict[str, Root]:

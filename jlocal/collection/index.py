@@ -15,6 +15,7 @@ import numpy as np
 
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk
+from jlocal.collection.folders import Choice
 from jlocal.collection.markup import outline_of
 from jlocal.collection.pace import Pace
 from jlocal.collection.place import Place
@@ -25,7 +26,7 @@ from jlocal.collection.records import BadRecord, Record, has_records, records_of
 from jlocal.collection.report import Listeners, OnFailure, OnProgress, Progress, Report, Skipped
 from jlocal.collection.splitter import Splitter
 from jlocal.collection.store import Store
-from jlocal.collection.survey import Candidate, Choice, Survey, Surveyor, stamp_of
+from jlocal.collection.survey import Candidate, Survey, Surveyor, stamp_of
 from jlocal.collection.values import digest_of, digest_of_passage
 from jlocal.documents import Document, Unreadable, reason_of
 from jlocal.embedder import Embedder

@@ -5,28 +5,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jlocal.collection.compact import Compaction, compact
-from jlocal.collection.dry_run import dry_run as plan_run
-from jlocal.collection.folders import Change, Folder, remembered_by, roots_of, roots_of_all
-from jlocal.collection.forget import forget
-from jlocal.collection.index import run_and_remember
+from jlocal.collection.folders import Change, Choice, Folder, remembered_by, roots_of, roots_of_all
 from jlocal.collection.locations import make_place, missing
 from jlocal.collection.lock import sole_indexer
 from jlocal.collection.opening import OpenCollection
-from jlocal.collection.rebuild import rebuild as make_anew
-from jlocal.collection.rebuild import recipe_to_rebuild
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import Listeners, OnFailure, OnProgress, Report
 from jlocal.collection.settle import RecipeOptions, made_with, settle_same
-from jlocal.collection.status import Status, status_of
 from jlocal.collection.store import Store
-from jlocal.collection.survey import Choice
-from jlocal.embedder import Embedder
 from jlocal.encodings import known
 from jlocal.errors import ArgumentError, NoFoldersError
 from jlocal.progress import OnTexts
+
+# What reads and cuts files is imported by the methods that do so: a search needs none of it.
+if TYPE_CHECKING:
+    from jlocal.collection.compact import Compaction
+    from jlocal.collection.status import Status
+    from jlocal.embedder import Embedder
 
 
 class IndexedCollection(OpenCollection):
@@ -137,6 +134,8 @@ class IndexedCollection(OpenCollection):
         *,
         prune: bool,
     ) -> Report:
+        from jlocal.collection.dry_run import dry_run
+
         with self._unless_closed(), contextlib.ExitStack() as stack:
             made = self.made_with()
             model = self._load(made)
@@ -147,7 +146,7 @@ class IndexedCollection(OpenCollection):
             roots = roots_of(paths, change, remembered) if paths else roots_of_all(remembered)
             choice = Choice(roots, prune)
             on_failure, on_progress = listeners.on_failure, listeners.on_progress
-            return plan_run(self.path, store, model, recipe, choice, on_failure, on_progress)
+            return dry_run(self.path, store, model, recipe, choice, on_failure, on_progress)
 
     def update(
         self,
@@ -201,6 +200,8 @@ class IndexedCollection(OpenCollection):
     def _run(
         self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
     ) -> Report:
+        from jlocal.collection.index import run_and_remember
+
         model, recipe = self._settled(store, options)
         store.check_links()
         report = run_and_remember(store, model, recipe, choice, listeners)
@@ -221,9 +222,11 @@ class IndexedCollection(OpenCollection):
     def _rebuild(
         self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
     ) -> Report:
+        from jlocal.collection.rebuild import rebuild, recipe_to_rebuild
+
         base = recipe_to_rebuild(store)
         model = self._load(base if self._given is None else None)
-        report = make_anew(store, model, options, choice, listeners)
+        report = rebuild(store, model, options, choice, listeners)
         self._model_sha256 = store.sha256_of_model(model.profile.path)
         return report
 
@@ -253,6 +256,8 @@ class IndexedCollection(OpenCollection):
             InsideFolderError: it is not remembered by itself, and only a part of a folder that is.
 
         """
+        from jlocal.collection.forget import forget
+
         with self._indexing(wait, create=False) as store:
             return forget(store, folder)
 
@@ -263,6 +268,8 @@ class IndexedCollection(OpenCollection):
             CollectionError: there is no such collection, or it cannot be read.
 
         """
+        from jlocal.collection.status import status_of
+
         with self._unless_closed(), self._readers.one() as store:
             return status_of(store)
 
@@ -286,6 +293,8 @@ class IndexedCollection(OpenCollection):
             CollectionError: there is no such file, or it cannot be written, or is in use.
 
         """
+        from jlocal.collection.compact import compact
+
         with (
             self._unless_closed(),
             contextlib.closing(Store(self.path)) as store,

@@ -6,18 +6,21 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from jlocal.collection.check import check_files
 from jlocal.collection.locations import collection_path
 from jlocal.collection.readers import Readers
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.settle import made_with
-from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, JlocalError
 from jlocal.models import names
 from jlocal.printable import printable
 from jlocal.terms import Argument
+
+# It brings llama.cpp, which a search for words does not need.
+if TYPE_CHECKING:
+    from jlocal.embedder import Embedder
 
 _MODEL = Argument("model")
 _Self = TypeVar("_Self", bound="OpenCollection")
@@ -46,7 +49,7 @@ class OpenCollection:
         self._given, self._options = model, options
         self._readers = Readers(self.path)
         self._loading = threading.Lock()
-        self._model: Embedder | None = model if isinstance(model, Embedder) else None
+        self._model: Embedder | None = model if _is_open(model) else None
         self._model_sha256 = ""
 
     def close(self) -> None:
@@ -136,6 +139,8 @@ class OpenCollection:
 
     def _load(self, made: Recipe | None) -> Embedder:
         """Return the model, loaded once, after a check that it made the collection."""
+        from jlocal.embedder import Embedder
+
         with self._loading:
             self._readers.check()
             if self._model is None:
@@ -153,6 +158,14 @@ class OpenCollection:
                 made.check_model(str(path), self._model_sha256, str(self.path))
                 made.check_dimensions(self._model.profile.dimensions, str(self.path))
             return self._model
+
+
+def _is_open(model: str | Path | Embedder | None) -> TypeGuard[Embedder]:
+    if model is None or isinstance(model, (str, Path)):
+        return False
+    from jlocal.embedder import Embedder
+
+    return isinstance(model, Embedder)
 
 
 def model_file(made: Recipe, collection: Path) -> Path:

@@ -13,14 +13,13 @@ from jlocal.collection.adding import AddedText, add
 from jlocal.collection.batch import Batch
 from jlocal.collection.catalog import text_of
 from jlocal.collection.compact import compact
-from jlocal.collection.folders import Root, innermost
+from jlocal.collection.folders import Choice, Root, innermost
 from jlocal.collection.index import run_and_remember
 from jlocal.collection.paths import REBUILD
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import Listeners, Report
 from jlocal.collection.settle import RecipeOptions, made_with, settle
 from jlocal.collection.store import Store
-from jlocal.collection.survey import Choice
 from jlocal.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, TextError
 from jlocal.models.chunking import chunking_of

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jlocal.documents import Unreadable
 from jlocal.progress import OnTexts
+
+if TYPE_CHECKING:
+    from jlocal.documents import Unreadable
 
 SkipReason = Literal["binary", "special", "empty", "extra", "large"]
 
@@ -130,7 +132,7 @@ class Progress:
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
-OnFailure = Callable[[Unreadable], None]
+OnFailure = Callable[["Unreadable"], None]
 OnProgress = Callable[[Progress], None]
 
 

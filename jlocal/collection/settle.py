@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jlocal.collection.chunks import check_size
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Store
-from jlocal.embedder import Embedder
 from jlocal.errors import ArgumentError, CollectionError
 from jlocal.models.chunking import chunking_of
 from jlocal.terms import Argument
+
+if TYPE_CHECKING:
+    from jlocal.embedder import Embedder
 
 _CHUNK, _OVERLAP = Argument("chunk"), Argument("overlap")
 
@@ -103,6 +104,8 @@ def _check_chunks(recipe: Recipe, model: Embedder) -> None:
         if recipe.overlap:
             raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK)
         return
+    from jlocal.collection.chunks import check_size
+
     check_size(
         recipe.chunk,
         recipe.overlap,

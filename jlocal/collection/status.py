@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from jlocal.collection.folders import Folder, innermost, remembered_by, roots_of_all
+from jlocal.collection.folders import Choice, Folder, innermost, remembered_by, roots_of_all
 from jlocal.collection.rebuild import unfinished
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.store import Store
-from jlocal.collection.survey import Choice, Surveyor
+from jlocal.collection.survey import Surveyor
 from jlocal.documents import Unreadable
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jlocal import extract
-from jlocal.collection.folders import Folder, Root, innermost, is_deleted
+from jlocal.collection.folders import Choice, Folder, Root, innermost, is_deleted
 from jlocal.collection.paths import REBUILD, absolute
 from jlocal.collection.records import kind_of
 from jlocal.documents import Unreadable
@@ -30,20 +30,6 @@ _READ_AS = "encoding="
 _TICK_NS = 2_000_000_000
 # How often the number of files that were found is told.
 _EACH = 500
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which files are meant; see `walk.find_in_roots`.
-
-    Attributes:
-        roots: by absolute path.
-        prune: remove documents also where a path is missing or has no file left.
-
-    """
-
-    roots: Mapping[str, Root]
-    prune: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from jlocal.collection.adding import add, added_texts
 from jlocal.collection.batch import Batch
 from jlocal.collection.catalog import StoredDocument, text_of
 from jlocal.collection.indexing import IndexedCollection
@@ -59,6 +58,8 @@ class TextCollection(IndexedCollection):
             ModelError: the model cannot be loaded, or cannot compute.
 
         """
+        from jlocal.collection.adding import add, added_texts
+
         listed = added_texts(texts, ids, metadata)
         with self._indexing(wait, create=True) as store:
             model, recipe = self._settled(store, RecipeOptions(chunk=chunk))
