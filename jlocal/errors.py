@@ -195,6 +195,10 @@ class IgnoredArgumentWarning(UserWarning):
     """An argument means something to sentence-transformers, and nothing here."""
 
 
+class MigrationWarning(UserWarning):
+    """A collection of an older format is brought to the newest one first, which takes a while."""
+
+
 class TokenizerWarning(UserWarning):
     """llama.cpp tokenises some texts otherwise than a model's own tokenizer does."""
 

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from collection_files import check
 from test_collection_disk import fill, read_only, small_disk  # noqa: F401
 
-from jlocal import Collection, CollectionError
+from jlocal import Collection, CollectionError, MigrationWarning
 from jlocal.collection.schema import VERSION
 from jlocal.collection.search import search
 from jlocal.collection.store import Store
@@ -144,6 +145,16 @@ def test_many_open_it_at_once(old: Path) -> None:
     assert [len(found(store, "roses")) for store in stores] == [1] * 8
     for store in stores:
         store.close()
+    check(old)
+
+
+def test_a_large_one_is_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jlocal.collection.migrations._MANY", 8)
+    with pytest.warns(MigrationWarning, match="the words of its 9 passages are written first"):
+        Store(old).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Store(old).close()
     check(old)
 
 

@@ -6,11 +6,15 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from jlocal.caller import warn
 from jlocal.collection import codes
 from jlocal.collection.check import check_schema
 from jlocal.collection.fulltext import PASSAGES, PATHS
 from jlocal.collection.values import ids_of
+from jlocal.errors import MigrationWarning
 
+# So many passages take a few seconds.
+_MANY = 10_000
 # The tables of older formats, as they were made.
 _FORMAT_1 = """
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -61,7 +65,15 @@ def m002_words_and_headings(connection: sqlite3.Connection) -> None:
     )
     for index in (PASSAGES, PATHS):
         connection.execute(index.statement)
-    PASSAGES.add(connection, codes.ids(connection))
+    passages = codes.ids(connection)
+    if len(passages) > _MANY:
+        warn(
+            MigrationWarning(
+                f"this collection was made by an older jlocal; the words of its {len(passages):,} "
+                "passages are written first, which takes a while, once"
+            )
+        )
+    PASSAGES.add(connection, passages)
     PATHS.add(connection, ids_of([id for (id,) in connection.execute("SELECT id FROM document")]))
 
 
