@@ -27,7 +27,9 @@ sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
 from jlocal.collection.codes import Ids, pack  # noqa: E402
-from jlocal.collection.search import Hit, agreement, search  # noqa: E402
+from jlocal.collection.hits import Hit  # noqa: E402
+from jlocal.collection.nearest import agreement  # noqa: E402
+from jlocal.collection.search import search  # noqa: E402
 from jlocal.collection.store import Store  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from jlocal.collection.catalog import StoredDocument
     from jlocal.collection.collection import Collection
     from jlocal.collection.compact import Compaction
+    from jlocal.collection.hits import Hit
     from jlocal.collection.report import Report
-    from jlocal.collection.search import Hit
     from jlocal.embedder import Embedder
 
 __version__ = "0.1.0"
@@ -63,7 +63,7 @@ _LAZY = {
     "Collection": "jlocal.collection.collection",
     "Compaction": "jlocal.collection.compact",
     "Embedder": "jlocal.embedder",
-    "Hit": "jlocal.collection.search",
+    "Hit": "jlocal.collection.hits",
     "Report": "jlocal.collection.report",
     "StoredDocument": "jlocal.collection.catalog",
 }

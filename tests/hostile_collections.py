@@ -140,12 +140,22 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
         with closing(Store(path)) as store:
             return [astuple(hit) for hit in search(store, query, 5, glob, exact=exact)]
 
+    def fused(path: Path, exact: bool | None) -> object:
+        vector = None if exact is None else query
+        with closing(Store(path)) as store:
+            hits = search(store, vector, 5, text="note text number md", exact=exact)
+            return [astuple(hit) for hit in hits]
+
     def words(path: Path) -> object:
         with closing(Store(path)) as store:
-            found = [store.words(asked)[0] for asked in ("note text number", "a", "黒", "x y z")]
+            found = [
+                store.words(asked).best(1000) for asked in ("note text number", "a", "黒", "x y z")
+            ]
             ids = np.unique(np.concatenate(found)).tolist()
             assert all(isinstance(store.text(id)[1], str) for id in ids)
-            return ids, [store.path_words(asked)[0].tolist() for asked in ("md", "n", "b pdf")]
+            return ids, [
+                store.path_words(asked).best(1000).tolist() for asked in ("md", "n", "b pdf")
+            ]
 
     def drawn(path: Path, **options: object) -> object:
         picture = draw(path, **options)
@@ -165,6 +175,9 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
         "made_with": lambda path: _with(path, Collection.made_with),
         "search": lambda path: found(path, None, True),
         "search by codes": lambda path: found(path, None, False),
+        "search by words": lambda path: fused(path, None),
+        "search by both": lambda path: fused(path, True),
+        "search by both and codes": lambda path: fused(path, False),
         "search below a path": lambda path: found(path, "*.md", True),
         "search by codes below a path": lambda path: found(path, "*.md", False),
         "words": words,

@@ -22,7 +22,8 @@ from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
 from jlocal.collection.codes import pack
 from jlocal.collection.headings import embedded
-from jlocal.collection.search import agreement, search
+from jlocal.collection.nearest import agreement
+from jlocal.collection.search import MODES, search
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
 from jlocal.errors import ArgumentError, TextError
@@ -179,13 +180,14 @@ def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monk
 
 def test_prompts_and_places(notes: Path, model: Embedder) -> None:
     with Collection(notes / "notes.db", model) as collection:
-        hits = collection.search("# Budget", prompt_name="document")
+        hits = collection.search("# Budget", mode="meaning", prompt_name="document")
         assert len(hits) == 4
         budget = next(hit for hit in hits if hit.path.endswith("budget.md"))
         assert isinstance(budget, Hit)
         passage = embedded("\n".join(budget.headings), budget.text)
         expected = model.encode_query("# Budget") @ model.encode_document(passage)
-        again = next(h for h in collection.search("# Budget") if h.path == budget.path)
+        hits = collection.search("# Budget", mode="meaning")
+        again = next(hit for hit in hits if hit.path == budget.path)
         assert again.score >= expected - 1e-5
         lines = Path(again.path).read_text().splitlines()
         assert again.text.splitlines()[0] == lines[again.first_line - 1] or (
@@ -205,12 +207,18 @@ def test_prompts_and_places(notes: Path, model: Embedder) -> None:
             collection.search(prose(model.max_seq_length))
 
 
-def test_a_copy_is_a_hit_of_its_own(tmp_path: Path, model: Embedder) -> None:
-    for name in ("a.md", "b.md"):
-        (tmp_path / name).write_text("same")
+def test_copies_are_one_hit(tmp_path: Path, model: Embedder) -> None:
+    for name in ("a.md", "b.md", "c.md"):
+        (tmp_path / name).write_text("another" if name == "c.md" else "same")
     with Collection(tmp_path / "c.db", model) as collection:
-        collection.index([tmp_path / "a.md", tmp_path / "b.md"])
-        assert [Path(hit.path).name for hit in collection.search("same")] == ["a.md", "b.md"]
+        collection.index([tmp_path / name for name in ("a.md", "b.md", "c.md")])
+        for mode in MODES:
+            hits = collection.search("same", mode=mode)
+            assert [Path(hit.path).name for hit in hits][:1] == ["a.md"]
+            assert [Path(place.path).name for place in hits[0].others] == ["b.md"]
+            assert len(hits) == (1 if mode == "words" else 2)
+        (hit,) = collection.search("same", path="b.md")
+        assert (Path(hit.path).name, hit.others) == ("b.md", ())
 
 
 def test_search_on_the_command_line(jlocal, notes: Path) -> None:

@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def found(store: Store, query: str) -> list[str]:
-    return [store.text(int(id))[1] for id in store.words(query)[0]]
+    return [store.text(int(id))[1] for id in store.words(query).best(1000)]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_words_of_all_scripts(store: Store, query: str, language: str) -> None:
      "heading:", "{a b}:", "+", "'", "\u200d"],
 )  # fmt: skip
 def test_what_has_no_words_finds_nothing(store: Store, query: str) -> None:
-    assert len(store.words(query)[0]) == 0
-    assert len(store.path_words(query)[0]) == 0
+    assert len(store.words(query).best(1000)) == 0
+    assert len(store.path_words(query).best(1000)) == 0
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_megabyte_of_query(store: Store) -> None:
 
 
 def test_paths_have_words(store: Store) -> None:
-    assert len(store.path_words("german")[0]) == 1
-    assert len(store.path_words("note")[0]) == len(TEXTS)
+    assert len(store.path_words("german").best(1000)) == 1
+    assert len(store.path_words("note").best(1000)) == len(TEXTS)
 
 
 def test_words_go_and_come_with_documents(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_words_go_and_come_with_documents(tmp_path: Path) -> None:
     with closing(Store(path)) as store:
         store.write(Batch(removed=["/n/a.md"]))
         assert found(store, "zebra dog") == ["zebra"]
-        assert len(store.path_words("a md")[0]) == 1
+        assert len(store.path_words("a md").best(1000)) == 1
         check(path)
         digest = digest_of("dog")
         again = Entry("/n/c.md", None, digest_of("again"), [(0, whole("dog"), digest)])
@@ -133,16 +133,16 @@ def test_headings_have_words_and_make_another_passage(tmp_path: Path) -> None:
                 [Entry("/n/b.md", None, digest, [(0, chunk, digest)])],
             )
         )
-        (id,) = store.words("roses")[0].tolist()
+        (id,) = store.words("roses").best(1000).tolist()
         assert store.text(id) == ("Garden\nRoses", "same text")
-        assert len(store.words("same")[0]) == 2
+        assert len(store.words("same").best(1000)) == 2
     check(path)
 
 
 def test_only_allowed_passages(store: Store) -> None:
-    ids = store.words("note apfel 苹果 猫")[0]
+    ids = store.words("note apfel 苹果 猫").best(1000)
     assert len(ids) == 3
-    assert store.words("note apfel 苹果 猫", ids[1:2])[0].tolist() == ids[1:2].tolist()
+    assert store.words("note apfel 苹果 猫", ids[1:2]).best(1000).tolist() == ids[1:2].tolist()
 
 
 def test_words_that_are_missing_are_missed_and_come_back(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from jlocal.printable import printable
 from jlocal.progress import say
 
 if TYPE_CHECKING:
-    from jlocal.collection.search import Hit
+    from jlocal.collection.hits import Hit
 
 _DOTS = 5
 _INDENT = 3

@@ -19,7 +19,7 @@ from jlocal.printable import printable
 from jlocal.progress import say
 
 if TYPE_CHECKING:
-    from jlocal.collection.search import Hit
+    from jlocal.collection.hits import Hit
 
 _PROMPT = "search> "
 

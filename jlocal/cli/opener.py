@@ -19,7 +19,7 @@ from jlocal import extract
 from jlocal.printable import printable
 
 if TYPE_CHECKING:
-    from jlocal.collection.search import Hit
+    from jlocal.collection.hits import Hit
 
 VARIABLE = "JLOCAL_OPENER"
 

@@ -75,9 +75,10 @@ class _Command(click.Command):
 )
 @click.option(
     "--min-score",
-    type=click.FloatRange(-1, 1),
+    type=float,
     metavar="X",
-    help="Leave out hits whose cosine is below X.",
+    help="Leave out hits whose score is below X: their relevance, from 0 to 1; with --mode meaning "
+    "their cosine.",
 )
 @click.option("--open", "opened", type=click.IntRange(min=1), metavar="N", help="Open hit N.")
 @click.option("--files", is_flag=True, help="Print only the paths of files, each once.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, overload
 
+from jlocal.collection.fusion import weight_of
+from jlocal.collection.hits import Hit
 from jlocal.collection.metadata import condition
 from jlocal.collection.pathfilter import PathFilter, path_filter
-from jlocal.collection.search import MODES, Hit, Mode, search
+from jlocal.collection.search import MODES, Mode, search
 from jlocal.collection.texts import TextCollection
 from jlocal.errors import ArgumentError
+from jlocal.vectors import Floats
 
 
 class Collection(TextCollection):
@@ -62,17 +65,18 @@ class Collection(TextCollection):
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> list[Hit] | list[list[Hit]]:
-        """Find what is nearest to a query, best first, each document or PDF page once.
+        """Find what answers a query, best first, each document or PDF page once.
 
         Args:
             query: what to look for; several are embedded together.
             n: the most hits.
             path: a glob: without a slash the name of a file or of a folder above it, with one the
                 end of a path; or a function that tells of a path whether it is meant.
-            mode: what is compared: "words", "meaning" or "both".
+            mode: what is compared: "words", "meaning" or "both". Words need no model.
             where: a condition on the metadata of added texts, such as `{"author": "Ann", "year":
                 {"$gt": 2020}}`; see `jlocal.collection.metadata.condition`. Files have none.
-            min_score: the least cosine.
+            min_score: the least score of a hit: relevance, from 0 to 1, in mode "both", the cosine
+                in "meaning", BM25 in "words".
             prompt_name: as in `Embedder.encode`; by default the one for queries.
             prompt: as in `Embedder.encode`.
 
@@ -93,18 +97,23 @@ class Collection(TextCollection):
             raise ArgumentError(f"n={n}; it is at least 1")
         if mode not in MODES:
             raise ArgumentError(f"mode={mode!r}; choose one of: {', '.join(MODES)}")
-        if mode == "words":
-            raise ArgumentError("this collection has no index of words yet; use mode='meaning'")
         holds = None if where is None else condition(where)
         with self._unless_closed():
             recipe = self.recipe
-            vectors = self._load(recipe).encode_query(
-                queries, prompt_name, prompt, truncate_dim=recipe.dimensions
-            )
+            vectors: Iterable[Floats | None] = [None] * len(queries)
+            if mode != "words":
+                vectors = self._load(recipe).encode_query(
+                    queries, prompt_name, prompt, truncate_dim=recipe.dimensions
+                )
+            texts = [None if mode == "meaning" else text for text in queries]
+            weight = weight_of(recipe.model)
             with self._readers.one() as store:
                 if holds:
                     path = _both(path_filter(path), store.matching(holds))
-                hits = [search(store, vector, n, path, min_score) for vector in vectors]
+                hits = [
+                    search(store, vector, n, path, min_score, text=text, weight=weight)
+                    for vector, text in zip(vectors, texts, strict=True)
+                ]
         return hits[0] if isinstance(query, str) else hits
 
 

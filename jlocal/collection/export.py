@@ -27,7 +27,7 @@ class Row:
     Attributes:
         id: `PATH:LINE`, of a page of a PDF file `PATH p. PAGE`, of HTML `PATH`; with `#2`, `#3`, …
             for more passages of the same id.
-        columns: `path`, `page`, `first_line`, `last_line`, as in `search.Hit`.
+        columns: `path`, `page`, `first_line`, `last_line`, as in `hits.Hit`.
         text: the passage.
         vector: (d,) float32.
 

@@ -1,19 +1,20 @@
-"""The nearest passages to a query: exact over few vectors, a first look at codes over many."""
+"""Searching: candidates by their words and by their meaning, and one order of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from jlocal.collection.codes import Bits, pack
+from jlocal.collection import fusion
+from jlocal.collection.bm25 import Scores
 from jlocal.collection.connect import plain_errors
+from jlocal.collection.hits import Hit, Scored, hits_of
+from jlocal.collection.nearest import all_cosines, nearest_by_codes
 from jlocal.collection.pathfilter import PathFilter, path_filter
-from jlocal.collection.place import Place
 from jlocal.collection.store import Store
-from jlocal.collection.values import DamagedError, Ids
+from jlocal.collection.values import Ids
 from jlocal.vectors import Floats
 
 # Reading so many vectors from the file takes about as long as the codes of 100,000.
@@ -21,73 +22,34 @@ _EXACT = 5000
 # How many candidates of the first look are compared exactly, for vectors of so many dimensions;
 # fewer signs tell less, and need more candidates.
 _CANDIDATES, _DIMENSIONS = 1000, 1024
-# By how much two sums of the same components may differ.
-_ROUNDING = 1e-4
+# How many candidates come from words; and from paths, so many passages of so many documents.
+_BY_WORDS, _DOCUMENTS, _OF_EACH = 300, 20, 16
 
 Mode = Literal["both", "words", "meaning"]
 MODES: tuple[Mode, ...] = ("both", "words", "meaning")
 
-State = Literal["current", "changed", "missing"]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A document, or a record of one, with its best passage.
-
-    Attributes:
-        path: absolute path of the file.
-        first_line: where the passage begins, from 1; None in HTML and PDF, whose text has no
-            lines that a person could look up.
-        last_line: where it ends.
-        score: what the order of hits follows: the fused score of mode "both", the cosine of
-            "meaning", BM25 of "words".
-        text: the passage.
-        page: of a PDF file, from 1; None in others.
-        headings: the headings above the passage, outermost first.
-        cosine: of query and passage, from -1 to 1; None where it was not computed.
-        bm25: how well the words fit, from 0 (no word in common) up; None where it was not
-            computed.
-        relevance: how likely the passage answers the query, from 0 to 1.
-        others: more places of the same passage.
-        state: whether the file is as it was indexed.
-        id: of a text that was added without a file.
-        metadata: of a text that was added without a file.
-
-    """
-
-    path: str
-    first_line: int | None
-    last_line: int | None
-    score: float
-    text: str
-    page: int | None = None
-    headings: tuple[str, ...] = ()
-    cosine: float | None = None
-    bm25: float | None = None
-    relevance: float = 0.0
-    others: tuple[Place, ...] = ()
-    state: State = "current"
-    id: str | None = None
-    metadata: Mapping[str, object] | None = None
-
 
 def search(
     store: Store,
-    query: Floats,
+    query: Floats | None,
     n: int,
     path: PathFilter | None = None,
     min_score: float | None = None,
     *,
+    text: str | None = None,
+    weight: float = fusion.WEIGHT,
     exact: bool | None = None,
 ) -> list[Hit]:
-    """Find the documents nearest to a query, best first.
+    """Find the documents that answer a query, best first.
 
     Args:
         store: an open collection.
-        query: (d,) float32 of unit length.
+        query: (d,) float32 of unit length; None compares only words.
         n: the most hits.
         path: the documents that are meant, see `path_filter`.
         min_score: the least score.
+        text: the query's words; None compares only vectors.
+        weight: of meaning beside words, as `fusion.weight_of` gives it.
         exact: whether all vectors are compared, or only those whose signs agree best with the
             query; None decides by their number.
 
@@ -97,108 +59,87 @@ def search(
     """
     store.use_path_filter(path_filter(path))
     with plain_errors(store.path), store.snapshot():
-        return _search(store, query, n, path is not None, min_score, exact)
+        allowed = None if path is None else store.passages_under()
+        words = paths = None
+        if text is not None:
+            words, paths = store.words(text, allowed), store.path_words(text)
+        asked = _Asked(store, n, min_score, allowed, words, paths)
+        return asked.by_words() if query is None else asked.by_meaning(query, weight, exact)
 
 
-def _search(
-    store: Store, query: Floats, n: int, filtered: bool, min_score: float | None, exact: bool | None
-) -> list[Hit]:
-    allowed = store.passages_under() if filtered else None
-    count = store.count_passages() if allowed is None else len(allowed)
-    if exact is None:
-        exact = count <= _EXACT
-    if exact:
-        store.check_links()
-    else:
-        store.check_codes()
-    look = _all if exact else _by_codes
-    wanted = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
-    while True:
-        ids, scores = look(store, query, allowed, wanted)
-        if min_score is not None:
-            ids, scores = ids[scores >= min_score], scores[scores >= min_score]
-        hits, n = _hits(store, ids, scores, n)
-        # With many passages of the same documents there may be too few documents.
-        if len(hits) >= n or len(ids) < min(wanted, count) or wanted >= count:
-            return hits
-        wanted *= 8
+@dataclass(frozen=True)
+class _Asked:
+    """A search; `allowed` are the only passages that are meant, unless it is None."""
 
+    store: Store
+    n: int
+    min_score: float | None
+    allowed: Ids | None
+    words: Scores | None
+    paths: Scores | None
 
-def _all(store: Store, query: Floats, allowed: Ids | None, _: int) -> tuple[Ids, Floats]:
-    """Compare with all vectors, or with those allowed, in blocks."""
-    ids, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for block, vectors in store.vectors(allowed):
-        ids.append(block)
-        scores.append(vectors @ query)
-    return _sorted(np.concatenate(ids), np.concatenate(scores))
+    def by_words(self) -> list[Hit]:
+        """Find what has words of the query."""
+        self._check(self.store.count_passages() <= _EXACT)
+        words = self.words or Scores.none()
+        ids = np.union1d(words.ids, self._by_paths())
+        scale = fusion.Scale.of_words(words.terms, self.store.count_passages())
+        bm25 = words.of(ids)
+        return self._hits(Scored.best_first(ids, bm25, scale, bm25=bm25), self.n)[0]
 
+    def by_meaning(self, query: Floats, weight: float, exact: bool | None) -> list[Hit]:
+        """Find what is nearest to a query (d,), or with words what both together put first."""
+        count = self.store.count_passages() if self.allowed is None else len(self.allowed)
+        if exact is None:
+            exact = count <= _EXACT
+        self._check(exact)
+        more = self._by_paths()
+        if self.words:
+            more = np.union1d(more, self.words.best(_BY_WORDS))
+        n = self.n
+        wanted = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
+        while True:
+            if exact:
+                ids, cosines = all_cosines(self.store, query, self.allowed)
+                background = cosines
+            else:
+                ids, cosines, background = nearest_by_codes(self.store, query, self.allowed, wanted)
+            is_all = len(ids) < min(wanted, count) or wanted >= count
+            if len(others := np.setdiff1d(more, ids)):
+                others, theirs = all_cosines(self.store, query, others)
+                ids, cosines = np.concatenate([ids, others]), np.concatenate([cosines, theirs])
+            meaning = fusion.Background.of(background)
+            scored = self._scored(ids, cosines, meaning, weight, len(cosines) if exact else count)
+            hits, n = self._hits(scored, n)
+            # With many passages of the same documents there may be too few documents.
+            if len(hits) >= n or is_all:
+                return hits
+            wanted *= 8
 
-def _by_codes(store: Store, query: Floats, allowed: Ids | None, wanted: int) -> tuple[Ids, Floats]:
-    """Compare with the vectors whose signs agree best with the query."""
-    blocks, agreements = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for block, codes in store.codes():
-        near = slice(None) if allowed is None else np.isin(block, allowed)
-        blocks.append(block[near])
-        agreements.append(agreement(codes[near], query))
-    ids, first_look = np.concatenate(blocks), np.concatenate(agreements)
-    chosen = np.ones(len(ids), np.bool_)
-    if wanted < len(ids):
-        chosen[np.argpartition(-first_look, wanted)[wanted:]] = False
-        # Of codes that are wrong none may be chosen, so one of each block is looked at as well.
-        sizes = [len(block) for block in blocks if len(block)]
-        chosen[np.cumsum([0, *sizes[:-1]])] = True
-    order = np.argsort(ids[chosen])
-    ids, first_look = ids[chosen][order], first_look[chosen][order]
-    scores = [np.empty(0, np.float32)]
-    for block, vectors in store.vectors(ids):
-        expected, first_look = first_look[: len(block)], first_look[len(block) :]
-        if not np.allclose(agreement(pack(vectors), query), expected, atol=_ROUNDING):
-            raise DamagedError("a code is not that of its vector")
-        scores.append(vectors @ query)
-    return _sorted(ids, np.concatenate(scores))
+    def _check(self, exact: bool) -> None:
+        if exact:
+            self.store.check_links()
+        else:
+            self.store.check_codes()
 
+    def _scored(
+        self, ids: Ids, cosines: Floats, background: fusion.Background, weight: float, passages: int
+    ) -> Scored:
+        if self.words is None:
+            scale = fusion.Scale.of_meaning(background, passages)
+            return Scored.best_first(ids, cosines, scale, cosines=cosines)
+        bm25 = self.words.of(ids)
+        terms = self.words.terms
+        fused = fusion.fused(bm25, background.standing_out(cosines), weight, terms)
+        scale = fusion.Scale.of_both(terms, passages, weight)
+        return Scored.best_first(ids, fused, scale, cosines=cosines, bm25=bm25)
 
-def agreement(codes: Bits, query: Floats) -> Floats:
-    """Add up a query's components (d,) where codes (n, w) have a bit, as (n,).
+    def _hits(self, scored: Scored, n: int) -> tuple[list[Hit], int]:
+        return hits_of(self.store, scored, n, self.paths, self._by_paths(), self.min_score)
 
-    They rank as the cosines of the query and the signs do. The query's own signs would not be
-    enough: where vectors can be cut, a few components hold most of them.
-    """
-    bits = np.unpackbits(codes.view(np.uint8), axis=1, count=len(query))
-    return bits.astype(np.float32) @ query
-
-
-def _sorted(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
-    order = np.lexsort((ids, -scores))
-    return ids[order], scores[order]
-
-
-def _hits(store: Store, ids: Ids, scores: Floats, n: int) -> tuple[list[Hit], int]:
-    """Find the documents of passages, best first; of each, or of its records, the best passage.
-
-    Returns the hits, and how many there can be at most: n, or fewer where there are fewer.
-    """
-    hits: dict[tuple[str, int], Hit] = {}
-    for number, (id, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True)):
-        if number == _CANDIDATES:
-            # A few long documents: not to go through all of their passages for one more.
-            n = min(n, store.count_records())
-        if len(hits) >= n:
-            break
-        passage = None
-        # Some of these places may be of documents that are found already.
-        for place in store.places(id, n + len(hits)):
-            key = (place.path, place.record)
-            if len(hits) < n and key not in hits:
-                passage = passage or store.text(id)
-                heading, text = passage
-                first, last = place.lines
-                hits[key] = Hit(
-                    *(place.path, first, last, score, text, place.page),
-                    headings=tuple(heading.splitlines()),
-                    cosine=score,
-                    relevance=max(0.0, score),
-                    id=place.path if place.is_added else None,
-                    metadata=store.metadata(place.path) if place.is_added else None,
-                )
-    return list(hits.values()), n
+    def _by_paths(self) -> Ids:
+        """Find passages of the documents whose paths fit best."""
+        if self.paths is None:
+            return np.empty(0, np.int64)
+        passages = self.store.passages_in(self.paths.best(_DOCUMENTS), _OF_EACH)
+        return passages if self.allowed is None else np.intersect1d(passages, self.allowed)

@@ -17,7 +17,8 @@ from jlocal.collection.catalog import Catalog
 from jlocal.collection.check import MISSING, bound_work
 from jlocal.collection.codes import Bits
 from jlocal.collection.connect import plain_errors
-from jlocal.collection.fulltext import PASSAGES, PATHS, Index
+from jlocal.collection.finding import Finding
+from jlocal.collection.fulltext import PASSAGES, PATHS
 from jlocal.collection.place import Place
 from jlocal.collection.settings import Settings
 from jlocal.collection.values import (
@@ -34,7 +35,6 @@ from jlocal.collection.values import (
     vector_of,
     vectors_of,
 )
-from jlocal.errors import CollectionError
 from jlocal.vectors import Floats
 
 _ROWS, _FEW = 1024, 256
@@ -45,7 +45,7 @@ _WANTED = (
 )
 
 
-class Store(Settings, Catalog):
+class Store(Settings, Catalog, Finding):
     """What is read from an open collection, and written into it; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -56,22 +56,14 @@ class Store(Settings, Catalog):
 
         """
         super().__init__(path, create=create)
-        self._has_sound_codes = self._has_sound_words = False
+        self._has_sound_codes = False
 
     # Documents
-
-    def count_passages(self) -> int:
-        """How many passages of documents there are, and so vectors that a search may find."""
-        return int(self._value("SELECT coalesce(sum(length(passage_ids)), 0) FROM code")) // 8
 
     def count_kept(self) -> int:
         """How many passages there are that are in no document."""
         # Nothing could end count(*), which is one instruction.
         return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
-
-    def count_documents(self) -> int:
-        """How many documents there are, files and added texts."""
-        return int(self._value("SELECT count(id) FROM document"))
 
     def paths(self) -> Iterator[str]:
         """Paths of all documents that are files."""
@@ -136,21 +128,6 @@ class Store(Settings, Catalog):
                 if self.count_passages() < wanted:
                     raise DamagedError("a passage has no code")
             self._has_sound_codes = True
-
-    def check_words(self) -> None:
-        """Check that all passages of documents have words, once while the file is open.
-
-        Raises:
-            CollectionError: one has none, and no word would find it.
-
-        """
-        if not self._has_sound_words:
-            if self._value("SELECT count(id) FROM words_docsize") != self.count_passages():
-                raise CollectionError(
-                    f"{self.path} lacks words of some passages, as an older jlocal leaves it; "
-                    "index anything into it once more"
-                )
-            self._has_sound_words = True
 
     def stamp(self, path: str) -> tuple[str | None, bytes] | None:
         """Stamp and digest of content of a file; None where it is no document."""
@@ -237,26 +214,6 @@ class Store(Settings, Catalog):
 
     # Searching
 
-    def words(self, query: str, allowed: Ids | None = None) -> tuple[Ids, Floats]:
-        """Find passages that have words of a query: ids (n,) and BM25 (n,) > 0, best first.
-
-        Args:
-            query: what a person typed; nothing in it is syntax.
-            allowed: ids (m,) of the only passages to look at.
-
-        """
-        self.check_words()
-        return self._search(PASSAGES, query, allowed)
-
-    def path_words(self, query: str, allowed: Ids | None = None) -> tuple[Ids, Floats]:
-        """Find documents whose paths have words of a query, as `words` does passages."""
-        return self._search(PATHS, query, allowed)
-
-    def _search(self, index: Index, query: str, allowed: Ids | None) -> tuple[Ids, Floats]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
-            return index.search(self._connection, query, allowed)
-
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
         """Blocks of passage ids (n,), ascending, and vectors (n, d).
 
@@ -308,18 +265,6 @@ class Store(Settings, Catalog):
                 "USING (content_id) WHERE wanted(path)"
             )
         )
-
-    def places(self, passage: int, limit: int) -> list[Place]:
-        """Where a passage first stands in each record of documents whose paths are wanted."""
-        rows = self._rows(
-            "SELECT path, record, min(first_line), last_line FROM chunk JOIN document "
-            "USING (content_id) WHERE passage_id = ? AND wanted(path) "
-            "GROUP BY path, record ORDER BY path, record LIMIT ?",
-            passage,
-            limit,
-        )
-        with plain_errors(self.path):
-            return [place_of(*row) for row in rows]
 
     def first_places(self, ids: Ids) -> Iterator[tuple[Place, int]]:
         """Where each of these passages first stands, by ascending id, and in how many places.

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from jlocal.collection.stopwords import STOP_WORDS
+
 # A piece is a consonant with the vowels and marks around it, or an ideograph, or a syllable.
 _IDEOGRAPH = (
     "[\u2e80-\u2fd5\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
@@ -58,8 +60,12 @@ def segmented(text: str) -> str:
 
 
 def query_terms(query: str) -> list[str]:
-    """Return what a query asks for, each once, as strings and prefixes in the syntax of FTS5."""
-    return list(dict.fromkeys(_terms(query)))
+    """Return what a query asks for, each once, as strings and prefixes in the syntax of FTS5.
+
+    Words that any text has are left out, unless there are no others.
+    """
+    terms = list(dict.fromkeys(_terms(query)))
+    return [term for term in terms if term[1:-1] not in STOP_WORDS] or terms
 
 
 def _terms(query: str) -> Iterator[str]:

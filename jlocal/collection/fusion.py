@@ -1,0 +1,103 @@
+"""One order from two: how well a passage's words fit a query, and how near its meaning is.
+
+The fused score is BM25 + w · z, where z = (cosine - mean) / deviation, over passages of the
+collection taken evenly, says how far a cosine stands out. BM25 sums log-odds that a passage is
+relevant, one term of the query at a time (Robertson and Zaragoza, "The Probabilistic Relevance
+Framework: BM25 and Beyond", 2009), and z is one term more. So neither is scaled by the best
+passage of a query, as in a convex combination (arXiv 2210.11934): a model that does not know the
+query's language sets no passage apart, its z stay small, and the words decide; where the collection
+has none of the query's words, the meaning does. docs/search.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from jlocal.vectors import Floats
+
+# w of a model that is not known; and of models by their names. docs/search.md says why.
+WEIGHT = 3.0
+_WEIGHTS = (
+    (re.compile("jlocal-starter"), 2.0),
+    (re.compile("jina-embeddings-v5-text-(small|nano)"), 4.0),
+)
+# From so many terms of a query on, the weight of meaning is whole.
+_ENOUGH_TERMS = 4
+# What BM25 of a path counts beside that of a passage.
+PATH_WEIGHT = 0.75
+
+# The deviation of few cosines says little: as if there were so many more, of this deviation.
+_MORE, _DEVIATION = 10, 0.1
+
+
+def weight_of(model: str) -> float:
+    """Weight of meaning beside words, by a model's name."""
+    return next((weight for name, weight in _WEIGHTS if name.search(model)), WEIGHT)
+
+
+def fused(bm25: Floats, standing_out: Floats, weight: float, terms: int) -> Floats:
+    """Fused scores (n,) of passages; of a query of few terms the words count more."""
+    weight *= min(1.0, math.sqrt(terms / _ENOUGH_TERMS))
+    scores: Floats = bm25 + np.float32(weight) * standing_out
+    return scores
+
+
+@dataclass(frozen=True)
+class Background:
+    """What cosines of a query are like where passages are taken evenly."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, cosines: Floats) -> Background:
+        """Measure cosines (m,)."""
+        mean = float(cosines.mean()) if len(cosines) else 0.0
+        squares = float(np.square(cosines - mean).sum()) + _MORE * _DEVIATION**2
+        return cls(mean, math.sqrt(squares / (len(cosines) + _MORE)))
+
+    def standing_out(self, cosines: Floats) -> Floats:
+        """Say how many deviations cosines (n,) are from the mean, as (n,)."""
+        apart: Floats = (cosines - np.float32(self.mean)) / np.float32(self.deviation)
+        return apart
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a score becomes a relevance: a logistic curve, 1 / (1 + exp(at - slope * score)).
+
+    The curves were fitted to the best three hits of each query, with its answer in the collection
+    and without it. A word that is rare, and a cosine that stands out, say more in a small
+    collection, and one word of a query says less where it has many.
+    """
+
+    slope: float
+    at: float
+
+    @classmethod
+    def of_both(cls, terms: int, passages: int, weight: float) -> Scale:
+        """Fit fused scores, of a query of so many terms in so many passages."""
+        return cls(14.4 / (weight + 1.6) / _spread(terms, passages), 4.75)
+
+    @classmethod
+    def of_words(cls, terms: int, passages: int) -> Scale:
+        """Fit BM25."""
+        return cls(7.0 / _spread(terms, passages), 5.5)
+
+    @classmethod
+    def of_meaning(cls, background: Background, passages: int) -> Scale:
+        """Fit cosines."""
+        slope = 4.0 / math.sqrt(2 * math.log(passages + 10)) / background.deviation
+        return cls(slope, 5.5 + slope * background.mean)
+
+    def relevance(self, score: float) -> float:
+        """Say how likely a passage of this score answers the query, from 0 to 1."""
+        return 1 / (1 + math.exp(min(self.at - self.slope * score, 100.0)))
+
+
+def _spread(terms: int, passages: int) -> float:
+    return math.sqrt(terms + 2) * math.log(passages + 10)
