@@ -56,6 +56,19 @@ def split_task(
     return task or next(filter(None, named), None), rest
 
 
+def check_prompts(prompts: object) -> None:
+    """Check that prompts are names with the texts that they stand for.
+
+    Raises:
+        ArgumentError: they are not.
+
+    """
+    if not isinstance(prompts, Mapping) or not all(
+        isinstance(part, str) for item in prompts.items() for part in item
+    ):
+        raise ArgumentError('prompts is a mapping of names to texts, such as {"query": "Query: "}')
+
+
 def layers_on(device: object, gpu_layers: int | None) -> int | None:
     """Return the `gpu_layers` that a device of torch comes to.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -11,6 +10,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from jlocal import compatibility
+from jlocal.arguments import check_texts, whole
 from jlocal.caller import warn
 from jlocal.errors import ArgumentError, TextError, TokenizerWarning
 from jlocal.interface import Interface
@@ -22,7 +22,7 @@ from jlocal.models import names
 from jlocal.models.profile import Profile
 from jlocal.progress import OnTexts
 from jlocal.vectors import Floats, Vectors, check_precision, finish
-from jlocal.windows import OnCut, Reader, check_texts
+from jlocal.windows import OnCut, Reader
 
 OnLong = Literal["error", "truncate"]
 
@@ -141,12 +141,16 @@ class Embedder(Interface):
             raise ArgumentError(
                 f"compute_type={compute_type!r}; it is 'auto', 'stored' or 'bfloat16'"
             )
-        if threads is not None and threads < 1:
-            raise ArgumentError(f"threads={threads}; it is at least 1")
+        threads = None if threads is None else whole("threads", threads, 1)
+        gpu_layers = None if gpu_layers is None else whole("gpu_layers", gpu_layers, -1)
         layers = compatibility.layers_on(device, gpu_layers)
+        if prompts is not None:
+            compatibility.check_prompts(prompts)
         self.similarity_fn_name = similarity_fn_name
         self.on_long = on_long
         source = names.default() if source is None else source
+        if not isinstance(source, (str, Path)):
+            raise ArgumentError(f"model={source!r:.80}; it is a path or a name, as str or Path")
         path = names.resolve(source, offline=local_files_only or None)
         options = ComputeOptions(threads, layers, compute_type, capture)
         self._model = LazyModel(path, options, pooling)
@@ -179,6 +183,9 @@ class Embedder(Interface):
         """Free the model. Idempotent."""
         self._model.close()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.profile.path)!r})"
+
     def __enter__(self) -> Embedder:
         return self
 
@@ -195,6 +202,7 @@ class Embedder(Interface):
 
     @max_seq_length.setter
     def max_seq_length(self, tokens: int) -> None:
+        tokens = whole("max_seq_length", tokens)
         if not 1 < tokens <= self.profile.context:
             raise ArgumentError(f"max_seq_length={tokens}; the model has {self.profile.context:,}")
         self._max_seq_length = tokens
@@ -328,10 +336,7 @@ class Embedder(Interface):
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions
         requested = self.truncate_dim or full if truncate_dim is None else truncate_dim
-        # numpy's integers are integers as well; in Python, so are True and False.
-        if isinstance(requested, bool) or not hasattr(requested, "__index__"):
-            raise ArgumentError(f"truncate_dim={requested!r}; it is a whole number")
-        dimensions = operator.index(requested)
+        dimensions = whole("truncate_dim", requested)
         if not 0 < dimensions <= full:
             raise ArgumentError(f"{self.profile.path} has {full:,} dimensions, not {dimensions:,}")
         check_precision(precision, dimensions)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from jlocal import compatibility
+from jlocal.arguments import check_texts
 from jlocal.caller import warn
 from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.models.profile import Profile
 from jlocal.progress import texts_bar
 from jlocal.similarity import check_name, pairwise_similarity, similarity
 from jlocal.vectors import Floats, Vectors, finish
-from jlocal.windows import Reader, check_texts
+from jlocal.windows import Reader
 
+_Self = TypeVar("_Self", bound="Interface")
 _Pool = Mapping[str, Any]
 _Compare = Callable[[Vectors, Vectors, Container[int], str], Floats]
 
@@ -28,6 +30,11 @@ class Interface(ABC):
     prompts: dict[str, str]
     truncate_dim: int | None
     _similarity: str
+
+    @property
+    @abstractmethod
+    def max_seq_length(self) -> int:
+        """The most tokens in one text."""
 
     @property
     @abstractmethod
@@ -102,7 +109,7 @@ class Interface(ABC):
         del batch_size, device, normalize_embeddings, pool, chunk_size
         texts = sentences if inputs is None else inputs
         if texts is None:
-            raise TypeError("encode() needs texts")
+            raise ArgumentError("encode() takes a text, or a list of texts, and got None")
         if output_value != "sentence_embedding":
             raise ArgumentError(
                 f"output_value {output_value!r}: only 'sentence_embedding' is known"
@@ -270,6 +277,23 @@ class Interface(ABC):
             self.truncate_dim = before
 
     truncate_sentence_embeddings = truncate_embeddings
+
+    def get_max_seq_length(self) -> int:
+        """`max_seq_length`."""
+        return self.max_seq_length
+
+    def eval(self: _Self) -> _Self:
+        """Return this Embedder, which is never trained."""
+        return self
+
+    def to(self: _Self, device: object) -> _Self:
+        """Return this Embedder, and warn: it computes where it was loaded."""
+        warn(
+            IgnoredArgumentWarning(
+                f"to({str(device)!r}) does nothing to an Embedder: pass device= when you make it"
+            )
+        )
+        return self
 
     def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> _Pool:
         """Return an empty pool, and warn: one process already computes on all cores."""

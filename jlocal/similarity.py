@@ -128,6 +128,8 @@ def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
             "uint8 vectors have no direction; take 128 from precision uint8, and compare ubinary "
             "by Hamming distance"
         )
+    if array.dtype.kind == "U":
+        raise ArgumentError("vectors are compared, not texts; pass what encode() returns for them")
     if array.dtype.kind not in "fi" or array.ndim not in (1, 2):
         raise ArgumentError(
             f"vectors are an array (n, d) of numbers, not {array.dtype} of shape {array.shape}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from jlocal.arguments import no_text
 from jlocal.caller import warn
-from jlocal.errors import ArgumentError, TextError, TextTooLongError, TruncationWarning
+from jlocal.errors import TextError, TextTooLongError, TruncationWarning
 from jlocal.journal import Journal
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tokenizer import Tokens
@@ -99,7 +100,7 @@ class Reader:
 
         """
         if not isinstance(text, str):
-            raise TextError(f"is of type {type(text).__name__}; pass str", index)
+            raise TextError(no_text(text), index)
         try:
             return self.runtime.tokenizer.encode(self.prompt + text)
         except UnicodeEncodeError as error:
@@ -207,35 +208,6 @@ class _Window:
         return sum(
             not isinstance(item, TextError) and item.tobytes() in chosen for item in self._sequences
         )
-
-
-def check_texts(inputs: Iterable[str]) -> Iterable[str]:
-    """Return what was passed for several texts, unless iterating over it would not give them.
-
-    Raises:
-        ArgumentError: it is no sequence of texts: a dict or a table would give its keys, a set no
-            order, bytes numbers.
-
-    """
-    name = type(inputs).__name__
-    if isinstance(inputs, Mapping):
-        advice = "pass its values: list(texts.values())"
-    elif isinstance(inputs, (set, frozenset)):
-        advice = "a set has no order; pass a list, such as sorted(texts)"
-    elif isinstance(inputs, (bytes, bytearray, memoryview)):
-        advice = "decode it to str first"
-    elif hasattr(inputs, "columns"):
-        advice = 'pass one of its columns: table["text"]'
-    elif isinstance(inputs, np.ndarray) and not (
-        inputs.ndim == 1 and (inputs.dtype.kind in "UTO" or not inputs.size)
-    ):
-        name = f"array of {inputs.dtype} and shape {inputs.shape}"
-        advice = "pass one of shape (n,) that holds str"
-    elif not isinstance(inputs, Iterable):
-        advice = "pass str, or a list of str"
-    else:
-        return inputs
-    raise ArgumentError(f"the texts are of type {name}; {advice}")
 
 
 def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

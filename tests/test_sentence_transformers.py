@@ -187,7 +187,7 @@ def test_vectors_of_another_length_within_a_with(model: Embedder) -> None:
             assert model.encode("a cat").shape == (32,)
             assert model.get_embedding_dimension() == 32
         assert model.encode("a cat").shape == (256,)
-    with pytest.raises(ArgumentError, match="0 dimensions"), model.truncate_embeddings(0):
+    with pytest.raises(ArgumentError, match="dimensions, not 0"), model.truncate_embeddings(0):
         pass
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jlocal import arguments
+from jlocal.arguments import check_texts, no_text
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import Chunk
 from jlocal.collection.markup import outline_of
@@ -61,16 +63,18 @@ def added_texts(
         TextError: a text is not text, or empty.
 
     """
-    listed = [texts] if isinstance(texts, str) else list(texts)
+    listed = [texts] if isinstance(texts, str) else list(check_texts(texts))
     for index, text in enumerate(listed):
         _check_text(text, index)
     if ids is None:
         names = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in listed]
     else:
-        names = [ids] if isinstance(ids, str) else list(ids)
+        names = arguments.listed("ids", ids)
         _check_ids(names)
     if metadata is None or isinstance(metadata, Mapping):
         known = [metadata] * len(listed)
+    elif hasattr(metadata, "columns"):
+        raise ArgumentError('metadata is a table; pass its rows: table.to_dict("records")')
     else:
         known = list(metadata)
     for what, values in (("ids", names), ("metadata", known)):
@@ -84,7 +88,7 @@ def added_texts(
 
 def _check_text(text: object, index: int) -> None:
     if not isinstance(text, str):
-        raise TextError(f"is of type {type(text).__name__}; pass str", index)
+        raise TextError(no_text(text), index)
     if not text.strip():
         raise TextError("is empty", index)
     try:
@@ -95,9 +99,11 @@ def _check_text(text: object, index: int) -> None:
 
 def _check_ids(ids: Sequence[object]) -> None:
     for id in ids:
-        if not isinstance(id, str) or not id or len(id) > _LONGEST_ID or "\0" in id:
+        if not isinstance(id, str):
+            raise ArgumentError(f"the id {id!r:.80} is of type {type(id).__name__}; pass str")
+        if not id or len(id) > _LONGEST_ID or "\0" in id:
             raise ArgumentError(
-                f"{str(id)[:80]!r} cannot be an id, which is a text of 1 to {_LONGEST_ID:,} "
+                f"{id[:80]!r} cannot be an id, which is a text of 1 to {_LONGEST_ID:,} "
                 "characters without NUL"
             )
         # Files have their absolute path for an id.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, overload
 
+from jlocal.arguments import check_texts, no_text, whole
 from jlocal.collection.fusion import weight_of
 from jlocal.collection.hits import Hit
 from jlocal.collection.metadata import condition
-from jlocal.collection.pathfilter import PathFilter, path_filter
+from jlocal.collection.pathfilter import PathFilter, both, chosen_paths
 from jlocal.collection.search import MODES, Mode, search
 from jlocal.collection.texts import TextCollection
-from jlocal.errors import ArgumentError
+from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import Floats
+
+# More hits than a collection can have.
+_MOST = 1 << 31
 
 
 class Collection(TextCollection):
@@ -90,11 +95,10 @@ class Collection(TextCollection):
             TextError: the query cannot be embedded.
 
         """
-        queries = [query] if isinstance(query, str) else list(query)
-        if not all(map(str.strip, queries)):
-            raise ArgumentError("the query is empty")
-        if n < 1:
-            raise ArgumentError(f"n={n}; it is at least 1")
+        queries = _queries(query)
+        n = min(whole("n", n, 1), _MOST)
+        if min_score is not None and not isinstance(min_score, Real):
+            raise ArgumentError(f"min_score={min_score!r:.80}; it is a number")
         if mode not in MODES:
             raise ArgumentError(f"mode={mode!r}; choose one of: {', '.join(MODES)}")
         holds = None if where is None else condition(where)
@@ -107,15 +111,21 @@ class Collection(TextCollection):
                 )
             texts = [None if mode == "meaning" else text for text in queries]
             weight = weight_of(recipe.model)
-            with self._readers.one() as store:
+            with self._readers.one() as store, chosen_paths(path) as chosen:
                 if holds:
-                    path = _both(path_filter(path), store.matching(holds))
+                    chosen = both(chosen, store.matching(holds))
                 hits = [
-                    search(store, vector, n, path, min_score, text=text, weight=weight)
+                    search(store, vector, n, chosen, min_score, text=text, weight=weight)
                     for vector, text in zip(vectors, texts, strict=True)
                 ]
         return hits[0] if isinstance(query, str) else hits
 
 
-def _both(chosen: Callable[[str], bool], paths: Container[str]) -> Callable[[str], bool]:
-    return lambda path: path in paths and chosen(path)
+def _queries(query: str | Sequence[str]) -> list[str]:
+    queries = [query] if isinstance(query, str) else list(check_texts(query))
+    for index, text in enumerate(queries):
+        if not isinstance(text, str):
+            raise TextError(no_text(text), index)
+        if not text.strip():
+            raise ArgumentError("the query is empty")
+    return queries

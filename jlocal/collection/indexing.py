@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from jlocal.arguments import listed
 from jlocal.collection.folders import Change, Choice, Folder, remembered_by, roots_of, roots_of_all
 from jlocal.collection.locations import make_place, missing
 from jlocal.collection.lock import sole_indexer
@@ -105,7 +106,7 @@ class IndexedCollection(OpenCollection):
             ModelError: the model cannot be loaded, or cannot compute.
 
         """
-        chosen = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        chosen = listed("paths", paths)
         named = None if encoding is None else known(encoding)
         change = Change(include, exclude, gitignore, large, named)
         options = RecipeOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)

@@ -43,6 +43,10 @@ def collection_path(name_or_path: str | Path | None = None) -> Path:
         return name_or_path
     if name_or_path is None:
         return folder() / f"{DEFAULT}{_ENDING}"
+    if not isinstance(name_or_path, str):
+        raise ArgumentError(
+            f"{name_or_path!r:.80} names no collection; pass a name or a path, as str or Path"
+        )
     if _is_path(name_or_path):
         return Path(name_or_path)
     return folder() / f"{check_name(name_or_path)}{_ENDING}"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from enum import Enum
 from typing import Any
+
+import numpy as np
 
 from jlocal.errors import ArgumentError
 
@@ -35,14 +38,26 @@ def checked(metadata: object) -> dict[str, Scalar]:
         raise ArgumentError(f"metadata is a mapping, not {type(metadata).__name__}")
     if len(metadata) > _MOST_KEYS:
         raise ArgumentError(f"metadata has {len(metadata):,} names; at most {_MOST_KEYS} are kept")
-    for name, value in metadata.items():
+    values = {name: plain(value) for name, value in metadata.items()}
+    for name, value in values.items():
         _check_name(name)
         _check_scalar(f"metadata {name!r}", value)
-    values = dict(metadata)
     size = len(json.dumps(values))
     if size > _LARGEST:
         raise ArgumentError(f"metadata takes {size:,} bytes as JSON; at most {_LARGEST:,} are kept")
     return values
+
+
+def plain(value: Any) -> Any:
+    """Return a number or text of NumPy, or of an enumeration, as Python's own."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Enum):
+        value = value.value
+    for kind in (str, int, float):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
+    return value
 
 
 def _check_name(name: object) -> None:
@@ -62,7 +77,8 @@ def _check_scalar(what: str, value: object) -> None:
             raise ArgumentError(f"{what} is a number of more than 64 bits")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ArgumentError(f"{what} is {value}, which is no JSON number")
+            missing = "; pass None where a value is missing" if math.isnan(value) else ""
+            raise ArgumentError(f"{what} is {value}, which is no JSON number{missing}")
     elif value is not None:
         raise ArgumentError(
             f"{what} is of type {type(value).__name__}; it can be a text, a number, True, False or "
@@ -135,13 +151,15 @@ class _Compiler:
             known = ", ".join(_TESTS)
             raise ArgumentError(f"where: unknown operator {key!r:.80}; there are {known}")
         if key in ("$in", "$nin"):
-            if not isinstance(operand, Sequence) or isinstance(operand, str):
+            if not isinstance(operand, (Sequence, Set)) or isinstance(operand, str):
                 raise ArgumentError(f"where: {key} takes a list of values")
             if len(operand) > _MOST_VALUES:
                 raise ArgumentError(f"where: {key} has more than {_MOST_VALUES:,} values")
+            operand = [plain(value) for value in operand]
             for value in operand:
                 _check_scalar(f"where: a value of {key}", value)
         else:
+            operand = plain(operand)
             _check_scalar(f"where: the value of {key}", operand)
         test = _TESTS[key]
         return lambda metadata: test(metadata.get(name, _MISSING), operand)

@@ -64,6 +64,11 @@ class OpenCollection:
         if model and model is not self._given:
             model.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the name, so that another process opens the file again."""
+        self._readers.check()
+        return _reopened, (type(self), self.path.absolute(), self._given, self._options)
+
     def __enter__(self: _Self) -> _Self:
         self._readers.check()
         return self
@@ -166,6 +171,12 @@ def _is_open(model: str | Path | Embedder | None) -> TypeGuard[Embedder]:
     from jlocal.embedder import Embedder
 
     return isinstance(model, Embedder)
+
+
+def _reopened(
+    kind: type[_Self], path: Path, model: str | Path | Embedder | None, options: dict[str, Any]
+) -> _Self:
+    return kind(path, model, **options)
 
 
 def model_file(made: Recipe, collection: Path) -> Path:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path
 
+from jlocal.errors import ArgumentError, CollectionError
 from jlocal.selection import composed
 
-PathFilter = str | Callable[[str], bool]
+PathFilter = str | Path | Callable[[str], bool]
 
 
 def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
@@ -26,9 +29,11 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
     """
     if chosen is None:
         return lambda _: True
-    if not isinstance(chosen, str):
-        return chosen
-    glob = _slashed(chosen)
+    if callable(chosen):
+        return lambda path: bool(chosen(path))
+    if not isinstance(chosen, (str, Path)):
+        raise ArgumentError(f"path={chosen!r:.80}; it is a glob, or a function of a path")
+    glob = _slashed(str(chosen))
     if glob.startswith("~/"):
         glob = _slashed(os.path.expanduser("~")) + glob[1:]  # noqa: PTH111
     glob = re.sub(r"^(\./+)+", "", glob)
@@ -40,6 +45,39 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
     ends = (glob.rstrip("/"), f"{glob.rstrip('/')}/*") if not glob.endswith("/") else (f"{glob}*",)
     patterns = [_compiled(g, ignores_case) for end in ends for g in (end, f"*/{end}")]
     return lambda path: any(pattern(_slashed(path)) for pattern in patterns)
+
+
+@contextlib.contextmanager
+def chosen_paths(chosen: PathFilter | None) -> Iterator[Callable[[str], bool] | None]:
+    """Let a search ask which paths are meant; None for all of them.
+
+    What a function of the caller raises is raised, where SQLite would only say that there was
+    something.
+    """
+    if chosen is None:
+        yield None
+        return
+    raised: list[Exception] = []
+    matches = path_filter(chosen)
+
+    def asked(path: str) -> bool:
+        try:
+            return matches(path)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    try:
+        yield asked
+    except CollectionError:
+        if raised:
+            raise raised[0] from None
+        raise
+
+
+def both(chosen: Callable[[str], bool] | None, paths: Container[str]) -> Callable[[str], bool]:
+    """Return the function that tells whether a path is meant, and among these."""
+    return lambda path: path in paths and (chosen is None or chosen(path))
 
 
 def _has_name(path: str, name: Callable[[str], object], *, only_folders: bool) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from jlocal import arguments
 from jlocal.collection.batch import Batch
 from jlocal.collection.catalog import StoredDocument, text_of
 from jlocal.collection.indexing import IndexedCollection
 from jlocal.collection.paths import absolute
 from jlocal.collection.settle import RecipeOptions
 from jlocal.collection.store import Store
-from jlocal.errors import EmptyCollectionError, MissingCollectionError
+from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
 from jlocal.progress import OnTexts
 
 
@@ -84,7 +85,9 @@ class TextCollection(IndexedCollection):
             CollectionError: there is no such collection, it cannot be written, or is in use.
 
         """
-        listed = [ids] if isinstance(ids, (str, Path)) else list(ids)
+        listed = arguments.listed("ids", ids)
+        for id in listed:
+            _check_id(id)
         with self._indexing(wait, create=False) as store:
             found = dict.fromkeys(item.id for id in listed if (item := _find(store, id)))
             store.write(Batch(removed=list(found)))
@@ -101,6 +104,7 @@ class TextCollection(IndexedCollection):
             CollectionError: there is no such collection, or it cannot be read.
 
         """
+        _check_id(id)
         with self._unless_closed(), self._readers.one() as store, store.snapshot():
             document = _find(store, id)
             return document and replace(document, text=text_of(store.pieces(document.id)))
@@ -146,6 +150,13 @@ class TextCollection(IndexedCollection):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def _check_id(id: object) -> None:
+    if not isinstance(id, (str, Path)):
+        raise ArgumentError(
+            f"an id is of type {type(id).__name__}; pass the id of a text, or the path of a file"
+        )
 
 
 def _find(store: Store, id: str | Path) -> StoredDocument | None:

@@ -1,0 +1,89 @@
+"""Checks of arguments of the Python interface: numbers and texts."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jlocal.errors import ArgumentError
+
+
+def whole(name: str, value: object, least: int | None = None) -> int:
+    """Return a whole number; NumPy's integers are such, True and False are not.
+
+    Args:
+        name: of the argument.
+        value: what was passed for it.
+        least: what it is at least.
+
+    Raises:
+        ArgumentError: it is no whole number, or a smaller one.
+
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentError(f"{name}={value!r:.80}; it is a whole number")
+    number = operator.index(value)
+    if least is not None and number < least:
+        raise ArgumentError(f"{name}={number}; it is at least {least}")
+    return number
+
+
+def listed(name: str, value: Any) -> list[Any]:
+    """Return one id or path, or several, as a list.
+
+    Args:
+        name: of the argument.
+        value: what was passed for it.
+
+    Raises:
+        ArgumentError: it is neither a text or path, nor an iterable of them.
+
+    """
+    if isinstance(value, (str, Path)):
+        return [value]
+    if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
+        raise ArgumentError(
+            f"{name} are of type {type(value).__name__}; pass str, or a list of str"
+        )
+    return list(value)
+
+
+def no_text(value: object) -> str:
+    """Say why a value among texts is none; tables have None and NaN where nothing was entered."""
+    if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
+        return f"is missing ({value}); leave it out, as with dropna() in pandas"
+    return f"is of type {type(value).__name__}; pass str"
+
+
+def check_texts(inputs: Iterable[str]) -> Iterable[str]:
+    """Return what was passed for several texts, unless iterating over it would not give them.
+
+    Raises:
+        ArgumentError: it is no sequence of texts: a dict or a table would give its keys, a set no
+            order, bytes numbers.
+
+    """
+    name = type(inputs).__name__
+    if isinstance(inputs, Mapping):
+        advice = "pass its values: list(texts.values())"
+    elif isinstance(inputs, (set, frozenset)):
+        advice = "a set has no order; pass a list, such as sorted(texts)"
+    elif isinstance(inputs, (bytes, bytearray, memoryview)):
+        advice = "decode it to str first"
+    elif hasattr(inputs, "columns"):
+        advice = 'pass one of its columns: table["text"]'
+    elif isinstance(inputs, np.ndarray) and not (
+        inputs.ndim == 1 and (inputs.dtype.kind in "UTO" or not inputs.size)
+    ):
+        name = f"array of {inputs.dtype} and shape {inputs.shape}"
+        advice = "pass one of shape (n,) that holds str"
+    elif not isinstance(inputs, Iterable):
+        advice = "pass str, or a list of str"
+    else:
+        return inputs
+    raise ArgumentError(f"the texts are of type {name}; {advice}")
