@@ -1,7 +1,9 @@
-"""Install jlocal and run its main job: merge an adapter, export GGUF files, embed, search."""
+"""Install jlocal, and show the first minute: index notes and search them; then make model files."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 
 from environment import BINARIES, install, run, say
@@ -10,13 +12,18 @@ JLOCAL = BINARIES / "jlocal"
 MODEL = "demo/models/jlocal-starter-text-matching-Q8_0.gguf"
 
 
-def main() -> None:
-    """Do it all."""
-    install("-e", ".")
-    start = time.monotonic()
+def first_minute() -> None:
+    """Index the sample notes and search them, with the model that comes with jlocal."""
+    say("\nSome notes are indexed and searched, with the model that comes with jlocal:")
+    run(JLOCAL, "index", "examples/notes")
+    run(JLOCAL, "search", *"what did we decide about backups".split())
+
+
+def model_files() -> None:
+    """Merge an adapter of the starter model into its backbone, and use the result."""
     say(
-        "\nThe checkpoint of the starter model is in the layout of jina-embeddings-v5-text: "
-        "a backbone and\nfour LoRA adapters. Merged and exported:"
+        "\nThe checkpoint of that model has the layout of jina-embeddings-v5-text: a backbone and "
+        "four\nLoRA adapters. One is merged, and exported in two types:"
     )
     run(
         JLOCAL, "convert", "starter/jlocal-starter", "--task", "text-matching",
@@ -24,16 +31,23 @@ def main() -> None:
     )  # fmt: skip
     run(JLOCAL, "show", MODEL)
     run(JLOCAL, "similar", "-m", MODEL, "a cat", "a kitten", "a stock exchange")
+
+
+def main() -> None:
+    """Do it all; the collections of the user stay as they are."""
+    install("-e", ".")
+    start = time.monotonic()
+    os.environ.pop("JLOCAL_DATABASE", None)
+    os.environ["JLOCAL_MODEL"] = "starter"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["JLOCAL_HOME"] = folder
+        first_minute()
+    model_files()
+    seconds = time.monotonic() - start
     say(
-        "\nIts retrieval adapter comes with jlocal as the model `starter`. It searches these pages:"
+        f"\nDone, {seconds:.0f} s after the install, and the index is deleted again. For your own "
+        f"notes:\n\n    {JLOCAL} index FOLDER\n    {JLOCAL} search YOUR QUESTION"
     )
-    run(
-        JLOCAL, "index", "README.md", "docs", "--include", "*.md",
-        "-m", "starter", "-d", "demo/docs.db", "--chunk", "200",
-    )  # fmt: skip
-    question = "how do I install it for an NVIDIA GPU?"
-    run(JLOCAL, "search", "-d", "demo/docs.db", "-n", "3", question)
-    say(f"\nDone, {time.monotonic() - start:.1f} s after the install. The command is {JLOCAL}.")
 
 
 if __name__ == "__main__":
