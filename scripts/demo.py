@@ -8,6 +8,7 @@ import time
 
 from environment import BINARIES, install, run, say
 
+QUESTION = "what did we decide about backups"
 JLOCAL = BINARIES / "jlocal"
 MODEL = "demo/models/jlocal-starter-text-matching-Q8_0.gguf"
 
@@ -16,7 +17,7 @@ def first_minute() -> None:
     """Index the sample notes and search them, with the model that comes with jlocal."""
     say("\nSome notes are indexed and searched, with the model that comes with jlocal:")
     run(JLOCAL, "index", "examples/notes")
-    run(JLOCAL, "search", *"what did we decide about backups".split())
+    run(JLOCAL, "search", *QUESTION.split())
 
 
 def model_files() -> None:

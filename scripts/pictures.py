@@ -1,10 +1,11 @@
-"""Draw the pictures of the README from the real program: pip install -e '.[pictures]', then run this.
+"""Draw the pictures of the README from the real program; needs: pip install -e '.[pictures]'.
 
-The first minute is typed at a shell in a terminal of 80 columns, and the map is opened in Chromium.
+The first minute is typed at a shell in a terminal of 80 columns; the map is opened in Chromium.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -16,13 +17,15 @@ import pexpect
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
+from demo import QUESTION
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTES = ROOT / "examples" / "notes"
 DOCS = ROOT / "docs"
 COLUMNS, ROWS = 80, 24
 PROMPT = "$ "
 INDEX = "jlocal index ~/notes"
-SEARCH = "jlocal search what did we decide about backups"
+SEARCH = f"jlocal search {QUESTION}"
 
 # rich's own frame fetches a font from the network, and draws the buttons of a window.
 FRAME = """\
@@ -68,7 +71,7 @@ def typed(commands: list[str], home: Path, variables: dict[str, str]) -> str:
 
 def draw(sent: str, target: Path) -> None:
     """Write what a terminal was sent as an SVG file."""
-    console = Console(width=COLUMNS, record=True, file=Path(os.devnull).open("w", encoding="utf-8"))
+    console = Console(width=COLUMNS, record=True, file=io.StringIO())
     for line in AnsiDecoder().decode(sent.replace("\r\n", "\n")):
         console.print(line, soft_wrap=True)
     svg = console.export_svg(title="", code_format=FRAME, unique_id="terminal")

@@ -128,3 +128,15 @@ def test_what_cannot_be_watched(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: nothing is indexed yet; begin with: jlocal index FOLDER\n"
+
+
+def test_without_watchfiles_nothing_is_promised(notes: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['watchfiles'] = None\n"
+        "sys.argv = ['jlocal', 'watch', '-d', 'notes.db']\n"
+        "from jlocal.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: watching needs: pip install 'jlocal[watch]'")

@@ -39,8 +39,9 @@ def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> N
     \b
     jlocal watch
     """
-    from jlocal.collection.watch import watch
+    from jlocal.collection.watch import check_installed, watch
 
+    check_installed()
     recipe = made_with(database)
     if recipe is None:
         raise EmptyCollectionError(database)

@@ -46,11 +46,16 @@ def watch(
         ModelError: the model cannot be loaded, or cannot compute.
 
     """
+    check_installed()
+    _Watch(collection, on_change, on_failure, on_note).run()
+
+
+def check_installed() -> None:
+    """Raise ExtraError if watchfiles is not installed."""
     try:
         import watchfiles  # noqa: F401
     except ImportError as error:
         raise ExtraError(f"watching needs: pip install 'jlocal[watch]' ({error})") from error
-    _Watch(collection, on_change, on_failure, on_note).run()
 
 
 class _Watch:
