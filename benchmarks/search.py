@@ -3,8 +3,9 @@
 python benchmarks/search.py --vectors 1000 10000 100000
 python benchmarks/search.py --texts FOLDER --model MODEL.gguf    # recall on vectors of real text
 
-The made vectors are random directions, for which codes say least. Memory is the most that the
-process held, numpy included.
+The made vectors are random directions, for which codes say least. The made texts have 80 words,
+with the frequencies that words of languages have (Zipf's law), and a query has five words, from the
+11th to the 10,000th most frequent. Memory is the most that the process held, numpy included.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ from jlocal.collection.values import digest_of  # noqa: E402
 from jlocal.vectors import Floats, normalize  # noqa: E402
 
 _BATCH = 1000
+_WORDS, _VOCABULARY = 80, 100_000
+
+
+def words(rng: np.random.Generator, count: int, first: int, last: int) -> list[str]:
+    """Draw words by Zipf's law, of ranks from first to last."""
+    ranks = np.exp(rng.uniform(np.log(first), np.log(last + 1), count)).astype(int)
+    return [f"w{rank}" for rank in ranks]
 
 
 def fill(store: Store, count: int, dimensions: int) -> None:
@@ -42,7 +50,7 @@ def fill(store: Store, count: int, dimensions: int) -> None:
         vectors = normalize(rng.standard_normal((_BATCH, dimensions), dtype=np.float32))
         batch = Batch()
         for number, vector in enumerate(vectors, start):
-            text = f"Passage {number}. " * 20
+            text = f"{number} " + " ".join(words(rng, _WORDS, 1, _VOCABULARY))
             digest = digest_of(text)
             batch.passages[digest] = ("", text, vector)
             batch.entries.append(
@@ -51,16 +59,18 @@ def fill(store: Store, count: int, dimensions: int) -> None:
         store.write(batch)
 
 
-def times(path: Path, queries: Floats, exact: bool | None) -> tuple[list[float], float]:
+def times(
+    path: Path, queries: Sequence[Floats | None], texts: Sequence[str | None], exact: bool | None
+) -> tuple[list[float], float]:
     """Seconds of each search in a file opened once, and of one that opens the file as well."""
     began = time.perf_counter()
     store = Store(path)
-    search(store, queries[0], 10, exact=exact)
+    search(store, queries[0], 10, text=texts[0], exact=exact)
     first = time.perf_counter() - began
     taken = []
-    for query in queries:
+    for query, text in zip(queries, texts, strict=True):
         began = time.perf_counter()
-        search(store, query, 10, exact=exact)
+        search(store, query, 10, text=text, exact=exact)
         taken.append(time.perf_counter() - began)
     store.close()
     return taken, first
@@ -81,9 +91,17 @@ def recall(store: Store, queries: Floats) -> float:
 def made(counts: Sequence[int], dimensions: int, folder: Path) -> Iterator[str]:
     """Yield a row of the table for each number of vectors."""
     rng = np.random.default_rng(1)
-    queries = normalize(rng.standard_normal((20, dimensions), dtype=np.float32))
-    yield "| vectors | file, MB | median, ms | slowest, ms | with opening, ms | all exact, ms |"
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    vectors = list(normalize(rng.standard_normal((20, dimensions), dtype=np.float32)))
+    texts = [" ".join(words(rng, 5, 11, 10_000)) for _ in vectors]
+    nothing: list[None] = [None] * len(vectors)
+    asked = {
+        "words": (nothing, texts, None),
+        "meaning": (vectors, nothing, None),
+        "both": (vectors, texts, None),
+        "both, all exact": (vectors[:3], texts[:3], True),
+    }
+    yield "| vectors | file, MB | compared | median, ms | slowest, ms | with opening, ms |"
+    yield "| ---: | ---: | --- | ---: | ---: | ---: |"
     for count in counts:
         path = folder / f"{count}.db"
         store = Store(path, create=True)
@@ -97,11 +115,11 @@ def made(counts: Sequence[int], dimensions: int, folder: Path) -> Iterator[str]:
         )
         fill(store, count, dimensions)
         store.close()
-        taken, first = times(path, queries, None)
-        exact, _ = times(path, queries[:3], True)
-        numbers = (statistics.median(taken), max(taken), first, statistics.median(exact))
-        cells = " | ".join(f"{1000 * number:,.1f}" for number in numbers)
-        yield f"| {count:,} | {path.stat().st_size / 1e6:,.0f} | {cells} |"
+        for what, arguments in asked.items():
+            taken, first = times(path, *arguments)
+            numbers = (statistics.median(taken), max(taken), first)
+            cells = " | ".join(f"{1000 * number:,.1f}" for number in numbers)
+            yield f"| {count:,} | {path.stat().st_size / 1e6:,.0f} | {what} | {cells} |"
         path.unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield f"\nMost memory: {peak:,.0f} MB"

@@ -19,6 +19,8 @@ from jlocal.collection.search import MODES, search
 from jlocal.collection.store import Store
 from jlocal.collection.values import digest_of
 from jlocal.collection.words import query_terms
+from jlocal.models.profile import read_profile
+from jlocal.models.starter import FILE
 from jlocal.vectors import normalize
 
 
@@ -93,11 +95,9 @@ def test_few_passages_do_not_make_small_differences_large() -> None:
 
 
 def test_a_models_weight_goes_by_its_name() -> None:
-    starter, small = (
-        weight_of("jlocal-starter-retrieval"),
-        weight_of("jina-embeddings-v5-text-small-retrieval"),
-    )
-    assert starter < weight_of("another model") < small
+    starter = weight_of(read_profile(FILE).name)
+    for name in ("Jina Embeddings V5 Text Small Retrieval", "v5-nano-retrieval-Q8_0"):
+        assert starter < weight_of("another model") < weight_of(name)
 
 
 def test_relevance_grows_with_the_score_and_stays_between_0_and_1() -> None:

@@ -16,18 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.values import DamagedError, Ids, ids_of
+from jlocal.collection.values import DamagedError, Ids, ascending, ids_of
 from jlocal.vectors import Floats
 
 # Terms are taken from the rarest on. Once they have given so many rows, those that are left only
 # add to the score of this many rows, the best so far.
-_MOST_ROWS, _BEST = 20_000, 2000
+_MOST_ROWS, _BEST = 10_000, 2000
 # Of a whole page as a query, so many of its rarest terms tell enough.
 _MOST_TERMS = 100
 # A term's weight is as if there were so many more rows, without it; and the least.
 _MORE_ROWS, _LEAST = 30, 0.01
 # What FTS5 takes where a weight would not be above zero; and the k1 of its BM25.
 _LEAST_WEIGHT, _K1 = 1e-6, 1.2
+
+_BEFORE_ALL = -(1 << 63)
 
 # Executes a statement with values, and gives its rows.
 Select = Callable[..., list[Any]]
@@ -91,7 +93,7 @@ def score(
         else:
             among, taken = allowed, taken + count
         found, frequencies = _frequencies(select, table, term, rows, count, among)
-        both = np.union1d(ids, found)
+        both = np.union1d(ids, found) if len(ids) else found
         sums = np.zeros(len(both))
         sums[np.searchsorted(both, ids)] = scores
         sums[np.searchsorted(both, found)] += _weight(rows, count) * frequencies
@@ -123,8 +125,7 @@ def _frequencies(
         values.append(json.dumps(allowed.tolist()))
     found = select(statement, *values)
     ids = ids_of([id for id, _ in found])
-    if len(np.unique(ids)) != len(ids):
-        raise DamagedError(f"{table} has a row twice")
+    ascending(ids, _BEFORE_ALL)
     weight = float(np.log((rows - count + 0.5) / (count + 0.5))) if rows >= count else 0.0
     parts = np.array([part for _, part in found], np.float64)
     return ids, np.clip(parts / (weight if weight > 0 else _LEAST_WEIGHT), 0, _K1 + 1)

@@ -23,7 +23,7 @@ from jlocal.vectors import Floats
 WEIGHT = 3.0
 _WEIGHTS = (
     (re.compile("jlocal-starter"), 2.0),
-    (re.compile("jina-embeddings-v5-text-(small|nano)"), 4.0),
+    (re.compile("v5-(text-)?(small|nano)"), 4.0),
 )
 # From so many terms of a query on, the weight of meaning is whole.
 _ENOUGH_TERMS = 4
@@ -35,8 +35,9 @@ _MORE, _DEVIATION = 10, 0.1
 
 
 def weight_of(model: str) -> float:
-    """Weight of meaning beside words, by a model's name."""
-    return next((weight for name, weight in _WEIGHTS if name.search(model)), WEIGHT)
+    """Weight of meaning beside words, by a model's name, as its header or its file has it."""
+    name = re.sub("[ _]", "-", model.lower())
+    return next((weight for pattern, weight in _WEIGHTS if pattern.search(name)), WEIGHT)
 
 
 def fused(bm25: Floats, standing_out: Floats, weight: float, terms: int) -> Floats:
