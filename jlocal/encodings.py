@@ -89,7 +89,9 @@ def _text(data: bytes, encoding: str) -> str:
         line = 1 + data.count(b"\n", 0, error.start)
         place = f"0x{data[error.start]:02X} in line {line:,}"
         raise TextError(
-            Message(f"{reason}: {place}; name its encoding with {ENCODING}", ENCODING)
+            Message(
+                f"{reason}: {place}; name its encoding with {ENCODING}, such as cp1252", ENCODING
+            )
         ) from None
     if "\0" in text:
         raise NotTextError("not text: it contains NUL characters")

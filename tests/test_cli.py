@@ -176,7 +176,7 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "Not embedded: notes/latin.txt: not UTF-8 text: 0xF6 in line 1; name its encoding with "
-        "--encoding",
+        "--encoding, such as cp1252",
         "Not embedded: notes/picture.png: not UTF-8 text",
         "Not embedded: notes/dangling: No such file or directory",
         "Not embedded: notes/long.txt: has 40,003 tokens, above the limit of 32,768; "

@@ -142,7 +142,10 @@ def test_what_browsers_and_editors_show(tmp_path: Path) -> None:
     # One byte among ASCII tells nothing.
     item = read_file(DATA / "utf8_one_bad.txt")
     assert isinstance(item, Unreadable)
-    assert item.reason == "not UTF-8 text: 0xE9 in line 1; name its encoding with encoding="
+    assert (
+        item.reason
+        == "not UTF-8 text: 0xE9 in line 1; name its encoding with encoding=, such as cp1252"
+    )
     settled = read_file(DATA / "utf8_one_bad.txt", "cp1252")
     assert isinstance(settled, Document)
     assert "here: é and" in settled.text

@@ -206,6 +206,38 @@ def test_the_screen_of_a_first_run(jlocal, folder: Path) -> None:
     assert jlocal("notes", "-d", "q.db", "-q", "-m", "starter").stderr == ""
 
 
+def test_a_mistyped_folder_has_no_summary(jlocal, folder: Path) -> None:
+    done = jlocal("nots", "-d", "n.db", "-m", "starter")
+    assert done.returncode == 1
+    reason, count = done.stderr.splitlines()[-2:]
+    assert reason.startswith("Not indexed: nots: no such file or folder in ")
+    assert count == "Error: 1 input was not indexed."
+
+
+def test_lines_of_the_summary_end_between_words(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("We keep backups.")
+    for name in ("a long name of a photo.jpg", "b.jpg"):
+        (folder / name).write_bytes(NOT_TEXT["photo.jpg"])
+    for name in ("nothing at all is here.md", "nothing.md"):
+        (folder / name).touch()
+    (folder / "server.log").write_text("2024-01-01T00:00:00 host kernel: eth0: up\n" * 20_000)
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "jlocal", "index", "notes", "-d", "n.db", "-m", "starter"],
+        cwd=tmp_path, env=os.environ | {"COLUMNS": "60"}, timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    lines = child.read().split("\r\n")
+    start = next(n for n, line in enumerate(lines) if "Skipped 2 that are not text" in line)
+    assert lines[start : start + 2] == [
+        "  Skipped 2 that are not text (a long name of a ph…, …) and",
+        "  2 that are empty (nothing at all is h…, …)",
+    ]
+    # After one short note nobody knows how long the log would take.
+    assert re.search(r"tokens; +--all takes it\)$", "".join(lines[start + 2 : start + 4]))
+
+
 def test_a_missing_extra_is_said_once(jlocal, folder: Path, tmp_path: Path) -> None:
     for number in range(3):
         (folder / f"{number}.pdf").write_bytes(pdf("A page."))
@@ -355,6 +387,7 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(
     random.seed(0)
     for number in range(20):
         (folder / f"{number}.md").write_text(prose(random.randrange(20, 400), seed=number))
+    (folder / "page.html").write_text("<h1>Bees</h1><p>Two hives.</p>")
     (folder / "photo.jpg").write_bytes(NOT_TEXT["photo.jpg"])
     database = tmp_path / "notes.db"
     with Collection(database, model) as collection:
@@ -362,13 +395,14 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(
     assert not list(tmp_path.glob("notes.db*"))
     assert planned.plan
     done = index(chunk=64)
-    assert (planned.new, planned.files) == (done.new, done.files) == (21, 21)
+    assert (planned.new, planned.files) == (done.new, done.files) == (22, 22)
     assert abs(planned.plan.passages / done.embedded - 1) < 0.3
     assert abs(planned.plan.tokens / done.tokens - 1) < 0.3
     assert planned.plan.seconds > 0
     (folder / "a.md").unlink()
     (folder / "0.md").write_text("Another.")
-    os.utime(folder / "1.md", ns=(1, 1))
+    for name in ("1.md", "page.html"):
+        os.utime(folder / name, ns=(1, 1))
     (folder / "2.md").write_bytes(b"")
     (folder / "new.md").write_text("New.")
     before = database.read_bytes()
@@ -389,5 +423,14 @@ def test_a_dry_run_on_the_command_line(jlocal, folder: Path, tmp_path: Path) -> 
     done = jlocal("notes", "-d", "n.db", "-m", "starter", "--dry-run")
     assert done.returncode == 0
     assert done.stdout == "new      notes/a.md\nskipped  notes/photo.jpg: not text\n"
-    assert "Nothing was written. To do: 1 new; about 1 new passage, " in done.stderr
+    model, summary = done.stderr.splitlines()
+    assert model.startswith("  Model: starter")
+    assert summary.startswith("Nothing was written. To do: 1 new; about 1 new passage, ")
     assert not list(tmp_path.glob("n.db*"))
+    (folder / "dangling.md").symlink_to("nowhere.md")
+    done = jlocal("notes", "-d", "n.db", "-m", "starter", "--dry-run")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert said[0].startswith("  Model: starter")
+    assert said[1].startswith("Not indexed: notes/dangling.md: ")
+    assert said[-1] == "Error: 1 input would not be indexed."

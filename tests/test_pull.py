@@ -210,6 +210,7 @@ def test_the_licence_is_asked_for(jlocal, environment, hub) -> None:
         assert "licence cc-by-nc-4.0 (no commercial use)" in err
         assert "Accept and download? [y/N]" in err
         assert "%|" not in err, "a progress bar without a terminal"
+        assert err.endswith("Nothing was changed.\n") == (status == 1)
         assert bool(hub[1]) == (status == 0)
 
 

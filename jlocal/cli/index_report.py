@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jlocal.cli import flags, output
-from jlocal.cli.columns import clipped
+from jlocal.cli.columns import clipped, wrapped
 from jlocal.cli.database import flag
 from jlocal.cli.encodings import say_encodings
 from jlocal.cli.options import size_text
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from jlocal.embedder import Embedder
 
 _FULL_BAR = 16 * "█"
+# Fewer tokens do not tell how long more of them take: the first ones are slow.
+_LEAST_TOKENS = 5_000
 # As much of a file's name as has room in a sentence.
 _NAME = 20
 
@@ -42,7 +45,7 @@ def say_model(model: Embedder) -> None:
 
 def say_failure(failure: Unreadable) -> None:
     """Name a file that was not indexed, and say why."""
-    say(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
+    _say(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
 
 
 def say_report(report: Report, database: Path, seconds: float, *, verbose: bool = False) -> None:
@@ -57,16 +60,17 @@ def say_report(report: Report, database: Path, seconds: float, *, verbose: bool 
     """
     if verbose:
         for item in report.skipped:
-            say(f"Skipped: {item.path}: {_reason(item)}")
-    said = " · ".join(_done(report, seconds))
-    bar = f"{_FULL_BAR} " if report.new and not report.failed and _shows_blocks() else ""
-    say(f"  {bar}{said}")
+            _say(f"Skipped: {item.path}: {_reason(item)}")
+    if report.files or not report.failed:
+        said = " · ".join(_done(report, seconds))
+        bar = f"{_FULL_BAR} " if report.new and not report.failed and _shows_blocks() else ""
+        _say(f"  {bar}{said}")
     say_encodings(report.encodings, indent="  ")
     for line in _skipped_lines(report):
-        say(f"  {line}")
+        _say(f"  {line}")
     if report.kept and (verbose or report.removed):
         verb, them = ("stays", "it") if report.kept == 1 else ("stay", "them")
-        say(
+        _say(
             f"  Note: {counted(report.kept, 'text')} of removed or changed documents {verb} in the "
             f"collection; jlocal index --compact{flag(database)} deletes {them}."
         )
@@ -80,8 +84,10 @@ def say_next(report: Report, database: Path) -> None:
 
 def say_error(report: Report) -> None:
     """Count what failed, for the end of the screen."""
-    verb = "would be" if report.plan else "was" if report.failed == 1 else "were"
-    say(f"Error: {counted(report.failed, 'input')} {verb} not indexed.")
+    would = "was not" if report.failed == 1 else "were not"
+    if report.plan:
+        would = "would not be"
+    say(f"Error: {counted(report.failed, 'input')} {would} indexed.")
 
 
 def show_plan(report: Report) -> None:
@@ -100,7 +106,18 @@ def show_plan(report: Report) -> None:
             f"; about {counted(plan.passages, 'new passage')}, {rounded(plan.tokens)} tokens, "
             f"{duration(plan.seconds)} with this model"
         )
-    say(f"Nothing was written. To do: {counts}{cost}.")
+    _say(f"Nothing was written. To do: {counts}{cost}.")
+
+
+def _say(text: str) -> None:
+    """Print on stderr; a terminal's lines end between words."""
+    if not sys.stderr.isatty():
+        say(text)
+        return
+    said = printable(text).strip()
+    indent = "  " if text.startswith(" ") else ""
+    for start, end in wrapped(said, shutil.get_terminal_size().columns - len(indent), len(said)):
+        say(indent + said[start:end])
 
 
 def _done(report: Report, seconds: float) -> Iterator[str]:
@@ -133,7 +150,8 @@ def _skipped_lines(report: Report) -> Iterator[str]:
         yield f"Skipped {' and '.join(said)}"
     if large := by_reason.get("large"):
         tokens = sum(item.tokens for item in large)
-        time = f", {duration(tokens * report.seconds / report.tokens)}" if report.tokens else ""
+        is_timed = report.tokens >= _LEAST_TOKENS
+        time = f", {duration(tokens * report.seconds / report.tokens)}" if is_timed else ""
         it, mark = ("it", ",") if len(large) == 1 else ("them", ";")
         yield (
             f"Skipped {_that(large, 'large')} ({_first_name(large)}{mark} "

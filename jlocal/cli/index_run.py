@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from jlocal.cli import flags
 from jlocal.cli.index_progress import index_bar
 from jlocal.cli.index_report import say_error, say_model, say_next, say_report, show_plan
-from jlocal.cli.options import open_model
+from jlocal.cli.options import agree, open_model
 from jlocal.cli.status import filters
 from jlocal.errors import JlocalError, OtherRecipeError
 from jlocal.progress import say
@@ -72,7 +72,7 @@ def run(what: Run, work: Work, *, rebuild: bool = False) -> None:
             "Make it anew from all of its folders? Until that is complete, searches answer from "
             "what is there."
         )
-        click.confirm(question, abort=True, err=True)
+        agree(question)
         _run(what, work, rebuild=True)
 
 

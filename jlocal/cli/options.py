@@ -233,14 +233,22 @@ def offline_option() -> click.Option:
 def confirm(question: str, without_terminal: str) -> None:
     """Ask on the terminal.
 
+    Where the answer is no, the program ends with status 1.
+
     Raises:
-        click.Abort: the answer is no.
         click.ClickException: there is no terminal to ask on.
 
     """
     if not sys.stdin.isatty():
         raise click.ClickException(without_terminal)
-    click.confirm(question, abort=True, err=True)
+    agree(question)
+
+
+def agree(question: str) -> None:
+    """Ask, and end the program with status 1 where the answer is no."""
+    if not click.confirm(question, err=True):
+        say("Nothing was changed.")
+        click.get_current_context().exit(1)
 
 
 def size_text(size: int) -> str:

@@ -92,7 +92,10 @@ class Screen:
         """Make a printable text a link to a file, where the terminal knows links."""
         if not self.has_links or not text:
             return text
-        name = Path(path).as_posix() if os.name == "nt" else os.fsencode(path)
+        try:
+            name = Path(path).as_posix() if os.name == "nt" else os.fsencode(path)
+        except UnicodeEncodeError:  # a name that this locale cannot write
+            return text
         slash = "/" if os.name == "nt" else ""
         url = f"file://{_host()}{slash}{quote(name)}"
         return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\"

@@ -10,12 +10,11 @@ from pathlib import Path
 from jlocal.collection.folders import Choice
 from jlocal.collection.large import tokens_of_text
 from jlocal.collection.prune import plan
-from jlocal.collection.reading import FileReader
+from jlocal.collection.reading import FileReader, digest_of_document
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.report import OnFailure, OnProgress, Plan, Progress, Report, Skipped
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Candidate, Survey, Surveyor
-from jlocal.collection.values import digest_of
 from jlocal.documents import Document, Unreadable
 from jlocal.embedder import Embedder
 
@@ -75,6 +74,7 @@ class _DryRun:
         report, store = self._report, self._store
         known = store.stamp if store else lambda _: None
         surveyor = Surveyor(self._path, known, self._fields, self._fail, self._tell)
+        self._tell(0)
         survey = surveyor.look(choice)
         report.unchanged, report.forgotten = survey.unchanged, survey.forgotten
         self._removed += survey.deleted
@@ -105,7 +105,7 @@ class _DryRun:
                 self._removed.append(candidate.path)
         elif isinstance(item, Unreadable):
             self._fail(item)
-        elif digest_of(item.text, candidate.kind) == candidate.digest:
+        elif digest_of_document(item, candidate.kind) == candidate.digest:
             self._report.unchanged += 1
         else:
             (self._new if is_new else self._changed).append(str(candidate.file))

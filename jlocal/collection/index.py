@@ -20,14 +20,14 @@ from jlocal.collection.markup import outline_of
 from jlocal.collection.pace import Pace
 from jlocal.collection.place import Place
 from jlocal.collection.prune import plan
-from jlocal.collection.reading import FileReader
+from jlocal.collection.reading import FileReader, digest_of_document
 from jlocal.collection.recipe import Recipe
 from jlocal.collection.records import BadRecord, Record, has_records, records_of
 from jlocal.collection.report import Listeners, OnFailure, OnProgress, Progress, Report, Skipped
 from jlocal.collection.splitter import Splitter
 from jlocal.collection.store import Store
 from jlocal.collection.survey import Candidate, Survey, Surveyor, stamp_of
-from jlocal.collection.values import digest_of, digest_of_passage
+from jlocal.collection.values import digest_of_passage
 from jlocal.documents import Document, Unreadable, reason_of
 from jlocal.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
@@ -203,7 +203,7 @@ class _Run:
         item, kind, known = candidate.file, candidate.kind, candidate.digest
         if document.encoding:
             self._report.encodings[document.encoding] += 1
-        digest = _digest_of(document, kind)
+        digest = digest_of_document(document, kind)
         bad: list[BadRecord] = []
         chunks: list[tuple[int, Chunk, bytes]] = []
         records = self._records(item, document.text, bad)
@@ -404,11 +404,6 @@ class _Run:
             self._report.removed += len(pruning.removed)
         for failure in pruning.failures:
             self._fail(failure)
-
-
-def _digest_of(document: Document, kind: str) -> bytes:
-    """SHA-256 of what a file holds: of headings that are not in its text, too."""
-    return digest_of(document.text, f"{kind} {document.headings}" if document.headings else kind)
 
 
 def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:

@@ -6,6 +6,7 @@ from jlocal.collection.large import MOST_TOKENS, CountTokens, tokens_of_file, to
 from jlocal.collection.records import has_records
 from jlocal.collection.report import Skipped
 from jlocal.collection.survey import Candidate
+from jlocal.collection.values import digest_of
 from jlocal.documents import Document, Unreadable, begins_as_text, read_file
 
 # A character has at most four bytes, and a token at least one.
@@ -58,3 +59,8 @@ class FileReader:
         except OSError:
             return 0  # Whoever reads it will say why.
         return tokens if tokens > MOST_TOKENS else 0
+
+
+def digest_of_document(document: Document, kind: str) -> bytes:
+    """SHA-256 of what a file holds: of headings that are not in its text, too."""
+    return digest_of(document.text, f"{kind} {document.headings}" if document.headings else kind)
