@@ -295,3 +295,14 @@ def test_on_a_real_terminal(notes: Path) -> None:
         assert "\x1b" not in text
         assert "Add --open" not in text
         child.close()
+
+
+def test_a_name_that_the_locale_cannot_write_has_no_link() -> None:
+    program = """
+from jlocal.cli.screen import Screen
+screen = Screen(True, 80, 24, True, True, False, "ascii")
+assert screen.link("name", "/Gr\\xf6\\xdfe.md") == "name"
+assert screen.link("name", "/size.md") != "name"
+"""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | locale, check=True)
