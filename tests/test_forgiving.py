@@ -53,6 +53,39 @@ def test_a_command_that_does_not_exist_names_what_was_meant(
     assert said.startswith(f"there is no command '{words[0]}'; did you mean jlocal {meant}?")
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("search --topk 2 tea", "no such option: --topk; did you mean --top-k?"),
+        ("search --top_k 2 tea", "no such option: --top_k; did you mean --top-k?"),
+        ("search --max-results 2 tea", "no such option: --max-results; did you mean --limit?"),
+        ("search --n 2 tea", "no such option: --n; did you mean --limit?"),
+        ("search --db x tea", "no such option: --db; did you mean --database?"),
+        ("status --collection x", "no such option: --collection; did you mean --database?"),
+        ("search --glob *.md tea", "no such option: --glob; did you mean --path?"),
+        ("index --glob *.md .", "no such option: --glob; did you mean --include?"),
+        ("index --chunk-size 64 .", "no such option: --chunk-size; did you mean --chunk?"),
+        ("index --recursive .", "no such option: --recursive; folders are read with all folders"),
+        ("index -r .", "no such option: -r; folders are read with all folders in them"),
+        ("search -x tea", "no such option: -x; in a query, write -- before words that begin with"),
+        ("-d x search tea", "no such option: -d; the options of a command are written after its"),
+        ("bundle create --outptu x", "no such option: --outptu; did you mean --output?"),
+        ("list --collection x", "no such option: --collection"),
+    ],
+)
+def test_an_option_that_does_not_exist_names_what_was_meant(
+    run: Callable[..., Result], typed: str, said: str
+) -> None:
+    assert error(run(*typed.split())).startswith(said)
+
+
+@pytest.mark.parametrize("typed", ["search -n five tea", "index --threads abc .", "map --limit x"])
+def test_a_number_that_is_none_is_not_called_a_range(
+    run: Callable[..., Result], typed: str
+) -> None:
+    assert error(run(*typed.split())).endswith("is not a valid whole number.")
+
+
 def test_a_question_is_sent_to_search(run: Callable[..., Result]) -> None:
     question = "what did we decide about backups"
     hint = f"to search your files: jlocal search {question}"

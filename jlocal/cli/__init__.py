@@ -68,9 +68,17 @@ class _Commands(Group):
             with formatter.section(title):
                 formatter.write_dl(rows)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _no_such_option(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _no_such_option(error) from None
         except StandardOutputError:
             raise
         except (MissingCollectionError, EmptyCollectionError, NoFoldersError) as error:
@@ -82,6 +90,12 @@ class _Commands(Group):
         except KeyboardInterrupt:
             # Click would print an empty line.
             raise SystemExit(130) from None
+
+
+def _no_such_option(error: click.NoSuchOption) -> click.UsageError:
+    from jlocal.cli.suggest import no_such_option
+
+    return no_such_option(error)
 
 
 @click.group(

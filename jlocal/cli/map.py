@@ -11,6 +11,7 @@ import click
 
 from jlocal.cli.browser import cached_page, has_desktop, open_page
 from jlocal.cli.database import database_option
+from jlocal.cli.options import WholeNumber
 from jlocal.cli.output import binary
 from jlocal.cli.output import path as print_path
 from jlocal.progress import say
@@ -51,13 +52,13 @@ _MOST_CLUSTERS = 12
 )
 @click.option(
     "--clusters",
-    type=click.IntRange(1, _MOST_CLUSTERS),
+    type=WholeNumber(1, _MOST_CLUSTERS),
     metavar="N",
     help=f"Make at most N clusters, up to {_MOST_CLUSTERS}; {_CLUSTERS} if not given.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=50_000,
     show_default=True,
     metavar="N",
@@ -65,7 +66,7 @@ _MOST_CLUSTERS = 12
 )
 @click.option(
     "--characters",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=500,
     show_default=True,
     metavar="N",

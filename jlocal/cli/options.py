@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds, which Click's errors call an "integer range"."""
+
+    name = "whole number"
+
+
 threads_option = click.option(
     "-t",
     "--threads",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     envvar="JLOCAL_THREADS",
     show_envvar=True,
@@ -79,7 +86,7 @@ _CHUNK_OPTIONS = (
     ),
     click.option(
         "--overlap",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         metavar="TOKENS",
         help="Repeat up to this many tokens of a chunk's end in the next chunk; none by default.",
     ),
@@ -130,7 +137,7 @@ _TEXT_OPTIONS = (
     ),
     click.option(
         "--dimensions",
-        type=click.IntRange(min=1),
+        type=WholeNumber(min=1),
         metavar="N",
         help="Keep the first N dimensions (Matryoshka).",
     ),

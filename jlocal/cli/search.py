@@ -14,7 +14,7 @@ from jlocal.cli.database import database_option
 from jlocal.cli.hits import as_row, print_paths, show
 from jlocal.cli.interactive import converse
 from jlocal.cli.opener import open_hit
-from jlocal.cli.options import compute_options, prompt_arguments
+from jlocal.cli.options import WholeNumber, compute_options, prompt_arguments
 from jlocal.cli.screen import ColorChoice, Screen, color_option
 from jlocal.cli.source import Source, opened_search
 
@@ -24,23 +24,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-class _Command(click.Command):
-    """Says what to do about a query that looks like an option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.possibilities:
-                raise
-            raise click.UsageError(
-                f"no such option: {error.option_name}; in a query, write -- before words that "
-                "begin with a dash",
-                ctx,
-            ) from None
-
-
-@click.command("search", cls=_Command)
+@click.command("search")
 @click.argument("query", nargs=-1)
 @database_option
 @click.option(
@@ -49,7 +33,7 @@ class _Command(click.Command):
     "--top-k",
     "--limit",
     "count",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=_SHOWN,
     show_default=True,
     metavar="N",
@@ -80,7 +64,7 @@ class _Command(click.Command):
     help="Leave out hits whose score is below X: their relevance, from 0 to 1; with --mode meaning "
     "their cosine.",
 )
-@click.option("--open", "opened", type=click.IntRange(min=1), metavar="N", help="Open hit N.")
+@click.option("--open", "opened", type=WholeNumber(min=1), metavar="N", help="Open hit N.")
 @click.option("--files", is_flag=True, help="Print only the paths of files, each once.")
 @click.option(
     "-0", "--null", is_flag=True, help="With --files, end paths with a NUL, for xargs -0."

@@ -1,4 +1,4 @@
-"""What a person meant who typed a command that does not exist."""
+"""What a person meant who typed a command or an option that does not exist."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ _SYNONYMS = {
     "usage": "help",
 }
 
+# What other programs call options; the first of them that the command has is meant.
+_OPTIONS = {
+    **dict.fromkeys(("db", "collection", "index", "store", "c"), ("--database",)),
+    **dict.fromkeys(
+        ("n", "num", "number", "count", "results", "max-results", "num-results", "n-results"),
+        ("--limit",),
+    ),
+    **dict.fromkeys(("folder", "dir", "directory", "file"), ("--in",)),
+    **dict.fromkeys(("threshold", "score", "min-similarity", "score-threshold"), ("--min-score",)),
+    **dict.fromkeys(
+        ("glob", "pattern", "filter", "ext", "extension", "extensions"), ("--include", "--path")
+    ),
+    **dict.fromkeys(("ignore", "skip"), ("--exclude",)),
+    **dict.fromkeys(("force", "f", "recreate", "reindex", "reset", "fresh"), ("--rebuild",)),
+    **dict.fromkeys(("max-tokens", "tokens"), ("--chunk",)),
+    **dict.fromkeys(("dim", "dims", "dimension", "truncate-dim"), ("--dimensions",)),
+    **dict.fromkeys(("out", "outfile", "o"), ("--output",)),
+}
+_RECURSIVE = ("r", "recursive", "recurse")
+
 # With these a question begins, and `what` is spelled nearly like `watch`.
 _ASKS = {"what", "who", "whose", "where", "when", "why", "how", "which", "did", "is", "are", "can"}
 
@@ -64,6 +84,27 @@ def no_such_command(group: click.Group, context: click.Context, words: Sequence[
         message += f"; to search your files: jlocal search {_quoted(query)}"
     elif is_sentence and meant != "search":
         message += f" Or, to search your files: jlocal search {_quoted(query)}"
+    return click.UsageError(message, context)
+
+
+def no_such_option(error: click.NoSuchOption) -> click.UsageError:
+    """Make the error for an option that does not exist, with what was meant by it."""
+    context = error.ctx
+    message = f"no such option: {error.option_name[:80]}"
+    if context is None:
+        return click.UsageError(message)
+    known = {name for option in context.command.params for name in option.opts}
+    word = error.option_name.lstrip("-").replace("_", "-").casefold()
+    synonym = next((name for name in _OPTIONS.get(word, ()) if name in known), None)
+    meant = synonym or nearest(f"--{word}", sorted(name for name in known if name[:2] == "--"))
+    if meant:
+        message += f"; did you mean {meant}?"
+    elif context.parent is None:
+        message += "; the options of a command are written after its name"
+    elif word in _RECURSIVE and "paths" in known:
+        message += "; folders are read with all folders in them"
+    elif "query" in known:
+        message += "; in a query, write -- before words that begin with a dash"
     return click.UsageError(message, context)
 
 
