@@ -194,6 +194,10 @@ def readers_with_model(model: Embedder, notes: Path) -> Mapping[str, Reader]:
         with Collection(path, model) as collection:
             return [astuple(hit) for hit in collection.search("What is this?")]
 
+    def found_by_words(path: Path) -> object:
+        with Collection(path) as collection:
+            return [astuple(hit) for hit in collection.search("note text number", mode="words")]
+
     def indexed(path: Path) -> object:
         with Collection(path, model) as collection:
             report = collection.index(notes, wait=0)
@@ -204,7 +208,11 @@ def readers_with_model(model: Embedder, notes: Path) -> Mapping[str, Reader]:
         assert again == Report(files=files, unchanged=files)
         return [astuple(hit) for hit in hits]
 
-    return {"Collection.search": found, "index": indexed}
+    return {
+        "Collection.search": found,
+        "Collection.search by words": found_by_words,
+        "index": indexed,
+    }
 
 
 def _with(path: Path, method: Callable[[Collection], object]) -> object:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from collection_files import check
 
 from jlocal import Collection, CollectionError, Embedder
+from jlocal.collection import rebuild
 from jlocal.collection.rebuild import file_beside, unfinished
 from jlocal.errors import EmptyCollectionError, MissingCollectionError, OtherRecipeError
 
@@ -192,6 +194,62 @@ def test_added_texts_are_taken_over(collection: Collection, model: Embedder, tmp
         texts.index(rebuild=True, chunk=32)
         assert texts.get("one").text == text
         assert texts.recipe.chunk == 32
+
+
+def interrupted(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a collection anew, but for the last step."""
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, "compact", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collection.index(rebuild=True, chunk=32)
+    assert unfinished(collection.path).chunk == 32
+
+
+def test_what_was_removed_does_not_come_back(
+    collection: Collection, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "secret.md").write_text("The quokka sleeps.")
+    collection.index(other)
+    collection.add("The heron flies.", ids="heron")
+    interrupted(collection, monkeypatch)
+    collection.forget(other)
+    collection.delete("heron")
+    report = collection.index(rebuild=True)
+    assert (report.failed, report.embedded) == (0, 0)
+    assert (len(collection), list(collection.folders())) == (40, [str(notes)])
+    assert collection.recipe.chunk == 32
+    check(collection.path)
+
+
+def test_compacting_deletes_it_from_an_interrupted_rebuild_too(
+    collection: Collection, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes / "secret.md").write_text("The quokka sleeps.")
+    collection.update()
+    interrupted(collection, monkeypatch)
+    (notes / "secret.md").unlink()
+    collection.update()
+    collection.compact()
+    beside = file_beside(collection.path)
+    assert b"quokka" not in beside.read_bytes() + collection.path.read_bytes()
+    # What else was computed is used.
+    assert collection.index(rebuild=True).embedded == 0
+    assert (len(collection), collection.recipe.chunk) == (40, 32)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_link_beside_it_is_not_followed(
+    collection: Collection, model: Embedder, tmp_path: Path
+) -> None:
+    with Collection(tmp_path / "other.db", model) as other:
+        other.add("A text of another collection.", ids="other", chunk=32)
+    before = other.path.read_bytes()
+    file_beside(collection.path).symlink_to(other.path)
+    assert collection.index(rebuild=True, chunk=32).failed == 0
+    assert len(collection) == 40
+    assert other.path.read_bytes() == before
 
 
 def test_what_cannot_be_made_anew(model: Embedder, tmp_path: Path, notes: Path) -> None:

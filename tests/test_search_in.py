@@ -98,6 +98,44 @@ def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
     assert "there is no text in" in done.stderr
 
 
+def test_files_that_a_glob_no_longer_fits_are_not_found(jlocal: Run, tmp_path: Path) -> None:
+    arguments = ("search", "ship", "--json", "--in", "notes/travel/*/*.md")
+    assert names(jlocal(*arguments)) == ["oslo.md"]
+    (tmp_path / "notes/travel/2023/oslo.md").rename(tmp_path / "notes/travel/2023/bergen.md")
+    assert names(jlocal(*arguments)) == ["bergen.md"]
+    (tmp_path / "notes/travel/2023/bergen.md").unlink()
+    done = jlocal(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no text in" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+@pytest.mark.parametrize("what", ["a link", "a pipe", "no collection", "a link to nothing"])
+def test_what_lies_in_the_cache_is_not_trusted(jlocal: Run, tmp_path: Path, what: str) -> None:
+    """A link leads to another collection, into which nothing may be written."""
+    arguments = ("search", "passwords", "--json", "--in", "work/shop")
+    names(jlocal(*arguments))
+    (cached,) = kept()
+    cached.unlink()
+    cached.parent.chmod(0o777)
+    other = tmp_path / "other.db"
+    if what == "a link":
+        jlocal("index", "notes", "-d", str(other))
+        cached.symlink_to(other)
+    elif what == "a link to nothing":
+        cached.symlink_to(other)
+    elif what == "a pipe":
+        os.mkfifo(cached)
+    else:
+        cached.write_text("something else")
+    before = other.read_bytes() if other.exists() else None
+    assert names(jlocal(*arguments)) == ["login.py", "readme.txt"]
+    assert (other.read_bytes() if other.exists() else None) == before
+    assert cached.is_file()
+    assert not cached.is_symlink()
+    assert (cached.stat().st_mode & 0o77, cached.parent.stat().st_mode & 0o77) == (0, 0)
+
+
 def test_only_the_last_ten_folders_are_kept(jlocal: Run, tmp_path: Path) -> None:
     folder = cache_folder() / "folders"
     folder.mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import click
 from jlocal.cli.index_progress import index_bar
 from jlocal.cli.quantities import counted
 from jlocal.cli.scope import Scope
-from jlocal.errors import CollectionError, OutputError
+from jlocal.errors import BusyError, CollectionError, EmptyCollectionError, OutputError
 from jlocal.printable import printable
 from jlocal.progress import say
 
@@ -34,28 +35,49 @@ def collection_of(scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
         CollectionError, ModelError: it cannot be made.
 
     """
+    path = _path_of(scope, model)
+    try:
+        return _current(path, scope, model, quiet=quiet)
+    except BusyError:
+        raise
+    except CollectionError:
+        # What a cache holds can be made again.
+        _delete(path)
+        return _current(path, scope, model, quiet=quiet)
+
+
+def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
     from jlocal.collection.collection import Collection
 
-    path = _path_of(scope, model)
+    nothing = click.ClickException(f"there is no text in {printable(scope.name)}")
+    paths = scope.paths()
+    if not paths:
+        raise nothing
+    # A link may lead to a collection that is not in the cache.
+    if path.is_symlink():
+        _delete(path)
     path.touch(mode=0o600)
     _tidy(path.parent)
     collection = Collection(path, model)
     try:
+        _forget_others(collection, paths)
         with index_bar(quiet=quiet) as on_progress:
-            report = collection.index(scope.paths(), on_progress=on_progress)
-    except CollectionError as error:
+            report = collection.index(paths, on_progress=on_progress)
+        if not report.files:
+            raise nothing
+    except BaseException:
         collection.close()
-        if "another jlocal" in str(error):
-            raise
-        # What a cache holds can be made again.
-        _delete(path)
         raise
     if not quiet:
         _say(report, scope)
-    if not report.files:
-        collection.close()
-        raise click.ClickException(f"there is no text in {printable(scope.name)}")
     return collection
+
+
+def _forget_others(collection: Collection, paths: Sequence[str]) -> None:
+    """Remove the documents of files that a glob has named before, and that are deleted now."""
+    with contextlib.suppress(EmptyCollectionError):
+        for path in collection.folders().keys() - set(paths):
+            collection.forget(path)
 
 
 def _path_of(scope: Scope, model: Embedder) -> Path:
@@ -66,6 +88,7 @@ def _path_of(scope: Scope, model: Embedder) -> Path:
     folder = cache_folder() / "folders"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
     return folder / f"{name}.db"

@@ -295,10 +295,12 @@ class IndexedCollection(OpenCollection):
 
         """
         from jlocal.collection.compact import compact
+        from jlocal.collection.rebuild import compact_unfinished
 
         with (
             self._unless_closed(),
             contextlib.closing(Store(self.path)) as store,
             sole_indexer(self.path, wait),
         ):
+            compact_unfinished(store)
             return compact(store)

@@ -39,7 +39,8 @@ def file_beside(path: Path) -> Path:
 def unfinished(path: Path) -> Recipe | None:
     """Return how an interrupted rebuild makes vectors; None where there is none to go on with."""
     beside = file_beside(path)
-    if not beside.is_file():
+    # A link may lead to another collection, which would be taken for this one.
+    if beside.is_symlink() or not beside.is_file():
         return None
     try:
         with contextlib.closing(Store(beside)) as store:
@@ -153,8 +154,29 @@ def _new_store(old: Store, recipe: Recipe) -> Iterator[Store]:
             if made and _embedding(made) == _embedding(recipe):
                 old.copy_to(new)
                 _empty(new)
+                new.delete_kept_chunks()
             new.set_recipe(recipe)
+        else:
+            # Documents may have been removed from the old one since.
+            _empty(new)
         yield new
+
+
+def compact_unfinished(old: Store) -> None:
+    """Delete from what an interrupted rebuild has left all texts that the collection has not.
+
+    Raises:
+        CollectionError: it cannot be written.
+
+    """
+    if unfinished(old.path) is None:
+        discard(old.path)
+        return
+    with contextlib.closing(Store(file_beside(old.path))) as new:
+        contents = dict(old.contents())
+        others = [path for path, digest in new.contents() if contents.get(path) != digest]
+        _remove(new, [*others, *new.added()])
+        compact(new)
 
 
 def discard(path: Path) -> None:
@@ -227,10 +249,12 @@ def _embedding(recipe: Recipe) -> Recipe:
 
 
 def _empty(store: Store) -> None:
-    """Remove all documents, and keep their vectors for texts that come again."""
-    paths = [*store.paths(), *store.added()]
-    for start in range(0, len(paths), _FEW):
-        store.write(Batch(removed=paths[start : start + _FEW]))
-    store.delete_kept_chunks()
+    """Remove all documents and folders, and keep the vectors for texts that come again."""
+    _remove(store, [*store.paths(), *store.added()])
     for path in store.folders():
         store.remove_folder(path)
+
+
+def _remove(store: Store, paths: list[str]) -> None:
+    for start in range(0, len(paths), _FEW):
+        store.write(Batch(removed=paths[start : start + _FEW]))
