@@ -104,3 +104,19 @@ def test_chunking(tmp_path):
     ]
     assert [int(line[3]) for line in lines[2:]] > [6, 6, 6, 6, 2, 2]
     assert all(line[4:6] == ["1.000", "1.000"] for line in lines[2:])
+
+
+def test_retrieval(tmp_path):
+    folder = tmp_path / "sets" / "tiny"
+    folder.mkdir(parents=True)
+    texts = {"a": "The cat sleeps.", "b": "Shares fell on Monday.", "c": "Bread is baked at night."}
+    rows = [json.dumps({"_id": id, "title": "", "text": text}) for id, text in texts.items()]
+    (folder / "corpus.jsonl").write_text("\n".join(rows))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "sleeping cats"}))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "retrieval.py", folder.parent],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *_, row = done.stdout.splitlines()
+    assert row == "| tiny | 3 | 3 | 1 | 1.0000 | 1.0000 | 1.0000 | +0.0000 |"

@@ -20,7 +20,7 @@ import numpy as np
 from jlocal.vectors import Floats
 
 # w of a model that is not known; and of models by their names. docs/search.md says why.
-WEIGHT = 3.0
+WEIGHT = 2.5
 _WEIGHTS = (
     (re.compile("jlocal-starter"), 2.0),
     (re.compile("v5-(text-)?(small|nano)"), 4.0),
