@@ -133,7 +133,7 @@ def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
     assert "may be full" in limited.stderr
     assert (tmp_path / "c.db").stat().st_size == 4096
     done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
-    assert "1 new" in done.stderr
+    assert "1 of 1 file" in done.stderr
     assert done.returncode == 0
 
 

@@ -455,21 +455,20 @@ def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> N
     status, lines = jlocal("index", "notes", "-d", "n.db")
     assert status == 1
     assert lines[0].startswith("Not indexed: notes: no such file or folder")
-    assert lines[1].startswith("  0 of 0 files · ")
-    assert lines[2:] == ["Error: 1 input was not indexed."]
+    assert lines[1:] == ["Error: 1 input was not indexed."]
     status, lines = jlocal("index", "notes", "-d", "n.db", "--prune")
     assert status == 0
     assert lines[0].startswith("  0 of 0 files: 3 removed · ")
     assert lines[1:] == [
         "  Note: 3 texts of removed or changed documents stay in the collection; jlocal index "
-        "--compact -d n.db deletes them."
+        "--compact -d n.db deletes them.",
+        f"  {notes} was deleted, and is not remembered any more.",
     ]
     status, lines = jlocal("index", "--compact", "-d", "n.db")
     assert status == 0
     assert lines[0].startswith("Deleted 3 texts; ")
     assert jlocal("index", "--compact", "-d", "n.db", "-q") == (0, [])
-    for arguments in (("notes", "--compact"), ()):
-        assert jlocal("index", *arguments, "-d", "n.db")[0] == 2
+    assert jlocal("index", "notes", "--compact", "-d", "n.db")[0] == 2
     status, lines = jlocal("index", "--compact", "-d", "none.db")
     assert (status, len(lines)) == (1, 1)
     assert not (tmp_path / "none.db").exists()

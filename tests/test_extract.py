@@ -77,12 +77,14 @@ def test_a_page_is_found_by_its_number(
     assert index() == {"new": 3, "embedded": 4}
     with Collection(tmp_path / "notes.db", model) as collection:
         hits = {(Path(h.path).name, h.page): h for h in collection.search("budget", 20)}
-    assert set(hits) == {("a.pdf", 1), ("a.pdf", 3), ("b.html", None), ("c.md", None)}
+    assert set(hits) == {("a.pdf", 1), ("a.pdf", 3), ("b.html", None)}
     assert hits["a.pdf", 3].text == PAGES[2]
     assert (hits["a.pdf", 3].first_line, hits["a.pdf", 3].last_line) == (None, None)
     assert hits["b.html", None].text == "Minutes\n\nWe met."
     assert hits["b.html", None].first_line is None
-    assert (hits["c.md", None].first_line, hits["c.md", None].last_line) == (1, 3)
+    # What stands in two files is one hit.
+    (other,) = hits["b.html", None].others
+    assert (Path(other.path).name, other.lines) == ("c.md", (1, 3))
     assert index() == {"unchanged": 3}
     (notes / "a.pdf").write_bytes(pdf(*PAGES, "And a fourth page."))
     assert index() == {"changed": 1, "unchanged": 2, "embedded": 1}
@@ -166,7 +168,8 @@ def test_without_the_extras(
     with Collection(tmp_path / "notes.db", model) as collection:
         report = collection.index([notes, named])
         reasons = {Path(failure.id).name: failure.reason for failure in report.failures}
-        found = {Path(hit.path).name for hit in collection.search("budget", 20)}
+        hits = collection.search("budget", 20)
+    found = {Path(place.path).name for hit in hits for place in (hit, *hit.others)}
     assert "pip install 'jlocal[pdf]'" in reasons["a.pdf"]
     assert "pip install 'jlocal[html]'" in reasons["named.html"]
     assert [(Path(s.path).name, s.reason, s.extra) for s in report.skipped] == [
@@ -212,7 +215,8 @@ def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     assert (found.returncode, own_lines(found.stderr)) == (0, [])
     places = {line[9:] for line in found.stdout.splitlines() if not line.startswith(" ")}
     pages = {"notes/a.pdf p. 1", "notes/a.pdf p. 3"}
-    assert places == {*pages, "notes/b.html › Minutes", "notes/c.md:1"}
+    assert places == {*pages, "notes/b.html › Minutes"}
+    assert "also in notes/c.md:1" in found.stdout
     found = jlocal("search", "-d", "notes.db", "budget", "--json", "--path", "*.pdf")
     rows = [json.loads(line) for line in found.stdout.splitlines()]
     assert {(row["page"], row["first_line"]) for row in rows} == {(1, None), (3, None)}

@@ -57,7 +57,7 @@ def test_five_hits_fit_the_screen(columns, rows, hit, encoding, capsys) -> None:
     heads = [line for line in lines if re.match(r"[1-5]  ", line)]
     assert len(heads) == 5
     if is_unicode:
-        assert all(line.endswith("●●●○○") for line in heads)
+        assert all(line.endswith("●●●●○") for line in heads)
     else:
         assert all(line.endswith("0.61") for line in heads)
         assert "".join(lines).encode(encoding)

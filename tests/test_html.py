@@ -206,7 +206,7 @@ def test_awkward_text_in_html(name: str) -> None:
         (os.urandom(20_000), "not text"),
         ("<p>" + "a\0" * 50, "not text"),
         ("<meta charset=utf-8>" + "\ufffd" * 9, "not text"),
-        ("x" * ((16 << 20) + 1), "larger than 16 Mi"),
+        ("x" * ((16 << 20) + 1), "more than 16 million characters"),
     ],
 )
 def test_html_that_is_refused(source: bytes | str, reason: str) -> None:

@@ -236,7 +236,7 @@ def test_two_runs_at_once(lines: Path, model: Path, clean, tmp_path: Path) -> No
         assert status == 1
         assert told == [
             f"Error: another jlocal is writing {tmp_path / name}; run this again when it has "
-            "ended, or name another file with -o"
+            "ended, or name another file"
         ]
     process.send_signal(signal.SIGCONT)
     process.communicate()

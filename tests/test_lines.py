@@ -13,7 +13,7 @@ from jlocal import lines
 from jlocal.documents import Document, Unreadable
 from jlocal.lines import count_lines, read_lines
 
-HINT = "; name its encoding with --encoding"
+HINT = "; name its encoding with encoding="
 
 
 def texts(data: bytes, encoding: str | None = None) -> list[str]:

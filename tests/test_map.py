@@ -293,7 +293,7 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
         ),
         (("-d", "notes.db", "-o", "no/map.html"), 1, "cannot write no/map.html", ""),
         (("-d", "notes.db", "-o", "."), 1, "a folder; name a file", ""),
-        (("-d", "notes.db", "-o", "./notes.db"), 2, "would replace the collection", ""),
+        (("-d", "notes.db", "-o", "./notes.db"), 2, "that is the collection itself", ""),
         (
             ("-d", "notes.db", "--color", "folder", "--clusters", 2),
             2,

@@ -154,7 +154,7 @@ def test_pull_list_show_and_rm(jlocal, hub, repositories, environment) -> None:
     assert jlocal("pull", "small", "-q") == (0, out, "")
     assert len(hub[1]) == before, "a file that is here was downloaded again"
 
-    assert "nothing is removed" in jlocal("rm", "small")[2]
+    assert "to remove without asking, add --yes" in jlocal("rm", "small")[2]
     assert jlocal("rm", "small", "--yes") == (0, "", f"Removed {NAME}, 25 MB\n")
     assert listed(jlocal) == {}
     assert not any(file.suffix == ".gguf" for file in path.parents[2].rglob("*"))

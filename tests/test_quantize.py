@@ -315,7 +315,10 @@ def refused(says, *arguments, output):
 REFUSED = [
     ("--to Q9_Z", "there is no type 'Q9_Z'; choose among F32, F16"),
     ("--to Q4_K", "there is no type 'Q4_K'"),
-    *((f"--to {kind}", f"{kind} needs an importance matrix") for kind in NEEDS_IMPORTANCE_MATRIX),
+    *(
+        (f"--to {kind}", f"{kind} needs an importance matrix")
+        for kind in sorted(NEEDS_IMPORTANCE_MATRIX)
+    ),
     ("--to Q8_0 --to IQ2_M", "IQ2_M needs an importance matrix"),
     ("--to F16 --to BF16 --calibrate default", "F16, BF16: these types do not use"),
     ("--to Q4_0 --calibrate default --imatrix x.gguf", "give either"),

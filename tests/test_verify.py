@@ -314,7 +314,7 @@ MISTAKES = {
     "a surrogate": (["F16", "--against", "F16", "--texts", "half.jsonl"], 1, "lone surrogate"),
     "another ending": (["F16", "--save", "a.npy"], 2, "ends in .npz"),
     "nothing compared": (["F16", "--save", "a.npz", "--json"], 2, "compares nothing"),
-    "over the reference": (["F16", "--against", "STORED", "--save", "STORED"], 2, "would replace"),
+    "over the reference": (["F16", "--against", "STORED", "--save", "STORED"], 2, "the reference"),
     "no folder": (["F16", "--save", "no/a.npz", "--texts", "one.txt"], 1, "cannot write no/a.npz"),
     "a plot as text": (["F16", "--against", "F16", "--plot", "a.txt"], 1, "ends in .svg or .png"),
     "no cosine": (["F16", "--against", "F16", "--min-cosine", "2"], 2, "not in the range"),

@@ -102,7 +102,7 @@ def test_bad_targets(tmp_path: Path) -> None:
         pass
     with pytest.raises(OutputError, match="No such"), open_writer(tmp_path / "a/b", "npy", {}):
         pass
-    with pytest.raises(OutputError, match="-f"):
+    with pytest.raises(OutputError, match="format="):
         format_of(Path("vectors.bin"))
     assert format_of(Path("V.NPZ")) == "npz"
 

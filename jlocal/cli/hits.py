@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,7 +154,8 @@ def _head(number: int, hit: Hit, screen: Screen, terms: Terms, indent: int) -> s
 def _dots(relevance: float, screen: Screen) -> str:
     if not screen.is_unicode:
         return f"{relevance:.2f}"
-    full = round(min(max(relevance, 0.0), 1.0) * _DOTS)
+    # Most good answers to short questions are below a half: small values differ more.
+    full = round(math.sqrt(min(max(relevance, 0.0), 1.0)) * _DOTS)
     return "●" * full + "○" * (_DOTS - full)
 
 

@@ -63,7 +63,7 @@ def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Colle
         _forget_others(collection, paths)
         with index_bar(quiet=quiet) as on_progress:
             report = collection.index(paths, on_progress=on_progress)
-        if not report.files:
+        if not len(collection):
             raise nothing
     except BaseException:
         collection.close()
