@@ -18,6 +18,7 @@ from texts import AWKWARD, prose
 import jlocal.collection.search as module
 from jlocal import Collection, CollectionError, Embedder, Hit
 from jlocal.cli.columns import width
+from jlocal.collection import database
 from jlocal.collection.batch import Batch, Entry
 from jlocal.collection.chunks import whole
 from jlocal.collection.codes import pack
@@ -175,6 +176,57 @@ def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monk
         )
         found += len(exact & quick)
     assert found / 300 >= 0.95, found / 300
+    store.close()
+
+
+def fail(store: Store) -> None:
+    """Write, read what is not written for good, and fail."""
+    with store._transaction() as connection:
+        connection.execute("DELETE FROM document")
+        assert store.count_documents() == 0
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_open_file_finds_what_was_written_since(tmp_path: Path, *, exact: bool) -> None:
+    def paths(query: np.ndarray) -> list[str]:
+        return [hit.path for hit in search(reader, query, 2, exact=exact)]
+
+    reader, vectors = made(tmp_path / "c.db", 40, 3)
+    query = vectors[0]
+    assert paths(query) == paths(query)
+    assert paths(query)[0] == "/d/0/0.md"
+    writer = Store(tmp_path / "c.db")
+    for store in (writer, reader):
+        store.write(Batch(removed=[paths(query)[0]]))
+        assert reader.count_documents() == reader.count_passages() // 3
+        found = paths(query)
+        assert len(found) == 2
+        assert "/d/0/0.md" not in found
+        nearest = normalize((query + vectors[3])[None].astype(np.float32))[0]
+        text = f"new {store is reader}"
+        digest = digest_of(text)
+        chunks = [(0, whole(text), digest)]
+        store.write(Batch({digest: ("", text, nearest)}, [Entry(f"/{text}", None, digest, chunks)]))
+        assert paths(nearest)[0] == f"/{text}"
+        store.write(Batch(removed=[f"/{text}"]))
+        assert f"/{text}" not in paths(nearest)
+    with pytest.raises(RuntimeError):
+        fail(writer)
+    assert writer.count_documents() == reader.count_documents() == 38
+    reader.close()
+    writer.close()
+
+
+def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path, monkeypatch) -> None:
+    store, vectors = made(tmp_path / "c.db", 3000, 4)
+    paths = [hit.path for hit in search(store, vectors[0], 5, exact=False)]
+    assert len(store._kept["codes"]) == 2
+    assert [hit.path for hit in search(store, vectors[0], 5, exact=False)] == paths
+    monkeypatch.setattr(database, "_MOST_KEPT", 100_000)
+    store.write(Batch(removed=[paths.pop()]))
+    assert [hit.path for hit in search(store, vectors[0], 4, exact=False)] == paths
+    assert "codes" not in store._kept
     store.close()
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ Bits = npt.NDArray[np.uint64]
 
 # Codes of this many neighbouring passages are one row: few rows to read, little to write again.
 _BLOCK = 1024
+# So many rows are read at a time: few enough to stay in the processor's cache.
+_READ_BLOCKS = 8
 
 
 def pack(vectors: Floats) -> Bits:
@@ -29,7 +32,7 @@ def pack(vectors: Floats) -> Bits:
 
 
 def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids, Bits]]:
-    """Blocks of passage ids (n,) and codes (n, w) as `pack` gives them.
+    """Passage ids (n,) and codes (n, w) as `pack` gives them, of a few blocks at a time.
 
     Raises:
         DamagedError: codes are not as `pack` gives them, or a passage has two.
@@ -37,14 +40,24 @@ def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids,
     """
     words, last = -(-dimensions // 64), -1
     # What is too long is not even read.
-    rows = connection.execute(
+    cursor = connection.execute(
         "SELECT block, CASE WHEN length(passage_ids) <= ? THEN passage_ids END, "
         "CASE WHEN length(bits) <= ? THEN bits END FROM code ORDER BY block",
         (8 * _BLOCK, 8 * _BLOCK * words),
     )
-    for block, passage_ids, bits in rows:
-        last = ascending(ids_of([block]), last)
-        yield _codes_of(block, passage_ids, bits, words)
+    while rows := cursor.fetchmany(_READ_BLOCKS):
+        numbers, passage_ids, bits = zip(*rows, strict=True)
+        blocks = ids_of(numbers)
+        last = ascending(blocks, last)
+        for some_ids, some_bits in zip(passage_ids, bits, strict=True):
+            _check_lengths(some_ids, some_bits, words)
+        found = _checked(blocks, passage_ids)
+        yield found, np.frombuffer(b"".join(bits), "<u8").reshape(len(found), words)
+
+
+def blocks_of(passages: Ids) -> Ids:
+    """Numbers (n,) of the blocks in which the codes of passages stand."""
+    return passages // _BLOCK
 
 
 def ids(connection: sqlite3.Connection) -> Ids:
@@ -101,24 +114,33 @@ def _read_block(connection: sqlite3.Connection, block: int) -> tuple[Ids, Bits]:
     return _codes_of(block, passage_ids, bits)
 
 
-def _codes_of(
-    block: int, passage_ids: object, bits: object, words: int | None = None
-) -> tuple[Ids, Bits]:
+def _codes_of(block: int, passage_ids: object, bits: object) -> tuple[Ids, Bits]:
     found = _ids_of(block, passage_ids)
-    if words is None:
-        words = len(bits) // 8 // max(1, len(found)) if isinstance(bits, bytes) else 0
-    if not isinstance(bits, bytes) or len(bits) != 8 * words * len(found):
+    words = len(bits) // 8 // max(1, len(found)) if isinstance(bits, bytes) else 0
+    _check_lengths(passage_ids, bits, words)
+    return found, np.frombuffer(cast(bytes, bits), "<u8").reshape(len(found), words)
+
+
+def _check_lengths(passage_ids: object, bits: object, words: int) -> None:
+    if not isinstance(passage_ids, bytes) or len(passage_ids) % 8:
+        raise DamagedError("a block of codes has no ids")
+    if not isinstance(bits, bytes) or len(bits) != words * len(passage_ids):
         raise DamagedError("a block of codes has a wrong length")
-    return found, np.frombuffer(bits, "<u8").reshape(len(found), words)
 
 
 def _ids_of(block: int, passage_ids: object) -> Ids:
     if not isinstance(passage_ids, bytes) or len(passage_ids) % 8:
         raise DamagedError("a block of codes has no ids")
-    found = np.frombuffer(passage_ids, "<i8")
+    return _checked(np.array([block], np.int64), [passage_ids])
+
+
+def _checked(blocks: Ids, passage_ids: Sequence[bytes]) -> Ids:
+    """Read the ids (n,) of the passages in some blocks."""
+    found = np.frombuffer(b"".join(passage_ids), "<i8")
+    own = np.repeat(blocks, [len(some) // 8 for some in passage_ids])
     # They are mostly in order.
     repeats = (np.diff(found) <= 0).any() and len(np.unique(found)) != len(found)
-    if repeats or (found // _BLOCK != block).any():
+    if repeats or (blocks_of(found) != own).any():
         raise DamagedError("a block of codes has passages that are not its own")
     return found
 
@@ -134,6 +156,6 @@ def _write_block(connection: sqlite3.Connection, block: int, passages: Ids, code
 
 
 def _by_block(passages: Ids) -> Iterator[tuple[int, Ids]]:
-    blocks = passages // _BLOCK
+    blocks = blocks_of(passages)
     for block in np.unique(blocks):
         yield int(block), passages[blocks == block]

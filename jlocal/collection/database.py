@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from jlocal.collection.check import bound_work
 from jlocal.collection.connect import Alone, connect, plain_errors
 
 _ROWS = 1024
+# Bytes of blocks that are kept in memory for the next search. A server has up to eight files open.
+_MOST_KEPT = 16 << 20
+
+_T = TypeVar("_T")
+_A = TypeVar("_A", bound=np.generic)
+_B = TypeVar("_B", bound=np.generic)
 
 
 class Database:
@@ -28,6 +37,8 @@ class Database:
         self._connection = connect(path, create=create)
         self.is_alone = isinstance(self._connection, Alone)
         self._file = _identity(path)
+        self._kept: dict[str, Any] = {}
+        self._kept_version: object = None
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -54,6 +65,42 @@ class Database:
                 yield rows
                 bound_work(self._connection, self.path)
 
+    # What was read and checked is kept for as long as nobody writes the file.
+
+    def _known(self) -> dict[str, Any]:
+        """Return what is kept of the file as it is now."""
+        version = self._value("PRAGMA data_version")
+        if version != self._kept_version:
+            self._kept, self._kept_version = {}, version
+        return self._kept
+
+    def _once(self, name: str, read: Callable[[], _T]) -> _T:
+        """Return a value, which is read if it is not kept."""
+        known = self._known()
+        if name not in known:
+            known[name] = read()
+        value: _T = known[name]
+        return value
+
+    def _blocks_once(
+        self, name: str, read: Callable[[], Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]]
+    ) -> Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]:
+        """Yield blocks, which are read if they are not kept, and are kept unless they are large."""
+        known = self._known()
+        if name in known:
+            yield from known[name]
+            return
+        blocks, size = [], 0
+        for block in read():
+            size += block[0].nbytes + block[1].nbytes
+            if size <= _MOST_KEPT:
+                blocks.append(block)
+            else:
+                blocks.clear()
+            yield block
+        if size <= _MOST_KEPT:
+            known[name] = blocks
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with plain_errors(self.path):
@@ -67,6 +114,9 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                # The version tells only what other connections have written.
+                self._kept = {}
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -88,6 +138,7 @@ class Database:
         """
         with plain_errors(other.path):
             self._connection.backup(other._connection)
+            other._kept = {}
 
     # Space
 

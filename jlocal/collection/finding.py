@@ -20,11 +20,13 @@ class Finding(Database):
 
     def count_passages(self) -> int:
         """How many passages of documents there are, and so vectors that a search may find."""
-        return int(self._value("SELECT coalesce(sum(length(passage_ids)), 0) FROM code")) // 8
+        statement = "SELECT coalesce(sum(length(passage_ids)), 0) FROM code"
+        return self._once("passages", lambda: int(self._value(statement)) // 8)
 
     def count_documents(self) -> int:
         """How many documents there are, files and added texts."""
-        return int(self._value("SELECT count(id) FROM document"))
+        statement = "SELECT count(id) FROM document"
+        return self._once("documents", lambda: int(self._value(statement)))
 
     def check_words(self) -> None:
         """Check that all passages of documents have words, once while the file is open.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 
 from jlocal import extract
 
@@ -44,7 +44,8 @@ class Place:
 
 def is_id(path: str) -> bool:
     """Whether this is the id of an added text: those of files are absolute paths."""
-    return not (PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute())
+    # An absolute path of POSIX begins with a slash.
+    return not (path.startswith("/") or PureWindowsPath(path).is_absolute())
 
 
 def label(page: int | None, line: int | None) -> str:

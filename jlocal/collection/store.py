@@ -106,6 +106,9 @@ class Store(Settings, Catalog, Finding):
             CollectionError: something is missing.
 
         """
+        self._once("links", self._check_links)
+
+    def _check_links(self) -> None:
         with plain_errors(self.path):
             for missing, statement in MISSING.items():
                 if self._rows(statement):
@@ -208,6 +211,9 @@ class Store(Settings, Catalog, Finding):
 
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
         """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
+        return self._blocks_once("codes", self._read_codes)
+
+    def _read_codes(self) -> Iterator[tuple[Ids, Bits]]:
         with plain_errors(self.path):
             bound_work(self._connection, self.path)
             yield from codes.read(self._connection, self.dimensions)
@@ -224,9 +230,16 @@ class Store(Settings, Catalog, Finding):
 
         """
         if ids is None:
-            rows = self._rows(f"{_WANTED})")
-            with plain_errors(self.path):
-                ids = ids_of([id for (id,) in rows])
+            return self._blocks_once("vectors", self._all_vectors)
+        return self._vectors(ids)
+
+    def _all_vectors(self) -> Iterator[tuple[Ids, Floats]]:
+        rows = self._rows(f"{_WANTED})")
+        with plain_errors(self.path):
+            ids = ids_of([id for (id,) in rows])
+        return self._vectors(ids)
+
+    def _vectors(self, ids: Ids) -> Iterator[tuple[Ids, Floats]]:
         dimensions = self.dimensions
         # A value of another length is not even read.
         blocks = self._blocks(

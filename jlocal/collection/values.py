@@ -95,22 +95,20 @@ def floats_of(values: Sequence[object], dimensions: int | None = None) -> Floats
     """Read vectors (n, d) of whatever length; None takes the dimensions of the first."""
     if dimensions is None:
         dimensions = len(values[0]) // 4 if values and isinstance(values[0], bytes) else 0
-    parts = [_of_length(value, 4 * dimensions) for value in values]
+    parts = [value for value in values if isinstance(value, bytes)]
+    if len(parts) != len(values) or not set(map(len, parts)) <= {4 * dimensions}:
+        raise DamagedError(f"a vector has not {dimensions} dimensions")
     return np.frombuffer(b"".join(parts), "<f4").reshape(len(parts), dimensions)
 
 
 def vector_of(value: object, dimensions: int) -> Floats:
     """Read one vector (d,), faster than `vectors_of`."""
-    vector = np.frombuffer(_of_length(value, 4 * dimensions), "<f4")
+    if not isinstance(value, bytes) or len(value) != 4 * dimensions:
+        raise DamagedError(f"a vector has not {dimensions} dimensions")
+    vector = np.frombuffer(value, "<f4")
     if not abs(np.vdot(vector, vector) - 1) <= _TOLERANCE:
         raise DamagedError("a vector is not of unit length")
     return vector
-
-
-def _of_length(value: object, length: int) -> bytes:
-    if not isinstance(value, bytes) or len(value) != length:
-        raise DamagedError(f"a vector has not {length // 4} dimensions")
-    return value
 
 
 def digest_of(text: str, kind: str = "") -> bytes:
