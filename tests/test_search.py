@@ -318,7 +318,7 @@ def test_the_words_of_a_query_are_only_words(jlocal) -> None:
     assert done.returncode == 2
     assert "write -- before words that begin with a dash" in done.stderr
     done = jlocal("search", "-d", "notes.db", "--jsn", "is")
-    assert "Did you mean" in done.stderr
+    assert "did you mean --json?" in done.stderr
 
 
 def test_paths_only(jlocal, notes: Path) -> None:
