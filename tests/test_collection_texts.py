@@ -324,6 +324,14 @@ def test_threads_add_and_search(collection: Collection) -> None:
         ("UPDATE document SET metadata = '[1]'", "metadata of a document"),
         ("UPDATE document SET metadata = '{'", "metadata of a document"),
         ("UPDATE document SET metadata = x'00'", "metadata of a document"),
+        # No JSON for other programs, or more than anybody may add.
+        ("UPDATE document SET metadata = '{\"year\": NaN}'", "metadata of a document"),
+        ("UPDATE document SET metadata = '{\"year\": [[1]]}'", "metadata of a document"),
+        ('UPDATE document SET metadata = \'{"a": "\\ud800"}\'', "metadata of a document"),
+        (
+            "UPDATE document SET metadata = '{\"a\": \"' || hex(zeroblob(40000)) || '\"}'",
+            "metadata of a document",
+        ),
         ("UPDATE document SET is_added = 7", "neither a file nor a text"),
         ("UPDATE document SET path = '' WHERE path = 'cat'", "the path of a document"),
         ("UPDATE passage SET text = 'another'", "the text of a passage"),

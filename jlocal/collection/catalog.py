@@ -8,20 +8,19 @@ from typing import Any, Literal
 
 from jlocal.collection.connect import plain_errors
 from jlocal.collection.database import Database
-from jlocal.collection.metadata import Condition
+from jlocal.collection.metadata import Condition, stored_metadata
 from jlocal.collection.values import (
     DamagedError,
     ascending,
     ids_of,
-    object_of,
     passage_of,
     path_of,
     stored_path,
 )
 
+# More is not even read.
 LONGEST_METADATA = 16 << 20
 _ROWS = 1024
-_METADATA = "metadata of a document"
 
 _DOCUMENT = (
     "SELECT id, path, is_added, "
@@ -103,7 +102,7 @@ class Catalog(Database):
         ):
             with plain_errors(self.path):
                 for path, metadata, has_none in rows:
-                    if holds({} if has_none else object_of(metadata, _METADATA)):
+                    if holds({} if has_none else stored_metadata(metadata)):
                         found.add(path_of(path))
         return found
 
@@ -131,7 +130,7 @@ def _document(
 ) -> StoredDocument:
     if is_added not in (0, 1) or type(passages) is not int:
         raise DamagedError("a document is neither a file nor a text")
-    known = None if has_none else object_of(metadata, _METADATA)
+    known = None if has_none else stored_metadata(metadata)
     return StoredDocument(path_of(path), "text" if is_added else "file", known, passages)
 
 

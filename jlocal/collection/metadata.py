@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jlocal.collection.values import DamagedError, object_of
 from jlocal.errors import ArgumentError
 
 Scalar = str | int | float | bool | None
@@ -58,6 +59,19 @@ def plain(value: Any) -> Any:
         if isinstance(value, kind) and not isinstance(value, bool):
             return kind(value)
     return value
+
+
+def stored_metadata(value: object) -> dict[str, Scalar]:
+    """Read metadata that a collection holds.
+
+    Raises:
+        DamagedError: it is none that `checked` lets in.
+
+    """
+    try:
+        return checked(object_of(value, "metadata of a document"))
+    except ArgumentError as error:
+        raise DamagedError(f"the metadata of a document are wrong: {error}") from None
 
 
 def _check_name(name: object) -> None:

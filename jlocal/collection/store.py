@@ -13,12 +13,13 @@ import numpy as np
 
 from jlocal.collection import codes
 from jlocal.collection.batch import Batch
-from jlocal.collection.catalog import Catalog
+from jlocal.collection.catalog import LONGEST_METADATA, Catalog
 from jlocal.collection.check import MISSING, bound_work
 from jlocal.collection.codes import Bits
 from jlocal.collection.connect import plain_errors
 from jlocal.collection.finding import Finding
 from jlocal.collection.fulltext import PASSAGES, PATHS
+from jlocal.collection.metadata import stored_metadata
 from jlocal.collection.place import Place
 from jlocal.collection.settings import Settings
 from jlocal.collection.values import (
@@ -26,7 +27,6 @@ from jlocal.collection.values import (
     Ids,
     ascending,
     ids_of,
-    object_of,
     order_of,
     passage_of,
     path_of,
@@ -38,7 +38,6 @@ from jlocal.collection.values import (
 from jlocal.vectors import Floats
 
 _ROWS, _FEW = 1024, 256
-_LONGEST_METADATA = 16 << 20
 
 _WANTED = (
     "SELECT DISTINCT passage_id FROM chunk WHERE content_id IN (SELECT content_id FROM document"
@@ -93,11 +92,11 @@ class Store(Settings, Catalog, Finding):
         value = self._value(
             "SELECT CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END FROM document "
             "WHERE path = ? AND metadata IS NOT NULL",
-            _LONGEST_METADATA,
+            LONGEST_METADATA,
             stored_path(path),
         )
         with plain_errors(self.path):
-            return None if value is None else object_of(value, "metadata of a document")
+            return None if value is None else stored_metadata(value)
 
     def check_links(self) -> None:
         """Check that each document has its content, and each chunk its content and passage.
