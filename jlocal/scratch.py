@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -70,22 +71,38 @@ def sweep(parent: Path) -> None:
 def _make(parent: Path) -> tuple[Path, int | None]:
     """Make a folder and lock it, before another process takes it for one that was left."""
     while True:
-        folder = Path(tempfile.mkdtemp(_SUFFIX, _PREFIX, parent))
-        if fcntl is None:
-            return folder, None
+        # Named here, so that Ctrl-C can arrive at any moment after it is made, and not leave it.
+        folder = parent.absolute() / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
         try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:
+            folder.mkdir(mode=0o700)
+            is_ours, lock = _lock(folder)
+        except FileExistsError:
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        except OSError:
-            # A file system without locks; there, nothing is swept.
-            os.close(lock)
-            return folder, None
-        if os.fstat(lock).st_nlink:
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if is_ours:
             return folder, lock
+
+
+def _lock(folder: Path) -> tuple[bool, int | None]:
+    """Lock a folder that was just made; say whether no other process has taken it since."""
+    if fcntl is None:
+        return True, None
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False, None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(lock)
+        return False, None
+    except OSError:
+        # A file system without locks; there, nothing is swept.
+        os.close(lock)
+        return True, None
+    if os.fstat(lock).st_nlink:
+        return True, lock
+    os.close(lock)
+    return False, None

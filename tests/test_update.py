@@ -91,6 +91,6 @@ def test_another_chunk_size_at_a_terminal(notes: Path) -> None:
         child.sendline(answer)
         child.expect(pexpect.EOF)
         child.close()
-        assert child.exitstatus == (0 if answer == "y" else 130)
+        assert child.exitstatus == (0 if answer == "y" else 1)
         with Collection() as collection:
             assert collection.recipe.chunk == chunk
