@@ -26,6 +26,9 @@ class Settings(Database):
 
     def recipe(self) -> Recipe | None:
         """Read how the vectors are made; None where nothing was indexed yet."""
+        return self._once("recipe", self._read_recipe)
+
+    def _read_recipe(self) -> Recipe | None:
         rows = self._rows(
             "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
             _LONGEST_SETTING,
