@@ -16,6 +16,9 @@ from jlocal.files import read_regular
 from jlocal.gitignore import Rules
 
 _LARGEST_GITIGNORE = 1 << 20
+_GENERATED = ("node_modules", "__pycache__")
+_CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+_LARGEST_TAG = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Filters:
     Attributes:
         include: globs, one of which a file must match; none takes every file.
         exclude: globs of files and folders to leave out.
-        gitignore: whether to leave out what .gitignore files name.
+        gitignore: whether to leave out what .gitignore files name, and folders that `is_generated`
+            knows, which mostly are named there.
 
     """
 
@@ -120,6 +124,21 @@ class Selection:
             if verdict is not None:
                 return verdict
         return False
+
+
+def is_generated(folder: Path) -> bool:
+    """Whether programs have made what is in a folder: installed packages, or a cache.
+
+    Virtual environments have a pyvenv.cfg (PEP 405). Cargo, pytest and others mark what can be
+    made again with a CACHEDIR.TAG (https://bford.info/cachedir/).
+    """
+    if folder.name in _GENERATED or os.path.isfile(folder / "pyvenv.cfg"):  # noqa: PTH113
+        return True
+    try:
+        tag = read_regular(folder / "CACHEDIR.TAG", _LARGEST_TAG)
+    except OSError:
+        return False
+    return tag.startswith(_CACHE_SIGNATURE)
 
 
 def _as_git_sees(path: str) -> bytes:

@@ -6,13 +6,13 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal.documents import Unreadable, reason_of
 from jlocal.errors import TextError
-from jlocal.selection import Filters, Selection
+from jlocal.selection import Filters, Selection, is_generated
 
 # Device and inode of a folder.
 _Folder = tuple[int, int]
@@ -38,19 +38,28 @@ def find_files(
             the glob, against the path inside the folder. A file named in `paths` is always read.
         exclude: globs for files and folders inside folders that are left out.
         gitignore: leave out what .gitignore files in the folders, and above them in the same
-            repository, name.
+            repository, name, and folders in them of installed packages and caches.
 
     """
     filters = Filters(include, exclude, gitignore)
     return _Walk().all([(Path(path), filters) for path in paths])
 
 
-def find_in_roots(roots: Iterable[tuple[str | Path, Filters]]) -> Iterator[Path | Unreadable]:
+def find_in_roots(
+    roots: Iterable[tuple[str | Path, Filters]], on_generated: Callable[[Path], None]
+) -> Iterator[Path | Unreadable]:
     """List files as `find_files` does, where each path has its own filters.
 
     In a folder inside another, only its own filters count: they are the ones set for that place.
+
+    Args:
+        roots: files and folders, each with its filters.
+        on_generated: called with each folder that is left out because programs have made what is
+            in it, as of `selection.is_generated`.
+
     """
-    return _Walk(apart=True).all([(Path(path), filters) for path, filters in roots])
+    walk = _Walk(on_generated, apart=True)
+    return walk.all([(Path(path), filters) for path, filters in roots])
 
 
 @dataclass
@@ -131,7 +140,10 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 class _Walk:
-    def __init__(self, *, apart: bool = False) -> None:
+    def __init__(
+        self, on_generated: Callable[[Path], None] | None = None, *, apart: bool = False
+    ) -> None:
+        self._on_generated = on_generated
         self._apart = apart
         self._others: dict[_Folder, Filters] = {}  # roots that no root with other filters enters
         self._entered: set[_Folder] = set()
@@ -233,7 +245,8 @@ class _Walk:
         for entry in entries:
             path = folder / entry.name
             is_link, is_folder = _is_link(entry), os.path.isdir(path)  # noqa: PTH112 - no error
-            if not selection.takes(entry.name, folder=is_folder):
+            is_taken = selection.takes(entry.name, folder=is_folder)
+            if not is_taken or (is_folder and self._is_left_out(root, path)):
                 continue
             root.found = root.found or is_link or not is_folder
             if is_link:
@@ -242,6 +255,15 @@ class _Walk:
                 yield from self._inside(here, path)
             elif self._is_new(key, entry.name):
                 yield path
+
+    def _is_left_out(self, root: _Root, folder: Path) -> bool:
+        """Whether a folder is left out because programs have made what is in it."""
+        if not (root.filters.gitignore and is_generated(folder)):
+            return False
+        root.found = True
+        if self._on_generated:
+            self._on_generated(folder)
+        return True
 
     def _inside(self, here: _Inner, folder: Path) -> Iterator[_Inner | Unreadable]:
         try:

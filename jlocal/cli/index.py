@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave these files and folders out of folders."
 )
-@click.option("--no-gitignore", is_flag=True, help="Also read files that .gitignore files exclude.")
+@click.option(
+    "--no-gitignore",
+    is_flag=True,
+    help="Also read files that .gitignore files exclude, and folders of installed packages and "
+    "caches (node_modules, __pycache__, virtual environments).",
+)
 @click.option(
     "--all",
     "large",
@@ -113,12 +118,14 @@ def command(
     and makes the file smaller.
 
     Entries of folders whose names begin with a dot are left out, and so are files that .gitignore
-    names. HTML pages, PDF files and office documents are read with
-    `pip install 'jlocal[files]'`. The first run settles how texts are split and embedded.
+    names, and folders of installed packages and caches, unless they are among PATHS. HTML pages,
+    PDF files and office documents are read with `pip install 'jlocal[files]'`. The first run
+    settles how texts are split and embedded.
 
-    Files in folders that are not text, such as photos, are skipped and counted; so are empty files
-    and files of more than 250,000 tokens (about 1 MB of prose), which --all takes. Exit status 1
-    means that a file that is text, or that was named in PATHS, was not indexed; the others were.
+    Files in folders that are not text, such as photos, are skipped and counted; so are empty files,
+    links that lead nowhere, and files of more than 250,000 tokens (about 1 MB of prose), which
+    --all takes. Exit status 1 means that a file that is text, or that was named in PATHS, was not
+    indexed; the others were.
 
     What is done is written every few seconds. A run may be interrupted at any time and started
     again.

@@ -29,6 +29,15 @@ _FULL_BAR = 16 * "█"
 _LEAST_TOKENS = 5_000
 # As much of a file's name as has room in a sentence.
 _NAME = 20
+_BROKEN = "broken link"
+_NOTHING_TO_READ = {"binary": "not text", "empty": "empty", "link": _BROKEN}
+_REASONS = {
+    "binary": "not text",
+    "special": "not a regular file",
+    "link": "a link to what does not exist",
+    "empty": "empty",
+    "generated": "installed packages or a cache; --no-gitignore takes it",
+}
 
 
 def say_model(model: Embedder) -> None:
@@ -143,11 +152,20 @@ def _skipped_lines(report: Report) -> Iterator[str]:
         by_reason.setdefault(f"{reason} {item.extra}".rstrip(), []).append(item)
     said = [
         f"{_that(by_reason[reason], name)} ({_first_name(by_reason[reason])})"
-        for reason, name in (("binary", "not text"), ("empty", "empty"))
+        for reason, name in _NOTHING_TO_READ.items()
         if reason in by_reason
     ]
     if said:
-        yield f"Skipped {' and '.join(said)}"
+        *first, last = said
+        yield f"Skipped {', '.join(first)}{' and ' if first else ''}{last}"
+    if generated := by_reason.get("generated"):
+        folders, it = (
+            ("1 folder", "it") if len(generated) == 1 else (f"{len(generated):,} folders", "them")
+        )
+        yield (
+            f"Skipped {folders} of installed packages or caches ({_first_name(generated)}; "
+            f"--no-gitignore takes {it})"
+        )
     if large := by_reason.get("large"):
         tokens = sum(item.tokens for item in large)
         is_timed = report.tokens >= _LEAST_TOKENS
@@ -172,6 +190,8 @@ def _noun(path: str) -> str:
 
 
 def _that(items: Sequence[Skipped], what: str) -> str:
+    if what == _BROKEN:
+        return counted(len(items), _BROKEN)
     return f"{len(items):,} that {'is' if len(items) == 1 else 'are'} {what}"
 
 
@@ -186,7 +206,7 @@ def _reason(item: Skipped) -> str:
         return f"large ({size_text(item.size)}, {tokens}); --all takes it"
     if item.reason == "extra":
         return f"needs pip install 'jlocal[{item.extra}]'"
-    return {"binary": "not text", "special": "not a regular file", "empty": "empty"}[item.reason]
+    return _REASONS[item.reason]
 
 
 def _shows_blocks() -> bool:

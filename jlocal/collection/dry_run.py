@@ -77,13 +77,15 @@ class _DryRun:
         self._tell(0)
         survey = surveyor.look(choice)
         report.unchanged, report.forgotten = survey.unchanged, survey.forgotten
+        report.skipped += survey.skipped
         self._removed += survey.deleted
         reader = FileReader(self._estimate.count)
         for number, candidate in enumerate(survey.candidates):
             self._tell(number, len(survey.candidates), str(candidate.file))
             self._file(candidate, reader.read(candidate))
         self._prune(survey, store.paths() if store else (), prune=choice.prune)
-        report.files = survey.unchanged + len(survey.candidates) - len(report.skipped)
+        passed_over = len(report.skipped) - len(survey.skipped)
+        report.files = survey.unchanged + len(survey.candidates) - passed_over
         report.new, report.changed = len(self._new), len(self._changed)
         report.removed = len(self._removed)
         estimate = self._estimate

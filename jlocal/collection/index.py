@@ -136,6 +136,7 @@ class _Run:
         self._report.removed += len(survey.deleted)
         self._report.forgotten = survey.forgotten
         self._report.unchanged = survey.unchanged
+        self._report.skipped += survey.skipped
         self._report.files = survey.unchanged + len(survey.candidates)
         self._reader = FileReader(self._count)
         self._pace = Pace(survey.candidates)

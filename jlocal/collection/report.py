@@ -12,17 +12,18 @@ from jlocal.progress import OnTexts
 if TYPE_CHECKING:
     from jlocal.documents import Unreadable
 
-SkipReason = Literal["binary", "special", "empty", "extra", "large"]
+SkipReason = Literal["binary", "special", "link", "empty", "extra", "large", "generated"]
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file in a folder that was passed over, which is no failure.
+    """A file in a folder that was passed over, which is no failure; or a folder in it.
 
     Attributes:
         path: the file, as the walk names it.
-        reason: "binary" is not text, "special" no regular file, "empty" has no text; "extra" needs
-            a package that is not installed; "large" has more text than is taken unasked.
+        reason: "binary" is not text, "special" no regular file, "link" leads nowhere, "empty" has
+            no text; "extra" needs a package that is not installed; "large" has more text than is
+            taken unasked. "generated" is a folder of installed packages, or a cache.
         extra: the extra of jlocal that reads it, of "extra".
         size: bytes.
         tokens: estimated, of "large".
@@ -78,7 +79,7 @@ class Report:
         encodings: how many of the files that were read were read as which encoding, where that
             is neither UTF-8 nor told by a byte order mark.
         failures: what failed, and why.
-        skipped: files that were passed over, and why.
+        skipped: files and folders that were passed over, and why.
         forgotten: remembered files and folders in folders that were deleted, and are not
             remembered any more.
         plan: what a run would do, of a dry run; None of a real one.

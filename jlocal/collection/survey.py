@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,8 @@ from jlocal import extract
 from jlocal.collection.folders import Choice, Folder, Root, innermost, is_deleted
 from jlocal.collection.paths import REBUILD, absolute
 from jlocal.collection.records import kind_of
-from jlocal.documents import Unreadable
+from jlocal.collection.report import Skipped
+from jlocal.documents import Unreadable, reason_of
 from jlocal.walk import find_in_roots
 
 # Stamp and digest of what the collection holds of a path; None where it holds nothing.
@@ -66,6 +68,7 @@ class Survey:
         unread: absolute paths of what could not be looked at.
         empty: absolute path to the reason, of roots that are missing or where no file is chosen.
         candidates: files to read, in the order of the walk.
+        skipped: links that lead nowhere, and folders of what programs have made.
         unchanged: how many files are as the collection has them.
         deleted: documents that were remembered by themselves, and whose files were deleted.
         forgotten: remembered paths that are missing, although what they lay in is there.
@@ -77,6 +80,7 @@ class Survey:
     unread: set[str] = field(default_factory=set)
     empty: dict[str, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     unchanged: int = 0
     deleted: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
@@ -114,7 +118,8 @@ class Surveyor:
         found = self._result
         found.roots = {path: root.name for path, root in choice.roots.items()}
         self._roots = choice.roots
-        for item in find_in_roots((r.name, r.folder.filters) for r in choice.roots.values()):
+        roots = ((root.name, root.folder.filters) for root in choice.roots.values())
+        for item in find_in_roots(roots, self._generated):
             if isinstance(item, Unreadable):
                 self._unlisted(item)
             elif (path := absolute(item)) not in found.seen and (
@@ -154,6 +159,18 @@ class Surveyor:
             self._result.unread.add(path)
         self._on_failure(item)
 
+    def _generated(self, folder: Path) -> None:
+        # It may have been named besides.
+        if absolute(folder) not in self._roots:
+            self._result.skipped.append(Skipped(str(folder), "generated"))
+
+    def _dangling(self, item: Path, path: str) -> None:
+        """Pass over a link that leads nowhere: there is nothing that could be read."""
+        self._result.skipped.append(Skipped(str(item), "link"))
+        # What it leads to may be on a disk that is not mounted.
+        if not is_deleted(os.path.realpath(item)):
+            self._result.unread.add(path)
+
     def _file(self, item: Path, path: str) -> None:
         found = self._result
         kind = kind_of(item, self._fields)
@@ -163,14 +180,20 @@ class Surveyor:
             if path in found.roots:
                 found.empty[path] = _missing(item)
                 return
+            if item.is_symlink():
+                self._dangling(item, path)
+                return
             # Was it deleted since its folder was listed, or did a whole disk go? The next run
             # will know.
             found.unread.add(path)
             self._on_failure(Unreadable(str(item), _missing(item)))
             return
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ELOOP and path not in found.roots:
+                self._dangling(item, path)
+                return
             found.unread.add(path)
-            self._on_failure(Unreadable(str(item), getattr(error, "strerror", None) or str(error)))
+            self._on_failure(Unreadable(str(item), reason_of(error)))
             return
         found.seen.add(path)
         known = self._known(path)
