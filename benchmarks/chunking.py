@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Embedder  # noqa: E402
-from jlocal.collection.markup import outline_of  # noqa: E402
-from jlocal.collection.splitter import Splitter  # noqa: E402
+from jlocal.collection.chunking.markup import outline_of  # noqa: E402
+from jlocal.collection.chunking.splitter import Splitter  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 
 _DEPTH = 10

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import chardet  # noqa: E402
 
-from jlocal.detection import guess  # noqa: E402
+from jlocal.inputs.detection import guess  # noqa: E402
 
 _WESTERN = ("cp1252", "latin-1", "iso8859-15", "cp850", "mac-roman")
 _CENTRAL = ("cp1250", "iso8859-2", "cp852")

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import models
 import peers
 from page import Part, Row, Table, run
 from processes import Run, in_child, say, whole
 from workload import count_tokens, read_lines, write_lines, write_texts
+
+import models
 
 STREAMED = "tiny"
 

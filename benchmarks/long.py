@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import models
 import peers
 from page import Part, Table, run
 from processes import in_child, say
 from rounds import entries, measure, rows
 from workload import write_texts
+
+import models
 
 PEERS = ("jlocal", "llama_server")
 _BESIDES = 0.6e9  # Python, the vocabulary, and what llama.cpp computes in

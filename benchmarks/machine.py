@@ -44,7 +44,7 @@ def versions() -> str:
             found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             if package == "jlocal":  # run from a checkout
-                from jlocal import __version__
+                from jlocal._version import __version__
 
                 found.append(f"jlocal {__version__}")
     program = shutil.which("llama-server")

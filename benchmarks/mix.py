@@ -22,11 +22,11 @@ from quantisation import SETS, heading, measured, row
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from convert.calibration import DEFAULT, read_calibration  # noqa: E402
-from convert.mixture import quantize_mixture, split  # noqa: E402
-from convert.quantization import quantize  # noqa: E402
 from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX  # noqa: E402
 from jlocal.verify.texts import default_texts  # noqa: E402
+from jlocal_convert.quantization.calibration import DEFAULT, read_calibration  # noqa: E402
+from jlocal_convert.quantization.mix.search import quantize_mixture, split  # noqa: E402
+from jlocal_convert.quantization.run import quantize  # noqa: E402
 
 _TYPES = ("Q5_K_M", "Q4_K_M", "Q3_K_M", "IQ3_XXS", "IQ2_M")
 

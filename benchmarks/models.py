@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import checkpoints  # noqa: E402
+from support import checkpoints  # noqa: E402
 
 SHAPES: dict[str, dict[str, Any]] = {
     # Qwen3-0.6B and EuroBERT-210m, the backbones of small and nano.
@@ -47,7 +47,7 @@ def gguf(name: str, kind: str, folder: Path) -> Path:
     found = list(output.glob(f"{name}*-{kind}.gguf"))
     if found:
         return found[0]
-    from convert import convert
+    from jlocal_convert import convert
 
     (path,) = convert(checkpoint(name, folder), tasks=("retrieval",), types=(kind,), output=output)
     return path

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import machine
-import models
 from processes import in_child, say
+
+import models
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """What an importance matrix saves, and what the token embeddings' type costs.
 
-jq -r .text convert/data/calibration.jsonl > joined.txt
+jq -r .text convert/jlocal_convert/quantization/data/calibration.jsonl > joined.txt
 llama-imatrix -m F16.gguf -f joined.txt -o joined.gguf
 python benchmarks/quantisation.py F16.gguf --texts default --theirs joined.gguf --sets SETS
 
@@ -25,15 +25,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from convert import imatrix  # noqa: E402
-from convert.calibration import DEFAULT, calibrate, read_calibration  # noqa: E402
-from convert.quantization import Options, quantize  # noqa: E402
 from jlocal import Embedder  # noqa: E402
 from jlocal.errors import OutputError  # noqa: E402
+from jlocal.gguf.header import read_header  # noqa: E402
 from jlocal.llama.quantize import EMBEDDING  # noqa: E402
 from jlocal.llama.threads import default_threads  # noqa: E402
-from jlocal.models.header import read_header  # noqa: E402
 from jlocal.verify.texts import default_texts  # noqa: E402
+from jlocal_convert.quantization import imatrix  # noqa: E402
+from jlocal_convert.quantization.calibration import DEFAULT, calibrate, read_calibration  # noqa: E402
+from jlocal_convert.quantization.run import Options, quantize  # noqa: E402
 from starter.evaluate import Vectors, retrieval  # noqa: E402
 
 _TYPES = ("Q4_K_M", "IQ3_M", "IQ2_M")

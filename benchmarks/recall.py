@@ -26,11 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
-from jlocal.collection.codes import Ids, pack  # noqa: E402
-from jlocal.collection.hits import Hit  # noqa: E402
-from jlocal.collection.nearest import agreement  # noqa: E402
-from jlocal.collection.search import search  # noqa: E402
-from jlocal.collection.store import Store  # noqa: E402
+from jlocal.collection.database.codes import Ids, pack  # noqa: E402
+from jlocal.collection.database.store import Store  # noqa: E402
+from jlocal.collection.search.hits import Hit  # noqa: E402
+from jlocal.collection.search.nearest import agreement  # noqa: E402
+from jlocal.collection.search.ranking import search  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 
 _HITS = 10

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
-from jlocal.collection.search import MODES  # noqa: E402
+from jlocal.collection.search.ranking import MODES  # noqa: E402
 from jlocal.models.starter import FILE  # noqa: E402
 from starter.evaluate import ndcg, retrieval_set  # noqa: E402
 

@@ -28,13 +28,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
-from jlocal.collection.batch import Batch, Entry  # noqa: E402
-from jlocal.collection.chunks import whole  # noqa: E402
-from jlocal.collection.fulltext import PASSAGES, PATHS  # noqa: E402
-from jlocal.collection.recipe import Recipe  # noqa: E402
-from jlocal.collection.search import search  # noqa: E402
-from jlocal.collection.store import Store  # noqa: E402
-from jlocal.collection.values import digest_of  # noqa: E402
+from jlocal.collection.chunking.chunks import whole  # noqa: E402
+from jlocal.collection.config import Recipe  # noqa: E402
+from jlocal.collection.database.batch import Batch, Entry  # noqa: E402
+from jlocal.collection.database.fulltext import PASSAGES, PATHS  # noqa: E402
+from jlocal.collection.database.store import Store  # noqa: E402
+from jlocal.collection.database.values import digest_of  # noqa: E402
+from jlocal.collection.search.ranking import search  # noqa: E402
 from jlocal.vectors import Floats, normalize  # noqa: E402
 
 _BATCH = 1000

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import models
 import peers
 import server
 from page import Part, Table, run
 from processes import Run, in_child, say, whole
+
+import models
 
 TEXT = "hello"
 PEERS = ("jlocal", "llama_embed_512", "llama_server", "st_bfloat16", "st_float32")

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import machine
-import models
 import peers
 import plot
 from page import Part, Table, run
 from processes import in_child, say
 from rounds import entries, measure, rows
 from workload import Workload, write_texts
+
+import models
 
 PEERS = (
     "jlocal", "pooled", "llama_embed_512", "llama_embed_2048", "llama_server", "st_bfloat16",

@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import models
 import peers
 from page import Part, Table, run
 from processes import in_child, say
 from rounds import Entry, measure, rows
 from workload import write_texts
+
+import models
 
 LENGTHS = [2] * 4 + [16] * 8 + [64] * 8 + [512] * 2
 

@@ -8,6 +8,7 @@
 
 from importlib import import_module
 
+from jlocal._version import __version__
 from jlocal.errors import (
     ArgumentError,
     CollectionError,
@@ -27,14 +28,13 @@ from jlocal.errors import (
 # nothing that Python has not loaded already: neither `__future__` nor `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jlocal.collection.catalog import StoredDocument
     from jlocal.collection.collection import Collection
-    from jlocal.collection.compact import Compaction
-    from jlocal.collection.hits import Hit
-    from jlocal.collection.report import Report
-    from jlocal.embedder import Embedder
+    from jlocal.collection.database.catalog import StoredDocument
+    from jlocal.collection.database.compact import Compaction
+    from jlocal.collection.index.report import Report
+    from jlocal.collection.search.hits import Hit
+    from jlocal.embed.embedder import Embedder
 
-__version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "Collection",
@@ -61,11 +61,11 @@ __all__ = [
 # These bring numpy and llama.cpp; `import jlocal` alone should cost milliseconds.
 _LAZY = {
     "Collection": "jlocal.collection.collection",
-    "Compaction": "jlocal.collection.compact",
-    "Embedder": "jlocal.embedder",
-    "Hit": "jlocal.collection.hits",
-    "Report": "jlocal.collection.report",
-    "StoredDocument": "jlocal.collection.catalog",
+    "Compaction": "jlocal.collection.database.compact",
+    "Embedder": "jlocal.embed.embedder",
+    "Hit": "jlocal.collection.search.hits",
+    "Report": "jlocal.collection.index.report",
+    "StoredDocument": "jlocal.collection.database.catalog",
 }
 
 

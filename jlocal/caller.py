@@ -13,7 +13,9 @@ from types import FrameType
 # A `with` or a cached property of ours stands between the caller's line and ours.
 _BETWEEN = frozenset({contextlib.__file__, functools.__file__})
 _ROOT = Path(__file__).parents[1]
-_OURS = tuple(str(_ROOT / package) + os.sep for package in ("jlocal", "convert"))
+# The converter lies beside jlocal where it is installed, and under convert/ in a checkout.
+_PACKAGES = ("jlocal", "jlocal_convert", "convert/jlocal_convert")
+_OURS = tuple(str(_ROOT / package) + os.sep for package in _PACKAGES)
 
 
 def warn(warning: Warning) -> None:

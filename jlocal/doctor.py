@@ -14,16 +14,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jlocal import __version__, child
+from jlocal import child
+from jlocal._version import __version__
 from jlocal.bundle.standalone import cpu_flags
 from jlocal.errors import ModelError
 from jlocal.files import read_regular, sha256_of
+from jlocal.gguf.header import Header
 from jlocal.llama.features import FLAGS, features_in
 from jlocal.llama.wide import widened_size, widening_pays
 from jlocal.locations import cache_folder, home
-from jlocal.models import starter, store
+from jlocal.models import registry, starter
 from jlocal.models.cache import cache_folder as hub_folder
-from jlocal.models.header import Header
 from jlocal.models.names import resolve
 from jlocal.models.offline import VARIABLES, is_offline
 from jlocal.models.profile import Profile, read_profile
@@ -182,7 +183,7 @@ def _rebuild() -> tuple[str, ...]:
 
 def _models(report: Report) -> None:
     try:
-        models = store.installed()
+        models = registry.installed()
     except (ModelError, ImportError) as error:
         report.add("broken", f"the models cannot be listed: {error}.")
         return
@@ -294,10 +295,10 @@ def _self_test(report: Report, model: str | None) -> None:
 
 def _stored(path: Path) -> dict[str, Any] | None:
     """Return the text and vector that came with a model file, where it came in a bundle."""
-    if not store.vector_file("").parent.is_dir():
+    if not registry.vector_file("").parent.is_dir():
         return None
     try:
-        value = json.loads(read_regular(store.vector_file(sha256_of(path)), _MAX_STORED))
+        value = json.loads(read_regular(registry.vector_file(sha256_of(path)), _MAX_STORED))
         text, vector = value["text"], value["vector"]
         if not isinstance(text, str) or not isinstance(vector, list):
             raise TypeError("it holds no text and vector")
@@ -330,7 +331,7 @@ def _probe(*arguments: str) -> dict[str, Any]:
 
     """
     try:
-        done = child.run("jlocal.probe", *arguments, limits=child.Limits(seconds=_PATIENCE))
+        done = child.run("jlocal.embed.probe", *arguments, limits=child.Limits(seconds=_PATIENCE))
     except TimeoutError as error:
         raise ModelError(str(error)) from None
     if done.status == 0:

@@ -1,4 +1,4 @@
-"""Files: read only if they are regular ones, written completely or not at all."""
+"""Files from outside: read only if they are regular ones, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
-
-from jlocal.errors import OutputError
-from jlocal.scratch import scratch_folder
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -59,34 +55,6 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-
-
-@contextmanager
-def write_aside(target: Path) -> Iterator[BinaryIO]:
-    """Open a file in a hidden folder beside `target`, and give it that name at the end.
-
-    Raises:
-        OutputError: the file cannot be written; nothing of it is left.
-
-    """
-    # A link stays, and what it names is replaced.
-    real = Path(os.path.realpath(target))
-    try:
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; name a file")
-        if target.exists() and not target.is_file():
-            raise OutputError(
-                f"{target} is not a regular file; name one, or write to standard output"
-            )
-        with scratch_folder(real.parent) as folder:
-            aside = folder / "aside"
-            with aside.open("x+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(real)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:

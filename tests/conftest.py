@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from checkpoints import Backbone, build
-from gguf_files import few_tokens
-from texts import AWKWARD
+
+from support.checkpoints import Backbone, build
+from support.disks import small_disk  # noqa: F401
+from support.gguf_files import few_tokens
+from support.texts import AWKWARD
 
 if TYPE_CHECKING:
-    from reference import Reference
-
     from jlocal import Embedder
+    from support.reference import Reference
 
 KINDS = ("F32", "F16", "BF16", "Q8_0")
 PROMPTS = {"query": "Query: ", "document": "Document: "}
@@ -92,7 +93,7 @@ def converted(
     workshop: Path, checkpoint: Callable[[Backbone], Path]
 ) -> Callable[[Backbone, str, str], Path]:
     """(backbone, task, type) -> the GGUF that `convert` makes."""
-    from convert import convert
+    from jlocal_convert import convert
 
     @cache
     def files(backbone: Backbone, task: str) -> dict[str, Path]:
@@ -118,7 +119,7 @@ def few_checkpoint(workshop: Path) -> Path:
 @pytest.fixture(scope="session")
 def few(workshop: Path, few_checkpoint: Path) -> Path:
     """Return an F16 file of it."""
-    from convert import convert
+    from jlocal_convert import convert
 
     (file,) = convert(few_checkpoint, types=["F16"], output=workshop / "few-files")
     return file
@@ -127,7 +128,7 @@ def few(workshop: Path, few_checkpoint: Path) -> Path:
 @pytest.fixture(scope="session")
 def calibration_file(workshop: Path) -> Path:
     """Return a file of 48 texts to calibrate with, one a line."""
-    from convert.calibration import read_calibration
+    from jlocal_convert.quantization.calibration import read_calibration
 
     path = workshop / "texts.txt"
     lines = [" ".join(text.split()) for text in read_calibration(["default"]).texts[:48]]
@@ -138,9 +139,8 @@ def calibration_file(workshop: Path) -> Path:
 @pytest.fixture(scope="session")
 def starter_files(workshop: Path) -> dict[str, Path]:
     """Return files of the starter's retrieval adapter, which is trained, by type."""
-    from verify_inputs import STARTER
-
-    from convert import convert
+    from jlocal_convert import convert
+    from support.verify_inputs import STARTER
 
     types = ("F16", "Q8_0", "Q4_K_M")
     files = convert(STARTER, tasks=["retrieval"], types=types, output=workshop / "starter")
@@ -150,9 +150,8 @@ def starter_files(workshop: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def stored_reference(workshop: Path, starter_files: dict[str, Path]) -> Path:
     """Return what the starter's F16 file gives for a few texts."""
-    from verify_inputs import SOME
-
     from jlocal.verify import store
+    from support.verify_inputs import SOME
 
     path = workshop / "f16.npz"
     store(starter_files["F16"], path, texts=SOME)
@@ -177,7 +176,7 @@ def model(model_file: Path) -> Iterator[Embedder]:
 @pytest.fixture(scope="session")
 def reference(checkpoint: Callable[[Backbone], Path]) -> Callable[[Backbone, str], Reference]:
     """(backbone, task) -> the same model in transformers and PEFT."""
-    from reference import Reference
+    from support.reference import Reference
 
     return cache(lambda backbone, task="retrieval": Reference(checkpoint(backbone), task))
 

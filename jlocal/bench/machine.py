@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from jlocal import __version__
+from jlocal._version import __version__
 
 
 @dataclass(frozen=True)

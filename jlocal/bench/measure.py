@@ -16,7 +16,7 @@ from typing import Any
 from jlocal.bench.machine import peak_bytes, this_machine
 from jlocal.bench.report import LENGTHS, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
-from jlocal.embedder import Embedder
+from jlocal.embed.embedder import Embedder
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 from jlocal.llama.trial import try_once
 from jlocal.models.profile import read_profile

@@ -21,10 +21,10 @@ import numpy as np
 from jlocal import child
 from jlocal.bench.machine import Machine
 from jlocal.bench.report import Failed, Measured, Report, Speed
+from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, read_profile
-from jlocal.similarity import pairwise_similarity
 
 OnStep = Callable[[str, str], None]
 

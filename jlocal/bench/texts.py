@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
     from jlocal.llama.tokenizer import Tokens
 
 SENTENCES = (

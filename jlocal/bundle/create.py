@@ -15,14 +15,15 @@ from typing import Any, BinaryIO, TypeAlias
 from jlocal.bundle import standalone
 from jlocal.bundle.install import OnBytes
 from jlocal.bundle.standalone import Member
+from jlocal.embed.probe import TEXT
 from jlocal.errors import BundleError, ModelError, OutputError
-from jlocal.files import sha256_of, write_aside
-from jlocal.models.header import Header, read_header
+from jlocal.files import sha256_of
+from jlocal.gguf.header import Header, read_header
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, profile_of
-from jlocal.models.store import check_name, find
-from jlocal.probe import TEXT
-from jlocal.scratch import scratch_folder
+from jlocal.models.registry import check_name, find
+from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.staging import scratch_folder
 
 # Decimals of a stored vector: far finer than what differs between machines.
 _DECIMALS = 6
@@ -160,7 +161,7 @@ def _model(
 
 
 def _type(header: Header) -> str | None:
-    from jlocal.models.describe import describe
+    from jlocal.models.info import describe
 
     found = describe(header)["type"]
     return found if isinstance(found, str) else None
@@ -178,7 +179,7 @@ def _attribution(profile: Profile) -> dict[str, str]:
 
 def _check(path: Path) -> dict[str, Any]:
     """Embed a text, for `jlocal doctor` on the other machine to compare with."""
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
 
     with Embedder(path, threads=1, gpu_layers=0, compute_type="stored") as model:
         vector = model.encode(TEXT)

@@ -14,11 +14,11 @@ from typing import Any
 
 from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
 from jlocal.errors import BundleError, ModelError, OutputError
+from jlocal.gguf.header import read_header
 from jlocal.locations import home
-from jlocal.models.header import read_header
 from jlocal.models.profile import profile_of
-from jlocal.models.store import Installed, adopt, check_name, find, vector_file
-from jlocal.scratch import scratch_folder, sweep
+from jlocal.models.registry import Installed, adopt, check_name, find, vector_file
+from jlocal.outputs.staging import scratch_folder, sweep
 
 # Bytes done since the last call.
 OnBytes = Callable[[int], object]
@@ -89,7 +89,7 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
 
 
 def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
-    from jlocal.models.describe import describe
+    from jlocal.models.info import describe
 
     staged = folder / Path(model["path"]).name
     header = read_header(staged)

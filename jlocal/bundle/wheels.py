@@ -16,12 +16,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jlocal import __version__, child
+from jlocal import child
+from jlocal._version import __version__
 from jlocal.errors import BundleError
-from jlocal.files import write_aside
 from jlocal.locations import cache_folder
 from jlocal.models.offline import is_offline
-from jlocal.scratch import scratch_folder
+from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.staging import scratch_folder
 from jlocal.terms import Argument
 
 _LLAMA = "llama-cpp-python"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jlocal import __version__
+from jlocal._version import __version__
 from jlocal.cli import flags, signals
 from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
@@ -44,13 +44,12 @@ class _Commands(Group):
     """Loads a command's module when it is asked for, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        # `list` is a module of this package once that command is loaded.
         return [*_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in (*_COMMANDS, "help"):
             return None
-        module = importlib.import_module(f"jlocal.cli.{cmd_name}")
+        module = importlib.import_module(f"jlocal.cli.commands.{cmd_name}")
         command: click.Command = module.command
         if not any(option.name == "offline" for option in command.params):
             command.params.append(offline_option())

@@ -18,7 +18,7 @@ def cached_page(database: Path) -> Path:
         OutputError: the folder cannot be made.
 
     """
-    from jlocal.collection.locations import name_of
+    from jlocal.collection.names import name_of
     from jlocal.locations import cache_folder
 
     name = name_of(database)

@@ -27,7 +27,7 @@ def complete_installed(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
     """Offer the models on this machine that can be removed."""
-    from jlocal.models.store import installed
+    from jlocal.models.registry import installed
 
     names: list[str] = []
     with suppress(JlocalError, OSError):

@@ -20,7 +20,7 @@ _VARIABLE = "JLOCAL_DATABASE"
 
 
 def _file(_context: click.Context, _option: click.Parameter, value: str | None) -> Path:
-    from jlocal.collection.locations import collection_path
+    from jlocal.collection.names import collection_path
 
     try:
         return collection_path(value)
@@ -31,7 +31,7 @@ def _file(_context: click.Context, _option: click.Parameter, value: str | None) 
 def _complete(
     _context: click.Context, _option: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    from jlocal.collection.locations import collections
+    from jlocal.collection.names import collections
 
     names = [CompletionItem(name) for name in collections() if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="file")]
@@ -51,7 +51,7 @@ database_option = click.option(
 
 def flag(path: Path) -> str:
     """Return what names a collection in a command, after a space; "" for the default."""
-    from jlocal.collection.locations import collection_path, name_of
+    from jlocal.collection.names import collection_path, name_of
 
     if path == collection_path(os.environ.get(_VARIABLE) or None):
         return ""
@@ -60,7 +60,7 @@ def flag(path: Path) -> str:
 
 def advice(error: MissingCollectionError | EmptyCollectionError | NoFoldersError) -> str:
     """Say which command fills a collection that is missing or empty."""
-    from jlocal.collection.locations import collection_path
+    from jlocal.collection.names import collection_path
 
     command = f"jlocal index FOLDER{flag(error.path)}"
     if isinstance(error, NoFoldersError):

@@ -12,8 +12,8 @@ from jlocal.progress import say
 def _known_encoding(
     _context: click.Context, _option: click.Parameter, name: str | None
 ) -> str | None:
-    from jlocal.encodings import known
     from jlocal.errors import ArgumentError
+    from jlocal.inputs.encodings import known
 
     try:
         return None if name is None else known(name)

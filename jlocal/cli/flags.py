@@ -17,7 +17,7 @@ _OPTIONS = {
     "output": "-o",
     "overwrite": "--force",
 }
-_METHODS = {"Collection.index": "jlocal index PATH…", "jlocal.lines.read_lines": "-i"}
+_METHODS = {"Collection.index": "jlocal index PATH…", "jlocal.inputs.lines.read_lines": "-i"}
 
 
 def message(error: JlocalError) -> str:

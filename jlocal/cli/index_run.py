@@ -15,18 +15,18 @@ import click
 from click.core import ParameterSource
 
 from jlocal.cli import flags
-from jlocal.cli.index_progress import index_bar
-from jlocal.cli.index_report import say_error, say_model, say_next, say_report, show_plan
+from jlocal.cli.commands.status import filters
+from jlocal.cli.display.index_progress import index_bar
+from jlocal.cli.display.index_report import say_error, say_model, say_next, say_report, show_plan
 from jlocal.cli.options import agree, open_model
-from jlocal.cli.status import filters
 from jlocal.errors import JlocalError, OtherRecipeError
 from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
-    from jlocal.collection.folders import Folder
-    from jlocal.collection.recipe import Recipe
-    from jlocal.collection.report import OnProgress, Report
+    from jlocal.collection.config import Recipe
+    from jlocal.collection.index.folders import Folder
+    from jlocal.collection.index.report import OnProgress, Report
 
 # Given the collection, whom to tell of progress, and whether to make the collection anew.
 Work = Callable[["Collection", "OnProgress | None", bool], "Report"]
@@ -102,7 +102,7 @@ def _run(what: Run, work: Work, *, rebuild: bool) -> None:
 def made_with(database: Path, *, rebuild: bool = False) -> Recipe | None:
     """Say how a collection was made, or is being made anew; None where nothing was indexed."""
     from jlocal.collection.collection import Collection
-    from jlocal.collection.rebuild import unfinished
+    from jlocal.collection.index.rebuild import unfinished
 
     with Collection(database) as collection:
         recipe = collection.made_with()

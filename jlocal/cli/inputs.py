@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from jlocal.documents import Unreadable
+from jlocal.inputs.documents import Unreadable
 
 # How a file's name ends: with a dot and a few letters or digits.
 _ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$")

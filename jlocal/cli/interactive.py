@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import flags, output, signals
-from jlocal.cli.hits import as_row, show
+from jlocal.cli.display.hits import as_row, show
+from jlocal.cli.display.screen import Screen
 from jlocal.cli.opener import open_hit
-from jlocal.cli.screen import Screen
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
 from jlocal.printable import printable
 from jlocal.progress import say
 
 if TYPE_CHECKING:
-    from jlocal.collection.hits import Hit
+    from jlocal.collection.search.hits import Hit
 
 _PROMPT = "search> "
 
@@ -175,8 +175,8 @@ def _ask() -> str:
 
 
 def _piped() -> Iterator[tuple[str, str | TextError]]:
-    from jlocal.documents import Document
-    from jlocal.lines import read_lines
+    from jlocal.inputs.documents import Document
+    from jlocal.inputs.lines import read_lines
 
     # A guess at another encoding would read ahead, and so answer late.
     lines = read_lines(sys.stdin.buffer, "standard input", encoding="utf-8")

@@ -17,7 +17,7 @@ import click
 from jlocal.progress import say
 
 if TYPE_CHECKING:
-    from convert.mixture import Mixture
+    from jlocal_convert.quantization.mix.search import Mixture
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -98,7 +98,7 @@ def mix_options(function: _F) -> _F:
 
 def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
     """Search, write the file, and say on stderr what it is."""
-    from convert.mixture import quantize_mixture
+    from jlocal_convert.quantization.mix.search import quantize_mixture
 
     size = None if target.target_size is None else int(target.target_size * 1e6)
     mixture = quantize_mixture(

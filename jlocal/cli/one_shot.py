@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.index_progress import index_bar
-from jlocal.cli.quantities import counted
+from jlocal.cli.display.index_progress import index_bar
+from jlocal.cli.display.quantities import counted
 from jlocal.cli.scope import Scope
 from jlocal.errors import BusyError, CollectionError, EmptyCollectionError, OutputError
 from jlocal.printable import printable
@@ -20,8 +20,8 @@ from jlocal.progress import say
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
-    from jlocal.collection.report import Report
-    from jlocal.embedder import Embedder
+    from jlocal.collection.index.report import Report
+    from jlocal.embed.embedder import Embedder
 
 # The collections that were used last are kept, for the next search in the same folder.
 _KEPT = 10

@@ -15,7 +15,7 @@ from jlocal.cli.completion import complete_model
 from jlocal.progress import say
 
 if TYPE_CHECKING:
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -200,7 +200,7 @@ def open_model(
         options: of `Embedder`.
 
     """
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
     from jlocal.errors import DeviceWarning, TokenizerWarning
 
     model = model or default_model(quiet=quiet)

@@ -10,7 +10,7 @@ from jlocal.printable import printable
 from jlocal.progress import make_bar
 
 if TYPE_CHECKING:
-    from convert.progress import OnProgress, Progress
+    from jlocal_convert.progress import OnProgress, Progress
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from jlocal.inputs.selection import composed
 from jlocal.printable import printable
-from jlocal.selection import composed
 
 _WILDCARDS = re.compile(r"[*?\[]")
 

@@ -15,8 +15,8 @@ from jlocal.errors import EmptyCollectionError, MissingCollectionError
 
 if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
-    from jlocal.collection.recipe import Recipe
-    from jlocal.collection.search import Mode
+    from jlocal.collection.config import Recipe
+    from jlocal.collection.search.ranking import Mode
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def opened_search(
 
     """
     from jlocal.collection.collection import Collection
-    from jlocal.collection.pathfilter import path_filter
+    from jlocal.collection.search.pathfilter import path_filter
 
     scope = None if source.inside is None else Scope.of(source.inside)
     known = _known(source, is_needed=scope is None)

@@ -7,11 +7,11 @@ from numbers import Real
 from typing import Any, overload
 
 from jlocal.arguments import check_texts, no_text, whole
-from jlocal.collection.fusion import weight_of
-from jlocal.collection.hits import Hit
-from jlocal.collection.metadata import condition
-from jlocal.collection.pathfilter import PathFilter, both, chosen_paths
-from jlocal.collection.search import MODES, Mode, search
+from jlocal.collection.database.metadata import condition
+from jlocal.collection.search.fusion import weight_of
+from jlocal.collection.search.hits import Hit
+from jlocal.collection.search.pathfilter import PathFilter, both, chosen_paths
+from jlocal.collection.search.ranking import MODES, Mode, search
 from jlocal.collection.texts import TextCollection
 from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import Floats
@@ -79,7 +79,7 @@ class Collection(TextCollection):
                 end of a path; or a function that tells of a path whether it is meant.
             mode: what is compared: "words", "meaning" or "both". Words need no model.
             where: a condition on the metadata of added texts, such as `{"author": "Ann", "year":
-                {"$gt": 2020}}`; see `jlocal.collection.metadata.condition`. Files have none.
+                {"$gt": 2020}}` (`jlocal.collection.database.metadata.condition`). Files have none.
             min_score: the least score of a hit: relevance, from 0 to 1, in mode "both", the cosine
                 in "meaning", BM25 in "words".
             prompt_name: as in `Embedder.encode`; by default the one for queries.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jlocal.collection.lock import sole_indexer
-from jlocal.collection.rebuild import discard
+from jlocal.collection.database.lock import sole_indexer
+from jlocal.collection.index.rebuild import discard
 from jlocal.errors import CollectionError
 
 

@@ -8,14 +8,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jlocal import __version__
-from jlocal.collection.place import Place
-from jlocal.collection.recipe import Recipe
-from jlocal.collection.store import Store
-from jlocal.documents import Unreadable
+from jlocal._version import __version__
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.store import Store
+from jlocal.collection.location import Place
 from jlocal.errors import EmptyCollectionError, OutputError, TextError
+from jlocal.inputs.documents import Unreadable
+from jlocal.outputs.writers import Columns, Writer, open_writer
 from jlocal.vectors import Floats
-from jlocal.writers import Columns, Writer, open_writer
 
 OnFailure = Callable[[Unreadable], None]
 
@@ -84,11 +84,11 @@ def export(
     Args:
         database: the collection.
         output: the file to write or replace.
-        format: one of `jlocal.writers.FORMATS`. jsonl, csv and parquet have the columns `id`,
-            `path`, `page`, `first_line`, `last_line`, `text` and the vector; npz has ids and
+        format: one of `jlocal.outputs.writers.FORMATS`. jsonl, csv and parquet have the columns
+            `id`, `path`, `page`, `first_line`, `last_line`, `text` and the vector; npz has ids and
             vectors, npy only vectors.
         safe_cells: of csv, keep spreadsheets from taking a text for a formula; see
-            `jlocal.writers.Csv`.
+            `jlocal.outputs.writers.Csv`.
         on_failure: called with each row that the format cannot hold, and the others are written;
             None makes such a row an error, and nothing is written.
 

@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from jlocal.collection.check import bound_work, check_files, distrust
+from jlocal.collection.database.check import bound_work, check_files, distrust
 from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
 from jlocal.errors import ArgumentError, CollectionError, OutputError
-from jlocal.files import write_aside
+from jlocal.outputs.atomic import write_aside
 from jlocal.printable import printable
 from jlocal.terms import Argument
 

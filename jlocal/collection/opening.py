@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
-from jlocal.collection.check import check_files
-from jlocal.collection.locations import collection_path
-from jlocal.collection.readers import Readers
-from jlocal.collection.recipe import Recipe
-from jlocal.collection.settle import made_with
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.check import check_files
+from jlocal.collection.database.readers import Readers
+from jlocal.collection.index.settle import made_with
+from jlocal.collection.names import collection_path
 from jlocal.errors import CollectionError, EmptyCollectionError, JlocalError
 from jlocal.models import names
 from jlocal.printable import printable
@@ -20,7 +20,7 @@ from jlocal.terms import Argument
 
 # It brings llama.cpp, which a search for words does not need.
 if TYPE_CHECKING:
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
 
 _MODEL = Argument("model")
 _Self = TypeVar("_Self", bound="OpenCollection")
@@ -144,7 +144,7 @@ class OpenCollection:
 
     def _load(self, made: Recipe | None) -> Embedder:
         """Return the model, loaded once, after a check that it made the collection."""
-        from jlocal.embedder import Embedder
+        from jlocal.embed.embedder import Embedder
 
         with self._loading:
             self._readers.check()
@@ -168,7 +168,7 @@ class OpenCollection:
 def _is_open(model: str | Path | Embedder | None) -> TypeGuard[Embedder]:
     if model is None or isinstance(model, (str, Path)):
         return False
-    from jlocal.embedder import Embedder
+    from jlocal.embed.embedder import Embedder
 
     return isinstance(model, Embedder)
 

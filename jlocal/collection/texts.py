@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from jlocal import arguments
-from jlocal.collection.batch import Batch
-from jlocal.collection.catalog import StoredDocument, text_of
-from jlocal.collection.indexing import IndexedCollection
-from jlocal.collection.paths import absolute
-from jlocal.collection.settle import RecipeOptions
-from jlocal.collection.store import Store
+from jlocal.collection.database.batch import Batch
+from jlocal.collection.database.catalog import StoredDocument, text_of
+from jlocal.collection.database.store import Store
+from jlocal.collection.index.paths import absolute
+from jlocal.collection.index.settle import RecipeOptions
+from jlocal.collection.indexed import IndexedCollection
 from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
 from jlocal.progress import OnTexts
 
@@ -59,7 +59,7 @@ class TextCollection(IndexedCollection):
             ModelError: the model cannot be loaded, or cannot compute.
 
         """
-        from jlocal.collection.adding import add, added_texts
+        from jlocal.collection.index.adding import add, added_texts
 
         listed = added_texts(texts, ids, metadata)
         with self._indexing(wait, create=True) as store:

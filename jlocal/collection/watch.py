@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal
 
-from jlocal.collection.store import Store
+from jlocal.collection.database.store import Store
 from jlocal.errors import BusyError, ExtraError
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
-    from jlocal.collection.report import OnFailure
+    from jlocal.collection.index.report import OnFailure
 
 Kind = Literal["new", "changed", "removed"]
 OnChange = Callable[[Kind, str], None]

@@ -39,7 +39,10 @@ with _short_spins():
     import llama_cpp
     from llama_cpp import llama_cpp as api
 
-__all__ = ["abandonable", "api", "features_here", "ggml", "interruptible", "last_errors"]
+__all__ = ["FOLDER", "abandonable", "api", "features_here", "ggml", "interruptible", "last_errors"]
+
+# The shared libraries of llama.cpp and ggml.
+FOLDER = Path(llama_cpp.__file__).parent / "lib"
 
 _T = TypeVar("_T")
 
@@ -130,14 +133,13 @@ def last_errors() -> str:
 
 def _load_ggml() -> ctypes.CDLL:
     """ggml-base exports what it takes to read a tensor, and to widen one."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
     names = {"win32": ["ggml-base.dll"], "darwin": ["libggml-base.dylib", "libggml-base.so"]}
     for name in names.get(sys.platform, ["libggml-base.so"]):
-        if (folder / name).exists():
-            library = ctypes.CDLL(str(folder / name))
+        if (FOLDER / name).exists():
+            library = ctypes.CDLL(str(FOLDER / name))
             break
     else:
-        raise ImportError(f"llama-cpp-python has no ggml-base library in {folder}")
+        raise ImportError(f"llama-cpp-python has no ggml-base library in {FOLDER}")
     library.ggml_get_name.argtypes = [ctypes.c_void_p]
     library.ggml_get_name.restype = ctypes.c_char_p
     library.ggml_op_desc.argtypes = [ctypes.c_void_p]

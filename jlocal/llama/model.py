@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from jlocal.caller import warn
 from jlocal.errors import DeviceWarning, ModelError
+from jlocal.gguf.consistency import check_consistency
 from jlocal.llama.library import api, features_here, interruptible, last_errors
 from jlocal.llama.trial import try_once
 from jlocal.llama.wide import widening_pays
 from jlocal.llama.widen import Widened
-from jlocal.models.consistency import check_consistency
 from jlocal.models.profile import Profile
 
 ComputeType = Literal["auto", "stored", "bfloat16"]

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from jlocal.child import python
 from jlocal.errors import ArgumentError, ModelError
-from jlocal.models.header import Header, read_header, shown
+from jlocal.gguf.header import Header, read_header, shown
 from jlocal.terms import Argument, Message
 
 # Numbers of `enum llama_ftype` in llama.h. They are written into files, so they never change.
@@ -122,7 +122,7 @@ class Options:
     Attributes:
         importance: an importance matrix as a GGUF file of llama.cpp's format; what it was
             computed from is recorded in the written file. It must be of this model:
-            `convert.imatrix.read` checks that.
+            `jlocal_convert.quantization.imatrix.read` checks that.
         embedding_type: of the token embeddings; None leaves them to the file type.
         output_type: of a vocabulary head that has weights of its own; None likewise.
         tensor_types: pairs of a regular expression and a type. The first expression that is found
@@ -189,7 +189,7 @@ def quantize(
         "threads": threads,
     }
     with subprocess.Popen(  # noqa: S603
-        python("jlocal.llama.quantizer"),
+        python("jlocal.llama.quantize_child"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
-from jlocal.journal import Journal
 from jlocal.llama.context import POOLING, Context, StoppedError, captures
 from jlocal.llama.model import ComputeType, Model
 from jlocal.llama.planning import plan_waves
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer, Tokens
 from jlocal.models.profile import Profile
+from jlocal.outputs.journal import Journal
 from jlocal.terms import Argument
 
 Floats = npt.NDArray[np.float32]

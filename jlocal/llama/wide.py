@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Collection, Iterator
 
-from jlocal.models.header import Header, Tensor
+from jlocal.gguf.header import Header, Tensor
 
 # Type numbers of ggml.
 _Q8_0 = 8

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.errors import ModelError
+from jlocal.gguf.header import Header, Tensor
 from jlocal.llama.library import ggml
 from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
-from jlocal.models.header import Header, Tensor
 from jlocal.terms import Argument
 
 # A type number of ggml.

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from jlocal.collection.place import is_id
+from jlocal.collection.location import is_id
 
 _HERE = f".{os.sep}"
 

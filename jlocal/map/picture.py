@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jlocal.collection.store import Store
-from jlocal.collection.values import Ids
+from jlocal.collection.database.store import Store
+from jlocal.collection.database.values import Ids
 from jlocal.errors import CollectionError, EmptyCollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder

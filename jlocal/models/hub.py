@@ -14,14 +14,15 @@ from typing import Any
 from urllib.parse import quote
 
 from jlocal.errors import HubError, ModelError, NotPublishedError, OutputError
-from jlocal.files import sha256_of, write_aside
+from jlocal.files import sha256_of
+from jlocal.gguf.header import read_header
 from jlocal.models.cache import Cached, cached_file, is_safe
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
-from jlocal.models.header import read_header
 from jlocal.models.listing import Listing, describe, explain
 from jlocal.models.locks import OnWait, locked
 from jlocal.models.parts import lock_of, part_of, sweep_old_parts
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
+from jlocal.outputs.atomic import write_aside
 from jlocal.printable import printable
 
 _SPARE = 16 << 20

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from jlocal.errors import ModelError
-from jlocal.models import catalogue, starter, store
+from jlocal.models import catalogue, registry, starter
 from jlocal.models.offline import is_offline
 from jlocal.terms import Argument
 
@@ -29,10 +29,10 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
         raise ModelError(f"no such file: {model}{_near_file(model)}")
     if starter.is_meant(model):
         return starter.FILE
-    if found := store.find(model):
-        store.mark_used(found)
+    if found := registry.find(model):
+        registry.mark_used(found)
         return found.path
-    if broken := store.damaged(model):
+    if broken := registry.damaged(model):
         raise ModelError(
             f"{broken.path} is damaged: its size is not the {broken.size:,} bytes that were "
             f"checked; `jlocal pull {broken.name}` or install its bundle again"
@@ -51,7 +51,7 @@ def default() -> str:
     """
     if named := os.environ.get("JLOCAL_MODEL"):
         return named
-    models = store.installed()
+    models = registry.installed()
     if len(models) > 1:
         names = ", ".join(model.name for model in models)
         model = Argument("model")
@@ -97,7 +97,7 @@ def _near_file(model: str | Path) -> str:
 
 def known() -> list[str]:
     """List the names of the models on this machine, the starter model's included."""
-    return [starter.NAME, *(model.name for model in store.installed())]
+    return [starter.NAME, *(model.name for model in registry.installed())]
 
 
 def _near(name: str) -> str | None:
@@ -106,7 +106,7 @@ def _near(name: str) -> str | None:
     short = [model.partition(":")[0] for model in here]
     published = catalogue.near(name)
     near = catalogue.nearest(name, (*here, *short, *filter(None, [published]))) or published
-    if near is None or near in (*here, *short) or store.find(near):
+    if near is None or near in (*here, *short) or registry.find(near):
         return near
     return f"{near}, which `jlocal pull {near}` gets"
 
@@ -129,7 +129,7 @@ def _file(model: str | Path) -> Path | None:
 
 
 def _is_here(name: str) -> bool:
-    return starter.is_meant(name) or store.find(name) is not None
+    return starter.is_meant(name) or registry.find(name) is not None
 
 
 def _is_path(model: str) -> bool:

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from jlocal.errors import ModelError
+from jlocal.gguf.header import Header, LongArray, read_header, shown
 from jlocal.models.catalogue import MATRYOSHKA, MODELS, PROMPTS, TASKS
-from jlocal.models.header import Header, LongArray, read_header, shown
 
 POOLING = MappingProxyType({0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jlocal.models.store import Installed
+from jlocal.models.registry import Installed
 
 NAME = "starter"
 FILE = Path(__file__).with_name("jlocal-starter-retrieval-Q8_0.gguf")

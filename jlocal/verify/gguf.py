@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jlocal.embedder import Embedder
+from jlocal.embed.embedder import Embedder
 from jlocal.errors import ArgumentError, TextError
 from jlocal.files import sha256_of
-from jlocal.models.describe import describe
-from jlocal.models.header import read_header
+from jlocal.gguf.header import read_header
+from jlocal.models.info import describe
 from jlocal.models.names import resolve
 from jlocal.models.profile import profile_of
 from jlocal.progress import texts_bar

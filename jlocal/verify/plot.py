@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ExtraError, OutputError
-from jlocal.files import write_aside
+from jlocal.outputs.atomic import write_aside
 from jlocal.verify.measure import DEPTH, PRECISIONS
 from jlocal.verify.report import Report
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ModelError, VerifyError
-from jlocal.files import write_aside
+from jlocal.outputs.atomic import write_aside
 from jlocal.vectors import Vectors, normalize
 from jlocal.verify.encoders import Encoded, Facts, check_vectors
 from jlocal.verify.texts import Text, digest

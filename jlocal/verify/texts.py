@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jlocal.documents import Unreadable
 from jlocal.errors import TextError
-from jlocal.lines import read_lines
+from jlocal.inputs.documents import Unreadable
+from jlocal.inputs.lines import read_lines
 
 _FILE = Path(__file__).with_name("texts.jsonl")
 # Characters of the texts that are made of our English ones, over and over; about a quarter as

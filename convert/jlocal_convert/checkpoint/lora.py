@@ -1,0 +1,192 @@
+"""A LoRA adapter: which matrices it changes, and by how much.
+
+Source of the format and its meaning: PEFT (tuners/lora/config.py, tuners/lora/model.py). The delta
+of a matrix is (B @ A) * scale with scale = alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA.
+Whatever this cannot reproduce exactly is refused by name: an adapter that was left out, in whole
+or in part, would show in nothing but worse results.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import CheckpointError
+from jlocal_convert.checkpoint.json_config import Settings, read_settings
+from jlocal_convert.checkpoint.patterns import first_match, targets
+from jlocal_convert.checkpoint.safetensors import StoredTensor, read_header, read_rows
+
+_MAX_RANK = 8192
+_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
+
+# What does not change the merged weights, or is read below. `fan_in_fan_out` stands here because
+# PEFT itself switches it off for torch.nn.Linear, and these backbones have no other matrices.
+_HARMLESS = frozenset(
+    {
+        *(
+            "alpha_pattern",
+            "bias",
+            "fan_in_fan_out",
+            "init_lora_weights",
+            "lora_alpha",
+            "peft_type",
+        ),
+        *("r", "rank_pattern", "target_modules", "use_rslora"),
+        *("exclude_modules", "layers_pattern", "layers_to_transform"),
+        # Of training, or of other implementations of the same sum.
+        *("auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying"),
+        *("eva_config", "inference_mode", "lora_dropout", "lora_ga_config", "megatron_core"),
+        *("peft_version", "qalora_group_size", "revision", "runtime_config", "task_type"),
+    }
+)
+# The other ways to begin training change the base weights, which are then not those on disk.
+_INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """The change of one matrix: `a` has shape (r, columns), `b` (rows, r)."""
+
+    a: StoredTensor
+    b: StoredTensor
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix that it changes."""
+        return self.b.shape[0], self.a.shape[1]
+
+    def rows(self, first: int, count: int) -> npt.NDArray[np.float32]:
+        """Compute rows of the delta, shape (count, columns)."""
+        delta = read_rows(self.b, first, count) @ read_rows(self.a)
+        delta *= np.float32(self.scale)
+        return delta
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that was read and checked in itself."""
+
+    folder: Path
+    deltas: Mapping[str, LowRank]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it was read from."""
+        return self.folder / "adapter_config.json", self.folder / "adapter_model.safetensors"
+
+
+def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapter:
+    """Read an adapter for a backbone.
+
+    Args:
+        folder: with adapter_config.json and adapter_model.safetensors.
+        matrices: the backbone's matrices by module name (`layers.0.mlp.up_proj`), with shapes.
+
+    Raises:
+        CheckpointError: the adapter cannot be merged exactly, is incomplete, or belongs to
+            another backbone.
+
+    """
+    config = read_settings(folder / "adapter_config.json")
+    _check_config(config)
+    factors = _factors(read_header(folder / "adapter_model.safetensors"), folder)
+    modules = {module.removeprefix("model."): module for module in factors}
+    prefix = "model." if any(module.startswith("model.") for module in factors) else ""
+    _check_modules(config, set(modules), matrices, prefix)
+    deltas = {}
+    for name, module in modules.items():
+        sides = factors[module]
+        if set(sides) != {"A", "B"}:
+            raise CheckpointError(f"{folder} lacks lora_A or lora_B of {module}; it is incomplete")
+        deltas[name] = _delta(config, module, sides["A"], sides["B"])
+        if deltas[name].shape != matrices[name]:
+            raise CheckpointError(
+                f"{folder} is an adapter of another backbone: it changes {name} of shape "
+                f"{deltas[name].shape}, and here that has shape {matrices[name]}"
+            )
+    return Adapter(folder, deltas)
+
+
+def _check_config(config: Settings) -> None:
+    if config.get("peft_type") != "LORA":
+        raise config.wrong("peft_type", "'LORA'; other adapters cannot be merged")
+    for key, value in config.items():
+        # PEFT writes what is not used as null, false or empty.
+        if key not in _HARMLESS and value not in (None, False, 0, "", [], {}):
+            raise config.wrong(key, f"unset; an adapter with {key} cannot be merged exactly")
+    if config.get("bias", "none") != "none":
+        raise config.wrong("bias", "'none'; an adapter with bias cannot be merged")
+    if config.get("init_lora_weights") not in _INITIALISATIONS:
+        raise config.wrong(
+            "init_lora_weights", "a kind that leaves the base weights alone; merge it with PEFT"
+        )
+
+
+def _factors(
+    tensors: Mapping[str, StoredTensor], folder: Path
+) -> dict[str, dict[str, StoredTensor]]:
+    """Map the module names of the adapter to their "A" and "B"."""
+    factors: dict[str, dict[str, StoredTensor]] = {}
+    for name, tensor in tensors.items():
+        match = _KEY.fullmatch(name)
+        if not match:
+            raise CheckpointError(f"{folder} has the tensor {name!r}, which cannot be merged")
+        sides = factors.setdefault(match["module"], {})
+        if match["side"] in sides:
+            raise CheckpointError(f"{folder} has two lora_{match['side']} for {match['module']}")
+        if len(tensor.shape) != 2:
+            raise CheckpointError(f"{folder}: {name!r} has shape {tensor.shape}, not a matrix")
+        sides[match["side"]] = tensor
+    if len({module.startswith("model.") for module in factors}) > 1:
+        raise CheckpointError(f"{folder} names modules with and without `model.`; keep one")
+    return factors
+
+
+def _check_modules(config: Settings, found: set[str], there: Collection[str], prefix: str) -> None:
+    """Compare what the adapter holds with what it says that it changes."""
+    folder = config.path.parent
+    if foreign := sorted(found.difference(there)):
+        raise CheckpointError(
+            f"{folder} is an adapter of another backbone: it changes {foreign[0]}"
+            f"{_and_others(foreign)}, which this one does not have"
+        )
+    named = targets(config, there, prefix)
+    if missing := sorted(named - found):
+        raise CheckpointError(
+            f"{folder} has no weights for {missing[0]}{_and_others(missing)}, which its "
+            "target_modules name: it is incomplete, or of another backbone"
+        )
+    if extra := sorted(found - named):
+        raise CheckpointError(
+            f"{folder} has weights for {extra[0]}{_and_others(extra)}, which its target_modules "
+            "do not name, or its exclude_modules or layers_to_transform leave out"
+        )
+    if not found:
+        raise CheckpointError(f"{folder} changes nothing: it has no weights and no target_modules")
+
+
+def _delta(config: Settings, module: str, a: StoredTensor, b: StoredTensor) -> LowRank:
+    rank = config.integer("r", _MAX_RANK)
+    ranks, alphas = config.section("rank_pattern"), config.section("alpha_pattern")
+    if (key := first_match(ranks, module)) is not None:
+        rank = ranks.integer(key, _MAX_RANK)
+    alpha = config.number("lora_alpha")
+    if (key := first_match(alphas, module)) is not None:
+        alpha = alphas.number(key)
+    if a.shape[0] != rank or b.shape[1] != rank:
+        raise CheckpointError(
+            f"{config.path.parent}: the factors of {module} have shapes {b.shape} and {a.shape}, "
+            f"and its configuration says rank {rank}"
+        )
+    return LowRank(a, b, alpha / (rank**0.5 if config.flag("use_rslora", False) else rank))
+
+
+def _and_others(names: list[Any]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""

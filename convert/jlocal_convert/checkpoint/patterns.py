@@ -1,0 +1,132 @@
+"""PEFT's ways to name modules, as adapter_config.json uses them.
+
+Source: peft/tuners/tuners_utils.py (check_target_module_exists) and peft/utils/other.py
+(get_pattern_key).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+
+from jlocal.errors import CheckpointError
+from jlocal_convert.checkpoint.json_config import Settings
+
+# A pattern comes from a stranger's file, and a regular expression can take forever. Few choices,
+# and no group that repeats, keep the work on a short name small.
+_PLAIN = re.compile(r"(?:[\w.^$\-|()\[\]\\?:]|(?<!\))[*+])*")
+_MOST = {r"[*+]|(?<!\()\?": 3, r"\(": 3, r"\|": 64, r".": 2000}
+_MAX_PATTERNS = 1000
+
+_Test: TypeAlias = Callable[[str], bool]
+
+
+def targets(config: Settings, modules: Collection[str], prefix: str) -> set[str]:
+    """Find the modules that an adapter changes: `target_modules` and what narrows them down.
+
+    Args:
+        config: adapter_config.json.
+        modules: names of all matrices.
+        prefix: what came before these names in the model that PEFT trained: "" or "model.".
+
+    Raises:
+        CheckpointError: a selector has a wrong type or an unsafe pattern, or `target_modules` has
+            a name for something that is not among `modules`.
+
+    """
+    is_excluded = _names(config, "exclude_modules")
+    wanted = config.get("target_modules")
+    if isinstance(wanted, str) and wanted.lower() == "all-linear":
+        is_wanted: _Test = lambda key: True  # noqa: E731
+    elif isinstance(wanted, str):
+        is_wanted = _names(config, "target_modules")
+    elif isinstance(wanted, list) and all(isinstance(name, str) for name in wanted):
+        is_wanted = _names(config, "target_modules")
+        for name in wanted:
+            there = any(_ends_with(prefix + module, name) for module in modules)
+            if not there and not is_excluded(prefix + name):
+                raise CheckpointError(
+                    f"{config.path}: target_modules names {name[:80]!r}, and the backbone has no "
+                    "such matrix that an adapter could be merged into"
+                )
+    else:
+        raise config.wrong("target_modules", "a list of module names")
+    is_in_layer = _layers(config)
+
+    def is_changed(key: str) -> bool:
+        # A full name stands for itself, whatever layer it is in.
+        is_chosen = is_in_layer(key) or (isinstance(wanted, list) and key in wanted)
+        return is_wanted(key) and is_chosen and not is_excluded(key)
+
+    return {module for module in modules if is_changed(prefix + module)}
+
+
+def _names(config: Settings, option: str) -> _Test:
+    """Test a module's full name against a pattern for all of it, or a list of its endings."""
+    wanted = config.get(option) or []
+    if isinstance(wanted, str):
+        pattern = _compile(config, wanted, wanted)
+        return lambda key: pattern.fullmatch(key) is not None
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+        raise config.wrong(option, "a list of module names, or a pattern")
+    return lambda key: any(_ends_with(key, name) for name in wanted)
+
+
+def _ends_with(key: str, name: str) -> bool:
+    return key == name or key.endswith(f".{name}")
+
+
+def _layers(config: Settings) -> _Test:
+    """Test whether a module is in one of the layers of `layers_to_transform`."""
+    chosen, names = config.get("layers_to_transform"), config.get("layers_pattern") or []
+    if chosen is None or chosen == []:
+        if names:
+            raise config.wrong("layers_pattern", "unset, as layers_to_transform is")
+        return lambda key: True
+    if isinstance(config.get("target_modules"), str):
+        raise config.wrong("layers_to_transform", "unset, as target_modules is a pattern")
+    indexes = chosen if isinstance(chosen, list) else [chosen]
+    if not all(type(index) is int for index in indexes):
+        raise config.wrong("layers_to_transform", "a number of a layer, or a list of them")
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise config.wrong("layers_pattern", "a name, or a list of them")
+    if len(names) > _MAX_PATTERNS:
+        raise config.wrong("layers_pattern", f"at most {_MAX_PATTERNS:,} names")
+    patterns = [
+        _compile(config, rf"(?:^|.*?\.){name}\.(?P<idx>\d+)\.", name) for name in names
+    ] or [re.compile(r".*?\.[^.]*\.(?P<idx>\d+)\.")]
+
+    def is_in_layer(key: str) -> bool:
+        match = next(filter(None, (pattern.match(key) for pattern in patterns)), None)
+        index = match and match["idx"]
+        return index is not None and int(index) in indexes
+
+    return is_in_layer
+
+
+def first_match(patterns: Settings, module: str) -> str | None:
+    """Return the first key that is a pattern for the end of a module's name.
+
+    Raises:
+        CheckpointError: a key is no pattern, or one that could take forever.
+
+    """
+    if len(patterns) > _MAX_PATTERNS:
+        raise CheckpointError(f"{patterns.path} has {len(patterns):,} patterns; it cannot be right")
+    for key in patterns:
+        if _compile(patterns, rf"(.*\.)?({key})$", key).match(module):
+            return key
+    return None
+
+
+def _compile(where: Settings, pattern: str, shown: str) -> re.Pattern[str]:
+    few = all(len(re.findall(part, shown)) <= most for part, most in _MOST.items())
+    try:
+        if few and _PLAIN.fullmatch(shown):
+            return re.compile(pattern)
+        reason = "it is too intricate"
+    except re.error as error:
+        reason = str(error)
+    raise CheckpointError(f"{where.path}: the pattern {shown[:80]!r} cannot be used: {reason}")

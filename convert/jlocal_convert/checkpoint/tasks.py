@@ -1,0 +1,58 @@
+"""Which adapters a run converts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jlocal.errors import CheckpointError
+from jlocal_convert.checkpoint.folder import TASKS, Checkpoint
+
+
+def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[str | None]:
+    """Settle the tasks of a run.
+
+    Args:
+        checkpoint: where the adapters are.
+        asked: names of tasks, or "all" for every adapter that is there. None asks for retrieval,
+            and of a merged checkpoint for whatever it holds.
+
+    Returns:
+        Names without repetition; [None] for a merged checkpoint that does not say its task.
+
+    Raises:
+        CheckpointError: there is no such adapter, or a merged checkpoint holds another one.
+
+    """
+    if not checkpoint.adapters:
+        return [_merged_task(checkpoint, asked)]
+    wanted = ("retrieval",) if asked is None else tuple(dict.fromkeys(asked))
+    if wanted == ("all",):
+        return list(checkpoint.adapters)
+    if not wanted:
+        raise CheckpointError(f"no task was named; choose from {', '.join(checkpoint.adapters)}")
+    for task in wanted:
+        if task not in checkpoint.adapters:
+            there = ", ".join(checkpoint.adapters)
+            problem = "there is no adapter for" if task in TASKS else "there is no task"
+            raise CheckpointError(f"{checkpoint.folder}: {problem} {task!r}; there are {there}")
+    return list(wanted)
+
+
+def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | None:
+    named = next((task for task in TASKS if checkpoint.name.endswith(f"-{task}")), None)
+    if asked is None:
+        return named
+    if len(asked) != 1 or asked[0] == "all":
+        raise CheckpointError(
+            f"{checkpoint.folder} has no adapters folder: it holds one task, merged already; "
+            "name that one, or give the base checkpoint"
+        )
+    task = asked[0]
+    if task not in TASKS:
+        raise CheckpointError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
+    if named is not None and named != task:
+        raise CheckpointError(
+            f"{checkpoint.folder} has no adapter for {task!r}: by its name {named} is merged into "
+            "it; give the base checkpoint"
+        )
+    return task

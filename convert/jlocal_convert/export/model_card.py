@@ -1,0 +1,232 @@
+"""A model card, README.md, beside the files of a conversion.
+
+The front matter is what hubs read: https://huggingface.co/docs/hub/model-cards. Everything else
+comes from the files themselves, so that a card never says what a file does not.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jlocal._version import __version__
+from jlocal.errors import VectorError
+from jlocal.files import sha256_of
+from jlocal.gguf.header import read_header
+from jlocal.models.info import describe
+from jlocal.outputs.atomic import write_aside
+from jlocal_convert.export.verification import Reports
+from jlocal_convert.quantization.calibration import DEFAULT, DEFAULT_NAME
+from jlocal_convert.quantization.importance import Importance
+
+README = "README.md"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was converted, for a reader on another machine.
+
+    Attributes:
+        name: a repository of the hub, or the name of a folder.
+        commit: of the repository.
+        is_repository: which of the two.
+
+    """
+
+    name: str
+    commit: str | None
+    is_repository: bool
+
+
+def source_of(checkpoint: str | Path, folder: Path) -> Source:
+    """Name what was converted.
+
+    Args:
+        checkpoint: as it was asked for.
+        folder: where it was found.
+
+    """
+    if Path(checkpoint).expanduser() == folder:
+        return Source(folder.resolve().name, None, False)
+    # The hub's cache keeps a commit in a folder of its name.
+    commit = folder.name if folder.parent.name == "snapshots" else None
+    return Source(str(checkpoint), commit, True)
+
+
+def write(
+    path: Path, source: Source, files: Sequence[Path], reports: Reports, importance: Importance
+) -> None:
+    """Write the card.
+
+    Args:
+        path: of the card.
+        source: what was converted.
+        files: that were made.
+        reports: what each has lost.
+        importance: what the importance matrix came from, if there was one.
+
+    Raises:
+        OutputError: it cannot be written.
+
+    """
+    text = "\n".join(_lines(source, [_File(file) for file in files], reports, importance))
+    with write_aside(path) as file:
+        file.write(text.encode())
+
+
+class _File:
+    """What a file says of itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.header = path, read_header(path)
+        self.facts: dict[str, Any] = describe(self.header)
+
+    def text(self, key: str) -> str | None:
+        value = self.header.metadata.get(key)
+        return value if isinstance(value, str) and value else None
+
+
+def _lines(
+    source: Source, files: Sequence[_File], reports: Reports, importance: Importance
+) -> Iterator[str]:
+    import yaml  # type: ignore[import-untyped]
+
+    front = yaml.safe_dump(_front(source, files[0]), sort_keys=False, allow_unicode=True)
+    yield f"---\n{front}---\n"
+    yield f"# {_plain(source.name)}: GGUF files\n"
+    yield from _about(source, files[0])
+    yield from _table(files, reports)
+    yield from _use(files[0])
+    yield "## What the files lose\n"
+    yield (
+        "Each file's vectors beside those of the checkpoint itself, which transformers and PEFT "
+        "compute in float32 with the adapter beside the backbone, on the texts that come with "
+        "jlocal: terms, questions, sentences and paragraphs in 20 languages, code, and what "
+        "tokenizers stumble over, each with every prompt.\n"
+    )
+    for file in files:
+        yield f"### {_plain(file.path.name)}\n"
+        report = reports[file.path]
+        if isinstance(report, VectorError):
+            reason = str(report).replace(str(file.path), file.path.name)
+            yield f"**Not to be used**: its numbers overflow. {_plain(reason)}.\n"
+        else:
+            yield report.markdown()
+    yield from _made(source, files, importance)
+
+
+def _front(source: Source, file: _File) -> dict[str, Any]:
+    metadata = file.header.metadata
+    languages = metadata.get("general.languages")
+    front: dict[str, Any] = {"license": file.text("general.license")}
+    for key in ("name", "link"):
+        front[f"license_{key}"] = file.text(f"general.license.{key}")
+    if isinstance(languages, tuple):
+        front["language"] = [language for language in languages if isinstance(language, str)]
+    front["base_model"] = source.name if source.is_repository else None
+    front["pipeline_tag"] = "feature-extraction"
+    front["tags"] = ["gguf", "sentence-similarity", "text-embeddings", "jlocal"]
+    return {key: value for key, value in front.items() if value}
+
+
+def _about(source: Source, file: _File) -> Iterator[str]:
+    name = _code(source.name)
+    if source.is_repository:
+        name = f"[{_plain(source.name)}](https://huggingface.co/{source.name})"
+    licence = file.facts["license"]
+    said = (
+        f"The licence of the weights is {_code(licence)}, as the checkpoint's card states it"
+        if licence
+        else "The checkpoint's card states no licence; ask its authors before you pass the files on"
+    )
+    yield f"{name} for llama.cpp, converted by jlocal. {said}.\n"
+
+
+def _table(files: Sequence[_File], reports: Reports) -> Iterator[str]:
+    yield "| file | task | MB | least cosine | mean cosine | recall@10 | SHA-256 |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    for file in files:
+        report = reports[file.path]
+        if isinstance(report, VectorError):
+            yield (
+                f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
+                f"| {file.facts['bytes'] / 1e6:,.1f} | overflows | - | - "
+                f"| `{sha256_of(file.path)}` |"
+            )
+            continue
+        found = f"{report.neighbours.recall:.4f}" if report.neighbours else "-"
+        yield (
+            f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
+            f"| {file.facts['bytes'] / 1e6:,.1f} | {report.overall.min:.5f} "
+            f"| {report.overall.mean:.5f} | {found} | `{report.model.sha256}` |"
+        )
+    yield ""
+
+
+def _use(file: _File) -> Iterator[str]:
+    facts = file.facts
+    yield "## Use\n"
+    lengths = [str(size) for size in facts["matryoshka"] if size < facts["dimensions"]]
+    shorter = f", or the first {', '.join(lengths)} of them" if lengths else ""
+    yield f"```sh\njlocal embed -c 'a text' -m {shlex.quote(file.path.name)}\n```\n"
+    yield (
+        f"A vector has {facts['dimensions']:,} dimensions{shorter}, and length 1; a text at most "
+        f"{facts['context']:,} tokens. Pooling: {facts['pooling']}. The files carry all of this; "
+        "with other programs, put the prompt before the text:\n"
+    )
+    yield "| prompt | text before |"
+    yield "| --- | --- |"
+    for name, prefix in facts["prompts"].items():
+        yield f"| {_plain(name)} | {_code(json.dumps(prefix, ensure_ascii=False))} |"
+    yield ""
+
+
+def _made(source: Source, files: Sequence[_File], importance: Importance) -> Iterator[str]:
+    words = ["jlocal convert", shlex.quote(_line(source.name))]
+    words += [f"--revision {source.commit}"] if source.commit else []
+    for option, key in (("--task", "task"), ("--to", "type")):
+        words += [f"{option} {name}" for name in dict.fromkeys(f.facts[key] for f in files) if name]
+    words += _calibration(importance)
+    yield "## How they were made\n"
+    yield f"```sh\n{' '.join(words)} --verify -o .\n```\n"
+    yield (
+        f"jlocal {__version__}, llama-cpp-python {version('llama-cpp-python')}, "
+        f"gguf {version('gguf')}, transformers {version('transformers')}, "
+        f"peft {version('peft')}, on {platform.machine()}. The adapter is merged into the backbone "
+        "in float32. The checkpoint's files, as `sha256sum` prints them, have the SHA-256:\n"
+    )
+    for file in {file.facts["task"]: file for file in files}.values():
+        yield f"- {_plain(file.facts['task'] or 'all')}: `{file.facts['source sha256']}`"
+    yield ""
+
+
+def _calibration(importance: Importance) -> list[str]:
+    """Return the options that named the importance matrix, or the texts that it came from."""
+    if importance.file:
+        return ["--imatrix", shlex.quote(_line(importance.file.name))]
+    names = importance.calibration.names if importance.calibration else ()
+    given = (DEFAULT if name == DEFAULT_NAME else shlex.quote(_line(name)) for name in names)
+    return [f"--calibrate {name}" for name in given]
+
+
+def _plain(text: str) -> str:
+    """Show a name where Markdown has a meaning: on one line, nothing in it taken for markup."""
+    return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", _line(text))
+
+
+def _code(text: str) -> str:
+    """Show a text as it is, on one line, in a table as well."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return fence + space + _line(text).replace("|", "\\|") + space + fence
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

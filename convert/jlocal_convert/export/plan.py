@@ -1,0 +1,133 @@
+"""What a run will do, from the checkpoint and the arguments, before any weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+from jlocal_convert.checkpoint.backbones import identify
+from jlocal_convert.checkpoint.backbones.backbone import Backbone
+from jlocal_convert.checkpoint.embedding_config import Recipe, read_recipe
+from jlocal_convert.checkpoint.folder import Checkpoint
+from jlocal_convert.checkpoint.lora import Adapter, read_adapter
+from jlocal_convert.checkpoint.tasks import choose_tasks
+from jlocal_convert.checkpoint.tokenizer import Tokenizer, read_tokenizer
+from jlocal_convert.export import metadata
+from jlocal_convert.export.merge import MergedTensor, merge
+from jlocal_convert.gguf_file import DIRECT_TYPES, nbytes, tensor_type
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task: the files that it makes, one of each type, and what goes into them."""
+
+    task: str | None
+    stem: str
+    folder: Path
+    types: Sequence[str]
+    adapter: Adapter | None
+    tensors: Sequence[MergedTensor]
+
+    @property
+    def targets(self) -> dict[str, Path]:
+        """Type -> file."""
+        return {name: self.folder / f"{self.stem}-{name}.gguf" for name in self.types}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    def bytes_of(self, type_name: str) -> int:
+        """At most how much the tensors take in a file of this type."""
+        # llama.cpp mixes types by rules of its own, and uses none that is larger than Q6_K.
+        kind = type_name if type_name in DIRECT_TYPES else "Q6_K"
+        return sum(nbytes(tensor_type(kind, t.name, t.shape), t.shape) for t in self.tensors)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was read and checked, and the jobs that follow from it."""
+
+    checkpoint: Checkpoint
+    backbone: Backbone
+    tokenizer: Tokenizer
+    recipe: Recipe
+    jobs: Sequence[Job]
+
+    @property
+    def targets(self) -> list[Path]:
+        """All files, by task and then by type."""
+        return [file for job in self.jobs for file in job.targets.values()]
+
+    def source_files(self, job: Job) -> list[Path]:
+        """List the files that decide the weights and the tokens of a job's files."""
+        folder = self.checkpoint.folder
+        adapter = job.adapter.files if job.adapter else ()
+        weights = self.checkpoint.weight_files
+        return [folder / "config.json", folder / "tokenizer.json", *weights, *adapter]
+
+    def bytes_needed(self) -> int:
+        """At most how much room the files take, with those that are removed at the end."""
+        # Tokens and merges take less in a header than in tokenizer.json.
+        header = (self.checkpoint.folder / "tokenizer.json").stat().st_size + (1 << 20)
+        sizes = [job.bytes_of(name) + header for job in self.jobs for name in job.types]
+        aside = [job.bytes_of("F32") + header for job in self.jobs if needs_f32(job.types)]
+        return sum(sizes) + max(aside, default=0)
+
+    def metadata(self, job: Job) -> Any:
+        """Collect all keys but those that differ from type to type, in a gguf.GGUFWriter.
+
+        Raises:
+            CheckpointError: the model card or the tokenizer's configuration is malformed.
+
+        """
+        writer = gguf.GGUFWriter(None, self.backbone.architecture)
+        metadata.describe(writer, self.checkpoint.folder, job.stem, job.parameters)
+        self.backbone.describe(writer)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        self.tokenizer.describe(writer)
+        writer.add_string("jlocal.task", job.task or "")
+        self.recipe.describe(writer)
+        return writer
+
+
+def needs_f32(types: Collection[str]) -> bool:
+    """Whether an F32 file must be made aside, for llama.cpp to make another type from."""
+    return "F32" not in types and any(name not in DIRECT_TYPES for name in types)
+
+
+def make_plan(
+    checkpoint: Checkpoint, tasks: Sequence[str] | None, types: Sequence[str], folder: Path
+) -> Plan:
+    """Read and check everything but the weights themselves.
+
+    Args:
+        checkpoint: what to convert.
+        tasks: as `convert` takes them.
+        types: names of file types, checked.
+        folder: for the files.
+
+    Raises:
+        CheckpointError: the checkpoint or an adapter cannot be converted exactly.
+
+    """
+    chosen = choose_tasks(checkpoint, tasks)
+    backbone = identify(checkpoint)
+    targets = backbone.targets()
+    matrices = {t.source.removesuffix(".weight"): t.shape for t in targets if "_proj" in t.source}
+    jobs = []
+    for task in chosen:
+        adapter = None
+        if task is not None and checkpoint.adapters:
+            adapter = read_adapter(checkpoint.folder / "adapters" / task, matrices)
+        stem = checkpoint.name
+        if task is not None and not stem.endswith(f"-{task}"):
+            stem = f"{stem}-{task}"
+        tensors = merge(checkpoint, targets, adapter)
+        jobs.append(Job(task, stem, folder, types, adapter, tensors))
+    tokenizer = read_tokenizer(checkpoint.folder, backbone.vocabulary)
+    return Plan(checkpoint, backbone, tokenizer, read_recipe(checkpoint, backbone.hidden), jobs)

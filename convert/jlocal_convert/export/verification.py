@@ -1,0 +1,97 @@
+"""Files beside the checkpoint that they were made from: what each has lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from jlocal.errors import JlocalError, VectorError, VerifyError
+from jlocal.outputs.staging import scratch_folder
+from jlocal_convert.checkpoint.folder import Checkpoint
+
+if TYPE_CHECKING:
+    from jlocal.verify import Report
+
+# What a file has lost, or that some of its vectors have no direction.
+Reports: TypeAlias = "Mapping[Path, Report | VectorError]"
+
+# jlocal.verify brings llama.cpp, so it is imported where it is used.
+
+
+def need_packages() -> None:
+    """Refuse to verify without the packages that compute a checkpoint.
+
+    Raises:
+        ExtraError: some are not installed.
+
+    """
+    from jlocal.verify import checkpoint
+
+    checkpoint.need_packages()
+
+
+def verify_files(
+    checkpoint: Checkpoint,
+    tasks: Mapping[str | None, Sequence[Path]],
+    *,
+    threads: int,
+    show_progress: bool,
+) -> dict[Path, Report | VectorError]:
+    """Compare files with the checkpoint, computed in float32 by transformers and PEFT.
+
+    Args:
+        checkpoint: what they were made from.
+        tasks: task to its files.
+        threads: CPU threads.
+        show_progress: show texts done, rate and time left on stderr.
+
+    Returns:
+        What each file has lost; or that it cannot be used, because its numbers overflow.
+
+    Raises:
+        VerifyError: the files are there, but could not be compared.
+
+    """
+    from jlocal.verify import store, verify
+
+    reports: dict[Path, Report | VectorError] = {}
+    try:
+        with scratch_folder() as folder:
+            for task, files in tasks.items():
+                # The checkpoint is slow: it is computed once for all files of a task.
+                vectors = folder / "reference.npz"
+                store(
+                    checkpoint.folder,
+                    vectors,
+                    task=task,
+                    threads=threads,
+                    show_progress=show_progress,
+                )
+                for file in files:
+                    try:
+                        found = verify(file, vectors, threads=threads, show_progress=show_progress)
+                    except VectorError as error:
+                        reports[file] = error
+                        continue
+                    # A folder of the hub's cache is named after a commit.
+                    reference = replace(found.reference, name=checkpoint.name)
+                    reports[file] = replace(found, reference=reference)
+    except JlocalError as error:
+        raise VerifyError(f"the files were written, but not verified: {error}") from error
+    return reports
+
+
+def check_reports(reports: Reports) -> None:
+    """See that every file gives every text a vector.
+
+    Raises:
+        VerifyError: a file does not; the message says which do.
+
+    """
+    unusable = [report for report in reports.values() if isinstance(report, VectorError)]
+    usable = [file.name for file, report in reports.items() if not isinstance(report, VectorError)]
+    if unusable:
+        rest = f"use {', '.join(usable)}" if usable else "convert to BF16 or F32"
+        raise VerifyError(f"the files were written, but {unusable[0]}; {rest}")

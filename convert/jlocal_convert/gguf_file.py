@@ -1,0 +1,140 @@
+"""A GGUF file whose header is written first and whose tensors arrive in blocks of rows.
+
+Source of the format: ggml's docs/gguf.md; the header is packed by gguf.GGUFWriter.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import gguf
+from jlocal.errors import CheckpointError
+from jlocal.llama.quantize import FILE_TYPES
+
+# Written here, block by block; llama.cpp makes the others from a whole file.
+DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
+
+# The greatest magnitude that a type holds. Quantised types have scales in F16.
+_LARGEST = {"F32": float(np.finfo(np.float32).max), "BF16": 3.3895313892515355e38}
+_LARGEST_F16 = 65504.0
+
+_DIGEST_KEY = "jlocal.source_sha256"
+_DIGEST_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor lies, and how it is stored there."""
+
+    type: Any
+    offset: int
+    row_bytes: int
+
+
+def tensor_type(type_name: str, name: str, shape: Sequence[int]) -> Any:
+    """Return the gguf.GGMLQuantizationType of a tensor in a file of type `type_name`.
+
+    The rule is that of llama.cpp's converter: vectors stay F32, and rows that no whole number of
+    quantisation blocks fills become F16.
+    """
+    if len(shape) < 2 or name.endswith("_norm.weight"):
+        return gguf.GGMLQuantizationType.F32
+    kind = gguf.GGMLQuantizationType[type_name]
+    if shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
+        return gguf.GGMLQuantizationType.F16
+    return kind
+
+
+def largest(type_names: Iterable[str]) -> float:
+    """Return the greatest magnitude that all of these types hold."""
+    return min(_LARGEST.get(name, _LARGEST_F16) for name in type_names)
+
+
+def nbytes(kind: Any, shape: Sequence[int]) -> int:
+    """Bytes of a tensor in a file, without the padding after it."""
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    return int(prod(shape) // block * size)
+
+
+class GGUFFile:
+    """A GGUF file under construction; blocks may be written in any order, from any thread."""
+
+    def __init__(
+        self, path: Path, type_name: str, metadata: Any, shapes: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Write the header.
+
+        Args:
+            path: the file; it is overwritten.
+            type_name: one of DIRECT_TYPES.
+            metadata: a gguf.GGUFWriter that holds everything but the type and the digest.
+            shapes: of all tensors, by name.
+
+        Raises:
+            CheckpointError: the metadata cannot be written.
+
+        """
+        self.path, self.type_name = path, type_name
+        writer = gguf.GGUFWriter(path, metadata.arch)
+        writer.kv_data[0].update(metadata.kv_data[0])
+        writer.add_file_type(FILE_TYPES[type_name])
+        # The last key, and of known length: the digest is filled in when it is known.
+        writer.add_string(_DIGEST_KEY, "0" * _DIGEST_LENGTH)
+        kinds = {name: tensor_type(type_name, name, shape) for name, shape in shapes.items()}
+        for name, shape in shapes.items():
+            size = nbytes(kinds[name], shape)
+            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, kinds[name])
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            self._digest_at = path.stat().st_size - _DIGEST_LENGTH
+            writer.write_ti_data_to_file()
+        except (TypeError, ValueError, AttributeError, struct.error) as error:
+            raise CheckpointError(
+                f"the metadata of {path.name} cannot be written: {error}; "
+                "correct README.md or tokenizer_config.json"
+            ) from error
+        finally:
+            writer.close()
+        self._places = self._lay_out(kinds, shapes, path.stat().st_size)
+
+    def _lay_out(
+        self, kinds: dict[str, Any], shapes: dict[str, tuple[int, ...]], position: int
+    ) -> dict[str, _Place]:
+        places = {}
+        position = _padded(position)
+        for name, shape in shapes.items():
+            # Of a vector, an element counts as a row.
+            row = nbytes(kinds[name], shape[1:])
+            places[name] = _Place(kinds[name], position, row)
+            position += _padded(row * shape[0])
+        os.truncate(self.path, position)
+        return places
+
+    def write_rows(self, name: str, first: int, rows: npt.NDArray[np.float32]) -> None:
+        """Encode rows of a tensor, from row `first` on, and put them into their place."""
+        place = self._places[name]
+        encoded = np.ascontiguousarray(gguf.quants.quantize(rows, place.type))
+        with self.path.open("r+b") as file:
+            file.seek(place.offset + first * place.row_bytes)
+            file.write(encoded.data)
+
+    def write_digest(self, digest: str) -> None:
+        """Fill in the SHA-256 of the source files, 64 hexadecimal digits."""
+        with self.path.open("r+b") as file:
+            file.seek(self._digest_at)
+            file.write(digest.encode("ascii"))
+
+
+def _padded(size: int) -> int:
+    alignment = int(gguf.GGUF_DEFAULT_ALIGNMENT)
+    return -(-size // alignment) * alignment

@@ -1,0 +1,136 @@
+"""Where an importance matrix comes from: a file, or texts that it is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jlocal.errors import ArgumentError, OutputError
+from jlocal.outputs.staging import scratch_folder
+from jlocal.terms import Argument
+from jlocal_convert import outputs
+from jlocal_convert.gguf_file import DIRECT_TYPES
+from jlocal_convert.progress import OnProgress, reporter
+from jlocal_convert.quantization import imatrix
+from jlocal_convert.quantization.calibration import Calibration, calibrate, read_calibration
+
+_CALIBRATION = Argument("calibration")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What is known of the matrix before there is a model to compute it with.
+
+    Attributes:
+        file: of a matrix, read and found to be one; or None.
+        matrix: what is in it.
+        calibration: texts to compute one from; or None.
+        save: where to keep what was computed; or None.
+
+    """
+
+    file: Path | None = None
+    matrix: imatrix.ImportanceMatrix | None = None
+    calibration: Calibration | None = None
+    save: Path | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there will be one."""
+        return self.file is not None or self.calibration is not None
+
+    def check(self, shapes: Mapping[str, Sequence[int]], model: str) -> None:
+        """Compare a matrix that was given with the model; see `imatrix.check`."""
+        if self.matrix and self.file:
+            imatrix.check(self.matrix, self.file, shapes, model)
+
+    @contextmanager
+    def matrix_for(
+        self, model: Path, name: str, *, threads: int, progress: OnProgress | None
+    ) -> Iterator[Path | None]:
+        """Give the file of a matrix for as long as it is needed, if there is to be one.
+
+        Args:
+            model: a GGUF file to compute it with.
+            name: what to call the model, in the matrix's name and for `progress`.
+            threads: CPU threads.
+            progress: called with a Progress after each text.
+
+        Raises:
+            ModelError: the model cannot be computed with.
+            TextError: the texts are too long or too short.
+            OutputError: the matrix cannot be written.
+
+        """
+        if self.calibration is None:
+            yield self.file
+            return
+
+        report = reporter(progress, f"{name}.imatrix.gguf", "texts")
+        matrix = calibrate(model, self.calibration, threads=threads, progress=report)
+        if self.save:
+            imatrix.write(self.save, matrix)
+        with scratch_folder() as folder:
+            # llama.cpp records the file's name in what it makes.
+            path = folder / (self.save.name if self.save else f"{name}.imatrix.gguf")
+            imatrix.write(path, matrix)
+            yield path
+
+
+def importance(
+    calibration: Sequence[str | Path] = (),
+    file: str | Path | None = None,
+    save: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+) -> Importance:
+    """Read what a matrix is to be made from.
+
+    Args:
+        calibration: files of texts, as `calibration.read_calibration` takes them.
+        file: an importance matrix in a GGUF file, instead.
+        save: where to keep the computed matrix.
+        overwrite: replace the file that is there.
+
+    Raises:
+        ArgumentError: the arguments do not go together.
+        TextError: a file of texts cannot be used.
+        ModelError: the file is no importance matrix.
+        OutputError: the matrix cannot be kept there.
+
+    """
+    if calibration and file is not None:
+        raise ArgumentError(
+            f"give either texts to calibrate with ({_CALIBRATION}) or a matrix", _CALIBRATION
+        )
+    if save is not None:
+        if not calibration:
+            raise ArgumentError(
+                f"there is no matrix to save; name texts with {_CALIBRATION}", _CALIBRATION
+            )
+        save = Path(save)
+        outputs.check_absent([save], overwrite=overwrite)
+        if not save.absolute().parent.is_dir():
+            raise OutputError(f"{save.parent} is not a folder; make it first")
+    if file is not None:
+        return Importance(Path(file), imatrix.read(Path(file)))
+    if calibration:
+        return Importance(calibration=read_calibration(calibration), save=save)
+    return Importance()
+
+
+def check_used(given: Importance, types: Sequence[str], *, single: bool = False) -> None:
+    """Refuse a matrix that no type makes use of.
+
+    Args:
+        given: where it would come from.
+        types: names of file types.
+        single: whether single matrices have types of their own.
+
+    Raises:
+        ArgumentError: it would be computed or read for nothing.
+
+    """
+    if given and not given.save and not single and set(types) <= set(DIRECT_TYPES):
+        raise ArgumentError(f"{', '.join(types)}: these types do not use an importance matrix")

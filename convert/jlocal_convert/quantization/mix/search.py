@@ -1,0 +1,433 @@
+"""From a GGUF file to one whose tensor types were chosen for it, by measurement.
+
+Some of the texts are held out: the importance matrix and the losses come from the others, and what
+is said of the written file is measured on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import ArgumentError, OutputError, TextError
+from jlocal.gguf.header import Header, read_header
+from jlocal.llama.fake_quantizer import Exchange
+from jlocal.llama.quantize import FILE_TYPES, Options, chosen_types, exactly, stored_types
+from jlocal.llama.runtime import Runtime
+from jlocal.llama.threads import default_threads
+from jlocal.llama.tokenizer import Tokens
+from jlocal.models.names import resolve
+from jlocal.models.profile import read_profile
+from jlocal.terms import Argument
+from jlocal_convert import outputs
+from jlocal_convert.progress import OnProgress, reporter
+from jlocal_convert.quantization.calibration import DEFAULT, Calibration, read_calibration
+from jlocal_convert.quantization.imatrix import read as read_matrix
+from jlocal_convert.quantization.importance import Importance, importance
+from jlocal_convert.quantization.mix.assignment import Choices, Mix
+from jlocal_convert.quantization.mix.sensitivity import (
+    Columns,
+    Offers,
+    check_kinds,
+    column_importance,
+    half_squares,
+    measure,
+    offers,
+    tensor_bytes,
+    token_budget,
+)
+from jlocal_convert.quantization.mix.targets import Trial, Trials, size_text, too_small
+from jlocal_convert.quantization.run import write_type
+
+# One text of so many is held out.
+_HELD_OUT = 4
+# Held-out texts are computed a few times, and the others once for each matrix.
+_HELD_TOKENS = 16_384
+
+Vectors = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A file, and what was measured of it.
+
+    Attributes:
+        file: where it is.
+        size: in bytes.
+        kinds: tensor type of each matrix, by its name.
+        shapes: of the matrices, (rows, columns), by name.
+        predicted: mean cosine to the vectors of the source, by the search.
+        cosine: the same, measured on held-out texts.
+        lowest: the lowest of those cosines.
+        texts: how many texts were held out.
+        searched: how many texts losses were measured with.
+
+    """
+
+    file: Path
+    size: int
+    kinds: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, int]]
+    predicted: float
+    cosine: float
+    lowest: float
+    texts: int
+    searched: int
+
+
+def quantize_mixture(
+    source: str | Path,
+    *,
+    output: str | Path,
+    size: int | None = None,
+    cosine: float | None = None,
+    calibration: Sequence[str | Path],
+    imatrix: str | Path | None = None,
+    save_imatrix: str | Path | None = None,
+    kinds: Sequence[str] = (),
+    allow_requantize: bool = False,
+    overwrite: bool = False,
+    threads: int = 0,
+    progress: OnProgress | None = None,
+) -> Mixture:
+    """Write the best file of a size, or the smallest of a quality.
+
+    Args:
+        source: as in `convert.quantize`.
+        output: the file to write; its name ends in `.gguf`.
+        size: the most bytes that it may have; or
+        cosine: the least mean cosine of its vectors to the source's, below 1.
+        calibration: files of texts like those that will be embedded, as `jlocal_convert.quantize`
+            takes them; a quarter is held out.
+        imatrix: an importance matrix instead of one that is computed from the texts.
+        save_imatrix: where to keep the matrix that was computed.
+        kinds: tensor types to choose from, such as Q4_K; all that are worth it if none are named.
+        allow_requantize: take a Q8_0 file as the source.
+        overwrite: replace a file that exists.
+        threads: CPU threads; 0 takes one for each physical core.
+        progress: called with a Progress now and then.
+
+    Raises:
+        ArgumentError: an argument is impossible, or nothing reaches the target.
+        ModelError: the source cannot be read or used, or the importance matrix is none of it.
+        TextError: the texts cannot be calibrated with.
+        OutputError: the file cannot be written.
+
+    """
+    source, output = resolve(source), Path(output).expanduser()
+    target = _Target(size, cosine)
+    wanted = check_kinds(kinds)
+    given = importance(() if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite)
+    if not calibration:
+        texts = Argument("calibration", [DEFAULT])
+        raise ArgumentError(f"a mix is searched with texts; name some: {texts}", texts)
+    searched, held = split(read_calibration(calibration))
+    if given.calibration:
+        given = replace(given, calibration=searched)
+    header = read_header(source)
+    _check(header, output, target, overwrite=overwrite)
+    options = Options(allow_requantize=allow_requantize)
+    stored = _matrices(header, options)
+    given.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
+    _check_size(header, target, stored, given, wanted)
+    folder = outputs.check_folder(output.absolute().parent)
+    # Of a quality there may be two at a time: the best so far, and the one that is tried.
+    needed = size or 2 * header.file_size
+    outputs.check_space(folder, needed + (0 if _is_wide(stored) else 4 * _weights(header)))
+    outputs.make_folder(folder)
+    run = _Run(header, output, target, calibration, options, threads or default_threads(), progress)
+    with run.wide(stored) as wide, run.matrix(given, wide, searched) as matrix:
+        columns = column_importance(read_matrix(matrix))
+        found = run.search(wide, stored, columns, searched, held, wanted)
+        return run.write(found, matrix)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A size in bytes or a mean cosine."""
+
+    size: int | None
+    cosine: float | None
+
+    def __post_init__(self) -> None:
+        if (self.size is None) == (self.cosine is None):
+            raise ArgumentError("give a size or a cosine as the target, not both")
+        if self.size is not None and self.size < 1:
+            raise ArgumentError(f"the target size is {self.size:,} bytes")
+        if self.cosine is not None and not 0 < self.cosine < 1:
+            raise ArgumentError(f"the target cosine is {self.cosine:g}; it lies between 0 and 1")
+
+
+def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
+    """Part texts into those that are searched with and those held out, none of them in both.
+
+    Raises:
+        TextError: there are too few different ones.
+
+    """
+    texts = list(dict.fromkeys(calibration.texts))
+    held = texts[_HELD_OUT - 1 :: _HELD_OUT]
+    if not held:
+        raise TextError("too few texts are left without repetitions to keep some for the check")
+    searched = [text for i, text in enumerate(texts, start=1) if i % _HELD_OUT]
+    return replace(calibration, texts=searched), replace(calibration, texts=held)
+
+
+def _check(header: Header, output: Path, target: _Target, *, overwrite: bool) -> None:
+    if output.suffix != ".gguf":
+        raise OutputError(f"{output} does not end in .gguf; name the file to write")
+    outputs.check_absent([output], overwrite=overwrite)
+    outputs.check_not_read([output], header.path)
+    if target.size is not None and target.size >= header.file_size:
+        raise ArgumentError(
+            f"{header.path} has {size_text(header.file_size)} already; name a smaller size"
+        )
+
+
+def _check_size(
+    header: Header,
+    target: _Target,
+    stored: Mapping[str, str],
+    given: Importance,
+    kinds: Sequence[str],
+) -> None:
+    """Refuse a size that no mix has, before anything is computed."""
+    if given.matrix:
+        weighted = set(column_importance(given.matrix))
+    else:
+        # What calibration finds the importance of.
+        weighted = {name for name in stored if name.startswith("blk.")}
+    shapes = {
+        tensor.name: (tensor.shape[1], tensor.shape[0])
+        for tensor in header.tensors
+        if tensor.name in stored and len(tensor.shape) == 2
+    }
+    _check_offers(header, target, offers(shapes, stored, weighted, kinds))
+
+
+def _check_offers(header: Header, target: _Target, offered: Offers) -> None:
+    least = _rest(header, offered) + sum(min(sizes.values()) for sizes in offered.values())
+    if target.size is not None and least > target.size:
+        raise too_small(target.size, least)
+
+
+def _matrices(header: Header, options: Options) -> dict[str, str]:
+    """Return the types of what can be quantised."""
+    everything = replace(options, tensor_types=((".", "F16"),))
+    names = chosen_types(header.path, "Q8_0", everything)
+    types = stored_types(header)
+    return {name: types[name] for name in names}
+
+
+def _is_wide(stored: Mapping[str, str]) -> bool:
+    return set(stored.values()) <= {"F32", "F16"}
+
+
+def _weights(header: Header) -> int:
+    return sum(prod(tensor.shape) for tensor in header.tensors)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search has found, and what is needed to judge a file.
+
+    Attributes:
+        choices: of each matrix that is used.
+        kept: types of the other matrices.
+        shapes: of the matrices.
+        held: held-out texts as token ids.
+        vectors: of these, unit vectors by the source.
+        searched: how many texts losses were measured with.
+
+    """
+
+    choices: Choices
+    kept: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, int]]
+    held: Sequence[Tokens]
+    vectors: Vectors
+    searched: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The work, once the arguments are known to be possible."""
+
+    source: Header
+    output: Path
+    target: _Target
+    calibration: Sequence[str | Path]
+    options: Options
+    threads: int
+    progress: OnProgress | None
+
+    @contextmanager
+    def wide(self, stored: Mapping[str, str]) -> Iterator[Path]:
+        """Give the model as a file in F32 or F16, whose weights can be exchanged."""
+        if _is_wide(stored):
+            yield self.source.path
+            return
+        with outputs.hidden_files(self.output.absolute().parent, [self.output.name]) as (file,):
+            path = self.source.path
+            on_tensor = reporter(self.progress, f"{path.stem} in F32", "tensors")
+            write_type(path, file, "F32", self.options, threads=self.threads, on_tensor=on_tensor)
+            yield file
+
+    @contextmanager
+    def matrix(self, given: Importance, wide: Path, searched: Calibration) -> Iterator[Path]:
+        """Give the file of the importance matrix."""
+        matrix = given.matrix_for(
+            wide, self.output.stem, threads=self.threads, progress=self.progress
+        )
+        with ExitStack() as stack:
+            with _numbered(searched, self.calibration):
+                file = stack.enter_context(matrix)
+            assert file is not None
+            yield file
+
+    def search(
+        self,
+        wide: Path,
+        stored: Mapping[str, str],
+        columns: Mapping[str, Columns],
+        searched: Calibration,
+        held: Calibration,
+        kinds: Sequence[str],
+    ) -> _Found:
+        """Measure what each type costs in each matrix."""
+        profile = read_profile(wide)
+        prompts = list(dict.fromkeys(profile.prompts.values())) or [""]
+        with Exchange(profile, threads=self.threads) as exchange:
+            shapes = dict(exchange.shapes)
+            offered = offers(shapes, stored, columns, kinds)
+            _check_offers(self.source, self.target, offered)
+            with _numbered(searched, self.calibration):
+                sequences = _sequences(searched.texts, prompts, exchange, token_budget(shapes))
+            with _numbered(held, self.calibration):
+                kept = _sequences(held.texts, prompts, exchange, _HELD_TOKENS)
+            vectors = exchange.vectors(kept)
+            report = reporter(self.progress, self.source.path.name, "matrices")
+            choices = measure(exchange, sequences, columns, stored, offered, report)
+        others = {name: kind for name, kind in stored.items() if name not in choices}
+        return _Found(choices, others, shapes, kept, vectors, len(sequences))
+
+    def write(self, found: _Found, matrix: Path) -> Mixture:
+        """Write files until one is what was asked for, and give that its name."""
+        folder, name = self.output.absolute().parent, self.output.name
+        with outputs.hidden_files(folder, [name, name]) as (trial, kept):
+
+            def attempt(mix: Mix) -> Trial:
+                return self._attempt(mix, found, matrix, trial)
+
+            def keep() -> None:
+                trial.replace(kept)
+
+            trials = Trials(found.choices, attempt, keep)
+            if self.target.size is not None:
+                chosen = trials.of_size(self.target.size, _rest(self.source, found.choices))
+            else:
+                assert self.target.cosine is not None
+                chosen = trials.of_loss(1 - self.target.cosine)
+            outputs.publish([(kept, self.output)])
+        return Mixture(
+            file=self.output,
+            size=chosen.size,
+            kinds=chosen.mix.kinds,
+            shapes=found.shapes,
+            predicted=1 - chosen.mix.loss,
+            cosine=1 - chosen.loss,
+            lowest=1 - float(chosen.losses.max()),
+            texts=len(found.held),
+            searched=found.searched,
+        )
+
+    def _attempt(self, mix: Mix, found: _Found, matrix: Path, file: Path) -> Trial:
+        kinds = {**found.kept, **mix.kinds}
+        options = replace(
+            self.options,
+            importance=matrix,
+            tensor_types=tuple((exactly(name), kind) for name, kind in kinds.items()),
+        )
+        write_type(
+            self.source.path,
+            file,
+            _file_type(mix, found.shapes),
+            options,
+            threads=self.threads,
+            on_tensor=reporter(self.progress, self.output.name, "tensors"),
+        )
+        vectors = _vectors(file, found.held, self.threads)
+        return Trial(mix, file.stat().st_size, half_squares(vectors, found.vectors))
+
+
+@contextmanager
+def _numbered(part: Calibration, files: Sequence[str | Path]) -> Iterator[None]:
+    """Let an error name the number of a text among all of the files, instead of the part's."""
+    try:
+        yield
+    except TextError as error:
+        if error.index is None:
+            raise
+        everything = list(read_calibration(files).texts)
+        raise TextError(error.reason, everything.index(part.texts[error.index])) from error
+
+
+def _sequences(
+    texts: Sequence[str], prompts: Sequence[str], exchange: Exchange, budget: int
+) -> list[Tokens]:
+    """Return texts as token ids, evenly chosen so that they fit, the prompts in turn."""
+
+    def tokens(number: int, prompt: str) -> Tokens:
+        found = exchange.tokens(prompt + texts[number])
+        if len(found) > exchange.limit:
+            raise TextError(
+                f"has {len(found):,} tokens, above the limit of {exchange.limit:,} of the model; "
+                "split it",
+                number,
+            )
+        return found
+
+    total = sum(len(tokens(number, prompts[0])) for number in range(len(texts)))
+    chosen = range(0, len(texts), -(-total // budget))
+    return [tokens(number, prompts[turn % len(prompts)]) for turn, number in enumerate(chosen)]
+
+
+def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Vectors:
+    """Return unit vectors by a file, as llama.cpp computes with it on any machine."""
+    runtime = Runtime(
+        read_profile(file), threads=threads, gpu_layers=0, compute_type="stored", capture=None
+    )
+    try:
+        vectors: Vectors = runtime.submit(sequences).result().astype(np.float64)
+    finally:
+        runtime.close()
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # A model that gives no vector any more has lost everything.
+    usable = np.isfinite(lengths) & (lengths > 0)
+    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=usable)
+    return units
+
+
+def _rest(header: Header, chosen: Collection[str]) -> int:
+    """Return how much of a file is not to be chosen, in bytes."""
+    types = stored_types(header)
+    shapes = {tensor.name: tensor.shape for tensor in header.tensors}
+    return header.file_size - sum(tensor_bytes(types[name], shapes[name]) for name in chosen)
+
+
+def _file_type(mix: Mix, shapes: Mapping[str, tuple[int, int]]) -> str:
+    """Return what to call a file: the type of most of its weights, as llama.cpp has it."""
+    weights: dict[str, int] = {}
+    for name, kind in mix.kinds.items():
+        weights[kind] = weights.get(kind, 0) + prod(shapes[name])
+    kind = max(weights, key=lambda name: weights[name])
+    if kind in ("F32", "F16", "BF16"):
+        # In files of these types llama.cpp gives no matrix another one.
+        return "Q8_0"
+    return kind if kind in FILE_TYPES else f"{kind}_M"

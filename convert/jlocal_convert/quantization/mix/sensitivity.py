@@ -1,0 +1,197 @@
+"""What each tensor type costs in each matrix of a model, measured in its vectors.
+
+The loss of a matrix with a type is the mean of 1 - cosine between a text's vectors with the matrix
+as it was and as the type makes it, all else unchanged. It is measured for one type. For the others
+it is scaled by the error that they make in the weights, weighted by the columns' importance: while
+losses are small they are proportional to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+import gguf
+from jlocal.errors import ArgumentError
+from jlocal.gguf.header import shown
+from jlocal.llama.fake_quantizer import Exchange
+from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, TENSOR_TYPES, WEIGHTED
+from jlocal.llama.tokenizer import Tokens
+from jlocal_convert.gguf_file import nbytes
+from jlocal_convert.quantization.imatrix import ImportanceMatrix
+from jlocal_convert.quantization.mix.assignment import Choice, Choices
+
+# Types to choose from, for rows of whole super-blocks and for others. What is left out is larger
+# than another one that loses as much, or so small that little is left of a model.
+_SUPER = (
+    *("F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "IQ4_XS", "Q3_K", "IQ3_S", "IQ3_XXS"),
+    *("Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS"),
+)
+_PLAIN = ("F16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "IQ4_NL", "Q4_0")
+_SUPER_BLOCK = 256
+
+# Types that are measured: their losses stand out of rounding, and are not yet out of proportion.
+_PROBES = ("Q3_K", "Q4_0", "F16")
+
+# Weights of a matrix that are looked at for a type's error; the slowest type takes a second.
+_SAMPLE = 1 << 20
+
+# Multiply-adds of a search: ten minutes on two cores. Of less than so many tokens, the losses of
+# two matrices could not be told apart.
+_WORK, _FEWEST_TOKENS = 1e14, 1024
+
+# What begins the next tensor in a file.
+_ALIGNMENT = 32
+
+Columns = npt.NDArray[np.float32]
+Offers = Mapping[str, Mapping[str, int]]
+OnMatrix = Callable[[int, int], None]
+
+
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return names of tensor types in upper case.
+
+    Raises:
+        ArgumentError: a name is no tensor type that can be chosen.
+
+    """
+    possible = [kind for kind in TENSOR_TYPES if kind not in ("F32", "BF16")]
+    wanted = tuple(dict.fromkeys(kind.upper() for kind in kinds))
+    for kind in wanted:
+        if kind not in possible:
+            raise ArgumentError(
+                f"{shown(kind)} is not a type that a matrix can have; choose among "
+                f"{', '.join(possible)}"
+            )
+    return wanted
+
+
+def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
+    """Return the mean square of what goes into each column, by name of the matrix.
+
+    Left out is what nothing went into, and what has experts.
+    """
+    return {
+        name: (entry.squares[0] / entry.counts[0]).astype(np.float32)
+        for name, entry in matrix.entries.items()
+        if len(entry.counts) == 1 and entry.counts[0]
+    }
+
+
+def tensor_bytes(kind: str, shape: Sequence[int]) -> int:
+    """Return the room that a tensor takes in a file, with the padding after it."""
+    return -(-nbytes(gguf.GGMLQuantizationType[kind], shape) // _ALIGNMENT) * _ALIGNMENT
+
+
+def token_budget(shapes: Mapping[str, tuple[int, int]]) -> int:
+    """Return how many tokens a search of matrices of these shapes can afford to compute at once."""
+    weights = sum(prod(shape) for name, shape in shapes.items() if name != EMBEDDING)
+    return max(_FEWEST_TOKENS, int(_WORK / max(1, weights) / max(1, len(shapes))))
+
+
+def offers(
+    shapes: Mapping[str, tuple[int, int]],
+    stored: Mapping[str, str],
+    weighted: Collection[str],
+    kinds: Sequence[str] = (),
+) -> Offers:
+    """Return the types that each matrix may get, with their sizes in bytes.
+
+    Args:
+        shapes: (rows, columns) by name.
+        stored: the type that each matrix has in the file that will be quantised, which costs
+            nothing; larger ones are not considered.
+        weighted: matrices of whose columns the importance is known.
+        kinds: types to choose from; if none, those that are worth it.
+
+    Returns:
+        At least the type that a matrix has, where no other is possible.
+
+    """
+    offered = {}
+    for name, shape in shapes.items():
+        own = stored[name]
+        size = tensor_bytes(own, shape)
+        sizes = {
+            kind: tensor_bytes(kind, shape)
+            for kind in _possible(name, shape[1], name in weighted, kinds)
+            if kind != own and tensor_bytes(kind, shape) < size
+        }
+        offered[name] = sizes if kinds and own not in kinds and sizes else {own: size, **sizes}
+    return offered
+
+
+def measure(
+    exchange: Exchange,
+    sequences: Sequence[Tokens],
+    importance: Mapping[str, Columns],
+    stored: Mapping[str, str],
+    offered: Offers,
+    progress: OnMatrix | None = None,
+) -> Choices:
+    """Measure the loss of each matrix with each type that it may get.
+
+    Args:
+        exchange: the model, loaded.
+        sequences: texts as token ids, none empty.
+        importance: as `column_importance` gives it.
+        stored: as `offers` takes it.
+        offered: as `offers` gives it.
+        progress: called with matrices done, out of how many.
+
+    Raises:
+        ModelError: weights cannot be quantised, or vectors are not finite.
+
+    """
+    before = exchange.vectors(sequences)
+    choices: dict[str, list[Choice]] = {}
+    for done, (name, sizes) in enumerate(offered.items(), start=1):
+        columns, own = importance.get(name), stored[name]
+        part = -(-prod(exchange.shapes[name]) // _SAMPLE)
+        rate = 0.0
+        if sizes.keys() - {own}:
+            rate = _loss_by_error(exchange, name, columns, sequences, before)
+        choices[name] = [
+            Choice(
+                kind,
+                size,
+                0.0 if kind == own else rate * exchange.error(name, kind, columns, part=part),
+            )
+            for kind, size in sizes.items()
+        ]
+        if progress:
+            progress(done, len(offered))
+    return choices
+
+
+def _possible(name: str, columns: int, weighted: bool, kinds: Sequence[str]) -> list[str]:
+    if not kinds:
+        kinds = _PLAIN if columns % _SUPER_BLOCK else _SUPER
+    refused: frozenset[str] = frozenset()
+    if not weighted:
+        refused = NOT_FOR_LOOKUP if name in (EMBEDDING, OUTPUT) else WEIGHTED
+    return [kind for kind in kinds if columns % TENSOR_TYPES[kind][1] == 0 and kind not in refused]
+
+
+def _loss_by_error(
+    exchange: Exchange,
+    name: str,
+    columns: Columns | None,
+    sequences: Sequence[Tokens],
+    before: npt.NDArray[np.float64],
+) -> float:
+    """Return what a unit of a matrix's weighted error costs, by one type."""
+    width = exchange.shapes[name][1]
+    probe = next(kind for kind in _PROBES if width % TENSOR_TYPES[kind][1] == 0)
+    with exchange.exchanged(name, probe, columns) as error:
+        loss = half_squares(exchange.vectors(sequences), before).mean()
+    return float(loss / error) if error else 0.0
+
+
+def half_squares(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return 1 - cosine of unit vectors in the same rows, to all digits."""
+    halves: npt.NDArray[np.float64] = np.square(a - b).sum(axis=1) / 2
+    return halves

@@ -1,0 +1,137 @@
+"""From a GGUF file to smaller ones, with or without an importance matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+from jlocal.errors import ModelError, OutputError
+from jlocal.gguf.header import Header, read_header
+from jlocal.llama.quantize import FILE_TYPES, Options, chosen_types, exactly
+from jlocal.llama.quantize import quantize as run
+from jlocal.llama.threads import default_threads
+from jlocal.models.names import resolve
+from jlocal_convert import outputs
+from jlocal_convert.progress import OnProgress, reporter
+from jlocal_convert.quantization.importance import check_used, importance
+
+__all__ = ["Options", "exactly", "quantize"]
+
+# Bytes of a value: no quantised type that llama.cpp chooses takes more than Q8_0.
+_BYTES = {"F32": 4.0, "F16": 2.0, "BF16": 2.0}
+_QUANTISED = 34 / 32
+
+
+def quantize(
+    source: str | Path,
+    *,
+    types: Sequence[str],
+    output: str | Path,
+    options: Options | None = None,
+    calibration: Sequence[str | Path] = (),
+    imatrix: str | Path | None = None,
+    save_imatrix: str | Path | None = None,
+    overwrite: bool = False,
+    threads: int = 0,
+    progress: OnProgress | None = None,
+) -> list[Path]:
+    """Write a GGUF file in other types.
+
+    Args:
+        source: an F32, F16 or BF16 file of an embedding model, or the name of a model on this
+            machine.
+        types: file types such as Q8_0, Q4_K_M or IQ2_M.
+        output: a folder for the files, made if missing; or, for one type, a file that ends in
+            `.gguf`.
+        options: what to do otherwise than the types have it; its `importance` is set here.
+        calibration: files of texts from which an importance matrix is computed; "default" is
+            jlocal's own (`jlocal_convert.quantization.calibration.read_calibration`).
+        imatrix: an importance matrix in a GGUF file instead.
+        save_imatrix: where to keep the matrix that was computed.
+        overwrite: replace files that exist.
+        threads: CPU threads; 0 takes one for each physical core.
+        progress: called with a Progress now and then.
+
+    Returns:
+        The files, by type in the order in which they were asked for.
+
+    Raises:
+        ModelError: the source cannot be read or is quantised already, llama.cpp cannot quantise
+            it, or the importance matrix is none of it.
+        TextError: the texts cannot be calibrated with.
+        ArgumentError: an option is not possible with this file or with the others.
+        OutputError: a type cannot be made, or a file cannot be written.
+
+    """
+    source, output = resolve(source), Path(output).expanduser()
+    options, threads = options or Options(), threads or default_threads()
+    given = importance(calibration, imatrix, save_imatrix, overwrite=overwrite)
+    wanted = outputs.check_types(types, with_importance=bool(given))
+    check_used(given, wanted, single=bool(options.tensor_types))
+    header = read_header(source)
+    given.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
+    targets = _targets(source, output, wanted)
+    outputs.check_absent(targets.values(), overwrite=overwrite)
+    folder = outputs.check_folder(output if output.suffix != ".gguf" else output.absolute().parent)
+    # The matrix that will be there is not there yet.
+    expected = replace(options, importance=given.file or (source if given else None))
+    sizes = [_size(header, name, chosen_types(source, name, expected)) for name in wanted]
+    outputs.check_space(folder, sum(sizes))
+    outputs.make_folder(folder)
+    with (
+        outputs.hidden_files(folder, [path.name for path in targets.values()]) as hidden,
+        given.matrix_for(source, _stem(source), threads=threads, progress=progress) as matrix,
+    ):
+        options = replace(options, importance=matrix)
+        for path, (name, target) in zip(hidden, targets.items(), strict=True):
+            on_tensor = reporter(progress, target.name, "tensors")
+            write_type(source, path, name, options, threads=threads, on_tensor=on_tensor)
+        outputs.publish(zip(hidden, targets.values(), strict=True))
+    return list(targets.values())
+
+
+def write_type(
+    source: Path,
+    file: Path,
+    type_name: str,
+    options: Options,
+    *,
+    threads: int,
+    on_tensor: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write one file, as `jlocal.llama.quantize` does; a full disk is an OutputError."""
+    try:
+        run(source, file, type_name, options, threads=threads, progress=on_tensor)
+    except ModelError:
+        # llama.cpp does not say that a disk is full.
+        outputs.check_space(file.parent, 1 << 20)
+        raise
+
+
+def _targets(source: Path, output: Path, types: Sequence[str]) -> dict[str, Path]:
+    """Type -> file, none of them the source."""
+    if output.suffix == ".gguf":
+        if len(types) > 1:
+            raise OutputError(f"{output} is one file for {len(types)} types; name a folder")
+        targets = {types[0]: output}
+    else:
+        targets = {name: output / f"{_stem(source)}-{name}.gguf" for name in types}
+    outputs.check_not_read(targets.values(), source)
+    return targets
+
+
+def _stem(source: Path) -> str:
+    """Return a file's name without the type that it ends with."""
+    name, _, kind = source.stem.rpartition("-")
+    return name if name and kind.upper() in FILE_TYPES else source.stem
+
+
+def _size(header: Header, type_name: str, chosen: dict[str, str]) -> int:
+    """At most how many bytes a file of this type takes."""
+    size = float(header.data_start)
+    for tensor in header.tensors:
+        kind = chosen.get(tensor.name, type_name) if len(tensor.shape) > 1 else "F32"
+        size += prod(tensor.shape) * _BYTES.get(kind, _QUANTISED) + header.alignment
+    return int(size)

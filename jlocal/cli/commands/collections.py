@@ -1,0 +1,147 @@
+"""`jlocal collections`: the collections that have names."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from jlocal.cli import output
+from jlocal.cli.group import Group
+from jlocal.cli.options import confirm, offline_option, size_text
+from jlocal.errors import EmptyCollectionError, JlocalError
+from jlocal.printable import printable
+from jlocal.progress import say
+
+_HEADINGS = ("NAME", "DOCUMENTS", "FOLDERS", "MODEL", "SIZE")
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    path: Path
+    size: int
+    documents: int = 0
+    folders: tuple[str, ...] = ()
+    model: str | None = None
+    error: str = ""
+
+
+@click.group("collections", cls=Group, invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """List the collections that have names, and remove them.
+
+    `jlocal index FOLDER -d NAME` makes one, and without -d the one named default. Collections in
+    files that were named by a path are not listed.
+
+    \b
+    jlocal collections
+    jlocal collections rm work
+    """
+    if context.invoked_subcommand is None:
+        _list(as_json=as_json)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(as_json: bool) -> None:
+    """List them, as `jlocal collections` alone does."""
+    _list(as_json=as_json)
+
+
+@command.command("path")
+@click.argument("name", required=False)
+def path_command(name: str | None) -> None:
+    """Print where the file of a collection is, or the folder of all of them."""
+    from jlocal.collection.names import check_name, collection_path, folder
+
+    output.path(folder() if name is None else collection_path(check_name(name)))
+
+
+@command.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("-y", "--yes", is_flag=True, help="Remove without being asked.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
+    """Remove collections by name; the files that were indexed stay.
+
+    \b
+    jlocal collections rm work
+    """
+    from jlocal.collection.delete import delete
+    from jlocal.collection.names import check_name, collection_path, collections, missing
+
+    found = collections()
+    paths = {}
+    for name in names:
+        if name not in found:
+            raise missing(collection_path(check_name(name)))
+        paths[name] = found[name]
+    if not yes:
+        for row in map(_row, paths, paths.values()):
+            say(f"{row.name}  {row.documents:,} documents  {size_text(row.size)}  {row.path}")
+        confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
+    for name, path in paths.items():
+        delete(path)
+        if not quiet:
+            say(f"Removed {name}")
+
+
+for _part in command.commands.values():
+    _part.params.append(offline_option())
+
+
+def _list(*, as_json: bool) -> None:
+    from jlocal.collection.names import collections
+
+    rows = [_row(name, path) for name, path in collections().items()]
+    if as_json:
+        output.data(
+            [
+                {
+                    "name": row.name, "path": str(row.path), "size": row.size,
+                    "documents": row.documents, "folders": row.folders, "model": row.model,
+                    "error": row.error or None,
+                }
+                for row in rows
+            ],
+            indent=2,
+        )  # fmt: skip
+        return
+    if not rows:
+        say("No collection has a name yet; jlocal index FOLDER makes one.")
+        return
+    cells = [_HEADINGS, *(tuple(printable(cell) for cell in _cells(row)) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        output.line(line.rstrip())
+
+
+def _cells(row: _Row) -> tuple[str, ...]:
+    if row.error:
+        return row.name, row.error, "", "", size_text(row.size)
+    folders = str(len(row.folders))
+    return row.name, f"{row.documents:,}", folders, row.model or "-", size_text(row.size)
+
+
+def _row(name: str, path: Path) -> _Row:
+    from jlocal.collection.database.store import Store
+    from jlocal.collection.index.status import size_of
+
+    size = size_of(path)
+    try:
+        with contextlib.closing(Store(path)) as store:
+            recipe = store.recipe()
+            return _Row(
+                name, path, size, store.count_documents(), tuple(store.folders()),
+                recipe.model if recipe else None,
+            )  # fmt: skip
+    except EmptyCollectionError:
+        return _Row(name, path, size)
+    except JlocalError as error:
+        return _Row(name, path, size, error=str(error))

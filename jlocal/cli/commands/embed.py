@@ -1,0 +1,257 @@
+"""`jlocal embed`: vectors of files, lines and strings."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+
+from jlocal.cli import flags
+from jlocal.cli.encodings import encoding_option, say_encodings
+from jlocal.cli.inputs import found_or_missing, is_piped, paths_and_texts
+from jlocal.cli.options import (
+    format_option,
+    model_options,
+    open_model,
+    prompt_arguments,
+    safe_cells_option,
+    text_options,
+)
+from jlocal.cli.output import binary
+from jlocal.errors import OutputError, TruncationWarning
+from jlocal.inputs.documents import Document, Unreadable, read_file
+from jlocal.inputs.lines import count_lines, read_lines
+from jlocal.inputs.walk import find_files
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.embed.embedder import Embedder
+    from jlocal.embed.run import Account, Request
+    from jlocal.outputs.journal import Journal
+    from jlocal.outputs.writers import Writer
+
+
+@click.command("embed")
+@click.argument("named", nargs=-1, type=click.Path(readable=False), metavar="[PATH|TEXT]...")
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FILE",
+    help="Embed each line of this file; - is standard input.",
+)
+@click.option("-c", "--content", multiple=True, metavar="TEXT", help="Embed this text.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
+@encoding_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write or replace; JSON lines on standard output if not given, or -.",
+)
+@format_option
+@safe_cells_option
+@model_options
+@text_options
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
+    default="float32",
+    show_default=True,
+    help="Type of the numbers that are written.",
+)
+@click.option(
+    "--on-long",
+    type=click.Choice(["error", "truncate"]),
+    default="error",
+    show_default=True,
+    help="What to do with a text that is longer than the model takes.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress, no notes and no summary.")
+def command(
+    named: tuple[str, ...],
+    inputs: tuple[str, ...],
+    content: tuple[str, ...],
+    include: tuple[str, ...],
+    encoding: str | None,
+    output: Path | None,
+    format: str | None,
+    safe_cells: bool,
+    precision: str,
+    quiet: bool,
+    task: str | None,
+    dimensions: int | None,
+    prompt: str | None,
+    prompt_text: str | None,
+    **model_arguments: Any,
+) -> None:
+    """Embed files, folders, lines or texts.
+
+    Each file is one text, without its final line breaks, and its path is its id. HTML pages, PDF
+    files and office documents are read with `pip install 'jlocal[files]'`. Files and folders whose
+    names begin with a dot are left out of folders. Exit status 1 means that some input could not
+    be embedded; the others are written all the same.
+
+    Where nothing is named, each line of standard input is a text. An argument with spaces that is
+    not the name of a file is a text; so is what follows -c.
+
+    A spreadsheet runs texts that begin with =, +, - or @ as formulas, even in quotation marks: use
+    --safe-cells for csv files that one is to open.
+
+    A run that was interrupted or killed goes on where it stopped when you start it again with the
+    same inputs, model and output. Until the output is complete, a hidden file beside it keeps the
+    finished vectors, in 4 bytes for each dimension. Standard output has no such file.
+
+    \b
+    jlocal embed "a text"
+    jlocal embed notes/ --include '*.md' -m MODEL.gguf -o notes.npz
+    jlocal embed -i lines.txt -m MODEL.gguf -o lines.npy
+    cat lines.txt | jlocal embed
+    """
+    from jlocal.embed.run import Request, embed_documents
+    from jlocal.progress import texts_bar
+
+    paths, texts = paths_and_texts(named)
+    content += tuple(texts)
+    if not (paths or inputs or content):
+        if not is_piped():
+            raise click.UsageError("nothing to embed: name files or folders, or a text in quotes")
+        inputs = ("-",)
+    request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    chosen = _format(output, format)
+    if safe_cells and chosen != "csv":
+        raise click.UsageError("--safe-cells works only with csv")
+    found = list(map(found_or_missing, find_files(paths, include)))
+    if texts and not quiet:
+        say(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
+    if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
+        for item in found:
+            _report(cast(Unreadable, item))
+        raise click.ClickException("there is nothing to embed")
+    show = not quiet and sys.stderr.isatty()
+    total = _total(found, inputs, content) if show else None
+    read_as = Counter[str]()
+    with (
+        open_model(task, quiet=quiet, **model_arguments) as model,
+        _open_output(
+            output, chosen, model, request, model_arguments["gpu_layers"], safe_cells=safe_cells
+        ) as (writer, journal),
+        texts_bar(total, show=show) as on_texts,
+    ):
+        account = embed_documents(
+            model,
+            _documents(found, inputs, content, encoding, read_as),
+            request,
+            writer,
+            on_failure=_report,
+            on_cut=_report_cut,
+            on_texts=on_texts,
+            journal=journal,
+        )
+        if account.done == 0:
+            raise OutputError("nothing was embedded, so nothing was written")
+    if not quiet:
+        say_encodings(read_as)
+    _summarise(account, journal, output, quiet)
+    if account.failed:
+        click.get_current_context().exit(1)
+
+
+def _documents(
+    found: Sequence[Path | Unreadable],
+    inputs: Sequence[str],
+    content: Sequence[str],
+    encoding: str | None,
+    read_as: Counter[str],
+) -> Iterator[Document | Unreadable]:
+    for item in found:
+        document = item if isinstance(item, Unreadable) else read_file(item, encoding)
+        yield document
+        if isinstance(document, Document):
+            read_as.update(filter(None, [document.encoding]))
+            yield from document.losses
+    named = len(found) + len(inputs) + bool(content) > 1
+    for name in inputs:
+        try:
+            with cast(BinaryIO, click.open_file(name, "rb")) as file:
+                said = ""
+                for line in read_lines(file, name, named=named, encoding=encoding):
+                    yield line
+                    said = said or (line.encoding if isinstance(line, Document) else "")
+                read_as.update(filter(None, [said]))
+        except OSError as error:
+            yield Unreadable(name, error.strerror or str(error))
+    for number, text in enumerate(content, start=1):
+        yield Document(str(number), text)
+
+
+def _format(output: Path | None, format: str | None) -> str:
+    """Settle the format while nothing has been loaded yet."""
+    from jlocal.outputs.writers import format_of
+
+    if output is not None and str(output) != "-":
+        return format or format_of(output)
+    if format not in (None, "jsonl"):
+        raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
+    return "jsonl"
+
+
+@contextmanager
+def _open_output(
+    output: Path | None,
+    format: str,
+    model: Embedder,
+    request: Request,
+    gpu_layers: int | None,
+    *,
+    safe_cells: bool,
+) -> Iterator[tuple[Writer, Journal | None]]:
+    from jlocal.embed.run import computed_by, describe
+    from jlocal.outputs.journal import open_journal
+    from jlocal.outputs.writers import JsonLines, open_writer
+
+    if output is None or str(output) == "-":
+        with binary() as file:
+            yield JsonLines(file), None
+        return
+    description = describe(model, request)
+    made = computed_by(model, description, gpu_layers)
+    with (
+        open_journal(output, made, model.profile.dimensions, say) as journal,
+        open_writer(output, format, description, safe_cells=safe_cells) as writer,
+    ):
+        yield writer, journal
+
+
+def _total(
+    found: Sequence[Path | Unreadable], inputs: Sequence[str], content: Sequence[str]
+) -> int | None:
+    lines = [None if name == "-" else count_lines(Path(name)) for name in inputs]
+    known = [count for count in lines if count is not None]
+    return None if len(known) < len(lines) else len(found) + len(content) + sum(known)
+
+
+def _report(failure: Unreadable) -> None:
+    say(f"Not embedded: {failure.id}: {flags.worded(failure.reason)}")
+
+
+def _report_cut(id: str, cut: TruncationWarning) -> None:
+    say(f"Truncated: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
+
+
+def _summarise(account: Account, journal: Journal | None, output: Path | None, quiet: bool) -> None:
+    if account.failed:
+        total = account.done + account.failed
+        say(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
+    if quiet or journal is None:
+        return
+    if journal.had:
+        taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
+        say(taken)
+    say(f"Wrote {account.done:,} vector{'s' if account.done != 1 else ''} to {output}")

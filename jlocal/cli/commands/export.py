@@ -1,0 +1,113 @@
+"""`jlocal export`: a collection to a file that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jlocal.cli import flags
+from jlocal.cli.database import database_option
+from jlocal.cli.options import format_option, safe_cells_option
+from jlocal.cli.output import binary
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.export import OnFailure
+    from jlocal.inputs.documents import Unreadable
+
+
+@click.command("export")
+@database_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write or replace; - is JSON lines on standard output.",
+)
+@format_option
+@safe_cells_option
+@click.option(
+    "--llm",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Database of llm to make, or to add a collection to.",
+)
+@click.option("--name", help="Name of the collection in llm; the name of its file if not given.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
+def command(
+    database: Path,
+    output: Path | None,
+    format: str | None,
+    safe_cells: bool,
+    llm: Path | None,
+    name: str | None,
+    quiet: bool,
+) -> None:
+    """Write the vectors of a collection for other programs.
+
+    jsonl, csv and parquet have id, path, page, first_line, last_line, text and the vector of each
+    passage; npz has ids and vectors, npy only vectors. An id is PATH:LINE; for a page of a PDF file
+    it is PATH p. PAGE, and for other files that have no lines it is PATH. An id that occurs again
+    gets #2, #3 and so on.
+
+    csv, parquet and llm cannot hold a path that is not UTF-8: it is reported, everything else is
+    written, and the exit status is 1. A spreadsheet runs texts that begin with =, +, - or @ as
+    formulas, even in quotation marks: use --safe-cells for csv files that one is to open.
+
+    --llm writes an embeddings database of Simon Willison's llm, which then finds passages that are
+    similar to one of them. llm knows the model as jlocal/NAME and cannot compute with it: for
+    questions in your own words use jlocal search, not llm similar -c. An existing database gets
+    one more collection; nothing else in it changes, and a name that it already has is refused.
+
+    \b
+    jlocal export -d notes.db -o notes.parquet
+    jlocal export -d notes.db --llm embeddings.db --name notes
+    llm similar notes /home/me/notes/a.md:1 -d embeddings.db
+    """
+    from jlocal.collection.llm import export_to_llm
+
+    failed = 0
+
+    def on_failure(failure: Unreadable) -> None:
+        nonlocal failed
+        failed += 1
+        say(f"Not written: {failure.id}: {flags.worded(failure.reason)}")
+
+    if llm is not None:
+        if output is not None or format is not None or safe_cells:
+            raise click.UsageError("--llm cannot be combined with -o, -f or --safe-cells")
+        chosen = database.stem if name is None else name
+        count = export_to_llm(database, llm, chosen, on_failure)
+    elif output is None:
+        raise click.UsageError("name a file with -o, or a database of llm with --llm")
+    elif name is not None:
+        raise click.UsageError("--name works only with --llm")
+    else:
+        count = _to_file(database, output, format, safe_cells, on_failure)
+    if not quiet and str(output) != "-":
+        say(f"Wrote {count:,} vector{'s' if count != 1 else ''} to {output or llm}")
+    if failed:
+        say(f"Error: {failed:,} of {count + failed:,} vectors were not written.")
+        click.get_current_context().exit(1)
+
+
+def _to_file(
+    database: Path, output: Path, format: str | None, safe_cells: bool, on_failure: OnFailure
+) -> int:
+    from jlocal.collection.export import export, open_rows, write
+    from jlocal.outputs.writers import JsonLines, format_of
+
+    if str(output) != "-":
+        chosen = format or format_of(output)
+    elif format in (None, "jsonl"):
+        chosen = "jsonl"
+    else:
+        raise click.UsageError(f"{format} cannot go to standard output; name a file with -o")
+    if safe_cells and chosen != "csv":
+        raise click.UsageError("--safe-cells works only with csv")
+    if str(output) != "-":
+        return export(database, output, chosen, safe_cells=safe_cells, on_failure=on_failure)
+    with open_rows(database) as (_, rows), binary() as file:
+        return write(rows, JsonLines(file), on_failure)

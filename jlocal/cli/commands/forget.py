@@ -1,0 +1,61 @@
+"""`jlocal forget`: a folder is no longer in a collection."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+
+import click
+
+from jlocal.cli.database import database_option, flag
+from jlocal.cli.options import confirm
+from jlocal.printable import printable
+from jlocal.progress import say
+
+
+@click.command("forget")
+@click.argument("folder", type=click.Path(path_type=Path))
+@database_option
+@click.option("-y", "--yes", is_flag=True, help="Forget without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
+    """Remove a folder from a collection, with its documents.
+
+    `jlocal update` does not look at it any more; the files themselves stay. FOLDER may also be a
+    file, and need not exist any more. The texts are hidden from every search, and deleted for good
+    by `jlocal index --compact`.
+
+    \b
+    jlocal forget ~/old-notes
+    """
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.database.store import Store
+    from jlocal.collection.index.forget import plan
+    from jlocal.errors import InsideFolderError
+
+    try:
+        with contextlib.closing(Store(database)) as store:
+            planned = plan(store, folder)
+    except InsideFolderError as error:
+        inside = Path(error.path).relative_to(error.outer)
+        command = shlex.join(["jlocal", "index", error.outer, "--exclude", str(inside)])
+        reason = f"{folder} is a part of {error.outer}; leave it out: {command}{flag(database)}"
+        raise click.ClickException(printable(reason)) from error
+    count = len(planned.documents)
+    what = "its document" if count == 1 else f"its {count:,} documents"
+    if not yes:
+        question = f"Forget {folder}, and remove {what}?"
+        if planned.outer:
+            question = f"Forget {folder}? Its files stay, as a part of {planned.outer}."
+        confirm(question, "nothing is forgotten without a terminal to ask on; use --yes")
+    with Collection(database) as collection:
+        collection.forget(folder)
+    if quiet:
+        return
+    if planned.outer:
+        say(f"Forgot {folder}; its files stay, as a part of {planned.outer}.")
+    else:
+        say(f"Forgot {folder}, and removed {what}.")
+        if count:
+            say(f"Note: jlocal index --compact{flag(database)} deletes the texts for good.")

@@ -1,0 +1,83 @@
+"""`jlocal rm`: models off this machine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jlocal.cli.completion import complete_installed
+from jlocal.cli.options import confirm, size_text
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.models.registry import Installed
+
+
+@click.command("rm")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_installed
+)
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
+    """Remove models by name, and free their space on the disk.
+
+    A model that lies in huggingface_hub's cache is removed there in all revisions; other files of
+    the cache stay. What an unfinished download has left is removed too.
+
+    \b
+    jlocal rm small nano-text-matching:F16
+    """
+    from jlocal.models.registry import remove
+
+    found = [_find(name) for name in dict.fromkeys(names)]
+    models = {model.name: model for model, _ in found if model}
+    parts = {path: size for _, sizes in found for path, size in sizes.items()}
+    if not yes:
+        for model in models.values():
+            say(f"{model.name}  {size_text(model.size)}  {model.path}")
+        for path, size in parts.items():
+            say(f"an unfinished download  {size_text(size)}  {path}")
+        confirm("Remove?", "there is no terminal to ask on; to remove without asking, add --yes")
+    for model in models.values():
+        remove(model)
+        if not quiet:
+            say(f"Removed {model.name}, {size_text(model.size)}")
+    for path, size in parts.items():
+        _remove_part(path)
+        if not quiet:
+            say(f"Removed an unfinished download, {size_text(size)}")
+
+
+def _find(name: str) -> tuple[Installed | None, dict[Path, int]]:
+    """Find a model, or else what broken downloads of its repositories have left, with sizes."""
+    from jlocal.errors import ModelError
+    from jlocal.models import parts
+    from jlocal.models.catalogue import nearest, parse
+    from jlocal.models.registry import find, installed
+    from jlocal.models.starter import is_meant
+
+    if is_meant(name):
+        raise ModelError(f"{name} comes with jlocal and cannot be removed")
+    if model := find(name):
+        return model, {}
+    with suppress(ModelError):
+        if unfinished := parts.parts(parse(name).repositories):
+            return None, {path: path.stat().st_size for path in unfinished}
+    near = nearest(name, (model.name for model in installed()))
+    hint = f"did you mean {near}?" if near else "`jlocal list` shows the models that are"
+    raise ModelError(f"{name[:80]!r} is not on this machine; {hint}")
+
+
+def _remove_part(path: Path) -> None:
+    from jlocal.errors import ModelError, OutputError
+    from jlocal.models.parts import remove_part
+
+    try:
+        if not remove_part(path):
+            raise ModelError(f"another process is downloading {path}; end it first")
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error

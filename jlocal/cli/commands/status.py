@@ -1,0 +1,126 @@
+"""`jlocal status`: what is in a collection, and how far it is behind its folders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jlocal.cli import output
+from jlocal.cli.database import database_option, flag
+from jlocal.cli.options import size_text
+
+if TYPE_CHECKING:
+    from jlocal.collection.index.folders import Folder
+    from jlocal.collection.index.status import FolderStatus, Status
+
+
+_COUNTS = ("is_there", "documents", "changed", "missing", "others")
+
+
+@click.command("status")
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(database: Path, as_json: bool) -> None:
+    """Show what is in a collection, and what is out of date.
+
+    Files are compared by size and time, and are not read: one that was saved without a change
+    counts as changed. Files that are not indexed are new, or were skipped.
+
+    \b
+    jlocal status
+    jlocal status -d work --json
+    """
+    from jlocal.collection.collection import Collection
+
+    with Collection(database) as collection:
+        status = collection.status()
+    if as_json:
+        output.data(_facts(status), indent=2)
+        return
+    for name, value in _lines(status):
+        output.line(f"{name:<11}{value}".rstrip())
+
+
+def _facts(status: Status) -> dict[str, object]:
+    from jlocal.collection.names import name_of
+
+    return {
+        "name": name_of(status.path),
+        "path": str(status.path.absolute()),
+        "size": status.size,
+        "folders": [
+            {"path": folder.path}
+            | folder.folder.to_options()
+            | {name: getattr(folder, name) for name in _COUNTS}
+            for folder in status.folders
+        ],
+        "documents": status.documents,
+        "outside": status.outside,
+        "added": status.added,
+        "passages": status.passages,
+        "kept": status.kept,
+        "made_with": asdict(status.recipe) if status.recipe else None,
+        "has_model": status.has_model,
+        "unfinished_rebuild": status.is_rebuilt,
+    }
+
+
+def _lines(status: Status) -> list[tuple[str, str]]:
+    from jlocal.collection.names import name_of
+
+    name = name_of(status.path)
+    lines = [("Collection", f"{name}  {status.path}" if name else str(status.path))]
+    for number, folder in enumerate(status.folders):
+        lines.append(("" if number else "Folders", _folder(folder)))
+    if not status.folders:
+        lines.append(("Folders", "none is remembered"))
+    documents = f"{status.documents:,}"
+    if status.added:
+        documents += f", {status.added:,} of them added texts"
+    if status.outside:
+        documents += f", {status.outside:,} of them in no folder above"
+    lines.append(("Documents", documents))
+    if recipe := status.recipe:
+        size = f"chunks of up to {recipe.chunk:,} tokens" if recipe.chunk else "whole texts"
+        lines.append(("Passages", f"{status.passages:,}, {size}"))
+        where = "" if status.has_model else f", which is no longer at {recipe.model_path}"
+        lines.append(("Model", f"{recipe.model}, {recipe.dimensions:,} dimensions{where}"))
+    kept = ""
+    if status.kept:
+        command = f"jlocal index --compact{flag(status.path)}"
+        texts = "1 text" if status.kept == 1 else f"{status.kept:,} texts"
+        kept = f"; {texts} of removed or changed documents kept, to delete: {command}"
+    lines.append(("Size", f"{size_text(status.size)}{kept}"))
+    if status.is_rebuilt:
+        command = f"jlocal index --rebuild{flag(status.path)}"
+        lines.append(("Unfinished", f"it is being made anew; to go on: {command}"))
+    elif any(folder.changed or folder.missing for folder in status.folders):
+        lines.append(("Next", f"jlocal update{flag(status.path)}"))
+    return lines
+
+
+def _folder(status: FolderStatus) -> str:
+    counts = [
+        f"{status.documents:,} document{'s' if status.documents != 1 else ''}",
+        f"{status.changed:,} changed" if status.changed else "",
+        f"{status.missing:,} deleted" if status.missing else "",
+        f"{status.others:,} not indexed" if status.others else "",
+        *filters(status.folder),
+    ]
+    if not status.is_there:
+        counts.append("the folder is missing, and its documents are kept")
+    return f"{status.path}  {', '.join(filter(None, counts))}"
+
+
+def filters(folder: Folder) -> list[str]:
+    """Return how the files of a folder are chosen, as options of `jlocal index`."""
+    return [
+        *(f"--include {glob!r}" for glob in folder.include),
+        *(f"--exclude {glob!r}" for glob in folder.exclude),
+        *(["--no-gitignore"] if not folder.gitignore else []),
+        *(["--all"] if folder.large else []),
+        *([f"--encoding {folder.encoding}"] if folder.encoding else []),
+    ]

@@ -1,0 +1,56 @@
+"""`jlocal update`: a collection brought up to date with the folders that it remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jlocal.cli.database import database_option
+from jlocal.cli.display.index_report import say_failure
+from jlocal.cli.index_run import Run, run
+from jlocal.cli.options import compute_options
+
+if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.index.report import OnProgress, Report
+
+
+@click.command("update")
+@database_option
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Also remove the documents of a folder that is missing or has no file left.",
+)
+@click.option(
+    "-m", "--model", help="Where the collection's model is, if it is no longer where it was."
+)
+@compute_options
+@click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    database: Path,
+    prune: bool,
+    model: str | None,
+    verbose: bool,
+    quiet: bool,
+    **compute: Any,
+) -> None:
+    """Bring a collection up to date with its folders.
+
+    All folders and files that `jlocal index` was given are looked at, as they were given. Only new
+    and changed files are embedded, and the documents of deleted files are removed. A folder that
+    is missing keeps its documents, and the exit status is 1; the others are brought up to date.
+    `jlocal index` without PATHS does the same.
+
+    \b
+    jlocal update
+    jlocal update -d work
+    """
+
+    def work(collection: Collection, on_progress: OnProgress | None, _rebuild: bool) -> Report:
+        return collection.update(prune=prune, on_failure=say_failure, on_progress=on_progress)
+
+    run(Run(database, model, None, compute, verbose, quiet), work)

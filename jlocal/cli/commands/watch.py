@@ -1,0 +1,69 @@
+"""`jlocal watch`: a collection kept up to date while its files change."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jlocal.cli import output
+from jlocal.cli.database import database_option
+from jlocal.cli.display.index_report import say_failure
+from jlocal.cli.index_run import Run, made_with, opened
+from jlocal.cli.options import compute_options
+from jlocal.errors import EmptyCollectionError
+from jlocal.progress import say
+
+if TYPE_CHECKING:
+    from jlocal.collection.watch import Kind
+
+
+@click.command("watch")
+@database_option
+@click.option(
+    "-m", "--model", help="Where the collection's model is, if it is no longer where it was."
+)
+@compute_options
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> None:
+    """Keep a collection up to date while its files change.
+
+    The model stays loaded, and each change is one line on standard output. A folder that is
+    missing keeps its documents, and counts again when it is back. Searches and `jlocal index` work
+    meanwhile. Ctrl-C ends it. Needs: pip install 'jlocal[watch]'.
+
+    \b
+    jlocal watch
+    """
+    from jlocal.collection.watch import check_installed, watch
+
+    check_installed()
+    recipe = made_with(database)
+    if recipe is None:
+        raise EmptyCollectionError(database)
+
+    def on_change(kind: Kind, path: str) -> None:
+        if not quiet:
+            output.line(f"{time.strftime('%H:%M:%S')}  {kind:8} {_short(path)}")
+            sys.stdout.flush()
+
+    def on_note(note: str) -> None:
+        if not quiet:
+            say(f"Note: {note}")
+
+    with opened(Run(database, model, None, compute, False, quiet), recipe) as collection:
+        if not quiet:
+            count = len(collection.folders())
+            what = "1 folder" if count == 1 else f"{count:,} folders"
+            say(f"Watching {what}; Ctrl-C ends it.")
+        watch(collection, on_change, say_failure, on_note)
+
+
+def _short(path: str) -> str:
+    """Return a path as one would type it here."""
+    inside = path.startswith(f"{Path.cwd()}{os.sep}")
+    return os.path.relpath(path) if inside else path

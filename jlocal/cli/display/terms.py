@@ -1,0 +1,148 @@
+"""The words of a query, and where they occur in a text that was found."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jlocal.cli.display.function_words import function_words
+
+# Marks that belong to the letter before them, which `\w` does not hold.
+MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06ed\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0980-\u0983\u09bc-\u09d7"
+    "\u0a01-\u0a03\u0a3c-\u0a51\u0abc-\u0acd\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6"
+    "\u0d3b-\u0d4d\u0dca-\u0ddf\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\u3099\u309a\ufe20-\ufe2f"
+)
+# Thai, Lao, Tibetan, Myanmar, Khmer, kana, Han and Hangul are compared by pairs of letters: there
+# is no space between words, or endings are many.
+_UNSPACED = (
+    "\u0e00-\u0e7f\u0e80-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# The pattern of all words takes a while to compile, which most texts do not need: they have no
+# marks and no letters but Latin, Greek and Cyrillic ones.
+_SPECIAL = re.compile("[\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20f0\u2e80-\U0010ffff]")
+_PLAIN_WORD = re.compile(r"()(?:[^\W_])+")
+# What a word that is nearly one of the query is worth.
+_NEAR = 0.7
+_LONGEST_ENDING = 3
+_SHORTEST_STEM = 4
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no marks, and no letters but Latin, Greek and Cyrillic ones."""
+    return _SPECIAL.search(text) is None
+
+
+@functools.cache
+def _any_word() -> re.Pattern[str]:
+    return re.compile(f"([{_UNSPACED}]+)|(?:(?![{_UNSPACED}_])[\\w{MARKS}])+")
+
+
+def _words(text: str) -> Iterator[re.Match[str]]:
+    """Find the words of a text; the first group is one in letters that have no spaces between."""
+    return (_PLAIN_WORD if is_plain(text) else _any_word()).finditer(text)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A word of the query in a text: from `start` to `end`, in characters."""
+
+    start: int
+    end: int
+    term: str
+    weight: float
+
+
+class Terms:
+    """The words of a query.
+
+    A word of a text matches where it is the same but for case and accents, or differs from it by
+    a short ending.
+    """
+
+    def __init__(self, query: str) -> None:
+        """Read the words of a query, whatever it holds."""
+        words = set(_terms(query)) - {""}
+        self._exact = words - function_words(words) or words
+        self._pairs = {term for term in self._exact if _is_unspaced(term)}
+        self._shorter: dict[str, str] = {}
+        self._stems: dict[str, str] = {}
+        for term in sorted(self._exact - self._pairs):
+            self._stems.setdefault(term, term)
+            for stem in _stems(term):
+                self._shorter.setdefault(stem, term)
+            # decide, deciding; policy, policies; other languages have endings on both
+            has_ending = term[-1] in "ey" if term.isascii() else True
+            for stem in _stems(term)[: has_ending * (1 if term.isascii() else 2)]:
+                self._stems.setdefault(stem, term)
+        self._meaning = functools.lru_cache(maxsize=4096)(self._match)
+
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
+    def matches(self, text: str) -> list[Match]:
+        """Find the words in a text, in the order of the text; pairs of letters may overlap."""
+        if not self._exact:
+            return []
+        matches: list[Match] = []
+        for word in _words(text):
+            if word[1]:
+                matches += self._in_unspaced(word[1], word.start())
+            elif found := self._meaning(word[0]):
+                matches.append(Match(word.start(), word.end(), *found))
+        return matches
+
+    def _match(self, word: str) -> tuple[str, float] | None:
+        word = _folded(word)
+        if word in self._exact:
+            return word, 1.0
+        candidates = (self._shorter.get(word), *map(self._stems.get, _stems(word)))
+        near = next((term for term in candidates if term), None)
+        return None if near is None else (near, _NEAR)
+
+    def _in_unspaced(self, run: str, start: int) -> list[Match]:
+        lengths = sorted({len(term) for term in self._pairs})
+        return [
+            Match(start + at, start + at + length, run[at : at + length], 0.5)
+            for at in (range(len(run)) if lengths else ())
+            for length in lengths
+            if run[at : at + length] in self._pairs
+        ]
+
+
+def _terms(query: str) -> Iterator[str]:
+    """List the words of a query as they are compared."""
+    for word in _words(query):
+        run = word[1]
+        if not run:
+            yield _folded(word[0])
+        elif len(run) == 1:
+            yield run
+        else:
+            yield from (run[at : at + 2] for at in range(len(run) - 1))
+
+
+def _is_unspaced(term: str) -> bool:
+    found = next(_words(term), None)
+    return bool(found and found[1])
+
+
+def _stems(word: str) -> list[str]:
+    """List what is left of a word without a short ending, longest first."""
+    shortest = max(len(word) - _LONGEST_ENDING, _SHORTEST_STEM)
+    stems = [word[:length] for length in range(len(word) - 1, shortest - 1, -1)]
+    # cats, TVs
+    return stems or ([word[:-1]] if len(word) > 2 and word[-1] == "s" else [])
+
+
+def _folded(word: str) -> str:
+    """Return a word without case and accents."""
+    if word.isascii():
+        return word.lower()
+    letters = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))

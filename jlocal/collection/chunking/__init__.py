@@ -1,0 +1,1 @@
+"""How one text becomes passages: chunks, and the headings above each."""

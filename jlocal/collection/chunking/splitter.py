@@ -1,0 +1,52 @@
+"""How one collection cuts its texts, and what it embeds of each piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from jlocal.collection.chunking.chunks import Chunk, CountTokens, split, whole
+from jlocal.collection.chunking.headings import Outline, embedded
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """Cuts texts into passages.
+
+    Attributes:
+        limit: the most tokens in a chunk; None keeps each text whole.
+        overlap: how many tokens of a chunk's end come again in the next, at most.
+        headings: whether the headings above a chunk are embedded with it.
+        count: how many tokens the model sees for a text, its prompt included.
+
+    """
+
+    limit: int | None
+    overlap: int
+    headings: bool
+    count: CountTokens
+
+    def split(self, text: str, outline: Outline, line: int = 1) -> Iterator[Chunk]:
+        """Yield the chunks of a text, without those of white space: they have nothing to find.
+
+        Args:
+            text: the text.
+            outline: its headings and blocks.
+            line: the number of its first line.
+
+        Raises:
+            TextError: a single character is above the limit.
+
+        """
+        chunks: Iterable[Chunk]
+        if self.limit is None:
+            chunks = (whole(text, line, outline),)
+        else:
+            chunks = split(
+                text, self.limit, self.overlap, self.count, line, outline, headings=self.headings
+            )
+        return (chunk for chunk in chunks if chunk.text.strip())
+
+    def embedded(self, chunk: Chunk) -> str:
+        """Return what the model embeds of a chunk."""
+        return embedded(chunk.heading, chunk.text) if self.headings else chunk.text

@@ -1,0 +1,175 @@
+"""An open file: statements, transactions, and the space that it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.collection.database.check import bound_work
+from jlocal.collection.database.connect import Alone, connect, plain_errors
+
+_ROWS = 1024
+# Bytes of blocks that are kept in memory for the next search. A server has up to eight files open.
+_MOST_KEPT = 16 << 20
+
+_T = TypeVar("_T")
+_A = TypeVar("_A", bound=np.generic)
+_B = TypeVar("_B", bound=np.generic)
+
+
+class Database:
+    """An open file, for one thread at a time; `is_alone` as `connect.Alone` says."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the file.
+
+        Raises:
+            CollectionError: it cannot be opened, or is no collection.
+
+        """
+        self.path = path
+        self._connection = connect(path, create=create)
+        self.is_alone = isinstance(self._connection, Alone)
+        self._file = _identity(path)
+        self._kept: dict[str, Any] = {}
+        self._kept_version: object = None
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+
+    def is_current(self) -> bool:
+        """Whether this is still the file that has its path."""
+        return _identity(self.path) == self._file
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            return self._connection.execute(statement, values).fetchall()
+
+    def _value(self, statement: str, *values: object) -> Any:
+        rows = self._rows(statement, *values)
+        return rows[0][0] if rows else None
+
+    def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            cursor = self._connection.execute(statement, values)
+            while rows := cursor.fetchmany(_ROWS):
+                yield rows
+                bound_work(self._connection, self.path)
+
+    # What was read and checked is kept for as long as nobody writes the file.
+
+    def _known(self) -> dict[str, Any]:
+        """Return what is kept of the file as it is now."""
+        version = self._value("PRAGMA data_version")
+        if version != self._kept_version:
+            self._kept, self._kept_version = {}, version
+        return self._kept
+
+    def _once(self, name: str, read: Callable[[], _T]) -> _T:
+        """Return a value, which is read if it is not kept."""
+        known = self._known()
+        if name not in known:
+            known[name] = read()
+        value: _T = known[name]
+        return value
+
+    def _blocks_once(
+        self, name: str, read: Callable[[], Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]]
+    ) -> Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]:
+        """Yield blocks, which are read if they are not kept, and are kept unless they are large."""
+        known = self._known()
+        if name in known:
+            yield from known[name]
+            return
+        blocks, size = [], 0
+        for block in read():
+            size += block[0].nbytes + block[1].nbytes
+            if size <= _MOST_KEPT:
+                blocks.append(block)
+            else:
+                blocks.clear()
+            yield block
+        if size <= _MOST_KEPT:
+            known[name] = blocks
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has already done so after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                # The version tells only what other connections have written.
+                self._kept = {}
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the file as it is now, whatever an indexer does meanwhile."""
+        with plain_errors(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with plain_errors(self.path):
+                self._connection.execute("ROLLBACK")
+
+    def copy_to(self, other: Database) -> None:
+        """Replace all that another file holds, at once for all who read it.
+
+        Raises:
+            CollectionError: there is no room; the other file is as it was.
+
+        """
+        with plain_errors(other.path):
+            self._connection.backup(other._connection)
+            other._kept = {}
+
+    # Space
+
+    def pages(self) -> tuple[int, int]:
+        """Bytes of the file that are used, and bytes that are free."""
+        size, count, free = (
+            int(self._value(f"PRAGMA {name}"))
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return size * (count - free), size * free
+
+    def checkpoint(self) -> bool:
+        """Move all that was written into the file itself; False where readers are in the way."""
+        self._rows("PRAGMA busy_timeout = 2000")
+        return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def vacuum(self) -> None:
+        """Write the file anew without free pages.
+
+        Raises:
+            CollectionError: there is no room, or another process writes.
+
+        """
+        # The copy may be larger than memory.
+        self._rows("PRAGMA temp_store = FILE")
+        self._rows("VACUUM")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,177 @@
+"""The documents of a collection: files, and texts that were added without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jlocal.collection.database.base import Database
+from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.metadata import Condition, stored_metadata
+from jlocal.collection.database.values import (
+    DamagedError,
+    ascending,
+    ids_of,
+    passage_of,
+    path_of,
+    stored_path,
+)
+
+# More is not even read.
+LONGEST_METADATA = 16 << 20
+_ROWS = 1024
+
+_DOCUMENT = (
+    "SELECT id, path, is_added, "
+    "CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END, metadata IS NULL, "
+    "(SELECT count(*) FROM chunk WHERE chunk.content_id = document.content_id) FROM document "
+)
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A document of a collection.
+
+    Attributes:
+        id: of an added text, its id; of a file, its absolute path.
+        kind: "text" was added without a file, "file" was indexed.
+        metadata: of an added text; None of others, and where none was given.
+        passages: how many there are of it.
+        text: as it was read, but for white space at the end of passages; None where it was not
+            asked for.
+
+    """
+
+    id: str
+    kind: Literal["file", "text"]
+    metadata: dict[str, Any] | None
+    passages: int
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A passage where it stands.
+
+    Attributes:
+        record: of the document, from 0.
+        start: in characters from the start of the record.
+        first_line: from 1.
+        last_line: from 1.
+        text: of the passage, without the white space at its end.
+
+    """
+
+    record: int
+    start: int
+    first_line: int
+    last_line: int
+    text: str
+
+
+class Catalog(Database):
+    """What is read of documents in an open collection; for one thread at a time."""
+
+    def documents(self, after: int = 0) -> tuple[list[StoredDocument], int]:
+        """Read some documents in the order in which they came, behind a number.
+
+        Returns them, and the number to go on behind.
+        """
+        rows = self._rows(
+            f"{_DOCUMENT}WHERE id > ? ORDER BY id LIMIT ?", LONGEST_METADATA, after, _ROWS
+        )
+        with plain_errors(self.path):
+            last = ascending(ids_of([id for id, *_ in rows]), after)
+            return [_document(*row) for _, *row in rows], last
+
+    def document(self, id: str) -> StoredDocument | None:
+        """Find a document by its id or absolute path."""
+        rows = self._rows(f"{_DOCUMENT}WHERE path = ?", LONGEST_METADATA, stored_path(id))
+        with plain_errors(self.path):
+            return _document(*rows[0][1:]) if rows else None
+
+    def matching(self, holds: Condition) -> set[str]:
+        """Find the ids and paths of the documents of whose metadata a condition holds."""
+        found = set()
+        for rows in self._blocks(
+            "SELECT path, CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END, "
+            "metadata IS NULL FROM document WHERE ? OR metadata IS NOT NULL",
+            LONGEST_METADATA,
+            holds({}),
+        ):
+            with plain_errors(self.path):
+                for path, metadata, has_none in rows:
+                    if holds({} if has_none else stored_metadata(metadata)):
+                        found.add(path_of(path))
+        return found
+
+    def pieces(self, id: str) -> Iterator[Piece]:
+        """Go through the passages of a document in their order."""
+        blocks = self._blocks(
+            "SELECT record, start, first_line, last_line, heading, text, passage.sha256 "
+            "FROM document JOIN chunk USING (content_id) JOIN passage ON passage.id = passage_id "
+            "WHERE path = ? ORDER BY record, start",
+            stored_path(id),
+        )
+        last = (0, -1)
+        for rows in blocks:
+            with plain_errors(self.path):
+                pieces = [_piece(*row) for row in rows]
+                for piece in pieces:
+                    if (piece.record, piece.start) <= last:
+                        raise DamagedError("passages come twice")
+                    last = (piece.record, piece.start)
+            yield from pieces
+
+
+def _document(
+    path: object, is_added: object, metadata: object, has_none: object, passages: object
+) -> StoredDocument:
+    if is_added not in (0, 1) or type(passages) is not int:
+        raise DamagedError("a document is neither a file nor a text")
+    known = None if has_none else stored_metadata(metadata)
+    return StoredDocument(path_of(path), "text" if is_added else "file", known, passages)
+
+
+def _piece(
+    record: object,
+    start: object,
+    first_line: object,
+    last_line: object,
+    heading: object,
+    text: object,
+    digest: object,
+) -> Piece:
+    _, text = passage_of(heading, text, digest)
+    number, place, first, last = (
+        value if type(value) is int else -1 for value in (record, start, first_line, last_line)
+    )
+    if number < 0 or place < 0 or not 1 <= first <= last:
+        raise DamagedError("a passage stands in no lines of its document")
+    return Piece(number, place, first, last, text)
+
+
+def text_of(pieces: Iterable[Piece]) -> str:
+    """Put a document's passages together: without what they share, and records a line apart.
+
+    It is the text that was read, but for white space between passages, of which only the line
+    breaks are known.
+    """
+    records: list[str] = []
+    number, end, line = -1, 0, 1
+    parts: list[str] = []
+    for piece in pieces:
+        if piece.record != number:
+            records.append("".join(parts))
+            number, end, line, parts = piece.record, piece.start, piece.first_line, []
+        known = max(0, end - piece.start)
+        if known >= len(piece.text):
+            continue
+        gap = piece.start - end
+        if gap > 0:
+            parts.append("\n" * min(gap, max(0, piece.first_line - line)) or " " * gap)
+        parts.append(piece.text[known:])
+        end, line = piece.start + len(piece.text), piece.last_line
+    records.append("".join(parts))
+    return "\n".join(records[1:])

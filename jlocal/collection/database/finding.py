@@ -1,0 +1,94 @@
+"""What a search reads of an open file: words, and the places of passages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jlocal.collection.database.base import Database
+from jlocal.collection.database.bm25 import Scores
+from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.fulltext import PASSAGES, PATHS, Index
+from jlocal.collection.database.values import Ids, ids_of, place_of
+from jlocal.collection.location import Place
+from jlocal.errors import CollectionError
+
+
+class Finding(Database):
+    """Finds passages and documents by their words, and says where passages stand."""
+
+    _has_sound_words = False
+
+    def count_passages(self) -> int:
+        """How many passages of documents there are, and so vectors that a search may find."""
+        statement = "SELECT coalesce(sum(length(passage_ids)), 0) FROM code"
+        return self._once("passages", lambda: int(self._value(statement)) // 8)
+
+    def count_documents(self) -> int:
+        """How many documents there are, files and added texts."""
+        statement = "SELECT count(id) FROM document"
+        return self._once("documents", lambda: int(self._value(statement)))
+
+    def check_words(self) -> None:
+        """Check that all passages of documents have words, once while the file is open.
+
+        Raises:
+            CollectionError: one has none, and no word would find it.
+
+        """
+        if not self._has_sound_words:
+            if self._value("SELECT count(id) FROM words_docsize") != self.count_passages():
+                raise CollectionError(
+                    f"{self.path} lacks words of some passages, as an older jlocal leaves it; "
+                    "index anything into it once more"
+                )
+            self._has_sound_words = True
+
+    def words(self, query: str, allowed: Ids | None = None) -> Scores:
+        """Find passages that have words of a query.
+
+        Args:
+            query: what a person typed; nothing in it is syntax.
+            allowed: ids (m,) of the only passages to look at.
+
+        """
+        self.check_words()
+        return self._search(PASSAGES, query, self.count_passages(), allowed)
+
+    def path_words(self, query: str) -> Scores:
+        """Find documents whose paths have words of a query, as `words` does passages."""
+        return self._search(PATHS, query, self.count_documents(), None)
+
+    def _search(self, index: Index, query: str, rows: int, allowed: Ids | None) -> Scores:
+        with plain_errors(self.path):
+            return index.search(self._rows, query, rows, allowed)
+
+    def places(self, passage: int, limit: int) -> list[tuple[int, Place]]:
+        """Where a passage first stands in each record of documents whose paths are wanted.
+
+        Each with the id of its document.
+        """
+        rows = self._rows(
+            "SELECT document.id, path, record, min(first_line), last_line FROM chunk "
+            "JOIN document USING (content_id) WHERE passage_id = ? AND wanted(path) "
+            "GROUP BY path, record ORDER BY path, record LIMIT ?",
+            passage,
+            limit,
+        )
+        with plain_errors(self.path):
+            ids = ids_of([id for id, *_ in rows])
+            return [(id, place_of(*row)) for id, (_, *row) in zip(ids.tolist(), rows, strict=True)]
+
+    def passages_in(self, documents: Ids, limit: int) -> Ids:
+        """Ids of passages in these documents, ascending, at most so many of each."""
+        rows = [
+            row
+            for document in documents.tolist()
+            for row in self._rows(
+                "SELECT passage_id FROM document JOIN chunk USING (content_id) "
+                "WHERE document.id = ? AND wanted(path) LIMIT ?",
+                document,
+                limit,
+            )
+        ]
+        with plain_errors(self.path):
+            return np.unique(ids_of([id for (id,) in rows]))

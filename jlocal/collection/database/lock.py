@@ -1,0 +1,74 @@
+"""Keeping other indexers out while one is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from jlocal.collection.database.check import check_files
+from jlocal.errors import BusyError, CollectionError
+
+
+@contextlib.contextmanager
+def sole_indexer(path: Path, wait: float) -> Iterator[None]:
+    """Keep other indexers out; the system lets go of the lock however the process ends.
+
+    Args:
+        path: of the collection.
+        wait: how many seconds to wait for another one.
+
+    Raises:
+        CollectionError: another one is still at work.
+
+    """
+    check_files(path)
+    aside = path.with_name(f"{path.name}-lock")
+    deadline = time.monotonic() + wait
+    while (lock := _try_to_lock(aside, deadline)) is None:
+        if time.monotonic() >= deadline:
+            raise BusyError(
+                f"another jlocal is indexing into {path}; run this again when it has ended"
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        lock.close()
+
+
+def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
+    """Lock an empty database, which works on every system; None if another has it."""
+    try:
+        # What is in the way of it may be a link, which is not followed, or a pipe.
+        with contextlib.suppress(FileExistsError), aside.open("xb"):
+            pass
+        status = aside.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size:
+            raise CollectionError(f"{aside} is not a lock file of jlocal; remove it")
+        check_files(aside)
+        before = status.st_ino
+    except OSError as error:
+        # Whoever had it may just have removed it.
+        if isinstance(error, FileNotFoundError) and aside.parent.is_dir():
+            return None
+        if not aside.parent.exists():
+            raise CollectionError(f"there is no folder {aside.parent}; make it first") from error
+        raise CollectionError(f"cannot write {aside}: {error.strerror or error}") from error
+    left = max(0.0, deadline - time.monotonic())
+    lock = sqlite3.connect(aside, timeout=left, isolation_level=None)
+    try:
+        lock.execute("PRAGMA journal_mode = MEMORY")
+        lock.execute("BEGIN EXCLUSIVE")
+        # Whoever had it before has removed the file, and another may have made one since.
+        if aside.stat().st_ino == before:
+            return lock
+    except (sqlite3.Error, OSError):
+        pass
+    lock.close()
+    return None

@@ -1,0 +1,113 @@
+"""What a collection remembers: how its vectors are made, of which model, and of which folders."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.base import Database
+from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.values import is_sha256, object_of, path_of, recipe_of, stored_path
+from jlocal.files import sha256_of
+
+_MOST_SETTINGS = 1024
+_LONGEST_SETTING = 1 << 20
+
+
+class Settings(Database):
+    """What is settled once for all of an open collection."""
+
+    # How vectors are made
+
+    def recipe(self) -> Recipe | None:
+        """Read how the vectors are made; None where nothing was indexed yet."""
+        return self._once("recipe", self._read_recipe)
+
+    def _read_recipe(self) -> Recipe | None:
+        rows = self._rows(
+            "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
+            _LONGEST_SETTING,
+            _MOST_SETTINGS,
+        )
+        with plain_errors(self.path):
+            if rows or self.has_documents() or self.has_passages():
+                return recipe_of(dict(rows))
+        return None
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors.
+
+        Raises:
+            CollectionError: the file does not say how its vectors are made.
+
+        """
+        recipe = self.recipe()
+        return recipe.dimensions if recipe else 0
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Write how the vectors are made."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO setting VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in recipe.to_settings().items()],
+            )
+
+    def sha256_of_model(self, path: Path) -> str:
+        """SHA-256 of a model's file, computed once for each size and time of change."""
+        status = path.stat()
+        key = (stored_path(str(path.resolve())), status.st_size, status.st_mtime_ns)
+        known = self._value(
+            "SELECT sha256 FROM model_file WHERE (path, size, mtime_ns) = (?, ?, ?)", *key
+        )
+        return known if is_sha256(known) else self._remember(key, sha256_of(path))
+
+    def _remember(self, key: tuple[str | bytes, int, int], sha256: str) -> str:
+        # Only a shortcut: a collection that cannot be written can still be searched.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO model_file VALUES (?, ?, ?, ?)", (*key, sha256)
+            )
+        return sha256
+
+    def has_documents(self) -> bool:
+        """Whether there are documents."""
+        return bool(self._rows("SELECT 1 FROM document LIMIT 1"))
+
+    def has_passages(self) -> bool:
+        """Whether there are passages, in documents or not."""
+        return bool(self._rows("SELECT 1 FROM passage LIMIT 1"))
+
+    # Folders
+
+    def folders(self) -> dict[str, dict[str, Any]]:
+        """Absolute paths of the folders and files to keep up to date, each with its options."""
+        rows = self._rows(
+            "SELECT path, CASE WHEN length(options) <= ? THEN options END FROM folder "
+            "ORDER BY path",
+            _LONGEST_SETTING,
+        )
+        with plain_errors(self.path):
+            return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
+
+    def set_folders(self, folders: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember folders, with options as JSON values, in place of what was remembered."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO folder VALUES (?, ?)",
+                [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
+            )
+
+    def remove_folder(self, path: str) -> bool:
+        """Forget a folder, not its documents; False where it was not remembered."""
+        with self._transaction() as connection:
+            return bool(
+                connection.execute(
+                    "DELETE FROM folder WHERE path = ?", (stored_path(path),)
+                ).rowcount
+            )

@@ -1,0 +1,331 @@
+"""An open collection: how its file is read, and when it is written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import operator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jlocal.collection.database import codes
+from jlocal.collection.database.batch import Batch
+from jlocal.collection.database.catalog import LONGEST_METADATA, Catalog
+from jlocal.collection.database.check import MISSING, bound_work
+from jlocal.collection.database.codes import Bits
+from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.finding import Finding
+from jlocal.collection.database.fulltext import PASSAGES, PATHS
+from jlocal.collection.database.metadata import stored_metadata
+from jlocal.collection.database.settings import Settings
+from jlocal.collection.database.values import (
+    DamagedError,
+    Ids,
+    ascending,
+    ids_of,
+    order_of,
+    passage_of,
+    path_of,
+    place_of,
+    stored_path,
+    vector_of,
+    vectors_of,
+)
+from jlocal.collection.location import Place
+from jlocal.vectors import Floats
+
+_ROWS, _FEW = 1024, 256
+
+_WANTED = (
+    "SELECT DISTINCT passage_id FROM chunk WHERE content_id IN (SELECT content_id FROM document"
+)
+
+
+class Store(Settings, Catalog, Finding):
+    """What is read from an open collection, and written into it; for one thread at a time."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the file.
+
+        Raises:
+            CollectionError: it cannot be opened, or is no collection.
+
+        """
+        super().__init__(path, create=create)
+        self._has_sound_codes = False
+
+    # Documents
+
+    def count_kept(self) -> int:
+        """How many passages there are that are in no document."""
+        # Nothing could end count(*), which is one instruction.
+        return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
+
+    def paths(self) -> Iterator[str]:
+        """Paths of all documents that are files."""
+        return self._documents(is_added=False)
+
+    def added(self) -> Iterator[str]:
+        """Ids of all documents that are added texts."""
+        return self._documents(is_added=True)
+
+    def _documents(self, *, is_added: bool) -> Iterator[str]:
+        last = 0
+        for rows in self._blocks(
+            "SELECT id, path FROM document WHERE is_added = ? ORDER BY id", is_added
+        ):
+            with plain_errors(self.path):
+                last = ascending(ids_of([id for id, _ in rows]), last)
+                paths = [path_of(path) for _, path in rows]
+            yield from paths
+
+    def is_added(self, path: str) -> bool | None:
+        """Whether a document is an added text, and this its id; None where it is not known."""
+        value = self._value("SELECT is_added FROM document WHERE path = ?", stored_path(path))
+        return None if value is None else bool(value)
+
+    def metadata(self, path: str) -> dict[str, Any] | None:
+        """Read what is known of a document besides, as JSON values; None where nothing is."""
+        value = self._value(
+            "SELECT CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END FROM document "
+            "WHERE path = ? AND metadata IS NOT NULL",
+            LONGEST_METADATA,
+            stored_path(path),
+        )
+        with plain_errors(self.path):
+            return None if value is None else stored_metadata(value)
+
+    def check_links(self) -> None:
+        """Check that each document has its content, and each chunk its content and passage.
+
+        Raises:
+            CollectionError: something is missing.
+
+        """
+        self._once("links", self._check_links)
+
+    def _check_links(self) -> None:
+        with plain_errors(self.path):
+            for missing, statement in MISSING.items():
+                if self._rows(statement):
+                    raise DamagedError(missing)
+
+    def check_codes(self) -> None:
+        """Check that all passages of documents have codes, once while the file is open.
+
+        Raises:
+            CollectionError: one has none, and would never be found.
+
+        """
+        if not self._has_sound_codes:
+            # In the order of that index, nothing needs sorting.
+            wanted = self._value(
+                "SELECT count(DISTINCT passage_id) FROM chunk INDEXED BY chunk_passage "
+                "WHERE content_id IN (SELECT content_id FROM document)"
+            )
+            with plain_errors(self.path):
+                if self.count_passages() < wanted:
+                    raise DamagedError("a passage has no code")
+            self._has_sound_codes = True
+
+    def stamp(self, path: str) -> tuple[str | None, bytes] | None:
+        """Stamp and digest of content of a file; None where it is no document."""
+        rows = self._rows(
+            "SELECT stamp, sha256 FROM document JOIN content ON content.id = content_id "
+            "WHERE path = ? AND NOT is_added",
+            stored_path(path),
+        )
+        # What is wrong is read again.
+        return next(((s if isinstance(s, str) else None, digest) for s, digest in rows), None)
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Paths of all files that are documents, each with the digest of its content."""
+        for rows in self._blocks(
+            "SELECT path, sha256 FROM document JOIN content ON content.id = content_id "
+            "WHERE NOT is_added"
+        ):
+            with plain_errors(self.path):
+                yield from [(path_of(path), digest) for path, digest in rows]
+
+    def has_content(self, digest: bytes) -> bool:
+        """Whether all of this content is here."""
+        return self._value("SELECT id FROM content WHERE sha256 = ?", digest) is not None
+
+    def has_passage(self, digest: bytes) -> bool:
+        """Whether the vector of this passage is here."""
+        return self._value("SELECT id FROM passage WHERE sha256 = ?", digest) is not None
+
+    # Writing
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, all of it or nothing.
+
+        Raises:
+            CollectionError: it cannot be written, for want of space for example.
+
+        """
+        with self._transaction() as connection:
+            batch.write(connection)
+
+    def settle(self) -> None:
+        """Let exactly the passages of documents be found, whoever wrote the file."""
+        with self._transaction() as connection:
+            wanted = ids_of([id for (id,) in connection.execute(f"{_WANTED})")])
+            coded = codes.ids(connection)
+            codes.drop(connection, np.setdiff1d(coded, wanted))
+            codes.add(connection, np.setdiff1d(wanted, coded))
+            PASSAGES.settle(connection, wanted)
+            documents = connection.execute("SELECT id FROM document")
+            PATHS.settle(connection, ids_of([id for (id,) in documents]))
+
+    def delete_kept_chunks(self) -> None:
+        """Delete how texts were cut that are in no document; their passages stay."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM content WHERE id NOT IN (SELECT content_id FROM document)"
+            )
+
+    def delete_kept(self) -> int:
+        """Delete for good what is in no document, and return how many passages that were."""
+        # What is deleted is overwritten, also where the file cannot be made smaller.
+        self._rows("PRAGMA secure_delete = ON")
+        # The log beside the file may otherwise need more room than there is.
+        self._rows("PRAGMA wal_autocheckpoint = 100")
+        self.delete_kept_chunks()
+        kept = self._rows("SELECT id FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)")
+        for start in range(0, len(kept), _FEW):
+            part = kept[start : start + _FEW]
+            with self._transaction() as connection:
+                ids = np.array(part, "<i8")[:, 0]
+                codes.drop(connection, ids)
+                PASSAGES.drop(connection, ids)
+                connection.executemany("DELETE FROM passage WHERE id = ?", part)
+        with self._transaction() as connection:
+            for index in (PASSAGES, PATHS):
+                index.optimize(connection)
+        return len(kept)
+
+    def codes(self) -> Iterator[tuple[Ids, Bits]]:
+        """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
+        return self._blocks_once("codes", self._read_codes)
+
+    def _read_codes(self) -> Iterator[tuple[Ids, Bits]]:
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            yield from codes.read(self._connection, self.dimensions)
+
+    # Searching
+
+    def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
+        """Blocks of passage ids (n,), ascending, and vectors (n, d).
+
+        Of these passages, or of all passages of documents.
+
+        Raises:
+            CollectionError: a passage is missing, or a vector is not one of unit length.
+
+        """
+        if ids is None:
+            return self._blocks_once("vectors", self._all_vectors)
+        return self._vectors(ids)
+
+    def _all_vectors(self) -> Iterator[tuple[Ids, Floats]]:
+        rows = self._rows(f"{_WANTED})")
+        with plain_errors(self.path):
+            ids = ids_of([id for (id,) in rows])
+        return self._vectors(ids)
+
+    def _vectors(self, ids: Ids) -> Iterator[tuple[Ids, Floats]]:
+        dimensions = self.dimensions
+        # A value of another length is not even read.
+        blocks = self._blocks(
+            "SELECT id, CASE WHEN length(vector) = ? THEN vector END FROM passage "
+            "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            4 * dimensions,
+            json.dumps(ids.tolist()),
+        )
+        last, count = 0, 0
+        for rows in blocks:
+            with plain_errors(self.path):
+                found = ids_of([id for id, _ in rows])
+                last, count = ascending(found, last), count + len(found)
+                vectors = vectors_of([vector for _, vector in rows], dimensions)
+            yield found, vectors
+        with plain_errors(self.path):
+            if count != len(ids):
+                raise DamagedError("a passage is missing")
+
+    def use_path_filter(self, matches: Callable[[str], bool]) -> None:
+        """Set what `passages_under` and `places` ask of a path: a function of str to bool."""
+        self._connection.create_function("wanted", 1, lambda path: matches(path_of(path)))
+
+    def passages_under(self) -> Ids:
+        """Ids of passages in documents whose paths are wanted."""
+        rows = self._rows(f"{_WANTED} WHERE wanted(path))")
+        with plain_errors(self.path):
+            return ids_of([id for (id,) in rows])
+
+    def count_records(self) -> int:
+        """How many records there are in documents whose paths are wanted."""
+        return int(
+            self._value(
+                "SELECT coalesce(sum(records), 0) FROM document JOIN (SELECT content_id, "
+                "count(DISTINCT record) AS records FROM chunk GROUP BY content_id) "
+                "USING (content_id) WHERE wanted(path)"
+            )
+        )
+
+    def first_places(self, ids: Ids) -> Iterator[tuple[Place, int]]:
+        """Where each of these passages first stands, by ascending id, and in how many places.
+
+        Passages that stand nowhere are left out.
+        """
+        blocks = self._blocks(
+            "SELECT passage_id, path, record, first_line, last_line FROM chunk JOIN document "
+            "USING (content_id) WHERE passage_id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY passage_id, path, record, start",
+            json.dumps(ids.tolist()),
+        )
+        rows = itertools.chain.from_iterable(blocks)
+        for _, places in itertools.groupby(rows, key=operator.itemgetter(0)):
+            (_, *first), *others = places
+            with plain_errors(self.path):
+                place = place_of(*first)
+            yield place, 1 + len(others)
+
+    def standing(self) -> Iterator[tuple[Place, str, Floats]]:
+        """Each place in the order of paths and lines, with its text and vector (d,).
+
+        A row at a time: texts may be long.
+        """
+        dimensions = self.dimensions
+        with plain_errors(self.path):
+            bound_work(self._connection, self.path)
+            # The joins in this order need no sorting.
+            cursor = self._connection.execute(
+                "SELECT path, record, first_line, last_line, start, passage.sha256, heading, text, "
+                "CASE WHEN length(vector) = ? THEN vector END FROM document "
+                "CROSS JOIN chunk USING (content_id) CROSS JOIN passage ON passage.id = passage_id "
+                "ORDER BY path, record, start",
+                (4 * dimensions,),
+            )
+            last: tuple[bool, bytes, int, int] = (False, b"", 0, 0)
+            for number, (*numbers, start, digest, heading, text, vector) in enumerate(cursor, 1):
+                place = place_of(*numbers)
+                position = (*order_of(place.path), place.record, start)
+                if type(start) is not int or position <= last:
+                    raise DamagedError("passages occur twice")
+                last = position
+                _, text = passage_of(heading, text, digest)
+                yield place, text, vector_of(vector, dimensions)
+                if number % _ROWS == 0:
+                    bound_work(self._connection, self.path)
+
+    def text(self, passage: int) -> tuple[str, str]:
+        """Heading and text of a passage."""
+        rows = self._rows("SELECT heading, text, sha256 FROM passage WHERE id = ?", passage)
+        with plain_errors(self.path):
+            return passage_of(*(rows[0] if rows else (None, None, None)))

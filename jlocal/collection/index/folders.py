@@ -1,0 +1,184 @@
+"""The folders that a collection remembers, so that nobody need name them again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.store import Store
+from jlocal.collection.database.values import DamagedError
+from jlocal.collection.index.paths import absolute, folders_above
+from jlocal.errors import ArgumentError
+from jlocal.inputs.encodings import known
+from jlocal.inputs.selection import Filters
+
+
+@dataclass(frozen=True)
+class Folder:
+    """How the files of a folder are chosen and read; a file may be remembered by itself as well.
+
+    Attributes:
+        include: globs, one of which a file must match; none takes every file.
+        exclude: globs of files and folders to leave out.
+        gitignore: whether to leave out what .gitignore files name.
+        large: whether to take files however many tokens they have.
+        encoding: of texts that are not UTF-8; None guesses it.
+
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    gitignore: bool = True
+    large: bool = False
+    encoding: str | None = None
+
+    @property
+    def filters(self) -> Filters:
+        """Which files are meant."""
+        return Filters(self.include, self.exclude, self.gitignore)
+
+    def to_options(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Folder:
+        """Read JSON values.
+
+        Raises:
+            DamagedError: they are not those of a folder.
+
+        """
+        values = dict(options)
+        for name in ("include", "exclude"):
+            globs = values.get(name)
+            if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+                raise DamagedError("the options of a folder are none")
+            values[name] = tuple(globs)
+        flags = [values.get("gitignore"), values.get("large")]
+        encoding = values.get("encoding")
+        if set(values) != {field.name for field in fields(cls)} or set(map(type, flags)) != {bool}:
+            raise DamagedError("the options of a folder are none")
+        try:
+            values["encoding"] = None if encoding is None else known(encoding)
+        except (ArgumentError, TypeError, AttributeError) as error:
+            raise DamagedError("the encoding of a folder is none") from error
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a call says of the folders that it names; None leaves it as it is remembered.
+
+    Globs and .gitignore files are replaced together, so that what was said last is what holds.
+    """
+
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+    gitignore: bool | None = None
+    large: bool | None = None
+    encoding: str | None = None
+
+    def of(self, folder: Folder | None) -> Folder:
+        """Return a folder as it is from now on; None for a new one."""
+        folder = folder or Folder()
+        if (self.include, self.exclude, self.gitignore) != (None, None, None):
+            gitignore = True if self.gitignore is None else self.gitignore
+            globs = tuple(self.include or ()), tuple(self.exclude or ())
+            folder = replace(folder, include=globs[0], exclude=globs[1], gitignore=gitignore)
+        if self.large is not None:
+            folder = replace(folder, large=self.large)
+        return folder if self.encoding is None else replace(folder, encoding=self.encoding)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A path that a run looks at.
+
+    Attributes:
+        name: as reports call it.
+        folder: how its files are chosen and read.
+        is_named: whether the caller named it; the collection remembers the others.
+
+    """
+
+    name: str
+    folder: Folder
+    is_named: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files are meant; see `walk.find_in_roots`.
+
+    Attributes:
+        roots: by absolute path.
+        prune: remove documents also where a path is missing or has no file left.
+
+    """
+
+    roots: Mapping[str, Root]
+    prune: bool = False
+
+
+def roots_of(
+    paths: Sequence[str | Path], change: Change, remembered: Mapping[str, Folder]
+) -> dict[str, Root]:
+    """Return what a run looks at, by absolute path: the paths named, and those remembered in them.
+
+    Args:
+        paths: files and folders.
+        change: what is said of them.
+        remembered: all folders that the collection remembers.
+
+    Raises:
+        CollectionError: the working directory was deleted.
+
+    """
+    named = {absolute(path): str(path) for path in paths}
+    roots = {
+        path: Root(name, change.of(remembered.get(path)), is_named=True)
+        for path, name in named.items()
+    }
+    for path, folder in remembered.items():
+        if path not in roots and any(above in named for above in folders_above(path)):
+            roots[path] = Root(path, folder)
+    return roots
+
+
+def roots_of_all(remembered: Mapping[str, Folder]) -> dict[str, Root]:
+    """Return what a run looks at that brings all remembered folders up to date."""
+    return {path: Root(path, folder) for path, folder in remembered.items()}
+
+
+def remembered_by(store: Store) -> dict[str, Folder]:
+    """Read the folders that a collection remembers, by absolute path.
+
+    Raises:
+        CollectionError: they are not what jlocal writes.
+
+    """
+    with plain_errors(store.path):
+        return {path: Folder.of(options) for path, options in store.folders().items()}
+
+
+def innermost(path: str, roots: Mapping[str, Root]) -> Root | None:
+    """Return the root that decides over a file: the nearest above it, or the file itself."""
+    if path in roots:
+        return roots[path]
+    return next((roots[above] for above in folders_above(path) if above in roots), None)
+
+
+def is_deleted(path: str) -> bool:
+    """Whether a path is missing, and its folder is there: it was deleted, not unmounted."""
+    if os.path.lexists(path):
+        return False
+    try:
+        with os.scandir(Path(path).parent) as entries:
+            return any(entries)
+    except OSError:
+        return False

@@ -1,0 +1,260 @@
+"""Making a collection anew, in another way: the old one answers until the new one is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.batch import Batch
+from jlocal.collection.database.catalog import text_of
+from jlocal.collection.database.compact import compact
+from jlocal.collection.database.store import Store
+from jlocal.collection.index.adding import AddedText, add
+from jlocal.collection.index.folders import Choice, Root, innermost
+from jlocal.collection.index.paths import REBUILD
+from jlocal.collection.index.report import Listeners, Report
+from jlocal.collection.index.run import run_and_remember
+from jlocal.collection.index.settle import RecipeOptions, made_with, settle
+from jlocal.embed.embedder import Embedder
+from jlocal.errors import CollectionError, EmptyCollectionError, TextError
+from jlocal.models.chunking import chunking_of
+from jlocal.printable import printable
+from jlocal.terms import Argument, terms_of
+
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+_FEW = 1000
+_PRUNE = Argument("prune", True)
+
+
+def file_beside(path: Path) -> Path:
+    """Return where the new collection is made; what an interrupted rebuild computed stays there."""
+    return path.with_name(f"{path.name}{REBUILD}")
+
+
+def unfinished(path: Path) -> Recipe | None:
+    """Return how an interrupted rebuild makes vectors; None where there is none to go on with."""
+    beside = file_beside(path)
+    # A link may lead to another collection, which would be taken for this one.
+    if beside.is_symlink() or not beside.is_file():
+        return None
+    try:
+        with contextlib.closing(Store(beside)) as store:
+            return store.recipe()
+    except CollectionError:
+        return None
+
+
+def recipe_to_rebuild(store: Store) -> Recipe:
+    """Return how vectors are made where nothing else is asked: as an interrupted rebuild does.
+
+    Raises:
+        EmptyCollectionError: there are no vectors.
+
+    """
+    made = made_with(store)
+    if made is None:
+        raise EmptyCollectionError(store.path)
+    return unfinished(store.path) or made
+
+
+def rebuild(
+    old: Store, model: Embedder, options: RecipeOptions, choice: Choice, listeners: Listeners
+) -> Report:
+    """Make a collection anew.
+
+    Args:
+        old: the collection, of which this is the only indexer.
+        model: what computes the new vectors.
+        options: what is to be other than before. Another model has another best size of chunks,
+            and other prompts, so that nothing stays but the fields.
+        choice: the files.
+        listeners: who is told.
+
+    Raises:
+        ArgumentError: the model cannot do what is asked.
+        CollectionError: documents would be lost, or the file cannot be written; the collection is
+            as it was, and what was computed is used by the next rebuild.
+
+    """
+    base = recipe_to_rebuild(old)
+    sha256 = old.sha256_of_model(model.profile.path)
+    options = replace(options, fields=tuple(options.fields) or base.fields)
+    same = base if base.model_sha256 == sha256 else None
+    recipe = settle(options, model, sha256, same)
+    # Nobody is asked for these, and an earlier version had none.
+    headings = recipe.chunk is not None and chunking_of(model.profile).headings
+    recipe = replace(recipe, headings=headings)
+    if not choice.prune:
+        files = {path for path in old.paths() if os.path.lexists(path)}
+        _check_complete(old, files, choice.roots)
+    with _new_store(old, recipe) as new:
+        report = run_and_remember(new, model, recipe, choice, listeners)
+        _add_again(old, new, model, recipe, listeners)
+        if not choice.prune:
+            _check_complete(old, set(new.paths()), choice.roots)
+        # So that the first search need not compute it.
+        new.sha256_of_model(model.profile.path)
+        compact(new)
+        new.checkpoint()
+        # All readers see the new one from here on.
+        new.copy_to(old)
+    old.checkpoint()
+    discard(old.path)
+    return report
+
+
+def _add_again(
+    old: Store, new: Store, model: Embedder, recipe: Recipe, listeners: Listeners
+) -> None:
+    """Take over the texts that were added without files, which nobody else may have.
+
+    Raises:
+        CollectionError: one cannot be embedded in the new way.
+
+    """
+    for id in old.added():
+        document = old.document(id)
+        metadata = document.metadata if document else None
+        text = AddedText(id, text_of(old.pieces(id)), metadata)
+        try:
+            add(new, model, recipe, [text], listeners.on_texts)
+        except TextError as error:
+            raise CollectionError(
+                f"{old.path} cannot be made anew: the added text {printable(id)} {error.reason}",
+                *terms_of(error.reason),
+            ) from error
+
+
+@contextlib.contextmanager
+def _new_store(old: Store, recipe: Recipe) -> Iterator[Store]:
+    """Open the new collection: the one that an interrupted rebuild has left, or an empty one.
+
+    Args:
+        old: the collection, of which this is the only indexer.
+        recipe: how the new one makes vectors. What the old one computed is used again where it is
+            the same.
+
+    Raises:
+        CollectionError: the file cannot be written.
+
+    """
+    path = file_beside(old.path)
+    left = unfinished(old.path)
+    if left is None or _plain(left) != _plain(recipe):
+        discard(old.path)
+        _make_file(path, old.path)
+    with contextlib.closing(Store(path, create=True)) as new:
+        if new.recipe() is None:
+            made = old.recipe()
+            if made and _embedding(made) == _embedding(recipe):
+                old.copy_to(new)
+                _empty(new)
+                new.delete_kept_chunks()
+            new.set_recipe(recipe)
+        else:
+            # Documents may have been removed from the old one since.
+            _empty(new)
+        yield new
+
+
+def compact_unfinished(old: Store) -> None:
+    """Delete from what an interrupted rebuild has left all texts that the collection has not.
+
+    Raises:
+        CollectionError: it cannot be written.
+
+    """
+    if unfinished(old.path) is None:
+        discard(old.path)
+        return
+    with contextlib.closing(Store(file_beside(old.path))) as new:
+        contents = dict(old.contents())
+        others = [path for path, digest in new.contents() if contents.get(path) != digest]
+        _remove(new, [*others, *new.added()])
+        compact(new)
+
+
+def discard(path: Path) -> None:
+    """Delete what an interrupted rebuild has left.
+
+    Raises:
+        CollectionError: it cannot be deleted.
+
+    """
+    beside = file_beside(path)
+    try:
+        for ending in _ENDINGS:
+            beside.with_name(f"{beside.name}{ending}").unlink(missing_ok=True)
+    except OSError as error:
+        raise CollectionError(f"cannot delete {beside}: {error.strerror or error}") from error
+
+
+def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> None:
+    """Check that no folder loses all documents, as one that is not mounted would.
+
+    Args:
+        old: the collection.
+        kept: paths of documents that the new one has or will have.
+        roots: what it is made of.
+
+    Raises:
+        CollectionError: one does, or documents are in no folder.
+
+    """
+    alive = {root.name for path in kept if (root := innermost(path, roots))}
+    lost = Counter[str]()
+    for path in old.paths():
+        if path in kept:
+            continue
+        root = innermost(path, roots)
+        if root is None:
+            raise CollectionError(
+                f"{path} is in no folder that the collection remembers, and would be lost; name "
+                f"its folder, or remove what is lost with {_PRUNE}",
+                _PRUNE,
+            )
+        lost[root.name] += root.name not in alive
+    for name, count in lost.items():
+        if count:
+            what = "document" if count == 1 else f"{count:,} documents"
+            raise CollectionError(
+                f"no file is left in {name}, whose {what} would be lost; mount its disk, or remove "
+                f"what is lost with {_PRUNE}",
+                _PRUNE,
+            )
+
+
+def _make_file(path: Path, beside: Path) -> None:
+    """Make an empty file that no more people may read than another."""
+    try:
+        mode = beside.stat().st_mode & 0o777
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    except OSError as error:
+        raise CollectionError(f"cannot make {path}: {error.strerror or error}") from error
+
+
+def _plain(recipe: Recipe) -> Recipe:
+    """Return what two collections have in common that are made in the same way."""
+    return replace(recipe, model="", model_path="", compute_type="")
+
+
+def _embedding(recipe: Recipe) -> Recipe:
+    """Return only what a vector of a given passage depends on."""
+    return replace(_plain(recipe), chunk=None, overlap=0, fields=())
+
+
+def _empty(store: Store) -> None:
+    """Remove all documents and folders, and keep the vectors for texts that come again."""
+    _remove(store, [*store.paths(), *store.added()])
+    for path in store.folders():
+        store.remove_folder(path)
+
+
+def _remove(store: Store, paths: list[str]) -> None:
+    for start in range(0, len(paths), _FEW):
+        store.write(Batch(removed=paths[start : start + _FEW]))

@@ -1,0 +1,114 @@
+"""Settling how a collection makes its vectors: as asked, else as it was made, else by default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.store import Store
+from jlocal.errors import ArgumentError, CollectionError
+from jlocal.models.chunking import chunking_of
+from jlocal.terms import Argument
+
+if TYPE_CHECKING:
+    from jlocal.embed.embedder import Embedder
+
+_CHUNK, _OVERLAP = Argument("chunk"), Argument("overlap")
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What is asked of a recipe, with the arguments of `Collection.index`."""
+
+    chunk: int | Literal["auto"] | None = "auto"
+    overlap: int | None = None
+    fields: Sequence[str] = ()
+    prompt_name: str | None = None
+    prompt: str | None = None
+    truncate_dim: int | None = None
+
+
+def made_with(store: Store) -> Recipe | None:
+    """Read how vectors are made; None where there are no vectors, and nothing to mix with."""
+    return store.recipe() if store.has_documents() or store.has_passages() else None
+
+
+def settle(options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | None) -> Recipe:
+    """Settle how a model makes vectors.
+
+    Args:
+        options: what is asked.
+        model: the model.
+        sha256: of its file, in hexadecimal.
+        made: how vectors were made before; None where there are none.
+
+    Raises:
+        ArgumentError: the model cannot do what is asked.
+
+    """
+    prompt_name, prompt = options.prompt_name, options.prompt
+    if prompt is None and prompt_name is None:
+        names = ("document", "passage", "corpus")
+        prompt_name = next((name for name in names if name in model.prompts), None)
+        prompt = made.prompt if made else None
+    chunk, overlap = options.chunk, options.overlap
+    default = chunking_of(model.profile)
+    if chunk == "auto":
+        chunk = made.chunk if made else default.tokens
+    if overlap is None:
+        overlap = made.overlap if made and made.chunk == chunk else default.overlap if chunk else 0
+    dimensions = made.dimensions if made else model.get_embedding_dimension()
+    recipe = Recipe(
+        model=model.profile.name,
+        model_path=str(model.profile.path.absolute()),
+        model_sha256=sha256,
+        pooling=model.profile.pooling,
+        prompt=model.prompt_text(prompt, prompt_name),
+        dimensions=options.truncate_dim or dimensions,
+        precision="float32",
+        compute_type=made.compute_type if made else model.compute_type,
+        chunk=chunk,
+        overlap=overlap,
+        fields=tuple(options.fields) or (made.fields if made else ()),
+        headings=made.headings if made else chunk is not None and default.headings,
+    )
+    _check_chunks(recipe, model)
+    return recipe
+
+
+def settle_same(
+    options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | None, path: Path
+) -> Recipe:
+    """Settle how a model makes vectors that can be mixed with those in the file at `path`.
+
+    Raises:
+        ArgumentError: the model cannot do what is asked.
+        CollectionError: the file was made in another way.
+
+    """
+    if made is None:
+        return settle(options, model, sha256, made)
+    try:
+        recipe = settle(options, model, sha256, made)
+    except ArgumentError as error:
+        raise CollectionError(f"{path} cannot be added to: {error}") from None
+    made.check_same(recipe, str(path))
+    return recipe
+
+
+def _check_chunks(recipe: Recipe, model: Embedder) -> None:
+    if recipe.chunk is None:
+        if recipe.overlap:
+            raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK)
+        return
+    from jlocal.collection.chunking.chunks import check_size
+
+    check_size(
+        recipe.chunk,
+        recipe.overlap,
+        lambda text: len(model.tokenize(text, recipe.prompt)),
+        model.max_seq_length,
+    )

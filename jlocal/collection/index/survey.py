@@ -1,0 +1,241 @@
+"""The first pass of a run: which files there are, and which of them may have changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jlocal.collection.index.folders import Choice, Folder, Root, innermost, is_deleted
+from jlocal.collection.index.paths import REBUILD, absolute
+from jlocal.collection.index.report import Skipped
+from jlocal.inputs import formats
+from jlocal.inputs.documents import Unreadable, reason_of
+from jlocal.inputs.records import kind_of
+from jlocal.inputs.walk import find_in_roots
+
+# Stamp and digest of what the collection holds of a path; None where it holds nothing.
+Known = Callable[[str], "tuple[str | None, bytes] | None"]
+
+# What the names of the files of a collection add to its own.
+_OWN_ENDINGS = tuple(
+    f"{made}{beside}"
+    for made in ("", REBUILD)
+    for beside in ("", "-wal", "-shm", "-lock", "-journal")
+)
+# What stands before the name of an encoding in a stamp.
+_READ_AS = "encoding="
+# A file changed this shortly before it was read can change again without its times telling.
+_TICK_NS = 2_000_000_000
+# How often the number of files that were found is told.
+_EACH = 500
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that is new, or may have changed.
+
+    Attributes:
+        file: as it is called in reports.
+        path: its absolute path.
+        kind: how it is read, as of `records.kind_of`.
+        size: bytes.
+        digest: of what the collection holds of it; None if it is new.
+        is_named: whether it was asked for by its own name, and not found in a folder.
+        folder: how it is to be read.
+
+    """
+
+    file: Path
+    path: str
+    kind: str
+    size: int
+    digest: bytes | None
+    is_named: bool
+    folder: Folder
+
+
+@dataclass
+class Survey:
+    """What there is.
+
+    Attributes:
+        roots: absolute path to the name, of what was asked for.
+        seen: absolute paths of all files that were found.
+        unread: absolute paths of what could not be looked at.
+        empty: absolute path to the reason, of roots that are missing or where no file is chosen.
+        candidates: files to read, in the order of the walk.
+        skipped: links that lead nowhere, and folders of what programs have made.
+        unchanged: how many files are as the collection has them.
+        deleted: documents that were remembered by themselves, and whose files were deleted.
+        forgotten: remembered paths that are missing, although what they lay in is there.
+
+    """
+
+    roots: dict[str, str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
+    empty: dict[str, str] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    unchanged: int = 0
+    deleted: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+
+class Surveyor:
+    """Looks at files without reading them."""
+
+    def __init__(
+        self,
+        collection: Path,
+        known: Known,
+        fields: Sequence[str],
+        on_failure: Callable[[Unreadable], None],
+        on_found: Callable[[int], None],
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            collection: its file, which is not indexed into itself.
+            known: what the collection holds of an absolute path.
+            fields: of records, as of the recipe.
+            on_failure: called with what cannot be looked at.
+            on_found: called now and then with the number of files that were found.
+
+        """
+        self._collection, self._known = collection, known
+        self._fields = fields
+        self._on_failure, self._on_found = on_failure, on_found
+        self._result = Survey()
+        self._roots: Mapping[str, Root] = {}
+
+    def look(self, choice: Choice) -> Survey:
+        """Find all files of a choice."""
+        found = self._result
+        found.roots = {path: root.name for path, root in choice.roots.items()}
+        self._roots = choice.roots
+        roots = ((root.name, root.folder.filters) for root in choice.roots.values())
+        for item in find_in_roots(roots, self._generated):
+            if isinstance(item, Unreadable):
+                self._unlisted(item)
+            elif (path := absolute(item)) not in found.seen and (
+                path in found.roots or not self._is_own(item)
+            ):
+                self._file(item, path)
+                if len(found.seen) % _EACH == 0:
+                    self._on_found(len(found.seen))
+        for path in [path for path in found.empty if self._is_deleted(path)]:
+            del found.roots[path], found.empty[path]
+            found.forgotten.append(path)
+        return found
+
+    def _is_deleted(self, path: str) -> bool:
+        """Whether a path was deleted that nobody named now: it is not merely out of reach."""
+        if self._roots[path].is_named or not is_deleted(path):
+            return False
+        if self._known(path):
+            self._result.deleted.append(path)
+            return True
+        return innermost(str(Path(path).parent), self._roots) is not None
+
+    def _is_own(self, item: Path) -> bool:
+        """Whether a file is the collection's own; a link may lead to its folder."""
+        own = self._collection
+        name = own.name.removesuffix(REBUILD)
+        if item.name not in {f"{name}{ending}" for ending in _OWN_ENDINGS}:
+            return False
+        return os.path.realpath(item.parent) == os.path.realpath(own.parent)
+
+    def _unlisted(self, item: Unreadable) -> None:
+        path = absolute(item.id)
+        if item.is_known and path in self._result.roots:
+            self._result.empty[path] = item.reason
+            return
+        if not item.is_known:
+            self._result.unread.add(path)
+        self._on_failure(item)
+
+    def _generated(self, folder: Path) -> None:
+        # It may have been named besides.
+        if absolute(folder) not in self._roots:
+            self._result.skipped.append(Skipped(str(folder), "generated"))
+
+    def _dangling(self, item: Path, path: str) -> None:
+        """Pass over a link that leads nowhere: there is nothing that could be read."""
+        self._result.skipped.append(Skipped(str(item), "link"))
+        # What it leads to may be on a disk that is not mounted.
+        if not is_deleted(os.path.realpath(item)):
+            self._result.unread.add(path)
+
+    def _file(self, item: Path, path: str) -> None:
+        found = self._result
+        kind = kind_of(item, self._fields)
+        try:
+            status = item.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            if path in found.roots:
+                found.empty[path] = _missing(item)
+                return
+            if item.is_symlink():
+                self._dangling(item, path)
+                return
+            # Was it deleted since its folder was listed, or did a whole disk go? The next run
+            # will know.
+            found.unread.add(path)
+            self._on_failure(Unreadable(str(item), _missing(item)))
+            return
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ELOOP and path not in found.roots:
+                self._dangling(item, path)
+                return
+            found.unread.add(path)
+            self._on_failure(Unreadable(str(item), reason_of(error)))
+            return
+        found.seen.add(path)
+        known = self._known(path)
+        root = innermost(path, self._roots)
+        folder = root.folder if root else Folder()
+        stamp = stamp_of(status, kind, folder.encoding)
+        if known and stamp and _is_same(known[0], stamp, folder.encoding):
+            found.unchanged += 1
+            return
+        found.candidates.append(
+            Candidate(
+                *(item, path, kind, status.st_size, known and known[1]),
+                is_named=path in found.roots,
+                folder=folder,
+            )
+        )
+
+
+def stamp_of(status: os.stat_result, kind: str, encoding: str | None) -> str | None:
+    """Tell a file's state without reading it, and how it is read.
+
+    None if it may change and keep its times.
+    """
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    if time.time_ns() - changed < _TICK_NS:
+        return None
+    reader = formats.READERS.get(kind, kind)
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
+    said = f" {_READ_AS}{encoding}" if encoding else ""
+    return " ".join(map(str, state)).rstrip() + said
+
+
+def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
+    """Whether nothing changed; an encoding that was named stays until another is."""
+    if known and encoding is None:
+        known = known.partition(f" {_READ_AS}")[0]
+    return known == stamp
+
+
+def _missing(path: Path) -> str:
+    """Say what is not there, once it was looked for in vain."""
+    if path.is_symlink():
+        return f"a link to {path.readlink()}, which is missing"
+    place = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return f"no such file or folder{place}"

@@ -1,0 +1,313 @@
+"""Keeping a collection up to date with files and folders."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jlocal.arguments import listed
+from jlocal.collection.config import Recipe
+from jlocal.collection.database.lock import sole_indexer
+from jlocal.collection.database.store import Store
+from jlocal.collection.index.folders import (
+    Change,
+    Choice,
+    Folder,
+    remembered_by,
+    roots_of,
+    roots_of_all,
+)
+from jlocal.collection.index.report import Listeners, OnFailure, OnProgress, Report
+from jlocal.collection.index.settle import RecipeOptions, made_with, settle_same
+from jlocal.collection.names import make_place, missing
+from jlocal.collection.opening import OpenCollection
+from jlocal.errors import ArgumentError, NoFoldersError
+from jlocal.inputs.encodings import known
+from jlocal.progress import OnTexts
+
+# What reads and cuts files is imported by the methods that do so: a search needs none of it.
+if TYPE_CHECKING:
+    from jlocal.collection.database.compact import Compaction
+    from jlocal.collection.index.status import Status
+    from jlocal.embed.embedder import Embedder
+
+
+class IndexedCollection(OpenCollection):
+    """A collection and the folders that it remembers."""
+
+    def index(
+        self,
+        paths: str | Path | Sequence[str | Path] = (),
+        *,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        gitignore: bool | None = None,
+        prune: bool = False,
+        large: bool | None = None,
+        rebuild: bool = False,
+        chunk: int | Literal["auto"] | None = "auto",
+        overlap: int | None = None,
+        fields: Sequence[str] = (),
+        encoding: str | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        wait: float = 10,
+        dry_run: bool = False,
+        on_failure: OnFailure | None = None,
+        on_texts: OnTexts | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Report:
+        """Embed files that are new or changed, and remove the documents of deleted files.
+
+        The collection remembers the paths, how their files are chosen, and their encoding, so that
+        `update` needs to be told nothing. Folders inside them that are remembered by themselves are
+        brought up to date as well; the nearest remembered folder decides over a file.
+
+        What is not given is as the collection was made; what is given must agree with it. The
+        texts and vectors of removed and of changed documents stay in the file, and need not be
+        computed again when they come back, until `compact` deletes them. What is done is written
+        every few seconds.
+
+        In folders, files that are not text, have none, or need an extra that is not installed are
+        skipped, and so are files of more than 250,000 tokens, unless they were named by themselves
+        or are in the collection already.
+
+        Args:
+            paths: files and folders; if empty, all that the collection remembers. Documents below
+                them whose files are no longer there, or no longer chosen, are removed; but where a
+                path is missing, cannot be read, or has no file left, its documents are kept and it
+                is one of the failures.
+            include: globs that files in folders must match, as in `jlocal.inputs.walk.find_files`.
+                Where this, `exclude` or `gitignore` is given, all three are remembered anew;
+                otherwise they are as remembered, or for a new folder none, none and True.
+            exclude: globs of files and folders that are left out.
+            gitignore: leave out what .gitignore files name.
+            prune: remove documents also where a path is missing or has no file left, and do not
+                remember a missing path.
+            large: take files of folders however many tokens they have; None as remembered.
+            rebuild: make the collection anew, of all folders that it remembers and of these, with
+                what is given instead of what it was made with. Until that is complete it stays as
+                it is; what an interrupted rebuild has computed is used by the next.
+            chunk: cut texts to at most so many tokens, the prompt included; "auto" is the size
+                that suits the model. None keeps each text whole, and one above the context fails.
+            overlap: how many tokens of a chunk's end come again in the next; by default none.
+            fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
+                record. A bad record is reported, in each run, and the others are taken in.
+            encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and
+                where the guess is not certain, the file is reported.
+            prompt_name: as in `Embedder.encode`; by default the one for documents.
+            prompt: as in `Embedder.encode`.
+            truncate_dim: length of the vectors.
+            wait: how many seconds to wait for another indexer of this collection.
+            dry_run: write nothing; `Report.plan` says what would be done, and its cost.
+            on_failure: called with each file that is not taken in.
+            on_texts: called with the texts and tokens done since the last call.
+            on_progress: called with how far the run has come, a few times a second.
+
+        Raises:
+            ArgumentError: the model or the collection cannot do what is asked.
+            CollectionError: the file cannot be written, is in use, or was made in another way.
+            ModelError: the model cannot be loaded, or cannot compute.
+
+        """
+        chosen = listed("paths", paths)
+        named = None if encoding is None else known(encoding)
+        change = Change(include, exclude, gitignore, large, named)
+        options = RecipeOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
+        listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
+        if not chosen and change != Change():
+            raise ArgumentError("the paths are missing that this is to be remembered of")
+        if dry_run:
+            return self._dry_run(chosen, change, options, listeners, prune=prune)
+        with self._indexing(wait, create=bool(chosen) and not rebuild) as store:
+            remembered = remembered_by(store)
+            roots = roots_of(chosen, change, remembered)
+            if rebuild or not chosen:
+                roots = roots_of_all(remembered) | roots
+            # There may be added texts to make anew.
+            if not roots and not rebuild:
+                raise NoFoldersError(self.path)
+            work = self._rebuild if rebuild else self._run
+            return work(store, options, Choice(roots, prune), listeners)
+
+    def _dry_run(
+        self,
+        paths: Sequence[str | Path],
+        change: Change,
+        options: RecipeOptions,
+        listeners: Listeners,
+        *,
+        prune: bool,
+    ) -> Report:
+        from jlocal.collection.index.dry_run import dry_run
+
+        with self._unless_closed(), contextlib.ExitStack() as stack:
+            made = self.made_with()
+            model = self._load(made)
+            sha256 = made.model_sha256 if made else ""
+            recipe = settle_same(options, model, sha256, made, self.path)
+            store = stack.enter_context(self._readers.one()) if made else None
+            remembered = remembered_by(store) if store else {}
+            roots = roots_of(paths, change, remembered) if paths else roots_of_all(remembered)
+            choice = Choice(roots, prune)
+            on_failure, on_progress = listeners.on_failure, listeners.on_progress
+            return dry_run(self.path, store, model, recipe, choice, on_failure, on_progress)
+
+    def update(
+        self,
+        *,
+        prune: bool = False,
+        wait: float = 10,
+        on_failure: OnFailure | None = None,
+        on_texts: OnTexts | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Report:
+        """Bring all folders up to date that the collection remembers, as `index` does.
+
+        A folder that is missing is one of the failures; the others are brought up to date. A file
+        that is remembered by itself and was deleted is not remembered any more.
+
+        Args:
+            prune: remove documents also where a folder is missing or has no file left, and do not
+                remember a missing folder.
+            wait: how many seconds to wait for another indexer of this collection.
+            on_failure: called with each file that is not taken in.
+            on_texts: called with the texts and tokens done since the last call.
+            on_progress: called with how far the run has come, a few times a second.
+
+        Raises:
+            CollectionError: there is no such collection, it remembers no folders, cannot be
+                written, or is in use.
+            ModelError: the model cannot be found or loaded, or cannot compute.
+
+        """
+        with self._indexing(wait, create=False) as store:
+            roots = roots_of_all(remembered_by(store))
+            if not roots:
+                raise NoFoldersError(self.path)
+            listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
+            return self._run(store, RecipeOptions(), Choice(roots, prune), listeners)
+
+    @contextlib.contextmanager
+    def _indexing(self, wait: float, *, create: bool) -> Iterator[Store]:
+        """Open the file to write, as the only indexer."""
+        if create:
+            make_place(self.path)
+        elif not self.path.exists():
+            raise missing(self.path)
+        with (
+            self._unless_closed(),
+            sole_indexer(self.path, wait),
+            contextlib.closing(Store(self.path, create=create)) as store,
+        ):
+            yield store
+
+    def _run(
+        self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
+    ) -> Report:
+        from jlocal.collection.index.run import run_and_remember
+
+        model, recipe = self._settled(store, options)
+        store.check_links()
+        report = run_and_remember(store, model, recipe, choice, listeners)
+        # From here on the file can be copied without its log, although others may read it.
+        store.checkpoint()
+        return report
+
+    def _settled(self, store: Store, options: RecipeOptions) -> tuple[Embedder, Recipe]:
+        """Load the model, and settle how it makes vectors."""
+        made = made_with(store)
+        model = self._load(made)
+        sha256 = store.sha256_of_model(model.profile.path)
+        recipe = settle_same(options, model, sha256, made, self.path)
+        if recipe != store.recipe():
+            store.set_recipe(recipe)
+        return model, recipe
+
+    def _rebuild(
+        self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
+    ) -> Report:
+        from jlocal.collection.index.rebuild import rebuild, recipe_to_rebuild
+
+        base = recipe_to_rebuild(store)
+        model = self._load(base if self._given is None else None)
+        report = rebuild(store, model, options, choice, listeners)
+        self._model_sha256 = store.sha256_of_model(model.profile.path)
+        return report
+
+    def folders(self) -> dict[str, Folder]:
+        """Return the folders and files that the collection remembers, by absolute path.
+
+        Raises:
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        with self._unless_closed(), self._readers.one() as store:
+            return remembered_by(store)
+
+    def forget(self, folder: str | Path, wait: float = 10) -> int:
+        """Remember a folder or file no more, and remove its documents.
+
+        Args:
+            folder: it need not exist any more. Where it lies in another folder that is remembered,
+                its documents stay as a part of that.
+            wait: how many seconds to wait for an indexer of this collection.
+
+        Returns:
+            How many documents were removed.
+
+        Raises:
+            CollectionError: the collection has nothing of it, cannot be written, or is in use.
+            InsideFolderError: it is not remembered by itself, and only a part of a folder that is.
+
+        """
+        from jlocal.collection.index.forget import forget
+
+        with self._indexing(wait, create=False) as store:
+            return forget(store, folder)
+
+    def status(self) -> Status:
+        """Compare the collection with its folders, without reading files.
+
+        Raises:
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        from jlocal.collection.index.status import status_of
+
+        with self._unless_closed(), self._readers.one() as store:
+            return status_of(store)
+
+    def _until_closed(self, on_texts: OnTexts | None) -> OnTexts:
+        """Report progress, and let `close` end the work between two batches."""
+
+        def report(texts: int, tokens: int) -> None:
+            self._readers.check()
+            if on_texts:
+                on_texts(texts, tokens)
+
+        return report
+
+    def compact(self, wait: float = 10) -> Compaction:
+        """Delete the texts that are in no document, and give their space back to the disk.
+
+        Args:
+            wait: how many seconds to wait for an indexer of this collection.
+
+        Raises:
+            CollectionError: there is no such file, or it cannot be written, or is in use.
+
+        """
+        from jlocal.collection.database.compact import compact
+        from jlocal.collection.index.rebuild import compact_unfinished
+
+        with (
+            self._unless_closed(),
+            contextlib.closing(Store(self.path)) as store,
+            sole_indexer(self.path, wait),
+        ):
+            compact_unfinished(store)
+            return compact(store)

@@ -1,0 +1,55 @@
+"""Where a passage stands, and how a person is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PureWindowsPath
+
+from jlocal.inputs import formats
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a passage stands.
+
+    The lines are those of the text that was read; of HTML, PDF and added texts there are none that
+    a person could look up, see `lines`. A text that was added without a file has its id for a path.
+    """
+
+    path: str
+    record: int
+    first_line: int
+    last_line: int
+    is_added: bool = False
+
+    @property
+    def page(self) -> int | None:
+        """Page of a PDF file, from 1; None in others."""
+        return self.record + 1 if self._kind == "pdf" else None
+
+    @property
+    def lines(self) -> tuple[int, int] | tuple[None, None]:
+        """First and last line in the file; None twice in HTML, PDF and added texts."""
+        return (None, None) if self._kind else (self.first_line, self.last_line)
+
+    @property
+    def _kind(self) -> str:
+        return "text" if self.is_added else formats.kind_of(self.path)
+
+    @property
+    def label(self) -> str:
+        """What follows the path where a person reads it."""
+        return label(self.page, self.lines[0])
+
+
+def is_id(path: str) -> bool:
+    """Whether this is the id of an added text: those of files are absolute paths."""
+    # An absolute path of POSIX begins with a slash.
+    return not (path.startswith("/") or PureWindowsPath(path).is_absolute())
+
+
+def label(page: int | None, line: int | None) -> str:
+    """Return what follows a path where a person reads it: " p. 3", ":3" or nothing."""
+    if page is not None:
+        return f" p. {page}"
+    return "" if line is None else f":{line}"

@@ -1,0 +1,148 @@
+"""Where collections lie: a name is a file in jlocal's own folder, a path is any file."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+from pathlib import Path
+
+from jlocal.errors import ArgumentError, CollectionError, MissingCollectionError
+from jlocal.files import open_regular
+from jlocal.inputs.selection import composed
+from jlocal.locations import home
+
+DEFAULT = "default"
+_ENDING = ".db"
+_PATH_ENDINGS = (".db", ".sqlite", ".sqlite3")
+_LONGEST_NAME = 100
+_SQLITE = b"SQLite format 3\0"
+
+# What no file name on Windows may hold; a name should mean the same on each machine.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*/\\\ud800-\udfff]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+
+
+def folder() -> Path:
+    """Return the folder of the collections that have names."""
+    return home() / "collections"
+
+
+def collection_path(name_or_path: str | Path | None = None) -> Path:
+    """Return the file of a collection, which may not exist yet; None is the default collection.
+
+    A `Path`, and a text that holds a separator, ends in .db, .sqlite or .sqlite3, or is the name
+    of an SQLite file in the current folder, is a path. Every other text is a name.
+
+    Raises:
+        ArgumentError: it cannot be a name.
+
+    """
+    if isinstance(name_or_path, Path):
+        return name_or_path
+    if name_or_path is None:
+        return folder() / f"{DEFAULT}{_ENDING}"
+    if not isinstance(name_or_path, str):
+        raise ArgumentError(
+            f"{name_or_path!r:.80} names no collection; pass a name or a path, as str or Path"
+        )
+    if _is_path(name_or_path):
+        return Path(name_or_path)
+    return folder() / f"{check_name(name_or_path)}{_ENDING}"
+
+
+def _is_path(text: str) -> bool:
+    if any(separator in text for separator in (os.sep, os.altsep) if separator):
+        return True
+    return text.lower().endswith(_PATH_ENDINGS) or _is_sqlite(Path(text))
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Whether a file is one of SQLite's; a note that happens to have the name is not meant."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (OSError, ValueError):
+        return False
+
+
+def check_name(name: str) -> str:
+    """Return the name in its composed form, which is safe as a file name on every system.
+
+    Raises:
+        ArgumentError: it is not.
+
+    """
+    name = composed(name)
+    reason = ""
+    if not name:
+        reason = "it is empty"
+    elif len(name) > _LONGEST_NAME or len(os.fsencode(name)) > 2 * _LONGEST_NAME:
+        reason = "it is too long"
+    elif name[0] in ".-~" or name[-1] in ". " or name[0] == " ":
+        reason = "it begins or ends with a character that file names should not"
+    elif _FORBIDDEN.search(name):
+        reason = "it holds a character that file names should not"
+    elif _RESERVED.fullmatch(name):
+        reason = "Windows reserves it"
+    if reason:
+        raise ArgumentError(f"{name[:80]!r} cannot be the name of a collection: {reason}")
+    return name
+
+
+def name_of(path: Path) -> str | None:
+    """Return the name by which `collection_path` finds this file; None where only a path does."""
+    if path.suffix != _ENDING or path.absolute().parent != folder().absolute():
+        return None
+    with contextlib.suppress(ArgumentError):
+        if collection_path(check_name(path.stem)).absolute() == path.absolute():
+            return path.stem
+    return None
+
+
+def collections() -> dict[str, Path]:
+    """Find the collections that have names: each name, in alphabetical order, and its file.
+
+    Raises:
+        CollectionError: their folder cannot be read.
+
+    """
+    try:
+        files = [path for path in folder().iterdir() if path.suffix == _ENDING and path.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise CollectionError(f"cannot read {folder()}: {error.strerror or error}") from error
+    found = {path.stem: path for path in files if name_of(path)}
+    return dict(sorted(found.items(), key=lambda item: (item[0].casefold(), item[0])))
+
+
+def missing(path: Path) -> MissingCollectionError:
+    """Return the error that says that there is no such collection, and which one may be meant."""
+    name = name_of(path)
+    if name is None:
+        return MissingCollectionError(f"no such file: {path}", path)
+    names = {other.casefold(): other for other in collections()}
+    near = difflib.get_close_matches(name.casefold(), names, n=1)
+    similar = names[near[0]] if near else None
+    return MissingCollectionError(f"there is no collection named {name}", path, similar)
+
+
+def make_place(path: Path) -> None:
+    """Make a named collection's folder and empty file, which only their owner may read.
+
+    Other files are the caller's business, as is who may read them.
+
+    Raises:
+        CollectionError: they cannot be made.
+
+    """
+    if name_of(path) is None:
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise CollectionError(f"cannot make {path}: {error.strerror or error}") from error

@@ -1,0 +1,94 @@
+"""Which documents a search is limited to, by their paths."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path
+
+from jlocal.errors import ArgumentError, CollectionError
+from jlocal.inputs.selection import composed
+
+PathFilter = str | Path | Callable[[str], bool]
+
+
+def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
+    """Return the function that tells whether a path is meant.
+
+    A glob without a slash is compared with each folder's name and the file's: "travel" means
+    everything below a folder of this name, "*.md" files of this ending. With a slash it is
+    compared with the end of the path, and with that of each folder above it. A glob in small
+    letters fits capitals as well. Composed and decomposed letters are the same.
+
+    Args:
+        chosen: a glob, or such a function; None means every path.
+
+    """
+    if chosen is None:
+        return lambda _: True
+    if callable(chosen):
+        return lambda path: bool(chosen(path))
+    if not isinstance(chosen, (str, Path)):
+        raise ArgumentError(f"path={chosen!r:.80}; it is a glob, or a function of a path")
+    glob = _slashed(str(chosen))
+    if glob.startswith("~/"):
+        glob = _slashed(os.path.expanduser("~")) + glob[1:]  # noqa: PTH111
+    glob = re.sub(r"^(\./+)+", "", glob)
+    ignores_case = glob == glob.lower()
+    if "/" not in glob.rstrip("/"):
+        name = _compiled("*" if glob == "/" else glob.rstrip("/"), ignores_case)
+        only_folders = glob.endswith("/")
+        return lambda path: _has_name(path, name, only_folders=only_folders)
+    ends = (glob.rstrip("/"), f"{glob.rstrip('/')}/*") if not glob.endswith("/") else (f"{glob}*",)
+    patterns = [_compiled(g, ignores_case) for end in ends for g in (end, f"*/{end}")]
+    return lambda path: any(pattern(_slashed(path)) for pattern in patterns)
+
+
+@contextlib.contextmanager
+def chosen_paths(chosen: PathFilter | None) -> Iterator[Callable[[str], bool] | None]:
+    """Let a search ask which paths are meant; None for all of them.
+
+    What a function of the caller raises is raised, where SQLite would only say that there was
+    something.
+    """
+    if chosen is None:
+        yield None
+        return
+    raised: list[Exception] = []
+    matches = path_filter(chosen)
+
+    def asked(path: str) -> bool:
+        try:
+            return matches(path)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    try:
+        yield asked
+    except CollectionError:
+        if raised:
+            raise raised[0] from None
+        raise
+
+
+def both(chosen: Callable[[str], bool] | None, paths: Container[str]) -> Callable[[str], bool]:
+    """Return the function that tells whether a path is meant, and among these."""
+    return lambda path: path in paths and (chosen is None or chosen(path))
+
+
+def _has_name(path: str, name: Callable[[str], object], *, only_folders: bool) -> bool:
+    *folders, file = _slashed(path).split("/")
+    return any(name(part) for part in (folders if only_folders else [*folders, file]) if part)
+
+
+def _slashed(path: str) -> str:
+    return composed(path if os.sep == "/" else path.replace(os.sep, "/"))
+
+
+def _compiled(glob: str, ignores_case: bool) -> Callable[[str], object]:
+    flags = re.IGNORECASE if ignores_case else 0
+    return re.compile(fnmatch.translate(glob), flags).match

@@ -1,0 +1,350 @@
+"""Embedder: texts to vectors, with the habits of sentence-transformers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from jlocal.arguments import check_texts, whole
+from jlocal.caller import warn
+from jlocal.embed import compatibility
+from jlocal.embed.interface import Interface
+from jlocal.embed.loading import ComputeOptions, LazyModel, Pooling
+from jlocal.embed.stream import OnCut, Reader
+from jlocal.errors import ArgumentError, TextError, TokenizerWarning
+from jlocal.llama.model import ComputeType
+from jlocal.llama.tokenizer import Tokens
+from jlocal.models import names
+from jlocal.models.profile import Profile
+from jlocal.outputs.journal import Journal
+from jlocal.progress import OnTexts
+from jlocal.vectors import Floats, Vectors, check_precision, finish
+
+OnLong = Literal["error", "truncate"]
+
+
+class Embedder(Interface):
+    """An embedding model from a GGUF file; thread-safe, and a context manager.
+
+    Vectors are those of the reference implementation: last-token pooling, Matryoshka truncation,
+    then L2 normalisation. A pickled Embedder, as another process gets it, has the same file and
+    options, and loads the file when it is first used.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+        compute_type: ComputeType = "auto",
+        truncate_dim: int | None = None,
+        task: str | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        on_long: OnLong = "error",
+        pooling: Pooling | None = None,
+        capture: bool | None = None,
+        device: object = None,
+        similarity_fn_name: object = None,
+        local_files_only: bool = False,
+        model_card_data: Any = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        model_name_or_path: str | Path | None = None,
+        modules: object = None,
+        cache_folder: str | Path | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        token: bool | str | None = None,
+        use_auth_token: bool | str | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        backend: str = "torch",
+    ) -> None:
+        """Load a model.
+
+        The arguments from `device` on are those of `SentenceTransformer`. One warning names all
+        of them that were given and do nothing here: `modules`, `cache_folder`,
+        `trust_remote_code`, `revision`, `token`, `use_auth_token`, `processor_kwargs`,
+        `tokenizer_kwargs`, `config_kwargs` and `backend`.
+
+        Args:
+            model: path of a GGUF file, or the name of a model on this machine, such as "small";
+                None takes the one of JLOCAL_MODEL, the only one on this machine, or the starter
+                model.
+            threads: CPU threads; None takes one for each physical core.
+            gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all,
+                None for all if they fit.
+            compute_type: "stored" computes with the weights as they are in the file; "bfloat16"
+                widens quantised ones in memory (Linux), which takes two bytes for each weight;
+                "auto" does so where it is faster: Q8_0 on a CPU with AVX512-BF16.
+            truncate_dim: default length of vectors; None for the full length.
+            task: raise unless the file holds this task's adapter, where it says which.
+            prompts: prompt name to prefix, instead of those of the model.
+            default_prompt_name: the prompt when none is named, instead of the model's.
+            on_long: what to do with a text above the context: "error", or "truncate", which
+                keeps its beginning and the closing special token, and warns (Python shows equal
+                warnings once).
+            pooling: instead of the header's, for files that name none.
+            capture: False makes llama.cpp pool instead of reading hidden states; slower, same
+                vectors. None chooses by the model.
+            device: "cpu" is `gpu_layers=0`; "cuda" and "mps" are `gpu_layers=-1`.
+            similarity_fn_name: what `similarity` computes: "cosine" (by default), "dot",
+                "euclidean" or "manhattan"; distances are negative.
+            local_files_only: nothing is downloaded in any case.
+            model_card_data: where evaluators leave their results, instead of an object of ours.
+            model_kwargs: "default_task" is `task`; the rest does nothing.
+            model_name_or_path: another name of `model`.
+            modules: see above, as for those that follow.
+            cache_folder: no download.
+            trust_remote_code: no code of a model is ever run.
+            revision: no download.
+            token: no download.
+            use_auth_token: no download.
+            processor_kwargs: the tokenizer is in the file.
+            tokenizer_kwargs: the tokenizer is in the file.
+            config_kwargs: the configuration is in the file.
+            backend: llama.cpp computes.
+
+        Raises:
+            ModelError: the file cannot be found, read, or used for embeddings.
+            ArgumentError: the file has no such prompt, task or dimension.
+
+        """
+        source = model if model is not None else model_name_or_path
+        if source is None and modules:
+            raise ArgumentError("modules= makes no Embedder; name a GGUF file")
+        task, model_kwargs = compatibility.split_task(task, model_kwargs)
+        compatibility.warn_of_ignored(
+            {
+                "modules": modules,
+                "cache_folder": cache_folder,
+                "trust_remote_code": trust_remote_code,
+                "revision": revision,
+                "token": token,
+                "use_auth_token": use_auth_token,
+                "model_kwargs": model_kwargs,
+                "processor_kwargs": processor_kwargs,
+                "tokenizer_kwargs": tokenizer_kwargs,
+                "config_kwargs": config_kwargs,
+                "backend": backend,
+            }
+        )
+        if on_long not in ("error", "truncate"):
+            raise ArgumentError(f"on_long={on_long!r}; it is 'error' or 'truncate'")
+        if compute_type not in ("auto", "stored", "bfloat16"):
+            raise ArgumentError(
+                f"compute_type={compute_type!r}; it is 'auto', 'stored' or 'bfloat16'"
+            )
+        threads = None if threads is None else whole("threads", threads, 1)
+        gpu_layers = None if gpu_layers is None else whole("gpu_layers", gpu_layers, -1)
+        layers = compatibility.layers_on(device, gpu_layers)
+        if prompts is not None:
+            compatibility.check_prompts(prompts)
+        self.similarity_fn_name = similarity_fn_name
+        self.on_long = on_long
+        source = names.default() if source is None else source
+        if not isinstance(source, (str, Path)):
+            raise ArgumentError(f"model={source!r:.80}; it is a path or a name, as str or Path")
+        path = names.resolve(source, offline=local_files_only or None)
+        options = ComputeOptions(threads, layers, compute_type, capture)
+        self._model = LazyModel(path, options, pooling)
+        profile = self.profile
+        if profile.other_tokens:
+            warn(TokenizerWarning(f"{profile.path}: {profile.other_tokens}"))
+        self._check_task(task)
+        self.prompts = dict(profile.prompts if prompts is None else prompts)
+        self.default_prompt_name = default_prompt_name or (
+            profile.default_prompt if profile.default_prompt in self.prompts else None
+        )
+        self.prompt_text(None, self.default_prompt_name)
+        self.truncate_dim = truncate_dim
+        self._dimensions(truncate_dim, "float32")
+        self._max_seq_length = profile.context
+        self.model_card_data = model_card_data or compatibility.ModelCardData()
+        self._model.load()
+
+    @property
+    def profile(self) -> Profile:
+        """What the header of the file says."""
+        return self._model.profile
+
+    @property
+    def compute_type(self) -> str:
+        """How the model computes: "stored" or "bfloat16"."""
+        return self._model.compute_type
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        self._model.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.profile.path)!r})"
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens in one text, prompt and special tokens included.
+
+        It can be set lower than the model's context.
+        """
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, tokens: int) -> None:
+        tokens = whole("max_seq_length", tokens)
+        if not 1 < tokens <= self.profile.context:
+            raise ArgumentError(f"max_seq_length={tokens}; the model has {self.profile.context:,}")
+        self._max_seq_length = tokens
+
+    def tokenize(self, text: str, prompt: str = "") -> Tokens:
+        """Token ids as the model sees them, as an int32 array, special tokens included.
+
+        Raises:
+            TextError: the text has characters that are no text (lone surrogates).
+
+        """
+        return self._reader(prompt, self.profile.dimensions).tokens(0, text)
+
+    def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
+
+        Raises:
+            ArgumentError: the model has no prompt of this name; the message lists those it has.
+
+        """
+        if prompt is not None:
+            return prompt
+        name = prompt_name or self.default_prompt_name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(self.prompts) or "none"
+            raise ArgumentError(f"{self.profile.path} has no prompt {name!r}; it has: {known}")
+        return self.prompts[name]
+
+    @overload
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        *,
+        truncate_dim: int | None = ...,
+        precision: str = ...,
+        errors: Literal["raise"] = ...,
+        on_texts: OnTexts | None = ...,
+        on_cut: OnCut | None = ...,
+        journal: Journal | None = ...,
+    ) -> Generator[Vectors, None, None]: ...
+
+    @overload
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        *,
+        truncate_dim: int | None = ...,
+        precision: str = ...,
+        errors: Literal["return"],
+        on_texts: OnTexts | None = ...,
+        on_cut: OnCut | None = ...,
+        journal: Journal | None = ...,
+    ) -> Generator[Vectors | TextError, None, None]: ...
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *,
+        truncate_dim: int | None = None,
+        precision: str = "float32",
+        errors: Literal["raise", "return"] = "raise",
+        on_texts: OnTexts | None = None,
+        on_cut: OnCut | None = None,
+        journal: Journal | None = None,
+    ) -> Generator[Vectors | TextError, None, None]:
+        """Embed an iterable of any length in bounded memory.
+
+        Args:
+            texts: read a window at a time.
+            prompt_name: as in `encode`.
+            prompt: as in `encode`.
+            truncate_dim: as in `encode`.
+            precision: as in `encode`.
+            errors: "return" puts the `TextError` of an unusable text in its vector's place and
+                goes on; "raise" raises it.
+            on_texts: called with the texts and tokens done since the last call.
+            on_cut: called for each truncated text, which is otherwise a warning.
+            journal: keeps what is computed, and gives back what an earlier run has computed of
+                the same texts in the same order (`jlocal.outputs.journal.open_journal`).
+
+        Returns:
+            An iterator over one (d,) vector for each text, in order.
+
+        Raises:
+            Like `encode`.
+
+        """
+        if isinstance(texts, str):
+            raise ArgumentError("stream() takes an iterable of texts; for one text use encode()")
+        check_texts(texts)
+        if errors not in ("raise", "return"):
+            raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
+        dimensions = self._dimensions(truncate_dim, precision)
+        prefix = self.prompt_text(prompt, prompt_name)
+        reader = self._reader(prefix, dimensions, errors, on_cut, journal)
+        return self._stream(reader.windows(texts, on_texts), dimensions, precision)
+
+    def _stream(
+        self,
+        windows: Generator[list[Floats | TextError], None, None],
+        dimensions: int,
+        precision: str,
+    ) -> Generator[Vectors | TextError, None, None]:
+        with contextlib.closing(windows):
+            for window in windows:
+                good = [vector for vector in window if not isinstance(vector, TextError)]
+                finished = iter(finish(np.stack(good), dimensions, precision) if good else ())
+                for vector in window:
+                    yield vector if isinstance(vector, TextError) else next(finished)
+
+    def _reader(
+        self,
+        prompt: str,
+        dimensions: int,
+        errors: Literal["raise", "return"] = "raise",
+        on_cut: OnCut | None = None,
+        journal: Journal | None = None,
+    ) -> Reader:
+        truncate = self.on_long == "truncate"
+        runtime, limit = self._model.runtime, self.max_seq_length
+        return Reader(runtime, prompt, limit, dimensions, truncate, errors, on_cut, journal)
+
+    def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
+        full = self.profile.dimensions
+        requested = self.truncate_dim or full if truncate_dim is None else truncate_dim
+        dimensions = whole("truncate_dim", requested)
+        if not 0 < dimensions <= full:
+            raise ArgumentError(f"{self.profile.path} has {full:,} dimensions, not {dimensions:,}")
+        check_precision(precision, dimensions)
+        return dimensions
+
+    def _check_task(self, task: str | None) -> None:
+        if task and self.profile.task and task != self.profile.task:
+            raise ArgumentError(
+                f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
+                f"load the file for {task!r}"
+            )

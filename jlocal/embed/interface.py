@@ -1,0 +1,336 @@
+"""The methods of `SentenceTransformer`, with its arguments, over what `Embedder` gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from jlocal.arguments import check_texts
+from jlocal.caller import warn
+from jlocal.embed import compatibility
+from jlocal.embed.similarity import check_name, pairwise_similarity, similarity
+from jlocal.embed.stream import Reader
+from jlocal.errors import ArgumentError, IgnoredArgumentWarning
+from jlocal.models.profile import Profile
+from jlocal.progress import texts_bar
+from jlocal.vectors import Floats, Vectors, finish
+
+_Self = TypeVar("_Self", bound="Interface")
+_Pool = Mapping[str, Any]
+_Compare = Callable[[Vectors, Vectors, Container[int], str], Floats]
+
+
+class Interface(ABC):
+    """What programs and evaluators call that were written for `SentenceTransformer`."""
+
+    prompts: dict[str, str]
+    truncate_dim: int | None
+    _similarity: str
+
+    @property
+    @abstractmethod
+    def max_seq_length(self) -> int:
+        """The most tokens in one text."""
+
+    @property
+    @abstractmethod
+    def profile(self) -> Profile:
+        """What the header of the file says."""
+
+    @abstractmethod
+    def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Find the prefix that `prompt` and `prompt_name` of `encode` come to."""
+
+    @abstractmethod
+    def _reader(self, prompt: str, dimensions: int) -> Reader: ...
+
+    @abstractmethod
+    def _dimensions(self, truncate_dim: int | None, precision: str) -> int: ...
+
+    @abstractmethod
+    def _check_task(self, task: str | None) -> None: ...
+
+    def encode(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        pool: object = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: str | Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> Vectors:
+        """Embed texts. The arguments are those of `SentenceTransformer.encode`.
+
+        Args:
+            inputs: one text, or several: a list, tuple, iterator, NumPy array, column.
+            prompt_name: a key of `prompts`; None takes the model's default prompt.
+            prompt: the prefix itself; it wins over `prompt_name`, and "" means none.
+            batch_size: accepted and not needed: batches are planned by tokens.
+            show_progress_bar: show texts done, rate and time left on stderr.
+            output_value: only "sentence_embedding".
+            precision: float32, float16, int8, uint8, binary or ubinary (`vectors.quantize`).
+            convert_to_numpy: False gives a list of torch tensors for several texts, and of arrays
+                where torch is not installed.
+            convert_to_tensor: True gives a torch tensor; torch must be installed.
+            device: accepted and not needed: see `gpu_layers`.
+            normalize_embeddings: accepted and not needed: vectors always have unit length.
+            truncate_dim: length of the vectors, before normalisation.
+            pool: accepted and not needed: one process computes on all cores.
+            chunk_size: accepted and not needed.
+            sentences: an older name of `inputs`.
+            task: checked against the task of the file, which holds one adapter.
+
+        Returns:
+            (n, d) in the order of the inputs; (d,) for one text; (0, d) for none.
+
+        Raises:
+            TextTooLongError: a text is above the context (unless `on_long` is "truncate").
+            TextError: an input is not text, leaves no token to pool, or makes the model overflow.
+            ArgumentError: the inputs are no sequence of texts, or the model has no such prompt,
+                task, dimension or precision.
+            ModelError: the model is closed, or llama.cpp cannot compute the texts.
+
+        """
+        del batch_size, device, normalize_embeddings, pool, chunk_size
+        texts = sentences if inputs is None else inputs
+        if texts is None:
+            raise ArgumentError("encode() takes a text, or a list of texts, and got None")
+        if output_value != "sentence_embedding":
+            raise ArgumentError(
+                f"output_value {output_value!r}: only 'sentence_embedding' is known"
+            )
+        self._check_task(task)
+        batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
+        dimensions = self._dimensions(truncate_dim, precision)
+        with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
+            reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
+            # What raises errors returns none.
+            arrays = [
+                finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
+                for window in reader.windows(batch, on_texts)
+            ]
+        empty = np.empty((0, self.profile.dimensions), np.float32)
+        vectors = np.concatenate(arrays) if arrays else finish(empty, dimensions, precision)
+        if isinstance(texts, str):
+            vectors = vectors[0]
+        if convert_to_numpy and not convert_to_tensor:
+            return vectors
+        if convert_to_tensor or compatibility.has_torch():
+            vectors = cast(Vectors, compatibility.as_tensor(vectors))
+        single = convert_to_tensor or isinstance(texts, str)
+        return vectors if single else cast(Vectors, list(vectors))
+
+    def encode_query(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        pool: object = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: str | Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> Vectors:
+        """`encode` with the prompt named "query", where the model has one."""
+        return self.encode(
+            inputs,
+            prompt_name or self._first_of("query"),
+            prompt,
+            batch_size,
+            show_progress_bar,
+            output_value,
+            precision,
+            convert_to_numpy,
+            convert_to_tensor,
+            device,
+            normalize_embeddings,
+            truncate_dim,
+            pool,
+            chunk_size,
+            sentences=sentences,
+            task=task,
+        )
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: object = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        pool: object = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: str | Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> Vectors:
+        """`encode` with the prompt named "document", "passage" or "corpus", the first there is."""
+        return self.encode(
+            inputs,
+            prompt_name or self._first_of("document", "passage", "corpus"),
+            prompt,
+            batch_size,
+            show_progress_bar,
+            output_value,
+            precision,
+            convert_to_numpy,
+            convert_to_tensor,
+            device,
+            normalize_embeddings,
+            truncate_dim,
+            pool,
+            chunk_size,
+            sentences=sentences,
+            task=task,
+        )
+
+    def _first_of(self, *names: str) -> str | None:
+        return next((name for name in names if name in self.prompts), None)
+
+    def get_embedding_dimension(self) -> int:
+        """Length of the vectors that `encode` returns by default."""
+        return self.truncate_dim or self.profile.dimensions
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """What `similarity` computes: "cosine", "dot", "euclidean" or "manhattan"."""
+        return self._similarity
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: object) -> None:
+        self._similarity = check_name("cosine" if name is None else name)
+
+    def similarity(self, a: Vectors, b: Vectors) -> Floats:
+        """Similarity of each row of a (n, d) with each row of b (m, d), as (n, m) float32.
+
+        It is the cosine, or what `similarity_fn_name` says. Of torch tensors it is a tensor.
+
+        Raises:
+            ArgumentError: the lengths differ, or the precision is uint8, binary or ubinary, whose
+                numbers have no cosine: bits are compared by Hamming distance.
+
+        """
+        return self._compare(similarity, a, b)
+
+    def similarity_pairwise(self, a: Vectors, b: Vectors) -> Floats:
+        """Similarity of each row of a (n, d) with the same row of b, as (n,) float32.
+
+        Raises:
+            ArgumentError: as in `similarity`, or there are not as many rows in b.
+
+        """
+        return self._compare(pairwise_similarity, a, b)
+
+    def _compare(self, function: _Compare, a: Vectors, b: Vectors) -> Floats:
+        x, y = map(compatibility.as_array, (a, b))
+        result = function(x, y, self._lengths(), self.similarity_fn_name)
+        like = next(filter(compatibility.is_tensor, (a, b)), None)
+        return result if like is None else cast(Floats, compatibility.as_tensor(result, like))
+
+    def _lengths(self) -> set[int]:
+        """Lengths of this model's vectors that cannot be the bits of a longer one."""
+        own = {self.profile.dimensions, self.get_embedding_dimension()}
+        usual = own.union(self.profile.matryoshka)
+        return own | {length for length in usual if 8 * length not in usual}
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Let `encode` give vectors of another length within a `with`, in all threads."""
+        self._dimensions(truncate_dim, "float32")
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    truncate_sentence_embeddings = truncate_embeddings
+
+    def get_max_seq_length(self) -> int:
+        """`max_seq_length`."""
+        return self.max_seq_length
+
+    def eval(self: _Self) -> _Self:
+        """Return this Embedder, which is never trained."""
+        return self
+
+    def to(self: _Self, device: object) -> _Self:
+        """Return this Embedder, and warn: it computes where it was loaded."""
+        warn(
+            IgnoredArgumentWarning(
+                f"to({str(device)!r}) does nothing to an Embedder: pass device= when you make it"
+            )
+        )
+        return self
+
+    def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> _Pool:
+        """Return an empty pool, and warn: one process already computes on all cores."""
+        del target_devices
+        warn(
+            IgnoredArgumentWarning(
+                "a pool of processes does nothing in an Embedder: one process already computes on "
+                "all cores"
+            )
+        )
+        return {"input": None, "output": None, "processes": []}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: _Pool) -> None:
+        """Do nothing: the pool is empty."""
+        del pool
+
+    def encode_multi_process(
+        self,
+        sentences: Sequence[str],
+        pool: _Pool,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        chunk_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+    ) -> Vectors:
+        """`encode`, in this process."""
+        del pool, batch_size, chunk_size, normalize_embeddings
+        return self.encode(
+            sentences,
+            prompt_name,
+            prompt,
+            show_progress_bar=show_progress_bar,
+            precision=precision,
+            truncate_dim=truncate_dim,
+        )

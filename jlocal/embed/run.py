@@ -1,0 +1,148 @@
+"""Documents in, vectors out: one run from inputs to a file, with an account of what failed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from jlocal._version import __version__
+from jlocal.embed.embedder import Embedder
+from jlocal.errors import TextError, TruncationWarning
+from jlocal.files import sha256_of
+from jlocal.inputs.documents import Document, Unreadable
+from jlocal.outputs.journal import Journal
+from jlocal.outputs.writers import Writer
+from jlocal.progress import OnTexts
+
+
+@dataclass(frozen=True)
+class Request:
+    """How documents are embedded; the fields are arguments of `Embedder.encode`."""
+
+    prompt_name: str | None = None
+    prompt: str | None = None
+    truncate_dim: int | None = None
+    precision: str = "float32"
+
+
+@dataclass
+class Account:
+    """How many documents were embedded, and how many were not."""
+
+    done: int = 0
+    failed: int = 0
+
+
+def embed_documents(
+    model: Embedder,
+    documents: Iterable[Document | Unreadable],
+    request: Request,
+    writer: Writer,
+    *,
+    on_failure: Callable[[Unreadable], None],
+    on_cut: Callable[[str, TruncationWarning], None],
+    on_texts: OnTexts | None = None,
+    journal: Journal | None = None,
+) -> Account:
+    """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
+
+    Args:
+        model: an open model.
+        documents: read a window at a time.
+        request: how to embed.
+        writer: takes the vectors.
+        on_failure: called with each document that gave no vector.
+        on_cut: called with the id of each document that was truncated.
+        on_texts: called with the texts and tokens done since its last call.
+        journal: what an earlier run has computed, and where this one keeps what it computes.
+
+    Raises:
+        ModelError, OutputError: what stops the whole run.
+
+    """
+    account = Account()
+    ids: deque[str] = deque()
+
+    def fail(failure: Unreadable) -> None:
+        account.failed += 1
+        on_failure(failure)
+
+    def texts() -> Iterator[str]:
+        for document in documents:
+            if isinstance(document, Unreadable):
+                fail(document)
+                if on_texts:
+                    on_texts(1, 0)
+            else:
+                ids.append(document.id)
+                yield document.text
+
+    def cut(warning: TruncationWarning) -> None:
+        on_cut(ids[warning.index - taken], warning)
+
+    taken = 0
+    vectors = model.stream(
+        texts(),
+        request.prompt_name,
+        request.prompt,
+        truncate_dim=request.truncate_dim,
+        precision=request.precision,
+        errors="return",
+        on_texts=on_texts,
+        on_cut=cut,
+        journal=journal,
+    )
+    # Closed at once when the writer fails, or the work would go on behind the error.
+    with contextlib.closing(vectors):
+        for vector in vectors:
+            id = ids.popleft()
+            taken += 1
+            if isinstance(vector, TextError):
+                fail(Unreadable(id, vector.reason))
+                continue
+            try:
+                writer.add(id, vector)
+                account.done += 1
+            except TextError as error:
+                fail(Unreadable(id, error.reason))
+    return account
+
+
+def describe(model: Embedder, request: Request) -> dict[str, object]:
+    """Say how vectors were made, so that they can be made again and never be mixed up."""
+    return {
+        "model": model.profile.name,
+        "model_sha256": sha256_of(model.profile.path),
+        "task": model.profile.task,
+        "prompt": model.prompt_text(request.prompt, request.prompt_name),
+        "dimensions": request.truncate_dim or model.get_embedding_dimension(),
+        "precision": request.precision,
+        "compute_type": model.compute_type,
+        "jlocal": __version__,
+    }
+
+
+def computed_by(
+    model: Embedder, description: Mapping[str, object], gpu_layers: int | None
+) -> dict[str, object]:
+    """Say what vectors depend on besides their tokens, before they are cut and quantised.
+
+    The number of threads is not in it: it does not change a vector.
+
+    Args:
+        model: an open model.
+        description: what `describe` says.
+        gpu_layers: as the model was opened with.
+
+    """
+    return {
+        "model_sha256": description["model_sha256"],
+        "pooling": model.profile.pooling,
+        "compute_type": model.compute_type,
+        "gpu_layers": gpu_layers,
+        "llama_cpp": version("llama-cpp-python"),
+        "jlocal": __version__,
+    }

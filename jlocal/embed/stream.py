@@ -1,0 +1,227 @@
+"""Texts in windows: tokenised, computed while the next is tokenised, and in order again."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from jlocal.arguments import no_text
+from jlocal.caller import warn
+from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.llama.runtime import Runtime
+from jlocal.llama.tokenizer import Tokens
+from jlocal.outputs.journal import Journal
+from jlocal.progress import OnTexts
+from jlocal.vectors import Floats
+
+OnCut = Callable[[TruncationWarning], None]
+
+# Enough texts to find company of like length for each, few enough that memory does not grow with
+# the input. The first windows are small, so that the first vectors come soon.
+_FIRST_WINDOW = 64
+_WINDOW_TEXTS = 2048
+_WINDOW_CHARACTERS = 4_000_000
+
+
+# F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
+_WIDE_TYPES = frozenset({0, 32})
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Turns texts into full-length vectors.
+
+    Attributes:
+        runtime: an open model.
+        prompt: put before each text.
+        limit: the most tokens in one text.
+        dimensions: how many leading components of a vector will be kept.
+        truncate: whether a longer text is cut, or is an error.
+        errors: whether the `TextError` of an unusable text is raised, or stands in for its vector.
+        on_cut: called for each truncated text, which is otherwise a warning.
+        journal: what need not be computed, because it was before.
+
+    """
+
+    runtime: Runtime
+    prompt: str
+    limit: int
+    dimensions: int
+    truncate: bool
+    errors: Literal["raise", "return"]
+    on_cut: OnCut | None
+    journal: Journal | None = None
+
+    def windows(
+        self, texts: Iterable[str], on_texts: OnTexts | None
+    ) -> Generator[list[Floats | TextError], None, None]:
+        """Yield the vectors, or errors, of one window after the other, in the order of the texts.
+
+        What was begun before a bad text is still delivered before the error is raised.
+
+        Raises:
+            TextError: a text cannot be embedded.
+            ModelError: llama.cpp cannot compute the texts.
+            OutputError: the journal cannot be read or written.
+
+        """
+        begun: deque[_Window] = deque()
+        failure: Exception | None = None
+        windows = self._begin(texts)
+        try:
+            while True:
+                try:
+                    begun.append(next(windows))
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
+                if len(begun) > 1:
+                    yield self._finished(begun.popleft(), on_texts)
+            while begun:
+                yield self._finished(begun.popleft(), on_texts)
+        finally:
+            for left in begun:
+                left.job.cancel()
+        if failure:
+            raise failure
+
+    def tokens(self, index: int, text: object) -> Tokens:
+        """Token ids of the prompt and a text.
+
+        Raises:
+            TextError: it is not text.
+
+        """
+        if not isinstance(text, str):
+            raise TextError(no_text(text), index)
+        try:
+            return self.runtime.tokenizer.encode(self.prompt + text)
+        except UnicodeEncodeError as error:
+            start = error.start - len(self.prompt)
+            where = f"at character {start}" if start >= 0 else "in its prompt"
+            raise TextError(
+                f"has a lone surrogate {where}; decode it from its bytes again", index
+            ) from None
+
+    def _begin(self, texts: Iterable[str]) -> Iterator[_Window]:
+        for start, window in _split(texts):
+            yield _Window(
+                self.runtime,
+                [self._sequence(index, text) for index, text in enumerate(window, start)],
+                self.journal,
+                start,
+            )
+
+    def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:
+        """Wait for a window; a vector without a direction is an error of its text."""
+        vectors = window.vectors(on_texts)
+        for index, vector in enumerate(vectors):
+            if isinstance(vector, TextError) or not (reason := self._fault(vector)):
+                continue
+            vectors[index] = error = TextError(reason, window.start + index)
+            if self.errors == "raise":
+                raise error
+        return vectors
+
+    def _fault(self, vector: Floats) -> str | None:
+        if not np.isfinite(vector).all():
+            if self.runtime.model.profile.file_type in _WIDE_TYPES:
+                return (
+                    "has no vector: the model gives no finite numbers for it; download or convert "
+                    "the model again"
+                )
+            return (
+                "has no vector: the model's numbers overflow for it; use the model in another "
+                "type, such as BF16 or F32"
+            )
+        if not vector[: self.dimensions].any():
+            return (
+                "has no vector: the model gives only zeros for it; download or convert the model "
+                "again"
+            )
+        return None
+
+    def _sequence(self, index: int, text: str) -> Tokens | TextError:
+        try:
+            return self._fit(index, self.tokens(index, text))
+        except TextError as error:
+            if self.errors == "raise":
+                raise
+            return error
+
+    def _fit(self, index: int, tokens: Tokens) -> Tokens:
+        if len(tokens) == 0:
+            raise TextError("is empty, and without a prompt there is nothing to pool", index)
+        if len(tokens) <= self.limit:
+            return tokens
+        if not self.truncate:
+            raise TextTooLongError(index, len(tokens), self.limit)
+        cut = TruncationWarning(index, len(tokens), self.limit)
+        if self.on_cut:
+            self.on_cut(cut)
+        else:
+            warn(cut)
+        closing = self.runtime.tokenizer.closing_tokens
+        kept = max(0, self.limit - closing)
+        return np.concatenate([tokens[:kept], tokens[len(tokens) - self.limit + kept :]])
+
+
+class _Window:
+    """Texts that are computed together; identical ones once."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        sequences: list[Tokens | TextError],
+        journal: Journal | None,
+        start: int,
+    ) -> None:
+        self._sequences, self._journal = sequences, journal
+        self.start = start  # position of its first text
+        self._unique = {
+            item.tobytes(): item for item in sequences if not isinstance(item, TextError)
+        }
+        self.job = runtime.submit(list(self._unique.values()), journal)
+
+    def vectors(self, on_texts: OnTexts | None) -> list[Floats | TextError]:
+        """Wait for the vectors, or errors, in the order of the texts."""
+        vectors = dict(zip(self._unique, self.job.result(on_texts), strict=True))
+        if on_texts and len(self._sequences) > len(vectors):
+            on_texts(len(self._sequences) - len(vectors), 0)
+        if self._journal and self.job.recalled:
+            self._journal.taken += self._count(self.job.recalled)
+        return [
+            item if isinstance(item, TextError) else vectors[item.tobytes()]
+            for item in self._sequences
+        ]
+
+    def _count(self, positions: set[int]) -> int:
+        """How many texts share the sequences at these positions."""
+        chosen = {key for position, key in enumerate(self._unique) if position in positions}
+        return sum(
+            not isinstance(item, TextError) and item.tobytes() in chosen for item in self._sequences
+        )
+
+
+def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Cut an iterable into windows, each with the position of its first text."""
+    iterator = iter(texts)
+    start, size = 0, _FIRST_WINDOW
+    for first in iterator:
+        window = [first]
+        characters = len(first) if isinstance(first, str) else 0
+        for text in itertools.islice(iterator, size - 1):
+            window.append(text)
+            characters += len(text) if isinstance(text, str) else 0
+            if characters >= _WINDOW_CHARACTERS:
+                break
+        yield start, window
+        start += len(window)
+        size = min(2 * size, _WINDOW_TEXTS)

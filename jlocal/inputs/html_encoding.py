@@ -1,0 +1,165 @@
+"""Bytes of an HTML page to characters.
+
+Browsers' rules (https://html.spec.whatwg.org/#determining-the-character-encoding), except that a
+declaration is not followed where the bytes contradict it: more of the page can be read then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
+
+from jlocal.inputs.encodings import of_mark
+
+_WITHOUT_MARK = (
+    (re.compile(rb"(?:\s\0)*<\0[!?a-zA-Z]\0"), "utf-16-le"),
+    (re.compile(rb"(?:\0\s)*\0<\0[!?a-zA-Z]"), "utf-16-be"),
+)
+# Python's codecs of these names lack characters that the web's have.
+_SUPERSETS = {
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "iso8859-11": "cp874",
+}
+# Guesses that bytes from 0x80 to 0x9F, which are letters or quotation marks then, correct.
+_WINDOWS = {"iso8859-2": "cp1250", "iso8859-7": "cp1253", "iso8859-8": "cp1255"}
+_MULTIBYTE = {"cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"}
+# So many bytes above ASCII tell one single-byte encoding from another.
+_EVIDENCE = 10
+_SAMPLE = 128 << 10
+
+# Browsers look at 1024 bytes first, and go on while they parse.
+_DECLARED_WITHIN = 64 << 10
+_XML = re.compile(rb"<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([^\"'>]*)[\"']")
+_COMMENT_END = re.compile(rb"--!?>")
+_TAG = re.compile(rb"<(/?[a-zA-Z][^\s/>]*)")
+_ATTRIBUTE = re.compile(
+    rb"[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"'][^\s>]*)))?"
+)
+_CHARSET = re.compile(rb"charset\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s;\"']+))", re.IGNORECASE)
+# What these contain is no markup.
+_RAW = {b"script", b"style", b"title", b"textarea"}
+
+
+def decode(data: bytes) -> str:
+    """Decode a page; what cannot be decoded becomes U+FFFD."""
+    mark, marked = of_mark(data)
+    if marked:
+        return data[len(mark) :].decode(marked, "replace")
+    for pattern, encoding in _WITHOUT_MARK:
+        if pattern.match(data):
+            return data.decode(encoding, "replace")
+    declared = declared_encoding(data)
+    utf8 = _Decoded.of(data, "utf-8")
+    if declared == "utf-8":
+        candidates = [utf8] if utf8.is_likely else []
+    elif declared in _MULTIBYTE:
+        said = _Decoded.of(data, declared)
+        # By chance, a short text of these may be valid UTF-8 as well.
+        candidates = [said] if said.is_likely and (utf8.bad or not said.bad) else []
+    elif utf8.bad < utf8.good:
+        candidates = [utf8]
+    else:
+        said = _Decoded.of(data, declared or "utf-8")
+        candidates = [said] if said.is_likely and declared else []
+    if not utf8.bad and b"\x1b$" not in data:
+        # All that remains are short texts of multibyte encodings, and plain ASCII.
+        candidates.append(utf8)
+    return candidates[0].text if candidates else data.decode(_detected(data), "replace")
+
+
+def declared_encoding(data: bytes) -> str | None:
+    """Find the first declaration of an encoding that exists, as Python calls it."""
+    head = data[:_DECLARED_WITHIN]
+    xml = _XML.match(head)
+    for label in [*([xml[1]] if xml else []), *_labels(head)]:
+        name = map_encoding_to_html5(label.decode("ascii", "replace").strip(), fallback_utf8=False)
+        if name:
+            # What is declared in bytes of ASCII cannot be UTF-16.
+            return "utf-8" if name.startswith("utf-16") else _SUPERSETS.get(name, name)
+    return None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A text with its numbers of characters above ASCII and of undecodable places."""
+
+    text: str
+    good: int
+    bad: int
+
+    @classmethod
+    def of(cls, data: bytes, encoding: str) -> _Decoded:
+        try:
+            text, bad = data.decode(encoding), 0
+        except UnicodeDecodeError:
+            text = data.decode(encoding, "replace")
+            bad = text.count("\ufffd")
+        return cls(text, len(text) - len(text.encode("ascii", "ignore")) - bad, bad)
+
+    @property
+    def is_likely(self) -> bool:
+        return self.bad <= max(1, self.good)
+
+
+def _labels(head: bytes) -> Iterator[bytes]:
+    """List what meta elements declare: the standard's prescan, which also passes over scripts."""
+    place = 0
+    while (place := head.find(b"<", place)) >= 0:
+        if head.startswith(b"<!--", place):
+            # Comments may be as short as `<!-->`.
+            end = _COMMENT_END.search(head, place + 2)
+            place = end.end() if end else len(head)
+        elif tag := _TAG.match(head, place):
+            name = tag[1].lower()
+            attributes, place = _attributes(head, tag.end())
+            if name == b"meta":
+                yield from _declared_by(attributes)
+            elif name in _RAW:
+                end = re.compile(rb"</" + name, re.IGNORECASE).search(head, place)
+                place = end.start() if end else len(head)
+        elif head[place + 1 : place + 2] in (b"!", b"/", b"?"):
+            end_of_it = head.find(b">", place)
+            place = end_of_it if end_of_it >= 0 else len(head)
+        else:
+            place += 1
+
+
+def _attributes(head: bytes, place: int) -> tuple[dict[bytes, bytes], int]:
+    attributes: dict[bytes, bytes] = {}
+    while found := _ATTRIBUTE.match(head, place):
+        value = found[2] or found[3] or found[4] or b""
+        attributes.setdefault(found[1].lower(), value)
+        place = found.end()
+    return attributes, place
+
+
+def _declared_by(meta: dict[bytes, bytes]) -> Iterator[bytes]:
+    if b"charset" in meta:
+        yield meta[b"charset"]
+    elif meta.get(b"http-equiv", b"").lower() == b"content-type":
+        for found in _CHARSET.findall(meta.get(b"content", b""))[:1]:
+            yield b"".join(found)
+
+
+def _detected(data: bytes) -> str:
+    """Guess an encoding; Windows-1252 where little speaks for another, as browsers do."""
+    sample = data[:_SAMPLE]
+    # What the web's names lack of this is nothing but Korean.
+    found = str(detect_encoding(sample, html5_compatible=False, from_html_meta=False)).lower()
+    name = "cp949" if found == "cp949" else map_encoding_to_html5(found, fallback_utf8=False)
+    name = _SUPERSETS.get(str(name), name)
+    if name in _MULTIBYTE and _Decoded.of(data, name).is_likely:
+        return name
+    if not name or name == "utf-8" or _count(sample, 0x80, 0xFF) < _EVIDENCE:
+        return "cp1252"
+    return _WINDOWS.get(name, name) if _count(sample, 0x80, 0x9F) else name
+
+
+def _count(data: bytes, low: int, high: int) -> int:
+    return len(data) - len(data.translate(None, bytes(range(low, high + 1))))

@@ -1,0 +1,77 @@
+"""PDF files: the text of their pages, and what could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
+
+from jlocal.errors import TextError
+from jlocal.inputs.worker import Worker
+
+_SECONDS = 300
+# As many stretches of pages are named in a report.
+_NAMED = 10
+
+_worker = Worker("jlocal.inputs.pdf.text", _SECONDS)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A part of a file that gave no text, or not all of its text.
+
+    Attributes:
+        pages: their indices, from 0; none where the whole file is meant.
+        reason: why.
+
+    """
+
+    pages: tuple[int, ...]
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """The pages as a person counts them: `p. 1, 3-5`; "" for the whole file."""
+        stretches = [
+            [index for _, index in stretch]
+            for _, stretch in groupby(enumerate(self.pages), lambda pair: pair[1] - pair[0])
+        ]
+        named = [
+            f"{first + 1}-{last + 1}" if last > first else f"{first + 1}"
+            for first, last in ((stretch[0], stretch[-1]) for stretch in stretches[:_NAMED])
+        ]
+        if len(stretches) > _NAMED:
+            named.append("…")
+        return f"p. {', '.join(named)}" if named else ""
+
+
+@dataclass(frozen=True)
+class Pdf:
+    """What was read of a file.
+
+    Attributes:
+        pages: the text of each page; "" for a page without any.
+        losses: what was not read.
+
+    """
+
+    pages: list[str]
+    losses: list[Loss]
+
+
+def read_pdf(data: bytes) -> Pdf:
+    """Read a PDF file, as `pdf_text.read` does in another process.
+
+    It has 5 minutes and, where the system can bound it, 2 GiB of memory.
+
+    Raises:
+        TextError: it is no PDF file, damaged, encrypted, too much, or has no text.
+
+    """
+    answer = _worker.ask(data)
+    try:
+        pages = cast(list[str], answer["pages"])
+        losses = cast(list[tuple[list[int], str]], answer["losses"])
+        return Pdf(pages, [Loss(tuple(indices), reason) for indices, reason in losses])
+    except (KeyError, TypeError, ValueError):
+        raise TextError("its reader gave no text") from None

@@ -1,0 +1,280 @@
+"""From paths to files: folders are walked, each file is found once, and links end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jlocal.errors import TextError
+from jlocal.inputs.documents import Unreadable, reason_of
+from jlocal.inputs.selection import Filters, Selection, is_generated
+
+# Device and inode of a folder.
+_Folder = tuple[int, int]
+
+
+def find_files(
+    paths: Iterable[str | Path],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    gitignore: bool = False,
+) -> Iterator[Path | Unreadable]:
+    """List files, and those in folders recursively, in sorted order.
+
+    Entries of a folder whose names begin with a dot are left out, as is what the globs leave out;
+    a folder that gives nothing is reported. Each folder is entered once, and each file is listed
+    once, however many paths and links lead there. Its own path counts before one through a link,
+    and so what only links lead to comes last. Hard links are files of their own.
+
+    Args:
+        paths: files and folders.
+        include: globs for files inside folders, matched against the name or, with a slash in
+            the glob, against the path inside the folder. A file named in `paths` is always read.
+        exclude: globs for files and folders inside folders that are left out.
+        gitignore: leave out what .gitignore files in the folders, and above them in the same
+            repository, name, and folders in them of installed packages and caches.
+
+    """
+    filters = Filters(include, exclude, gitignore)
+    return _Walk().all([(Path(path), filters) for path in paths])
+
+
+def find_in_roots(
+    roots: Iterable[tuple[str | Path, Filters]], on_generated: Callable[[Path], None]
+) -> Iterator[Path | Unreadable]:
+    """List files as `find_files` does, where each path has its own filters.
+
+    In a folder inside another, only its own filters count: they are the ones set for that place.
+
+    Args:
+        roots: files and folders, each with its filters.
+        on_generated: called with each folder that is left out because programs have made what is
+            in it, as of `selection.is_generated`.
+
+    """
+    walk = _Walk(on_generated, apart=True)
+    return walk.all([(Path(path), filters) for path, filters in roots])
+
+
+@dataclass
+class _Root:
+    """A path that was named.
+
+    Attributes:
+        path: as it was named.
+        filters: for what is in it.
+        key: what tells it from others, of a folder or of a file in one; None of nothing.
+        is_folder: whether it is a folder.
+        is_linked: whether it leads through a link.
+        found: whether a folder gave anything.
+
+    """
+
+    path: Path
+    filters: Filters
+    key: tuple[_Folder, str] | None
+    is_folder: bool
+    is_linked: bool
+    found: bool = False
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """A folder, or a link that may lead to one.
+
+    Attributes:
+        root: the named path that led here.
+        path: its path.
+        selection: the rules for its entries; of a link, for those beside it.
+
+    """
+
+    root: _Root
+    path: Path
+    selection: Selection
+
+
+def _root(path: Path, filters: Filters) -> _Root | Unreadable:
+    """Look at a path that was named."""
+    try:
+        status = path.stat()
+        real = os.path.realpath(path)
+        # Links that lead to where we are do not count.
+        is_linked = real != os.path.normpath(Path(os.path.realpath("."), path))
+        if stat.S_ISDIR(status.st_mode):
+            key = (_key(status), "")
+            return _Root(path, filters, key, is_folder=True, is_linked=is_linked)
+        folder, name = os.path.split(real)
+        key = (_key(Path(folder).stat()), name)
+        return _Root(path, filters, key, is_folder=False, is_linked=is_linked)
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return _Root(path, filters, None, is_folder=False, is_linked=False)
+        return Unreadable(str(path), reason_of(error))
+
+
+def _distinct(roots: Sequence[_Root]) -> list[_Root]:
+    """Keep one root of those that are the same: one without links, or else the first."""
+    best: dict[object, _Root] = {}
+    for root in roots:
+        key = root.key or root.path
+        if key not in best or (best[key].is_linked and not root.is_linked):
+            best[key] = root
+    return [root for root in roots if root is best[root.key or root.path]]
+
+
+def _key(status: os.stat_result) -> _Folder:
+    return status.st_dev, status.st_ino
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    # Windows has junctions besides; Python tells since 3.12.
+    is_junction = getattr(entry, "is_junction", None)
+    return entry.is_symlink() or bool(is_junction and is_junction())
+
+
+class _Walk:
+    def __init__(
+        self, on_generated: Callable[[Path], None] | None = None, *, apart: bool = False
+    ) -> None:
+        self._on_generated = on_generated
+        self._apart = apart
+        self._others: dict[_Folder, Filters] = {}  # roots that no root with other filters enters
+        self._entered: set[_Folder] = set()
+        self._listed: dict[_Folder, set[str]] = {}
+        self._links: deque[_Inner] = deque()
+
+    def all(self, paths: Sequence[tuple[Path, Filters]]) -> Iterator[Path | Unreadable]:
+        looked_at = [_root(path, filters) for path, filters in paths]
+        yield from (root for root in looked_at if isinstance(root, Unreadable))
+        roots = _distinct([root for root in looked_at if isinstance(root, _Root)])
+        for root in roots:
+            if root.key and not root.is_folder:
+                self._is_new(*root.key)
+        if self._apart:
+            folders = [root for root in roots if root.is_folder]
+            self._others = {root.key[0]: root.filters for root in folders if root.key}
+        linked = [root for root in roots if root.is_folder and root.is_linked]
+        for root in roots:
+            if not root.is_folder:
+                yield root.path
+            elif not root.is_linked:
+                # A root inside another is walked once more: globs begin at each.
+                yield from self._root(root, set())
+        for root in linked:
+            yield from self._root(root, self._entered)
+        yield from self._follow()
+        for root in roots:
+            if root.is_folder and not root.found:
+                has_globs = root.filters.include or root.filters.exclude
+                reason = "no file in it matches" if has_globs else "no file in it to read"
+                yield Unreadable(str(root.path), reason, is_known=True)
+
+    def _root(self, root: _Root, entered: set[_Folder]) -> Iterator[Path | Unreadable]:
+        if root.key and root.key[0] in entered:
+            root.found = True
+            return
+        try:
+            selection = Selection.of(root.path, root.filters)
+        except TextError as error:
+            root.found = True
+            yield Unreadable(str(root.path), error.reason)
+            return
+        yield from self._walk(_Inner(root, root.path, selection), entered)
+
+    def _follow(self) -> Iterator[Path | Unreadable]:
+        while self._links:
+            link = self._links.popleft()
+            try:
+                status = link.path.stat()
+                if not stat.S_ISDIR(status.st_mode):
+                    real = Path(os.path.realpath(link.path))
+                    if self._is_new(_key(real.parent.stat()), real.name):
+                        yield link.path
+                    continue
+            except OSError:
+                yield link.path  # It cannot be read; whoever tries will say why.
+                continue
+            if _key(status) in self._entered:
+                continue
+            for inner in self._inside(link, link.path):
+                if isinstance(inner, Unreadable):
+                    yield inner
+                else:
+                    yield from self._walk(inner, self._entered)
+
+    def _walk(self, start: _Inner, entered: set[_Folder]) -> Iterator[Path | Unreadable]:
+        """List the files of a folder and of those in it; links are for later."""
+        # Not recursive: folders may be deeper than Python's stack.
+        open_folders = [self._entries(start, entered)]
+        while open_folders:
+            item = next(open_folders[-1], None)
+            if item is None:
+                open_folders.pop()
+            elif isinstance(item, _Inner):
+                open_folders.append(self._entries(item, entered))
+            else:
+                yield item
+
+    def _entries(self, here: _Inner, entered: set[_Folder]) -> Iterator[Path | Unreadable | _Inner]:
+        root, folder, selection = here.root, here.path, here.selection
+        try:
+            key = _key(folder.stat())
+            if self._others.get(key, root.filters) != root.filters:
+                root.found = True
+                return
+            if key in entered:
+                return
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            root.found = True
+            yield Unreadable(str(folder), reason_of(error))
+            return
+        entered.add(key)
+        self._entered.add(key)
+        if selection.unread:
+            reason = f"{selection.unread}, and its rules are not followed"
+            yield Unreadable(str(folder / ".gitignore"), reason)
+        for entry in entries:
+            path = folder / entry.name
+            is_link, is_folder = _is_link(entry), os.path.isdir(path)  # noqa: PTH112 - no error
+            is_taken = selection.takes(entry.name, folder=is_folder)
+            if not is_taken or (is_folder and self._is_left_out(root, path)):
+                continue
+            root.found = root.found or is_link or not is_folder
+            if is_link:
+                self._links.append(_Inner(root, path, selection))
+            elif is_folder:
+                yield from self._inside(here, path)
+            elif self._is_new(key, entry.name):
+                yield path
+
+    def _is_left_out(self, root: _Root, folder: Path) -> bool:
+        """Whether a folder is left out because programs have made what is in it."""
+        if not (root.filters.gitignore and is_generated(folder)):
+            return False
+        root.found = True
+        if self._on_generated:
+            self._on_generated(folder)
+        return True
+
+    def _inside(self, here: _Inner, folder: Path) -> Iterator[_Inner | Unreadable]:
+        try:
+            yield _Inner(here.root, folder, here.selection.inside(folder))
+        except TextError as error:
+            here.root.found = True
+            yield Unreadable(str(folder), error.reason)
+
+    def _is_new(self, folder: _Folder, name: str) -> bool:
+        listed = self._listed.setdefault(folder, set())
+        if name in listed:
+            return False
+        listed.add(name)
+        return True

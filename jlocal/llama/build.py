@@ -1,0 +1,49 @@
+"""What the llama.cpp that is installed here was built with, and the GPUs that it sees."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from jlocal.llama.library import FOLDER, api
+
+# Of ggml_backend_dev_type.
+_GPUS = (1, 2)
+
+
+def build_info() -> dict[str, Any]:
+    """Return the versions and settings of llama.cpp, and the GPUs that it has."""
+    return {
+        "llama.cpp": api.llama_version().decode(),
+        "system info": api.llama_print_system_info().decode().strip(" |"),
+        "gpu offload": bool(api.llama_supports_gpu_offload()),
+        "backends": _backends(),
+        "gpus": _gpus(),
+    }
+
+
+def _backends() -> list[str]:
+    """Name the backends that were compiled, by their libraries."""
+    names = {path.name.split(".")[0].partition("ggml-")[2] for path in FOLDER.glob("*ggml-*")}
+    return sorted(names - {"", "base"})
+
+
+def _gpus() -> list[str]:
+    for name in ("libggml.so", "libggml.dylib", "ggml.dll"):
+        if (FOLDER / name).exists():
+            ggml = ctypes.CDLL(str(FOLDER / name))
+            break
+    else:
+        return []
+    found = []
+    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_dev_description.restype = ctypes.c_char_p
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    for number in range(ggml.ggml_backend_dev_count()):
+        device = ggml.ggml_backend_dev_get(number)
+        if ggml.ggml_backend_dev_type(device) in _GPUS:
+            found.append(ggml.ggml_backend_dev_description(device).decode("utf-8", "replace"))
+    return found

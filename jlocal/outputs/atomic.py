@@ -1,0 +1,40 @@
+"""Files that are written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from jlocal.errors import OutputError
+from jlocal.outputs.staging import scratch_folder
+
+
+@contextmanager
+def write_aside(target: Path) -> Iterator[BinaryIO]:
+    """Open a file in a hidden folder beside `target`, and give it that name at the end.
+
+    Raises:
+        OutputError: the file cannot be written; nothing of it is left.
+
+    """
+    # A link stays, and what it names is replaced.
+    real = Path(os.path.realpath(target))
+    try:
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; name a file")
+        if target.exists() and not target.is_file():
+            raise OutputError(
+                f"{target} is not a regular file; name one, or write to standard output"
+            )
+        with scratch_folder(real.parent) as folder:
+            aside = folder / "aside"
+            with aside.open("x+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(real)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error

@@ -1,0 +1,244 @@
+"""What a run has computed so far, so that it can be killed and go on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jlocal.errors import OutputError
+from jlocal.outputs.staging import sweep
+
+Floats = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.int32]
+Note = Callable[[str], None]
+
+_TABLE = "CREATE TABLE wave (key BLOB PRIMARY KEY, vectors BLOB NOT NULL, checksum BLOB NOT NULL)"
+
+# Where SQLite would quote what is no UTF-8, Python raises an error of its own.
+_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
+@contextmanager
+def open_journal(
+    output: Path, made: Mapping[str, object], dimensions: int, note: Note
+) -> Iterator[Journal]:
+    """Open the journal of an output file, which no other run can do meanwhile.
+
+    It is a hidden file beside the output. When the block ends well, it goes; otherwise it stays,
+    if there is anything in it.
+
+    Args:
+        output: the file that the run is to make.
+        made: what vectors depend on besides their tokens.
+        dimensions: full length of the model's vectors.
+        note: told that a journal is damaged, or that one stays.
+
+    Raises:
+        OutputError: another run makes the same output, or the journal cannot be written.
+
+    """
+    real = Path(os.path.realpath(output))
+    if real.is_dir():
+        raise OutputError(f"{output} is a folder; name a file")
+    path = real.with_name(f".{real.name}.jlocal-journal")
+    is_left = path.exists()
+    with closing(_connect(path, output, note)) as connection:
+        if is_left:
+            sweep(real.parent)
+        journal = Journal(path, connection, made, dimensions)
+        try:
+            yield journal
+        except BaseException:
+            journal.stop()
+            if _is_empty(connection):
+                with suppress(OutputError):
+                    _remove(connection, path)
+            else:
+                note(f"What is finished is kept in {path}; the same command goes on from there.")
+            raise
+        journal.stop()
+        _remove(connection, path)
+
+
+class Journal:
+    """Waves of token sequences with their vectors, in an SQLite file.
+
+    The last digits of a vector depend on what it was computed together with. So what is kept and
+    found again is a wave: the same texts in the same order come in the same waves, and so get the
+    same bytes. The vectors are those of the model, before they are cut and quantised. The key is
+    the SHA-256 of all that they depend on, so that no others can be found in their place.
+
+    Attributes:
+        had: whether there was anything at the start.
+        taken: how many texts got their vectors from what there was.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        made: Mapping[str, object],
+        dimensions: int,
+    ) -> None:
+        """Use a file that is open; see `open_journal`."""
+        self._path, self._dimensions = path, dimensions
+        self._connection: sqlite3.Connection | None = connection
+        self._made = hashlib.sha256(json.dumps(dict(made), sort_keys=True).encode())
+        # The thread that computes may still be at it when another calls the work off.
+        self._lock = threading.Lock()
+        self.had = not _is_empty(connection)
+        self.taken = 0
+
+    def stop(self) -> None:
+        """Read and write no more."""
+        with self._lock:
+            self._connection = None
+
+    def recall(self, sequences: Sequence[Tokens]) -> Floats | None:
+        """Find the vectors (n, d) of a wave of n sequences; None where they are not here.
+
+        Raises:
+            OutputError: the file cannot be read.
+
+        """
+        if not self.had:
+            return None
+        key, size = self._key(sequences), 4 * len(sequences) * self._dimensions
+        row = self._execute(
+            "SELECT vectors, checksum FROM wave WHERE key = ? AND length(vectors) = ?", key, size
+        )
+        if not row or not isinstance(row[0], bytes) or row[1] != _checksum(key, row[0]):
+            return None
+        return np.frombuffer(row[0], "<f4").reshape(len(sequences), self._dimensions)
+
+    def keep(self, sequences: Sequence[Tokens], vectors: Floats) -> None:
+        """Write the vectors (n, d) of a wave; the process may then be killed.
+
+        Raises:
+            OutputError: the file cannot be written.
+
+        """
+        key, data = self._key(sequences), vectors.astype("<f4").tobytes()
+        checksum = _checksum(key, data)
+        self._execute("INSERT OR REPLACE INTO wave VALUES (?, ?, ?)", key, data, checksum)
+
+    def _key(self, sequences: Sequence[Tokens]) -> bytes:
+        key = self._made.copy()
+        key.update(np.array([len(sequences), *map(len, sequences)], "<i8").tobytes())
+        for sequence in sequences:
+            key.update(sequence.astype("<i4").tobytes())
+        return key.digest()
+
+    def _execute(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+        try:
+            with self._lock:
+                if self._connection is None:
+                    return None
+                row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
+                return row
+        except sqlite3.Error as error:
+            raise _explain(self._path, error) from error
+
+
+def _checksum(key: bytes, data: bytes) -> bytes:
+    return hashlib.sha256(key + data).digest()
+
+
+def _explain(path: Path, error: sqlite3.Error) -> OutputError:
+    full = {
+        "database or disk is full": "No space left on device",
+        "disk I/O error": "the disk reports an error, and may be full",
+    }.get(str(error))
+    if full:
+        return OutputError(f"cannot write {path}: {full}; make room and run it again")
+    return OutputError(f"cannot use {path}: {error}; remove it to start again")
+
+
+def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
+    """Open the file and lock it until it is closed, however the process ends."""
+    busy = OutputError(
+        f"another jlocal is writing {output}; run this again when it has ended, or name another "
+        "file"
+    )
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise OutputError(f"{path} is not a regular file; remove it")
+        path.touch()
+        before = path.stat().st_ino
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection)
+        # Who had it before may have removed it meanwhile.
+        if not path.exists() or path.stat().st_ino != before:
+            raise busy
+        return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise busy if "locked" in str(error) else _explain(path, error) from error
+    except _DAMAGE:
+        note(f"{path} is damaged, and is begun anew.")
+        _remove(connection, path)
+        connection.close()
+        return _connect(path, output, note)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Lock the file and make its table.
+
+    Raises:
+        sqlite3.OperationalError: another process has it, or it cannot be read or written.
+        sqlite3.DatabaseError: it is damaged, or something else.
+
+    """
+    connection.text_factory = bytes
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if not found:
+        connection.execute(_TABLE)
+    elif found != [(_TABLE.encode(),)]:
+        raise sqlite3.DatabaseError("other tables")
+    elif connection.execute("PRAGMA integrity_check(1)").fetchone() != (b"ok",):
+        raise sqlite3.DatabaseError("damaged")
+    connection.execute("COMMIT")
+    # A killed process leaves whole transactions only; a power cut may take the last ones.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    with suppress(*_DAMAGE):
+        return connection.execute("SELECT 1 FROM wave LIMIT 1").fetchone() is None
+    return False
+
+
+def _remove(connection: sqlite3.Connection, path: Path) -> None:
+    """Remove the file while it is still locked."""
+    with suppress(*_DAMAGE):
+        connection.execute("PRAGMA synchronous = OFF")
+        # Closed in another mode, it would look for files of these names once more.
+        connection.execute("PRAGMA journal_mode = DELETE")
+    if os.name == "nt":  # where what is open cannot be removed
+        connection.close()
+    for name in (f"{path.name}-wal", f"{path.name}-journal", path.name):
+        try:
+            path.with_name(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error

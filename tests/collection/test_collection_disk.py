@@ -1,0 +1,181 @@
+"""Collections on disks that are full, read-only or cut off."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jlocal import Collection, CollectionError
+from jlocal.collection.database.batch import Batch
+from jlocal.collection.database.store import Store
+from jlocal.collection.export import open_rows
+from jlocal.collection.search.ranking import search
+from jlocal.map.picture import draw
+from support.collection_files import by_hand, check
+from support.disks import fill, read_only
+
+QUERY = np.eye(1, 8, dtype=np.float32)[0]
+
+# Python keeps compiled modules, even those that it could write only in part.
+UNCOMPILED = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+# A process that is killed leaves what it wrote in the log beside the file.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from jlocal.collection.database.batch import Batch
+from jlocal.collection.database.store import Store
+store = Store(Path(sys.argv[1]))
+store.write(Batch(removed=["/n/removed.md"]))
+os._exit(0)
+"""
+
+
+def made(path: Path, *, killed: bool) -> Path:
+    """Make a collection of which a search finds two passages."""
+    names = ["/n/a.md", "/n/b.md"] + ["/n/removed.md"] * killed
+    by_hand(path, *((name, [name]) for name in names))
+    if killed:
+        subprocess.run([sys.executable, "-c", _KILLED, path], check=True)
+        assert path.with_name(f"{path.name}-wal").stat().st_size
+    return path
+
+
+def found(path: Path) -> list[str]:
+    store = Store(path)
+    try:
+        return sorted(hit.path for hit in search(store, QUERY, 10))
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_full_disk_does_not_prevent_searching(small_disk, killed: bool, shared: bool) -> None:
+    path = made(small_disk / "c.db", killed=killed)
+    if not shared:
+        path.with_name("c.db-shm").unlink(missing_ok=True)
+    fill(small_disk)
+    for _ in range(2):
+        assert found(path) == ["/n/a.md", "/n/b.md"]
+    assert draw(path).total == 2
+    with open_rows(path) as (_, rows):
+        assert len(list(rows)) == 2
+    # When there is room again, it is written as before.
+    (small_disk / "filler").unlink()
+    store = Store(path)
+    store.write(Batch(removed=["/n/a.md"]))
+    store.close()
+    assert found(path) == ["/n/b.md"]
+    assert not list(small_disk.glob("c.db-*"))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bool) -> None:
+    path = made(tmp_path / "c.db", killed=killed)
+    code = (
+        "import sys; from pathlib import Path; sys.path.append(sys.argv[2]); "
+        "from test_collection_disk import found; print(len(found(Path(sys.argv[1]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path, Path(__file__).parent],
+        env=UNCOMPILED,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "2\n"
+
+
+def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
+    tmp_path: Path, converted
+) -> None:
+    (tmp_path / "a.txt").write_text("a cat")
+    command = [sys.executable, "-m", "jlocal", "index", "a.txt", "-d", "c.db"]
+    command += ["-m", str(converted("qwen3"))]
+    limited = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=UNCOMPILED,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert limited.returncode == 1
+    assert "may be full" in limited.stderr
+    assert (tmp_path / "c.db").stat().st_size == 4096
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert "1 of 1 file" in done.stderr
+    assert done.returncode == 0
+
+
+def test_a_log_in_a_read_only_folder_is_explained(tmp_path: Path) -> None:
+    original = made(tmp_path / "c.db", killed=True)
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    for name in ("c.db", "c.db-wal"):
+        shutil.copy(original.with_name(name), folder)
+    with read_only(folder):
+        with pytest.raises(CollectionError) as error:
+            found(folder / "c.db")
+        message = str(error.value)
+        assert "c.db-wal" in message
+        assert "read-only" in message
+        assert "copy both into a folder that can be written" in message
+        assert "\n" not in message
+    shutil.copytree(folder, tmp_path / "copy")
+    assert found(tmp_path / "copy" / "c.db") == ["/n/a.md", "/n/b.md"]
+    # An empty log holds nothing.
+    (folder / "c.db-wal").write_bytes(b"")
+    with read_only(folder):
+        assert len(found(folder / "c.db")) == 3
+
+
+def test_what_is_written_is_on_the_disk_when_the_call_returns(tmp_path: Path) -> None:
+    """In this mode SQLite waits for the disk with each commit, and so a power cut loses none."""
+    store = Store(made(tmp_path / "c.db", killed=False))
+    assert store._value("PRAGMA journal_mode") == "wal"
+    assert store._value("PRAGMA synchronous") == 2  # FULL
+    assert store._value("PRAGMA fullfsync") == 1
+    store.close()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    path = made(tmp_path / "c.db", killed=False)
+    code = (
+        "import sys; from pathlib import Path; "
+        "from jlocal.collection.database.batch import Batch, Entry; "
+        "from jlocal.collection.database.store import Store; "
+        "from jlocal.collection.database.values import digest_of; "
+        "store = Store(Path(sys.argv[1])); "
+        "[store.write(Batch(entries=[Entry(str(n), None, digest_of(str(n)))])) for n in range(5)]; "
+        "import os; os._exit(0)"
+    )
+    done = subprocess.run(
+        ["strace", "-f", "-e", "fsync,fdatasync", sys.executable, "-c", code, path],
+        stderr=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.count("sync(") >= 5
+
+
+def test_compacting_frees_a_disk_that_is_nearly_full(small_disk: Path) -> None:
+    """Deleting and writing anew take less room than the file had."""
+    texts = [f"A secret, number {number}. " * 40 for number in range(4000)]
+    path = by_hand(small_disk / "c.db", ("/n/gone.md", texts), ("/n/left.md", ["left"]))
+    store = Store(path)
+    store.write(Batch(removed=["/n/gone.md"]))
+    store.close()
+    size = path.stat().st_size
+    room = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(room - size // 2))
+    with Collection(path) as collection:
+        report = collection.compact()
+    assert (report.texts, report.reason) == (4000, None)
+    assert report.freed > 0.9 * size
+    check(path)

@@ -1,0 +1,235 @@
+"""Words and meaning: what each finds, the order that both give, and what is said of a hit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jlocal.collection.database.bm25 as bm25_module
+import jlocal.collection.search.ranking as search_module
+from jlocal import Collection, Embedder
+from jlocal.collection.chunking.chunks import whole
+from jlocal.collection.database.batch import Batch, Entry
+from jlocal.collection.database.store import Store
+from jlocal.collection.database.values import digest_of
+from jlocal.collection.database.words import query_terms
+from jlocal.collection.search.fusion import Background, Scale, fused, weight_of
+from jlocal.collection.search.ranking import MODES, search
+from jlocal.models.profile import read_profile
+from jlocal.models.starter import FILE
+from jlocal.vectors import normalize
+from support.collection_files import recipe_for
+
+
+def made(path: Path, texts: list[str], vectors: np.ndarray) -> Store:
+    """Make a store of documents with one passage each."""
+    store = Store(path, create=True)
+    store.set_recipe(recipe_for(vectors.shape[1]))
+    batch = Batch()
+    for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
+        digest = digest_of(text)
+        batch.passages[digest] = ("", text, vector)
+        batch.entries.append(Entry(f"/d/{number:04}.md", None, digest, [(0, whole(text), digest)]))
+    store.write(batch)
+    return store
+
+
+def random_vectors(count: int, dimensions: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    return normalize(rng.standard_normal((count, dimensions)).astype(np.float32))
+
+
+@pytest.fixture
+def notes(tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of notes and their collection."""
+    # Files this young have no stamp.
+    monkeypatch.setattr("jlocal.collection.index.survey._TICK_NS", 0)
+    texts = {
+        "backup strategy.md": "We copy the server every night.",
+        "nas.md": "Two mirrored pairs of disks.",
+        "travel/lisbon.md": "Salted cod is enough for four.",
+        "recipes/dal.md": "Red lentils, turmeric and ginger.",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "notes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with Collection(tmp_path / "notes.db", model) as collection:
+        collection.index(tmp_path / "notes")
+    return tmp_path
+
+
+def names(hits: list) -> list[str]:
+    return [Path(hit.path).name for hit in hits]
+
+
+def test_words_decide_where_no_cosine_stands_out() -> None:
+    cosines = np.linspace(0.90, 0.92, 100, dtype=np.float32)
+    apart = Background.of(np.tile(cosines, 50)).standing_out(cosines)
+    bm25 = np.zeros(100, np.float32)
+    bm25[3] = 8
+    assert fused(bm25, apart, 2.0, 5).argmax() == 3
+
+
+def test_one_word_counts_more_than_one_of_many() -> None:
+    apart = np.array([3, 0], np.float32)
+    assert fused(np.array([0, 4], np.float32), apart, 2.0, 1).argmax() == 1
+    assert fused(np.array([0, 4], np.float32), apart, 2.0, 4).argmax() == 0
+
+
+def test_meaning_decides_where_no_word_is_found() -> None:
+    cosines = np.full(1000, 0.1, np.float32)
+    cosines[7] = 0.6
+    apart = Background.of(cosines).standing_out(cosines)
+    assert fused(np.zeros(1000, np.float32), apart, 2.0, 5).argmax() == 7
+
+
+def test_few_passages_do_not_make_small_differences_large() -> None:
+    two = np.array([0.50, 0.51], np.float32)
+    assert np.ptp(Background.of(two).standing_out(two)) < 0.2
+    assert np.isfinite(Background.of(two[:1]).standing_out(two[:1])).all()
+    assert np.isfinite(Background.of(two[:0]).standing_out(two)).all()
+
+
+def test_a_models_weight_goes_by_its_name() -> None:
+    starter = weight_of(read_profile(FILE).name)
+    for name in ("Jina Embeddings V5 Text Small Retrieval", "v5-nano-retrieval-Q8_0"):
+        assert starter < weight_of("another model") < weight_of(name)
+
+
+def test_relevance_grows_with_the_score_and_stays_between_0_and_1() -> None:
+    background = Background(0.3, 0.1)
+    for scale in (
+        Scale.of_both(3, 1000, 2.0),
+        Scale.of_words(1, 1),
+        Scale.of_meaning(background, 10**6),
+    ):
+        relevances = [scale.relevance(score) for score in (-1e9, -1, 0, 0.5, 3, 30, 1e9)]
+        assert relevances == sorted(relevances)
+        assert 0 <= relevances[0] < relevances[-1] <= 1
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_both_scores_of_a_hit_are_exact_however_it_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+) -> None:
+    vectors = random_vectors(400)
+    texts = [f"number{n} {'rare' if n % 100 == 5 else 'common'}" for n in range(400)]
+    store = made(tmp_path / "c.db", texts, vectors)
+    monkeypatch.setattr(search_module, "_CANDIDATES", 1)
+    monkeypatch.setattr(search_module, "_DIMENSIONS", 1)
+    query = vectors[9]
+    hits = search(store, query, 100, text="rare", exact=exact)
+    alone = {hit.path: hit.bm25 for hit in search(store, None, 5, text="rare")}
+    assert set(alone) == {f"/d/{n:04}.md" for n in (5, 105, 205, 305)}
+    assert set(alone) <= {hit.path for hit in hits}
+    for hit in hits:
+        number = int(hit.path[3:7])
+        assert hit.cosine == pytest.approx(float(vectors[number] @ query), abs=1e-6)
+        assert hit.bm25 == pytest.approx(alone.get(hit.path, 0.0))
+        assert hit.score == hit.relevance
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert search(store, query, 100, text="rare", exact=exact) == hits
+    store.close()
+
+
+def test_equal_passages_keep_one_order(tmp_path: Path) -> None:
+    vectors = np.repeat(random_vectors(1), 30, axis=0)
+    store = made(tmp_path / "c.db", [f"word{n:02} same" for n in range(30)], vectors)
+    for arguments in ({"text": None}, {"text": "same"}):
+        hits = search(store, vectors[0], 30, **arguments)
+        assert [hit.path for hit in hits] == [f"/d/{n:04}.md" for n in range(30)]
+    store.close()
+
+
+def test_a_word_is_found_in_a_folder_of_one_or_three_notes(tmp_path: Path) -> None:
+    """BM25 as FTS5 has it gives a word no weight that half of the notes have."""
+    for count in (1, 2, 3):
+        texts = [f"text number{n} alpha" for n in range(count)]
+        store = made(tmp_path / f"{count}.db", texts, random_vectors(count, 1024))
+        (hit,) = search(store, None, 5, text="number0")
+        assert hit.bm25 > 0.5
+        assert len(search(store, None, 5, text="alpha")) == count
+        # Vectors that have nothing to do with the query do not outdo the word.
+        assert search(store, random_vectors(9, 1024)[8], 1, text="number0")[0].path == "/d/0000.md"
+        store.close()
+
+
+def test_common_words_only_add_to_what_rare_words_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    texts = [
+        f"number{n} " + " ".join(f"word{w}" for w in rng.geometric(0.05, size=30))
+        for n in range(500)
+    ]
+    store = made(tmp_path / "c.db", texts, random_vectors(500))
+    query = "word1 word2 word30 word40"
+    everything = search(store, None, 10, text=query)
+    monkeypatch.setattr(bm25_module, "_MOST_ROWS", 200)
+    monkeypatch.setattr(bm25_module, "_BEST", 100)
+    quick = search(store, None, 10, text=query)
+    assert len({hit.path for hit in everything} & {hit.path for hit in quick}) >= 9
+    assert quick[0] == everything[0]
+    store.close()
+
+
+def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
+    assert query_terms("what did we decide about backups") == ['"decide"', '"backups"']
+    assert query_terms("wo ist der Schlüssel") == ['"schlüssel"']
+    assert query_terms("who is who") == ['"who"', '"is"']
+    assert query_terms("war and peace") == ['"war"', '"peace"']
+
+
+def test_words_need_no_model(notes: Path) -> None:
+    with Collection(notes / "notes.db", notes / "no such model.gguf") as collection:
+        (hit,) = collection.search("lentils", mode="words")
+        assert (Path(hit.path).name, hit.cosine) == ("dal.md", None)
+        assert hit.score == hit.bm25 > 0
+        assert collection.search("nothing of this", mode="words") == []
+
+
+def test_other_forms_of_a_word_are_found(notes: Path, model: Embedder) -> None:
+    with Collection(notes / "notes.db", model) as collection:
+        for query in ("lentil", "mirror", "copying"):
+            assert len(collection.search(query, mode="words")) == 1, query
+
+
+def test_the_words_of_a_path_find_its_document(notes: Path, model: Embedder) -> None:
+    with Collection(notes / "notes.db", model) as collection:
+        for query, name in (("backup", "backup strategy.md"), ("LISBON", "lisbon.md")):
+            (hit,) = collection.search(query, mode="words")
+            assert Path(hit.path).name == name
+            assert hit.bm25 > 0
+            (named,) = [hit for hit in collection.search(query) if Path(hit.path).name == name]
+            assert named.bm25 == hit.bm25
+        assert collection.search("lisbon", mode="words", path="recipes") == []
+        assert names(collection.search("lentils", mode="words", path="recipes")) == ["dal.md"]
+
+
+def test_min_score_is_in_the_unit_of_the_mode(notes: Path, model: Embedder) -> None:
+    with Collection(notes / "notes.db", model) as collection:
+        for mode in MODES:
+            hits = collection.search("backup of disks", mode=mode)
+            assert len(hits) >= 2
+            least = hits[1].score
+            assert collection.search("backup of disks", mode=mode, min_score=least) == hits[:2]
+            score = {"words": "bm25", "meaning": "cosine", "both": "relevance"}[mode]
+            assert all(hit.score == getattr(hit, score) for hit in hits)
+
+
+def test_a_file_that_changed_or_is_missing_is_said_to_be(notes: Path, model: Embedder) -> None:
+    folder = notes / "notes"
+    (folder / "nas.md").write_text("One disk.")
+    shutil.rmtree(folder / "travel")
+    with Collection(notes / "notes.db", model) as collection:
+        states = {Path(hit.path).name: hit.state for hit in collection.search("disks")}
+    assert states == {
+        "backup strategy.md": "current",
+        "nas.md": "changed",
+        "lisbon.md": "missing",
+        "dal.md": "current",
+    }

@@ -1,0 +1,206 @@
+"""Collections of older formats are brought to the newest one, wholly or not at all."""
+
+from __future__ import annotations
+
+import lzma
+import signal
+import sqlite3
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jlocal import Collection, CollectionError, MigrationWarning
+from jlocal.collection.database.schema import VERSION
+from jlocal.collection.database.store import Store
+from jlocal.collection.search.ranking import search
+from jlocal.models.starter import FILE
+from support.collection_files import check
+from support.disks import fill, read_only
+
+OLD = Path(__file__).parents[1] / "data" / "collections" / "format-1.db.xz"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A collection of format 1, as the version before wrote it."""
+    path = tmp_path / "old.db"
+    path.write_bytes(lzma.decompress(OLD.read_bytes()))
+    return path
+
+
+def said(path: Path) -> list[tuple]:
+    """All that both formats say."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT path, stamp, content.sha256, record, first_line, last_line, passage.sha256, "
+            "vector, text FROM document JOIN content ON content.id = content_id "
+            "JOIN chunk USING (content_id) JOIN passage ON passage.id = passage_id "
+            "ORDER BY path, record, start"
+        ).fetchall()
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def found(store: Store, query: str) -> list[str]:
+    return [store.text(int(id))[1] for id in store.words(query).best(1000)]
+
+
+def test_a_search_migrates_and_finds_words(old: Path) -> None:
+    before = said(old)
+    assert version(old) == 1
+    with closing(Store(old)) as store:
+        vector = np.frombuffer(before[0][7], "<f4")
+        assert search(store, vector, 1)[0].path.endswith("backups.md")
+        assert "greenhouse" in found(store, "Greenhouse")[0]
+        assert "黒猫" in found(store, "黒猫")[0]
+        assert "Café" in found(store, "cafe")[0]
+        # Removed before: the vector is kept, and nothing finds it.
+        assert store.count_kept() == 1
+        assert found(store, "upgrade") == []
+        assert len(store.path_words("garden").best(1000)) == 1
+        assert store.folders() == {}
+        assert list(store.added()) == []
+        assert len(list(store.paths())) == store.count_documents() == 8
+    assert version(old) == VERSION
+    assert said(old) == before
+    check(old)
+
+
+def test_what_the_version_before_embedded_is_not_embedded_again(old: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "packing.txt").write_text("Packing list: passport, rain coat, two books.\n")
+    with Collection(old, FILE) as collection:
+        report = collection.index(notes)
+        assert (report.new, report.embedded) == (1, 0)
+        assert collection.search("What is in the suitcase?", n=30)
+    check(old)
+
+
+# Kills itself in place of a statement, the first of which is number 0.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from jlocal.collection import connect, migrations
+from jlocal.collection.database.store import Store
+left = int(sys.argv[2])
+class Counting(connect.Connection):
+    def _count(self):
+        global left
+        if counting:
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    def execute(self, *arguments):
+        self._count()
+        return super().execute(*arguments)
+    def executemany(self, statement, rows):
+        return super().executemany(statement, (self._count() or row for row in rows))
+counting = False
+def migrate(connection, path):
+    global counting
+    # Pages are written before the transaction ends.
+    connection.execute("PRAGMA cache_size = 1")
+    counting = True
+    original(connection, path)
+original, connect.migrate = connect.migrate, migrate
+connect.Connection = Counting
+Store(Path(sys.argv[1]))
+print("done")
+"""
+
+
+def test_killed_at_each_step(old: Path, tmp_path: Path) -> None:
+    before, outcomes, statement = said(old), [], 0
+    while not outcomes or outcomes[-1] != (0, VERSION):
+        path = tmp_path / "killed.db"
+        for left in tmp_path.glob("killed.db*"):
+            left.unlink()
+        path.write_bytes(old.read_bytes())
+        done = subprocess.run(
+            [sys.executable, "-c", _KILLED, path, str(statement)], capture_output=True, check=False
+        )
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        outcomes.append((done.returncode, version(path)))
+        assert said(path) == before
+        Store(path).close()
+        assert said(path) == before
+        check(path)
+        statement += 5
+    assert outcomes.count((-signal.SIGKILL, 1)) >= 4
+
+
+def test_many_open_it_at_once(old: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: Store(old), range(8)))
+    assert [len(found(store, "roses")) for store in stores] == [1] * 8
+    for store in stores:
+        store.close()
+    check(old)
+
+
+def test_a_large_one_is_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jlocal.collection.database.migrations._MANY", 8)
+    with pytest.warns(MigrationWarning, match="the words of its 9 passages are written first"):
+        Store(old).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Store(old).close()
+    check(old)
+
+
+def test_where_it_cannot_be_written_it_says_what_to_do(old: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    path = old.rename(folder / "old.db")
+    before = path.read_bytes()
+    with read_only(folder), pytest.raises(CollectionError) as error:
+        Store(path)
+    assert "was made by an older jlocal" in str(error.value)
+    assert "copy it into a folder that can be written" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+    Store(path).close()
+    check(path)
+
+
+def test_on_a_full_disk_it_stays_as_it_was(old: Path, small_disk: Path) -> None:
+    path = small_disk / "old.db"
+    path.write_bytes(old.read_bytes())
+    fill(small_disk)
+    with pytest.raises(CollectionError, match=r"was made by an older jlocal.* make room"):
+        Store(path)
+    assert path.read_bytes() == old.read_bytes()
+    (small_disk / "filler").unlink()
+    Store(path).close()
+    check(path)
+
+
+def test_only_tables_of_that_format_are_migrated(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER UPDATE ON setting BEGIN SELECT 1; END")
+    with pytest.raises(CollectionError, match="another trigger t"):
+        Store(old)
+    assert version(old) == 1
+
+
+def test_damage_is_found_before_anything_is_written(old: Path) -> None:
+    data = bytearray(old.read_bytes())
+    with closing(sqlite3.connect(old)) as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'passage'"
+        ).fetchone()
+    data[(root - 1) * 4096 : root * 4096] = b"x" * 4096
+    old.write_bytes(data)
+    with pytest.raises(CollectionError, match="damaged; delete it and index again"):
+        Store(old)
+    assert version(old) == 1

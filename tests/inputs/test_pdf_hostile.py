@@ -1,0 +1,118 @@
+"""PDF files that are damaged, or made to take all there is: refused or reported, within limits."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+
+from jlocal.errors import TextError
+from jlocal.inputs.pdf import reader as pdf_module
+from jlocal.inputs.pdf.reader import read_pdf
+from support.pdfs import FOREVER, deflated, joined, line, one_page, pdf, refusal, stream, text_of
+
+PAGES = ("Backups run every night.\nThey are kept.", "", "The budget is 300 €. Größe 日本 🙂")
+
+
+ENDLESS = joined(
+    [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [2 0 R 3 0 R] /Count 2 >>",
+        b"<< /Type /Pages /Kids [2 0 R] /Count 1 /Parent 2 0 R >>",
+    ]
+)
+
+
+COUNTED = joined(
+    [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 2147483647 >>",
+        b"<< /Type /Page /Parent 2 0 R >>",
+    ]
+)
+
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "not a PDF file"),
+    "a page of HTML": (b"<html>404</html>", "not a PDF file"),
+    "head alone": (b"%PDF-1.7\n", "damaged: "),
+    "nothing but noise": (b"%PDF-1.7\n" + os.urandom(5000), "damaged: "),
+    "no pages": (pdf(), "damaged: it has no pages"),
+    "no text": (pdf("", " \n "), "no text in it; it may be scanned"),
+    "bomb": (pdf(deflated(b"0" * 100_000_000)), "no text in it"),
+    "bomb in a bomb": (pdf(deflated(b"0" * 100_000_000, 2)), "no text in it"),
+    "a form in itself": (
+        one_page("/X1 Do", stream(b"/X1 Do", "/Type /XObject /Subtype /Form")),
+        "no text in it",
+    ),
+    "pages in themselves": (ENDLESS, "damaged"),
+    "absurdly many pages": (COUNTED, ""),
+    "deep": (pdf(stream(b"[" * 100_000)), "no text in it"),
+    "14 MB of numbers": (b"%PDF-1.7\n1 0 obj\n[" + b"1 " * 7_000_000, "damaged: "),
+    "14 MB of objects": (b"%PDF-1.7\n" + b"1 0 obj\n<< /A 1 >>\nendobj\n" * 550_000, "damaged: "),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_pdf_that_is_refused(name: str) -> None:
+    data, reason = REFUSED[name]
+    assert refusal(data).startswith(reason)
+
+
+def test_a_part_that_cannot_be_unpacked_is_reported() -> None:
+    for broken in (
+        stream(b"no zlib here", "/Filter /FlateDecode"),
+        stream(b"x", "/Filter [/FlateDecode /Nope]"),
+    ):
+        read = read_pdf(pdf("good", broken))
+        assert read.pages == ["good", ""]
+        assert [loss.reason[:8] for loss in read.losses] == ["damaged:"]
+    # Not of a text.
+    picture = stream(b"no zlib here", "/Subtype /Image /Filter /FlateDecode")
+    assert text_of(one_page(line("good"), picture)) == "good"
+
+
+def outcome(data: bytes) -> str:
+    """Return what is reported of a file."""
+    try:
+        return " ".join(loss.reason for loss in read_pdf(data).losses)
+    except TextError as error:
+        return error.reason
+
+
+def test_no_cut_file_gives_a_part_of_its_text_silently() -> None:
+    data = pdf(*PAGES)
+    first = data.index(b"trailer")
+    # As if it had been saved once before.
+    for whole in (data, data.replace(b"1 0 obj", data[first:] + b"1 0 obj", 1)):
+        for length in range(20, len(whole) - 30, len(whole) // 9):
+            assert "damaged" in outcome(whole[:length])
+
+
+def test_no_flipped_bit_is_a_traceback() -> None:
+    data = pdf(*PAGES)
+    for place in range(9, len(data), len(data) // 40):
+        changed = data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :]
+        assert outcome(changed).isprintable()
+
+
+def test_a_file_that_takes_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(FOREVER) < 100_000
+    monkeypatch.setattr(pdf_module._worker, "seconds", 2)
+    start = time.monotonic()
+    assert refusal(FOREVER) == "not read within 2 seconds; split it"
+    assert time.monotonic() - start < 20
+    monkeypatch.undo()
+    assert text_of(pdf("the next one")) == "the next one"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the bound")
+def test_a_file_that_takes_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jlocal.inputs import worker
+
+    monkeypatch.setattr(worker, "_MEMORY", 200 << 20)
+    pdf_module._worker.close()
+    assert "memory" in refusal(pdf(deflated(b"BT /F 1 Tf (x) Tj ET " * 1_000_000)))
+    pdf_module._worker.close()
