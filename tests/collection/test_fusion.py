@@ -178,10 +178,31 @@ def test_common_words_only_add_to_what_rare_words_find(
 
 
 def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
-    assert query_terms("what did we decide about backups") == ['"decide"', '"backups"']
-    assert query_terms("wo ist der Schlüssel") == ['"schlüssel"']
-    assert query_terms("who is who") == ['"who"', '"is"']
-    assert query_terms("war and peace") == ['"war"', '"peace"']
+    assert query_terms("what did we decide about backups") == [('"decide"',), ('"backups"',)]
+    assert query_terms("wo ist der Schlüssel") == [('"schlüssel"',)]
+    assert query_terms("who is who") == [('"who"',), ('"is"',)]
+    assert query_terms("war and peace") == [('"war"',), ('"peace"',)]
+    assert query_terms("\u20ac - war") == [('"war"',)]
+
+
+def test_a_number_is_found_however_its_thousands_are_parted(tmp_path: Path) -> None:
+    ways = ("9500", "9,500", "9.500", "9 500", "9'500", "9\u2019500", "9\u00a0500", "9\u202f500")
+    texts = [f"It cost {way} euros, nearly." for way in ways]
+    texts += ["It cost 19500 euros.", "It cost 9 and 5001 euros.", "Euros.", "9500.50", "1,009,500"]
+    store = made(tmp_path / "c.db", texts, random_vectors(len(texts)))
+    expected = {f"/d/{n:04}.md" for n in (*range(len(ways)), 11)}
+    for query in ways:
+        hits = search(store, None, 20, text=query)
+        assert {hit.path for hit in hits[: len(expected)]} == expected, query
+        if " " not in query and query.isascii():
+            assert len(hits) == len(expected), query
+    store.close()
+
+
+def test_what_only_looks_like_thousands_stays_apart() -> None:
+    assert query_terms("404 500 errors") == [('"404"',), ('"500"',), ('"404500"',), ('"errors"',)]
+    for query in ("10.0.0.1", "3.14", "1,00,000", "007", "v5.100"):
+        assert all(len(term) == 1 for term in query_terms(query)), query
 
 
 def test_words_need_no_model(notes: Path) -> None:

@@ -26,7 +26,10 @@ _UNSPACED = (
 # The pattern of all words takes a while to compile, which most texts do not need: they have no
 # marks and no letters but Latin, Greek and Cyrillic ones.
 _SPECIAL = re.compile("[\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20f0\u2e80-\U0010ffff]")
-_PLAIN_WORD = re.compile(r"()(?:[^\W_])+")
+_NUMBER = "[1-9][0-9]{0,2}(?:[.,'\u2019\u00a0\u202f][0-9]{3})+(?![^\\W_])"
+_PLAIN_WORD = re.compile(rf"()(?:{_NUMBER}|[^\W_]+)")
+# What parts the thousands of a number: 9,500 is 9500.
+_NO_SEPARATORS = str.maketrans("", "", ".,'\u2019\u00a0\u202f")
 # What a word that is nearly one of the query is worth.
 _NEAR = 0.7
 _LONGEST_ENDING = 3
@@ -40,7 +43,7 @@ def is_plain(text: str) -> bool:
 
 @functools.cache
 def _any_word() -> re.Pattern[str]:
-    return re.compile(f"([{_UNSPACED}]+)|(?:(?![{_UNSPACED}_])[\\w{MARKS}])+")
+    return re.compile(f"([{_UNSPACED}]+)|{_NUMBER}|(?:(?![{_UNSPACED}_])[\\w{MARKS}])+")
 
 
 def _words(text: str) -> Iterator[re.Match[str]]:
@@ -141,7 +144,8 @@ def _stems(word: str) -> list[str]:
 
 
 def _folded(word: str) -> str:
-    """Return a word without case and accents."""
+    """Return a word without case and accents, and a number without separators."""
+    word = word.translate(_NO_SEPARATORS)
     if word.isascii():
         return word.lower()
     letters = unicodedata.normalize("NFKD", word.casefold())

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.collection.database.values import DamagedError, Ids, ascending, ids_of
+from jlocal.collection.database.words import Term
 from jlocal.vectors import Floats
 
 # Terms are taken from the rarest on. Once they have given so many rows, those that are left only
@@ -33,6 +34,7 @@ _BEFORE_ALL = -(1 << 63)
 
 # Executes a statement with values, and gives its rows.
 Select = Callable[..., list[Any]]
+_Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Scores:
 def score(
     select: Select,
     table: str,
-    terms: Sequence[str],
+    terms: Sequence[Term],
     rows: int,
     allowed: Ids | None = None,
 ) -> Scores:
@@ -79,28 +81,37 @@ def score(
     Args:
         select: executes a statement of the collection.
         table: the index.
-        terms: of the query, in the syntax of FTS5.
+        terms: of the query, each with the ways to write it.
         rows: how many the index has.
         allowed: ids (m,) of the only rows to look at.
 
     """
-    counts = [_count(select, table, term) for term in terms]
-    rarest = sorted((count, term) for count, term in zip(counts, terms, strict=True) if count)
-    ids, scores, taken = np.empty(0, np.int64), np.empty(0), 0
-    for count, term in rarest[:_MOST_TERMS]:
-        if taken and taken + count > _MOST_ROWS:
+    ways = [[(way, _count(select, table, way)) for way in term] for term in terms]
+    # Hardly a row has one of them written in two ways.
+    counts = [sum(count for _, count in term) for term in ways]
+    rarest = sorted((count, term) for count, term in zip(counts, ways, strict=True) if count)
+    parts, taken = [(np.empty(0, np.int64), np.empty(0))], 0
+    for in_all, term in rarest[:_MOST_TERMS]:
+        if taken and taken + in_all > _MOST_ROWS:
+            ids, scores = _added_up(parts)
+            parts = [(ids, scores)]
             among: Ids | None = ids[np.lexsort((ids, -scores))[:_BEST]]
         else:
-            among, taken = allowed, taken + count
-        found, frequencies = _frequencies(select, table, term, rows, count, among)
-        both = np.union1d(ids, found) if len(ids) else found
-        sums = np.zeros(len(both))
-        sums[np.searchsorted(both, ids)] = scores
-        sums[np.searchsorted(both, found)] += _weight(rows, count) * frequencies
-        ids, scores = both, sums
+            among, taken = allowed, taken + in_all
+        for way, count in term:
+            found, frequencies = _frequencies(select, table, way, rows, count, among)
+            parts.append((found, _weight(rows, in_all) * frequencies))
+    ids, scores = _added_up(parts)
     if not np.isfinite(scores).all():
         raise DamagedError(f"a number in {table} is wrong")
     return Scores(ids, scores.astype(np.float32), len(terms))
+
+
+def _added_up(parts: Sequence[tuple[Ids, _Doubles]]) -> tuple[Ids, _Doubles]:
+    """Add up the scores of each row, as ascending ids (n,) and sums (n,)."""
+    ids, places = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
+    scores = np.concatenate([scores for _, scores in parts])
+    return ids, np.bincount(places, scores, len(ids)).astype(np.float64)
 
 
 def _weight(rows: int, count: int) -> float:
@@ -109,13 +120,13 @@ def _weight(rows: int, count: int) -> float:
 
 
 def _count(select: Select, table: str, term: str) -> int:
-    """How many rows have a term."""
+    """How many rows have a way of writing a term."""
     return int(select(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", term)[0][0])
 
 
 def _frequencies(
     select: Select, table: str, term: str, rows: int, count: int, allowed: Ids | None
-) -> tuple[Ids, npt.NDArray[np.float64]]:
+) -> tuple[Ids, _Doubles]:
     """Rows (n,) that have a term, and the part of BM25 that tells how often (n,)."""
     statement = f"SELECT rowid, -bm25({table}) FROM {table} WHERE {table} MATCH ?"
     values: list[object] = [term]

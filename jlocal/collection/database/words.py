@@ -48,6 +48,16 @@ _FOLDED = {0xDF: "ss", 0xE6: "ae", 0xC6: "AE", 0x153: "oe", 0x152: "OE"} | str.m
 # Half of a surrogate pair comes from names that are no UTF-8.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _BETWEEN = re.compile("[\\s!-/:-@\\[-`{-~\u2000-\u206f\u3000-\u3004\u3008-\u301f]+")
+# Where the thousands of a number are parted, as in 9,500, 9.500 or 9 500, each part is a word.
+_NUMBER = re.compile(
+    r"(?<![\w.,'\u2019])[1-9](?:[0-9]{3,14}"
+    r"|[0-9]{0,2}(?P<separator>[ .,'\u2019])[0-9]{3}(?:(?P=separator)[0-9]{3}){0,4})"
+    r"(?!\w|[.,'\u2019][0-9]{3})"
+)
+_GROUP = re.compile("[0-9]{1,3}(?=(?:[0-9]{3})*$)")
+
+# The ways to write a term of a query, each a string, a phrase or a prefix in the syntax of FTS5.
+Term = tuple[str, ...]
 
 
 def segmented(text: str) -> str:
@@ -59,22 +69,39 @@ def segmented(text: str) -> str:
     return _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _plain(text))
 
 
-def query_terms(query: str) -> list[str]:
-    """Return what a query asks for, each once, as strings and prefixes in the syntax of FTS5.
+def query_terms(query: str) -> list[Term]:
+    """Return what a query asks for, each once.
 
     Words that any text has are left out, unless there are no others.
     """
     terms = list(dict.fromkeys(_terms(query)))
-    return [term for term in terms if term[1:-1] not in STOP_WORDS] or terms
+    return [term for term in terms if term[0][1:-1] not in STOP_WORDS] or terms
 
 
-def _terms(query: str) -> Iterator[str]:
+def _terms(query: str) -> Iterator[Term]:
     text, end = _plain(query).lower(), 0
     for run in _RUN.finditer(text):
-        yield from _quoted(_BETWEEN.split(text[end : run.start()]))
+        yield from _spaced(text[end : run.start()])
         *pairs, last = _pairs(run[0])
-        yield from _quoted(pairs) if pairs else (f'"{last}"*',)
+        yield from _quoted(pairs) if pairs else ((f'"{last}"*',),)
         end = run.end()
+    yield from _spaced(text[end:])
+
+
+def _spaced(text: str) -> Iterator[Term]:
+    """Yield the terms of a text in which spaces part words."""
+    end = 0
+    for number in _NUMBER.finditer(text):
+        yield from _quoted(_BETWEEN.split(text[end : number.start()]))
+        groups = _GROUP.findall(re.sub("[^0-9]", "", number[0]))
+        whole, parted = f'"{"".join(groups)}"', f'"{" ".join(groups)}"'
+        if number["separator"] == " ":
+            # Or two numbers, one after the other.
+            yield from _quoted(groups)
+            yield (whole,)
+        else:
+            yield whole, parted
+        end = number.end()
     yield from _quoted(_BETWEEN.split(text[end:]))
 
 
@@ -88,5 +115,6 @@ def _pairs(run: str) -> list[str]:
     return [a + b for a, b in zip(pieces, [*pieces[1:], ""], strict=True)]
 
 
-def _quoted(words: Iterable[str]) -> Iterator[str]:
-    return (f'"{word}"' for word in words if word)
+def _quoted(words: Iterable[str]) -> Iterator[Term]:
+    # FTS5 sees nothing in a sign of a currency, say.
+    return ((f'"{word}"',) for word in words if any(map(str.isalnum, word)))
