@@ -270,7 +270,7 @@ class IndexedCollection(OpenCollection):
             return forget(store, folder)
 
     def status(self) -> Status:
-        """Compare the collection with its folders, without reading files.
+        """Compare the collection with its folders: by size and time, and by how new files begin.
 
         Raises:
             CollectionError: there is no such collection, or it cannot be read.

@@ -129,6 +129,31 @@ def begins_as_text(path: Path, encoding: str | None = None) -> bool:
         return may_be_text(file.read(_HEAD), encoding)
 
 
+def first_look(path: Path, encoding: str | None = None) -> Cause | Literal["empty"] | None:
+    """Tell from the beginning of a file why `read_file` would find nothing to read in it.
+
+    None where it would read it, or report a failure, as far as the beginning shows.
+
+    Args:
+        path: the file.
+        encoding: as in `read_file`.
+
+    """
+    try:
+        need(path)
+        with open_regular(path) as file:
+            head = file.read(_HEAD)
+    except ExtraError:
+        return "extra"
+    except (OSError, ValueError) as error:
+        return "special" if getattr(error, "errno", 0) == errno.EINVAL else None
+    if len(head) < _HEAD and not head.strip():
+        return "empty"
+    if kind_of(path) or _is_named_as_text(path) or may_be_text(head, encoding):
+        return None
+    return "binary"
+
+
 def _bytes(path: Path, encoding: str | None, *, is_checked: bool) -> bytes:
     """Read a file; if checked, no more of it than shows that it is not text."""
     with open_regular(path) as file:
@@ -143,9 +168,12 @@ def _bytes(path: Path, encoding: str | None, *, is_checked: bool) -> bytes:
     return data
 
 
+def _is_named_as_text(path: Path) -> bool:
+    return path.suffix.lower() in _TEXT_ENDINGS
+
+
 def _no_text(path: Path, error: NotTextError) -> Unreadable:
-    is_named_as_text = path.suffix.lower() in _TEXT_ENDINGS
-    cause: Cause = "failure" if is_named_as_text else "binary"
+    cause: Cause = "failure" if _is_named_as_text(path) else "binary"
     return Unreadable(str(path), str(error), is_known=True, cause=cause)
 
 

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from jlocal import Collection, Embedder
+from jlocal.collection.index.report import Progress
 from jlocal.locations import home
+from support.pdfs import pdf, stream
+from support.texts import prose
 
 
 @pytest.fixture
@@ -55,12 +58,99 @@ def test_status_says_what_is_out_of_date(jlocal, notes: Path, tmp_path: Path) ->
     assert facts["has_model"] is True
     (folder,) = facts["folders"]
     assert (folder["path"], folder["exclude"]) == (str(notes), ["*.tmp"])
-    assert folder["changed"] >= 1
-    assert (folder["missing"], folder["others"]) == (1, 2)
+    counts = [folder[name] for name in ("new", "changed", "missing", "skipped", "large")]
+    assert counts == [1, 1, 1, 1, 0]
     done = jlocal("status")
+    assert "3 documents, 1 file to index, 1 changed, 1 deleted, 1 skipped, --exclude" in done.stdout
     assert done.returncode == 0
     assert "--exclude '*.tmp'" in done.stdout
     assert done.stdout.splitlines()[-1] == "Next       jlocal update"
+
+
+def test_what_was_just_indexed_is_not_changed(tmp_path: Path, model: Embedder) -> None:
+    """Files may change within a tick of their clock, so that they are read again, but not shown."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name in ("a.md", "b.md"):
+        (folder / name).write_text(f"This is {name}.")
+    # Of two pages one cannot be read, which each run reports.
+    bad = stream(b"no zlib here", "/Filter /FlateDecode")
+    (folder / "c.pdf").write_bytes(pdf("A page.", bad))
+    os.utime(folder / "c.pdf", (1e9, 1e9))
+    with Collection(model=model) as collection:
+        assert [collection.index(folder).failed for _ in range(2)] == [1, 1]
+        (status,) = collection.status().folders
+        assert (status.new, status.changed, status.documents) == (0, 0, 3)
+        (folder / "b.md").write_text("changed, a moment later")
+        (status,) = collection.status().folders
+        assert (status.new, status.changed) == (0, 1)
+        # The same size and, for a clock that is coarse, the same time.
+        collection.index(folder)
+        before = (folder / "a.md").stat()
+        (folder / "a.md").write_text("This is A.md.")
+        os.utime(folder / "a.md", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert collection.update().changed == 1
+
+
+def test_status_tells_what_is_skipped_from_what_is_new(
+    jlocal, tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jlocal.collection.index.reading.MOST_TOKENS", 300)
+    folder = tmp_path / "notes"
+    (folder / "node_modules").mkdir(parents=True)
+    (folder / "node_modules/a.js").write_text("x")
+    (folder / "a.md").write_text("A note.")
+    (folder / "server.log").write_text(prose(400))
+    for name, data in (("p.jpg", b"\xff\xd8\0"), ("empty.md", b""), ("blank.txt", b" \n")):
+        (folder / name).write_bytes(data)
+    (folder / "gone.md").symlink_to("nowhere")
+    with Collection(model=model) as collection:
+        collection.index(folder)
+        for name in ("new.md", "torn.md"):
+            (folder / name).write_text("Another.")
+        (folder / "torn.md").write_bytes(b"torn\0")
+        (status,) = collection.status().folders
+        assert (status.new, status.skipped, status.large) == (2, 5, 1)
+        # It is another file now.
+        (folder / "server.log").write_text("Short.")
+        assert collection.status().folders[0].large == 0
+        collection.index(folder)
+        (status,) = collection.status().folders
+        assert (status.new, status.skipped, status.large) == (1, 5, 0)
+    assert "3 documents, 1 file to index, 5 skipped\n" in jlocal("status").stdout
+
+
+def test_passages_of_a_file_that_is_not_done_are_not_to_be_deleted(
+    jlocal, tmp_path: Path, model: Embedder
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text(prose(6000))
+
+    def interrupt(progress: Progress) -> None:
+        if progress.embedded:
+            raise KeyboardInterrupt
+
+    with Collection(model=model) as collection:
+        with pytest.raises(KeyboardInterrupt):
+            collection.index(folder, chunk=64, on_progress=interrupt)
+        status = collection.status()
+        assert (status.documents, status.kept) == (0, 0)
+        assert status.unfinished > 0
+        said = jlocal("status").stdout
+        assert f"; {status.unfinished:,} more are computed for files to index" in said
+        assert "--compact" not in said
+        assert said.endswith("Next       jlocal update\n")
+        report = collection.update()
+        assert report.kept == 0
+        assert report.embedded + status.unfinished == collection.status().passages
+        # Of a file that will not come, they are.
+        (folder / "b.md").write_text(prose(6000, seed=2))
+        with pytest.raises(KeyboardInterrupt):
+            collection.update(on_progress=interrupt)
+        (folder / "b.md").unlink()
+        status = collection.status()
+        assert (status.unfinished, status.kept > 0) == (0, True)
 
 
 def test_status_of_a_folder_and_a_model_that_are_missing(
@@ -109,7 +199,12 @@ def test_collections_are_listed_and_removed(jlocal, notes: Path, model: Embedder
     assert rows[1]["folders"] == [str(notes)]
     done = jlocal("collections")
     assert done.stdout == jlocal("collections", "list").stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["bad", "default", "work"]
+    lines = done.stdout.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [
+        ["bad", "unreadable"], ["default", "3"], ["work", "1"],
+    ]  # fmt: skip
+    assert done.stderr == "Note: bad cannot be read; jlocal status -d bad says why.\n"
+    assert jlocal("status", "-d", "bad").stderr == f"Error: {rows[0]['error']}\n"
     assert jlocal("collections", "path", "work").stdout == f"{rows[2]['path']}\n"
     assert jlocal("collections", "rm", "work").returncode == 1
     done = jlocal("collections", "rm", "wrok", "-y")

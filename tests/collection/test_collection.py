@@ -276,6 +276,7 @@ def test_nothing_is_mixed(
     before = rows(tmp_path / "notes.db")
     for options, message in (
         ({"chunk": 65}, "chunks of 64 tokens"),
+        ({"chunk": 3}, r"cannot be added to: chunk=3 is too small: .* has \d+ to [\d,]+ tokens"),
         ({"overlap": 9}, "an overlap of 8 tokens"),
         ({"truncate_dim": 64}, "32 dimensions"),
         ({"prompt_name": "query"}, "prompt 'Document: '"),

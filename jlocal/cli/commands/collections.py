@@ -120,11 +120,13 @@ def _list(*, as_json: bool) -> None:
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         output.line(line.rstrip())
+    for name in (row.name for row in rows if row.error):
+        say(f"Note: {name} cannot be read; jlocal status -d {name} says why.")
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
     if row.error:
-        return row.name, row.error, "", "", size_text(row.size)
+        return row.name, "unreadable", "", "", size_text(row.size)
     folders = str(len(row.folders))
     return row.name, f"{row.documents:,}", folders, row.model or "-", size_text(row.size)
 

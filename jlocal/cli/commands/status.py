@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.database import database_option, flag
+from jlocal.cli.display.quantities import counted
 from jlocal.cli.options import size_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jlocal.collection.index.status import FolderStatus, Status
 
 
-_COUNTS = ("is_there", "documents", "changed", "missing", "others")
+_COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large")
 
 
 @click.command("status")
@@ -26,8 +27,8 @@ _COUNTS = ("is_there", "documents", "changed", "missing", "others")
 def command(database: Path, as_json: bool) -> None:
     """Show what is in a collection, and what is out of date.
 
-    Files are compared by size and time, and are not read: one that was saved without a change
-    counts as changed. Files that are not indexed are new, or were skipped.
+    Files are compared by size and time: one that was saved without a change counts as changed. Of
+    files that are not in the collection the beginning is read, which tells text from photos.
 
     \b
     jlocal status
@@ -62,6 +63,7 @@ def _facts(status: Status) -> dict[str, object]:
         "added": status.added,
         "passages": status.passages,
         "kept": status.kept,
+        "unfinished": status.unfinished,
         "made_with": asdict(status.recipe) if status.recipe else None,
         "has_model": status.has_model,
         "unfinished_rebuild": status.is_rebuilt,
@@ -85,29 +87,33 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     lines.append(("Documents", documents))
     if recipe := status.recipe:
         size = f"chunks of up to {recipe.chunk:,} tokens" if recipe.chunk else "whole texts"
-        lines.append(("Passages", f"{status.passages:,}, {size}"))
+        more = f"; {status.unfinished:,} more are computed for files to index"
+        passages = f"{status.passages:,}, {size}{more if status.unfinished else ''}"
+        lines.append(("Passages", passages))
         where = "" if status.has_model else f", which is no longer at {recipe.model_path}"
         lines.append(("Model", f"{recipe.model}, {recipe.dimensions:,} dimensions{where}"))
     kept = ""
     if status.kept:
         command = f"jlocal index --compact{flag(status.path)}"
-        texts = "1 text" if status.kept == 1 else f"{status.kept:,} texts"
+        texts = counted(status.kept, "text")
         kept = f"; {texts} of removed or changed documents kept, to delete: {command}"
     lines.append(("Size", f"{size_text(status.size)}{kept}"))
     if status.is_rebuilt:
         command = f"jlocal index --rebuild{flag(status.path)}"
         lines.append(("Unfinished", f"it is being made anew; to go on: {command}"))
-    elif any(folder.changed or folder.missing for folder in status.folders):
+    elif any(folder.new or folder.changed or folder.missing for folder in status.folders):
         lines.append(("Next", f"jlocal update{flag(status.path)}"))
     return lines
 
 
 def _folder(status: FolderStatus) -> str:
     counts = [
-        f"{status.documents:,} document{'s' if status.documents != 1 else ''}",
+        counted(status.documents, "document"),
+        f"{counted(status.new, 'file')} to index" if status.new else "",
         f"{status.changed:,} changed" if status.changed else "",
         f"{status.missing:,} deleted" if status.missing else "",
-        f"{status.others:,} not indexed" if status.others else "",
+        f"{status.skipped:,} skipped" if status.skipped else "",
+        f"{status.large:,} too large" if status.large else "",
         *filters(status.folder),
     ]
     if not status.is_there:

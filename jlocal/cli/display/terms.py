@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jlocal.cli.display.function_words import function_words
+from jlocal.collection.database.stems import stem
 
 # Marks that belong to the letter before them, which `\w` does not hold.
 MARKS = (
@@ -34,6 +35,8 @@ _NO_SEPARATORS = str.maketrans("", "", ".,'\u2019\u00a0\u202f")
 _NEAR = 0.7
 _LONGEST_ENDING = 3
 _SHORTEST_STEM = 4
+# So many letters at the beginning are the same in a word and its stem.
+_SAME_IN_STEM = 2
 
 
 def is_plain(text: str) -> bool:
@@ -64,8 +67,8 @@ class Match:
 class Terms:
     """The words of a query.
 
-    A word of a text matches where it is the same but for case and accents, or differs from it by
-    a short ending.
+    A word of a text matches where it is the same but for case and accents, or has the same stem;
+    in other letters than Latin ones, where it differs by a short ending.
     """
 
     def __init__(self, query: str) -> None:
@@ -73,16 +76,20 @@ class Terms:
         words = set(_terms(query)) - {""}
         self._exact = words - function_words(words) or words
         self._pairs = {term for term in self._exact if _is_unspaced(term)}
-        self._shorter: dict[str, str] = {}
         self._stems: dict[str, str] = {}
+        self._shorter: dict[str, str] = {}
+        self._endings: dict[str, str] = {}
         for term in sorted(self._exact - self._pairs):
-            self._stems.setdefault(term, term)
-            for stem in _stems(term):
-                self._shorter.setdefault(stem, term)
-            # decide, deciding; policy, policies; other languages have endings on both
-            has_ending = term[-1] in "ey" if term.isascii() else True
-            for stem in _stems(term)[: has_ending * (1 if term.isascii() else 2)]:
-                self._stems.setdefault(stem, term)
+            if term.isascii():
+                self._stems.setdefault(stem(term), term)
+                continue
+            self._endings.setdefault(term, term)
+            for shorter in _without_ending(term):
+                self._shorter.setdefault(shorter, term)
+            # Both words may have an ending.
+            for shorter in _without_ending(term)[:2]:
+                self._endings.setdefault(shorter, term)
+        self._beginnings = {term[:_SAME_IN_STEM] for term in self._stems.values()}
         self._meaning = functools.lru_cache(maxsize=4096)(self._match)
 
     def __bool__(self) -> bool:
@@ -104,9 +111,16 @@ class Terms:
         word = _folded(word)
         if word in self._exact:
             return word, 1.0
-        candidates = (self._shorter.get(word), *map(self._stems.get, _stems(word)))
-        near = next((term for term in candidates if term), None)
+        near = self._of_same_stem(word) if word.isascii() else self._of_other_ending(word)
         return None if near is None else (near, _NEAR)
+
+    def _of_same_stem(self, word: str) -> str | None:
+        is_possible = word[:_SAME_IN_STEM] in self._beginnings
+        return self._stems.get(stem(word)) if is_possible else None
+
+    def _of_other_ending(self, word: str) -> str | None:
+        candidates = (self._shorter.get(word), *map(self._endings.get, _without_ending(word)))
+        return next((term for term in candidates if term), None)
 
     def _in_unspaced(self, run: str, start: int) -> list[Match]:
         lengths = sorted({len(term) for term in self._pairs})
@@ -135,12 +149,10 @@ def _is_unspaced(term: str) -> bool:
     return bool(found and found[1])
 
 
-def _stems(word: str) -> list[str]:
+def _without_ending(word: str) -> list[str]:
     """List what is left of a word without a short ending, longest first."""
     shortest = max(len(word) - _LONGEST_ENDING, _SHORTEST_STEM)
-    stems = [word[:length] for length in range(len(word) - 1, shortest - 1, -1)]
-    # cats, TVs
-    return stems or ([word[:-1]] if len(word) > 2 and word[-1] == "s" else [])
+    return [word[:length] for length in range(len(word) - 1, shortest - 1, -1)]
 
 
 def _folded(word: str) -> str:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from jlocal.collection.chunking.headings import Outline, embedded, front_matter
 from jlocal.errors import ArgumentError, TextError
+from jlocal.terms import Argument
 
 # Where to cut, best first: each pattern ends where a new chunk may begin.
 _LINE, _WORD = re.compile(r"\n"), re.compile(r"\s+")
@@ -64,13 +65,18 @@ def check_size(limit: int, overlap: int, count: CountTokens, context: int) -> No
     """Raise ArgumentError unless texts can be cut to chunks of this size."""
     smallest = count("") + _SMALLEST
     if not smallest <= limit <= context:
+        chunk = Argument("chunk", limit)
+        what = "small" if limit < smallest else "large"
         raise ArgumentError(
-            f"chunks of {limit:,} tokens; this model takes from {smallest:,} to {context:,}, "
-            "the prompt included"
+            f"{chunk} is too {what}: with this model a chunk has {smallest:,} to {context:,} "
+            "tokens, those of the prompt included",
+            chunk,
         )
     if not 0 <= overlap <= limit // 2:
+        argument = Argument("overlap", overlap)
         raise ArgumentError(
-            f"an overlap of {overlap:,} tokens; it is at most half of a chunk's {limit:,}"
+            f"{argument} is too large: it is at most half of a chunk, which has {limit:,} tokens",
+            argument,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from jlocal.files import sha256_of
 
 _MOST_SETTINGS = 1024
 _LONGEST_SETTING = 1 << 20
+_LARGE, _MOST_LARGE = "large_files", 1000
 
 
 class Settings(Database):
@@ -102,6 +103,36 @@ class Settings(Database):
                 "INSERT OR REPLACE INTO folder VALUES (?, ?)",
                 [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
             )
+
+    # Files that were skipped because they are large, which `status` cannot tell without the model
+
+    def large_files(self) -> dict[str, str]:
+        """Absolute paths of files that a run skipped because they are large, with their stamps."""
+        value = self._value(
+            "SELECT CASE WHEN length(value) <= ? THEN value END FROM setting WHERE key = ?",
+            _LONGEST_SETTING,
+            _LARGE,
+        )
+        # Only a shortcut: without it they count as files to index.
+        try:
+            found = json.loads(value or "{}")
+        except (TypeError, ValueError):
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        return {path: stamp for path, stamp in found.items() if isinstance(stamp, str)}
+
+    def set_large_files(self, large: Mapping[str, str], seen: Collection[str]) -> None:
+        """Remember what a run skipped because it is large, in place of what it has seen again."""
+        known = self.large_files()
+        files = {path: stamp for path, stamp in known.items() if path not in seen}
+        files |= large
+        files = dict(list(files.items())[-_MOST_LARGE:])
+        if files != known:
+            with self._transaction() as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO setting VALUES (?, ?)", (_LARGE, json.dumps(files))
+                )
 
     def remove_folder(self, path: str) -> bool:
         """Forget a folder, not its documents; False where it was not remembered."""

@@ -64,6 +64,11 @@ class Store(Settings, Catalog, Finding):
         # Nothing could end count(*), which is one instruction.
         return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
 
+    def count_unfinished(self) -> int:
+        """How many passages there are of files that were cut, and not read to their ends."""
+        statement = "SELECT count(id) FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
+        return int(self._value(statement))
+
     def paths(self) -> Iterator[str]:
         """Paths of all documents that are files."""
         return self._documents(is_added=False)

@@ -32,7 +32,7 @@ from jlocal.collection.index.report import (
     Report,
     Skipped,
 )
-from jlocal.collection.index.survey import Candidate, Survey, Surveyor, stamp_of
+from jlocal.collection.index.survey import Candidate, Survey, Surveyor, stamp_of, to_read_again
 from jlocal.collection.location import Place
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
@@ -118,6 +118,7 @@ class _Run:
         self._pending: dict[bytes, Chunk] = {}
         self._characters, self._most_characters = 0, _FIRST_CHARACTERS
         self._bad: dict[bytes, str] = {}
+        self._large: dict[str, str] = {}
         # With the digest of what there is of the document; None if it is new.
         self._ready: list[tuple[Entry, bytes | None]] = []
         self._batch = Batch()
@@ -159,6 +160,7 @@ class _Run:
         self._flush()
         self._advance(is_last=True)
         self._prune(survey, prune=choice.prune)
+        self._store.set_large_files(self._large, survey.seen)
         self._store.settle()
         self._report.kept = self._store.count_kept()
         return self._report
@@ -174,7 +176,7 @@ class _Run:
             return True
         item = self._reader.read(candidate)
         if isinstance(item, Skipped):
-            self._skip(item, candidate)
+            self._skip(item, candidate, stamp)
             return False
         if isinstance(item, Unreadable):
             self._fail(item, candidate.path if item.is_known else None)
@@ -186,9 +188,11 @@ class _Run:
             self._fail(Unreadable(str(candidate.file), error.reason), candidate.path)
         return True
 
-    def _skip(self, skipped: Skipped, candidate: Candidate) -> None:
+    def _skip(self, skipped: Skipped, candidate: Candidate, stamp: str) -> None:
         """Pass over a file, and forget what the collection holds of it."""
         self._report.skipped.append(skipped)
+        if skipped.reason == "large":
+            self._large[candidate.path] = stamp
         self._report.files -= 1
         self._total -= 1
         self._pace.finish(candidate, is_skipped=True)
@@ -223,7 +227,7 @@ class _Run:
         for loss in losses:
             self._fail(loss)
         # Where something is lost, it is to be read and reported again.
-        stamp = None if losses else entry.stamp
+        stamp = to_read_again(entry.stamp) if losses and entry.stamp else entry.stamp
         if known == digest:
             self._report.unchanged += 1
             self._batch.stamps.append((entry.path, stamp))
@@ -314,7 +318,8 @@ class _Run:
         if bad:
             # It is content of its own, so that the rest may come when it can be embedded.
             rest = hashlib.sha256(entry.digest + str(sorted(bad)).encode()).digest()
-            entry = Entry(entry.path, None, rest, good)
+            stamp = to_read_again(entry.stamp) if entry.stamp else None
+            entry = Entry(entry.path, stamp, rest, good)
         for number, chunk in bad.items():
             place = Place(name, number, chunk.first_line, chunk.last_line)
             self._fail(Unreadable(f"{name}{place.label}", reasons[number]))

@@ -94,7 +94,8 @@ def settle_same(
     try:
         recipe = settle(options, model, sha256, made)
     except ArgumentError as error:
-        raise CollectionError(f"{path} cannot be added to: {error}") from None
+        terms = error.message.terms
+        raise CollectionError(f"{path} cannot be added to: {error}", *terms) from None
     made.check_same(recipe, str(path))
     return recipe
 

@@ -26,8 +26,9 @@ _OWN_ENDINGS = tuple(
     for made in ("", REBUILD)
     for beside in ("", "-wal", "-shm", "-lock", "-journal")
 )
-# What stands before the name of an encoding in a stamp.
-_READ_AS = "encoding="
+# What stands before the name of an encoding in a stamp, and at the end of one whose file the next
+# run reads again: because it may have changed unseen, or a part of it could not be read.
+_READ_AS, _AGAIN = "encoding=", " again"
 # A file changed this shortly before it was read can change again without its times telling.
 _TICK_NS = 2_000_000_000
 # How often the number of files that were found is told.
@@ -43,7 +44,9 @@ class Candidate:
         path: its absolute path.
         kind: how it is read, as of `records.kind_of`.
         size: bytes.
+        stamp: of its state.
         digest: of what the collection holds of it; None if it is new.
+        is_as_known: whether it is as the collection has it by its stamp, and is only read again.
         is_named: whether it was asked for by its own name, and not found in a folder.
         folder: how it is to be read.
 
@@ -53,7 +56,9 @@ class Candidate:
     path: str
     kind: str
     size: int
+    stamp: str
     digest: bytes | None
+    is_as_known: bool
     is_named: bool
     folder: Folder
 
@@ -200,35 +205,48 @@ class Surveyor:
         root = innermost(path, self._roots)
         folder = root.folder if root else Folder()
         stamp = stamp_of(status, kind, folder.encoding)
-        if known and stamp and _is_same(known[0], stamp, folder.encoding):
+        is_as_known = known is not None and _is_same(known[0], stamp, folder.encoding)
+        if is_as_known and known and known[0] and not known[0].endswith(_AGAIN):
             found.unchanged += 1
             return
         found.candidates.append(
             Candidate(
-                *(item, path, kind, status.st_size, known and known[1]),
+                *(item, path, kind, status.st_size, stamp, known and known[1]),
+                is_as_known=is_as_known,
                 is_named=path in found.roots,
                 folder=folder,
             )
         )
 
 
-def stamp_of(status: os.stat_result, kind: str, encoding: str | None) -> str | None:
+def stamp_of(status: os.stat_result, kind: str, encoding: str | None) -> str:
     """Tell a file's state without reading it, and how it is read.
 
-    None if it may change and keep its times.
+    If it may change and keep its times, it is to be read again.
     """
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    if time.time_ns() - changed < _TICK_NS:
-        return None
     reader = formats.READERS.get(kind, kind)
     state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
     said = f" {_READ_AS}{encoding}" if encoding else ""
-    return " ".join(map(str, state)).rstrip() + said
+    stamp = " ".join(map(str, state)).rstrip() + said
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    return to_read_again(stamp) if time.time_ns() - changed < _TICK_NS else stamp
+
+
+def to_read_again(stamp: str) -> str:
+    """Return the stamp of a file that the next run reads again, changed or not."""
+    return f"{stamp.removesuffix(_AGAIN)}{_AGAIN}"
 
 
 def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
-    """Whether nothing changed; an encoding that was named stays until another is."""
-    if known and encoding is None:
+    """Whether nothing changed, by all that can be told without reading.
+
+    An encoding that was named stays until another is. Earlier versions had no stamp of what is to
+    be read again.
+    """
+    if known is None:
+        return True
+    known, stamp = known.removesuffix(_AGAIN), stamp.removesuffix(_AGAIN)
+    if encoding is None:
         known = known.partition(f" {_READ_AS}")[0]
     return known == stamp
 
