@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -144,5 +145,10 @@ def _say_folders(before: dict[str, Folder], after: dict[str, Folder], report: Re
             was = " ".join(filters(before[path])) or "without filters"
             now = " ".join(filters(folder)) or "without filters"
             say(f"  {path} is read {now} from now on; until now {was}.")
+    for path, outer in report.absorbed.items():
+        say(f"  {path} is not remembered by itself any more: it is a part of {outer}.")
+    for name, outer in report.parts.items():
+        if os.path.abspath(name) not in report.absorbed:  # noqa: PTH100
+            say(f"  {name} is a part of {outer}, which is remembered already.")
     for path in report.forgotten:
         say(f"  {path} was deleted, and is not remembered any more.")

@@ -15,9 +15,8 @@ from jlocal.collection.index.folders import (
     Change,
     Choice,
     Folder,
+    choose,
     remembered_by,
-    roots_of,
-    roots_of_all,
 )
 from jlocal.collection.index.report import Listeners, OnFailure, OnProgress, Report
 from jlocal.collection.index.settle import RecipeOptions, made_with, settle_same
@@ -64,7 +63,9 @@ class IndexedCollection(OpenCollection):
 
         The collection remembers the paths, how their files are chosen, and their encoding, so that
         `update` needs to be told nothing. Folders inside them that are remembered by themselves are
-        brought up to date as well; the nearest remembered folder decides over a file.
+        brought up to date as well; the nearest remembered folder decides over a file. A path inside
+        a remembered folder is remembered by itself only if other options are given for it, or if
+        the folder leaves it out.
 
         What is not given is as the collection was made; what is given must agree with it. The
         texts and vectors of removed and of changed documents stay in the file, and need not be
@@ -124,14 +125,13 @@ class IndexedCollection(OpenCollection):
             return self._dry_run(chosen, change, options, listeners, prune=prune)
         with self._indexing(wait, create=bool(chosen) and not rebuild) as store:
             remembered = remembered_by(store)
-            roots = roots_of(chosen, change, remembered)
-            if rebuild or not chosen:
-                roots = roots_of_all(remembered) | roots
+            everything = rebuild or not chosen
+            choice = choose(chosen, change, remembered, everything=everything, prune=prune)
             # There may be added texts to make anew.
-            if not roots and not rebuild:
+            if not choice.roots and not rebuild:
                 raise NoFoldersError(self.path)
             work = self._rebuild if rebuild else self._run
-            return work(store, options, Choice(roots, prune), listeners)
+            return work(store, options, choice, listeners)
 
     def _dry_run(
         self,
@@ -151,8 +151,7 @@ class IndexedCollection(OpenCollection):
             recipe = settle_same(options, model, sha256, made, self.path)
             store = stack.enter_context(self._readers.one()) if made else None
             remembered = remembered_by(store) if store else {}
-            roots = roots_of(paths, change, remembered) if paths else roots_of_all(remembered)
-            choice = Choice(roots, prune)
+            choice = choose(paths, change, remembered, everything=not paths, prune=prune)
             on_failure, on_progress = listeners.on_failure, listeners.on_progress
             return dry_run(self.path, store, model, recipe, choice, on_failure, on_progress)
 
@@ -185,11 +184,12 @@ class IndexedCollection(OpenCollection):
 
         """
         with self._indexing(wait, create=False) as store:
-            roots = roots_of_all(remembered_by(store))
-            if not roots:
+            remembered = remembered_by(store)
+            choice = choose((), Change(), remembered, everything=True, prune=prune)
+            if not choice.roots:
                 raise NoFoldersError(self.path)
             listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
-            return self._run(store, RecipeOptions(), Choice(roots, prune), listeners)
+            return self._run(store, RecipeOptions(), choice, listeners)
 
     @contextlib.contextmanager
     def _indexing(self, wait: float, *, create: bool) -> Iterator[Store]:

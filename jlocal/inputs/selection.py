@@ -77,6 +77,30 @@ class Selection:
                 selection = selection._with_rules_of(folder, f"{path}/")
         return selection._with_rules_of(root, "")
 
+    @classmethod
+    def within(cls, outer: Path, filters: Filters, path: Path) -> Selection | None:
+        """Return the rules in force in a part of a root; None where the root leaves it out.
+
+        Args:
+            outer: the root.
+            filters: of the root.
+            path: of a folder, or of a file, for which it is the rules of its folder; it begins
+                with the root's path.
+
+        Raises:
+            TextError: a .gitignore file cannot be read.
+
+        """
+        selection, folder = cls.of(outer, filters), outer
+        *steps, name = path.relative_to(outer).parts
+        for step in (*steps, name) if path.is_dir() else steps:
+            folder /= step
+            is_left_out = filters.gitignore and is_generated(folder)
+            if is_left_out or not selection.takes(step, folder=True):
+                return None
+            selection = selection.inside(folder)
+        return selection if path.is_dir() or selection.takes(name, folder=False) else None
+
     def inside(self, folder: Path) -> Selection:
         """Return the rules in force in a folder of this one: its own .gitignore comes on top.
 

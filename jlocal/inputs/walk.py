@@ -42,24 +42,25 @@ def find_files(
 
     """
     filters = Filters(include, exclude, gitignore)
-    return _Walk().all([(Path(path), filters) for path in paths])
+    return _Walk().all([(Path(path), filters, None) for path in paths])
 
 
 def find_in_roots(
-    roots: Iterable[tuple[str | Path, Filters]], on_generated: Callable[[Path], None]
+    roots: Iterable[tuple[str | Path, Filters, str | None]], on_generated: Callable[[Path], None]
 ) -> Iterator[Path | Unreadable]:
     """List files as `find_files` does, where each path has its own filters.
 
     In a folder inside another, only its own filters count: they are the ones set for that place.
 
     Args:
-        roots: files and folders, each with its filters.
+        roots: files and folders, each with its filters, and the absolute path of the folder that it
+            is a part of, from which the filters count; None where they count from itself.
         on_generated: called with each folder that is left out because programs have made what is
             in it, as of `selection.is_generated`.
 
     """
     walk = _Walk(on_generated, apart=True)
-    return walk.all([(Path(path), filters) for path, filters in roots])
+    return walk.all([(Path(path), filters, outer) for path, filters, outer in roots])
 
 
 @dataclass
@@ -69,6 +70,7 @@ class _Root:
     Attributes:
         path: as it was named.
         filters: for what is in it.
+        outer: absolute path of the folder from which the filters count; None if it is the path.
         key: what tells it from others, of a folder or of a file in one; None of nothing.
         is_folder: whether it is a folder.
         is_linked: whether it leads through a link.
@@ -78,6 +80,7 @@ class _Root:
 
     path: Path
     filters: Filters
+    outer: str | None
     key: tuple[_Folder, str] | None
     is_folder: bool
     is_linked: bool
@@ -100,7 +103,7 @@ class _Inner:
     selection: Selection
 
 
-def _root(path: Path, filters: Filters) -> _Root | Unreadable:
+def _root(path: Path, filters: Filters, outer: str | None) -> _Root | Unreadable:
     """Look at a path that was named."""
     try:
         status = path.stat()
@@ -109,14 +112,27 @@ def _root(path: Path, filters: Filters) -> _Root | Unreadable:
         is_linked = real != os.path.normpath(Path(os.path.realpath("."), path))
         if stat.S_ISDIR(status.st_mode):
             key = (_key(status), "")
-            return _Root(path, filters, key, is_folder=True, is_linked=is_linked)
+            return _Root(path, filters, outer, key, is_folder=True, is_linked=is_linked)
         folder, name = os.path.split(real)
         key = (_key(Path(folder).stat()), name)
-        return _Root(path, filters, key, is_folder=False, is_linked=is_linked)
+        return _Root(path, filters, outer, key, is_folder=False, is_linked=is_linked)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return _Root(path, filters, None, is_folder=False, is_linked=False)
+            return _Root(path, filters, outer, None, is_folder=False, is_linked=False)
         return Unreadable(str(path), reason_of(error))
+
+
+def _rules(root: _Root) -> Selection:
+    """Return the rules in force in a folder that was named.
+
+    Raises:
+        TextError: a .gitignore file cannot be read.
+
+    """
+    inner = None
+    if root.outer:
+        inner = Selection.within(Path(root.outer), root.filters, root.path.absolute())
+    return inner or Selection.of(root.path, root.filters)
 
 
 def _distinct(roots: Sequence[_Root]) -> list[_Root]:
@@ -150,8 +166,8 @@ class _Walk:
         self._listed: dict[_Folder, set[str]] = {}
         self._links: deque[_Inner] = deque()
 
-    def all(self, paths: Sequence[tuple[Path, Filters]]) -> Iterator[Path | Unreadable]:
-        looked_at = [_root(path, filters) for path, filters in paths]
+    def all(self, paths: Sequence[tuple[Path, Filters, str | None]]) -> Iterator[Path | Unreadable]:
+        looked_at = [_root(*path) for path in paths]
         yield from (root for root in looked_at if isinstance(root, Unreadable))
         roots = _distinct([root for root in looked_at if isinstance(root, _Root)])
         for root in roots:
@@ -181,7 +197,7 @@ class _Walk:
             root.found = True
             return
         try:
-            selection = Selection.of(root.path, root.filters)
+            selection = _rules(root)
         except TextError as error:
             root.found = True
             yield Unreadable(str(root.path), error.reason)

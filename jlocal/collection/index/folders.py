@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from jlocal.collection.database.connect import plain_errors
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import DamagedError
+from jlocal.collection.index.nesting import known_spelling, owners
 from jlocal.collection.index.paths import absolute, folders_above
 from jlocal.errors import ArgumentError
 from jlocal.inputs.encodings import known
@@ -103,12 +104,15 @@ class Root:
         name: as reports call it.
         folder: how its files are chosen and read.
         is_named: whether the caller named it; the collection remembers the others.
+        outer: absolute path of the remembered folder that it is a part of, so that it is not
+            remembered by itself; None where it is none.
 
     """
 
     name: str
     folder: Folder
     is_named: bool = False
+    outer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,36 +122,55 @@ class Choice:
     Attributes:
         roots: by absolute path.
         prune: remove documents also where a path is missing or has no file left.
+        absorbed: remembered paths that are a part of another from now on, each with that.
 
     """
 
     roots: Mapping[str, Root]
     prune: bool = False
+    absorbed: Mapping[str, str] = field(default_factory=dict)
 
 
-def roots_of(
-    paths: Sequence[str | Path], change: Change, remembered: Mapping[str, Folder]
-) -> dict[str, Root]:
-    """Return what a run looks at, by absolute path: the paths named, and those remembered in them.
+def choose(
+    paths: Sequence[str | Path],
+    change: Change,
+    remembered: Mapping[str, Folder],
+    *,
+    everything: bool = False,
+    prune: bool = False,
+) -> Choice:
+    """Return what a run looks at: the paths named, and those remembered in them.
 
     Args:
         paths: files and folders.
         change: what is said of them.
         remembered: all folders that the collection remembers.
+        everything: look at all remembered folders as well.
+        prune: as of `Choice`.
 
     Raises:
         CollectionError: the working directory was deleted.
 
     """
-    named = {absolute(path): str(path) for path in paths}
-    roots = {
-        path: Root(name, change.of(remembered.get(path)), is_named=True)
-        for path, name in named.items()
+    named = {known_spelling(path, remembered): str(path) for path in paths}
+    folders = dict(remembered) | {path: change.of(remembered.get(path)) for path in named}
+    unsaid = named.keys() - remembered.keys() if change == Change() else set()
+    parts = owners(folders, unsaid)
+    places = {os.path.realpath(path) for path in named}
+    looked_at = named.keys() | {
+        path
+        for path in remembered
+        if everything or any(above in places for above in folders_above(os.path.realpath(path)))
     }
-    for path, folder in remembered.items():
-        if path not in roots and any(above in named for above in folders_above(path)):
-            roots[path] = Root(path, folder)
-    return roots
+    roots = {}
+    for path in (*named, *(path for path in remembered if path not in named)):
+        outer = parts.get(path)
+        if path in looked_at and (path in named or outer is None):
+            name = named.get(path, path)
+            name = name if absolute(name) == path else path
+            roots[path] = Root(name, folders[outer or path], path in named, outer)
+    absorbed = {path: parts[path] for path in looked_at & parts.keys() & remembered.keys()}
+    return Choice(roots, prune, absorbed)
 
 
 def roots_of_all(remembered: Mapping[str, Folder]) -> dict[str, Root]:

@@ -82,6 +82,9 @@ class Report:
         skipped: files and folders that were passed over, and why.
         forgotten: remembered files and folders in folders that were deleted, and are not
             remembered any more.
+        parts: names of files and folders that are not remembered, because they are a part of a
+            remembered folder, each with the path of that.
+        absorbed: remembered paths that are a part of another from now on, each with that.
         plan: what a run would do, of a dry run; None of a real one.
 
     """
@@ -100,6 +103,8 @@ class Report:
     failures: list[Unreadable] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    absorbed: dict[str, str] = field(default_factory=dict)
     plan: Plan | None = None
 
 

@@ -92,9 +92,14 @@ def run_and_remember(
     They are remembered before anything is read, so that an interrupted run can be taken up.
     """
     there = {path: root for path, root in choice.roots.items() if os.path.lexists(path)}
-    store.set_folders({path: root.folder.to_options() for path, root in there.items()})
+    own = {path: root for path, root in there.items() if root.outer is None}
+    store.set_folders({path: root.folder.to_options() for path, root in own.items()})
+    for path in choice.absorbed:
+        store.remove_folder(path)
     on_failure, on_texts = listeners.on_failure, listeners.on_texts
     report = run(store, model, recipe, choice, on_failure, on_texts, listeners.on_progress)
+    report.absorbed = dict(choice.absorbed)
+    report.parts = {root.name: root.outer for root in there.values() if root.outer}
     if choice.prune:
         report.forgotten += (choice.roots.keys() & store.folders().keys()) - there.keys()
     for path in report.forgotten:

@@ -123,7 +123,7 @@ class Surveyor:
         found = self._result
         found.roots = {path: root.name for path, root in choice.roots.items()}
         self._roots = choice.roots
-        roots = ((root.name, root.folder.filters) for root in choice.roots.values())
+        roots = ((root.name, root.folder.filters, root.outer) for root in choice.roots.values())
         for item in find_in_roots(roots, self._generated):
             if isinstance(item, Unreadable):
                 self._unlisted(item)
