@@ -19,7 +19,8 @@ fi
 # A wheel built before, from the cache or the index, may know no GPU.
 export CMAKE_ARGS="${CMAKE_ARGS:--DGGML_CUDA=on}"
 export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
-"$python" -m pip install --no-cache-dir --no-binary llama-cpp-python -e '.[bench]'
+"$python" -m pip install 'pip>=25.1'  # older ones know no dependency groups
+"$python" -m pip install --no-cache-dir --no-binary llama-cpp-python -e . --group bench
 
 "$python" - <<'EOF'
 import sys

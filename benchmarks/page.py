@@ -117,7 +117,7 @@ class _Page:
     def draw(self, part: Part) -> None:
         """Draw the plot of a part that has one."""
         if part.draw and not importlib.util.find_spec("matplotlib"):
-            say("without a plot: pip install '.[bench]' brings matplotlib")
+            say("without a plot: pip install --group bench brings matplotlib")
         elif part.draw and self._output and self._parts.get(part.name):
             in_child(part.draw, self._parts[part.name]["tables"], self._plot(part.name))
             self._write()

@@ -1,6 +1,6 @@
 """All benchmarks on one page.
 
-pip install '.[bench]'
+pip install -e . --group bench
 python benchmarks/run.py --output docs/benchmarks.md
 python benchmarks/run.py --only startup lines --output docs/benchmarks.md
 """

@@ -1,6 +1,6 @@
 """Tokens a second of jlocal and its peers: same texts, same weights.
 
-    pip install '.[bench]'
+    pip install -e . --group bench
     python benchmarks/throughput.py --output docs/benchmarks.md
 
 A llama-server on PATH takes part.

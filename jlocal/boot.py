@@ -29,10 +29,10 @@ def _end_with(parent: int) -> None:
 
 def _limit(memory: int | None, output: int | None) -> None:
     """Bound the address space and the size of each written file, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return
+    import resource
+
     for limit, size in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, output)):
         if size is not None:
             try:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 _PACKAGE = Path(__file__).resolve().parent
 _BOOT = _PACKAGE / "boot.py"
@@ -149,13 +149,13 @@ def run(
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a child and what it has started, such as the compilers of a build."""
     process.kill()
-    if os.name == "posix":
+    if sys.platform != "win32":
         # The group lives as long as any process in it, so its number is not another's.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _content(file: BinaryIO) -> bytes:
+def _content(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()
 

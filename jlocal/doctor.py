@@ -23,6 +23,7 @@ from jlocal.gguf.header import Header
 from jlocal.llama.features import FLAGS, features_in
 from jlocal.llama.wide import widened_size, widening_pays
 from jlocal.locations import cache_folder, home
+from jlocal.memory import free_memory, total_memory
 from jlocal.models import registry, starter
 from jlocal.models.cache import cache_folder as hub_folder
 from jlocal.models.names import resolve
@@ -107,26 +108,13 @@ def diagnose(model: str | None = None) -> Report:
     _versions(report)
     _llama(report)
     _features(report)
-    report.memory = memory()
+    report.memory = {"total": total_memory(), "free": free_memory()}
     _models(report)
     _folders(report)
     set_variables = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     report.offline = {"offline": is_offline(), "variables": set_variables}
     _self_test(report, model)
     return report
-
-
-def memory() -> dict[str, int | None]:
-    """Return this machine's memory in bytes: all of it, and what a program can still get."""
-    info = Path("/proc/meminfo")
-    if info.exists():
-        rows = (line.partition(":") for line in info.read_text().splitlines())
-        sizes = {name: 1024 * int(value.split()[0]) for name, _, value in rows}
-        return {"total": sizes.get("MemTotal"), "free": sizes.get("MemAvailable")}
-    try:
-        return {"total": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "free": None}
-    except (AttributeError, OSError, ValueError):  # Windows
-        return {"total": None, "free": None}
 
 
 def _versions(report: Report) -> None:

@@ -35,7 +35,7 @@ def first_minute() -> None:
 
 def main() -> None:
     """Do it all; the collections of the user stay as they are."""
-    install("-e", ".")
+    install()
     start = time.monotonic()
     os.environ.pop("JLOCAL_DATABASE", None)
     os.environ["JLOCAL_MODEL"] = "starter"

@@ -1,4 +1,7 @@
-"""A virtual environment with this project in it, for demo.py and test.py beside this file."""
+"""Make .venv, with this project and what working on it needs.
+
+demo.py and test.py beside this file make it as well, and then use it.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,14 @@ def run(*command: str | Path) -> None:
         sys.exit(status)
 
 
-def install(*requirements: str) -> None:
+def install(group: str | None = None) -> None:
     """Make the environment, and install into it while a clock shows that it goes on.
 
     llama.cpp is compiled, which takes minutes; CMAKE_ARGS goes through to its build.
+
+    Args:
+        group: of dependencies in pyproject.toml, to install as well.
+
     """
     if sys.version_info < (3, 10):  # noqa: UP036
         sys.exit("jlocal needs Python 3.10 or later")
@@ -48,11 +55,19 @@ def install(*requirements: str) -> None:
         except (OSError, subprocess.CalledProcessError) as error:
             shutil.rmtree(FOLDER, ignore_errors=True)
             sys.exit(f"Cannot make it ({error}); on Debian and Ubuntu, install python3-venv.")
+    requirements = ["-e", "."]
+    if group is not None:
+        # Pythons before 3.14 come with a pip that knows no groups.
+        _pip("pip>=25.1")
+        requirements += ["--group", group]
+    with _clock("Installing; llama.cpp is compiled for this machine, on all cores"):
+        _pip(*requirements)
+
+
+def _pip(*requirements: str) -> None:
     environment = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ}
     command = [str(PYTHON), "-I", "-m", "pip", "install", "--quiet", *requirements]
-    with _clock("Installing; llama.cpp is compiled for this machine, on all cores"):
-        done = subprocess.run(command, cwd=ROOT, env=environment)
-    if done.returncode:
+    if subprocess.run(command, cwd=ROOT, env=environment).returncode:
         sys.exit("Installing failed: see above. It needs a C++ compiler and a package index.")
 
 
@@ -79,3 +94,7 @@ def _clock(message: str) -> Iterator[None]:
         thread.join()
         if sys.stdout.isatty():
             print()
+
+
+if __name__ == "__main__":
+    install("dev")

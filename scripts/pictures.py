@@ -1,4 +1,4 @@
-"""Draw the pictures of the README from the real program; needs: pip install -e '.[pictures]'.
+"""Draw the pictures of the README from the real program; needs: pip install -e . --group pictures.
 
 The first minute is typed at a shell in a terminal of 80 columns; the map is opened in Chromium.
 """

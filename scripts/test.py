@@ -1,4 +1,4 @@
-"""Install what the tests need, and run them; arguments go to pytest."""
+"""Install what the tests need, and run all of them; arguments go to pytest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from environment import PYTHON, install, run
 
 def main() -> None:
     """Do it all."""
-    install("-e", ".[test]")
-    # A file's tests stay in one process, which makes their models once. More processes than four
-    # would need more memory than a laptop has.
-    parallel = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
-    run(PYTHON, "-m", "pytest", *parallel, *sys.argv[1:])
+    install("dev")
+    run(PYTHON, "-m", "nox", "--session", "test", "--", *sys.argv[1:])
 
 
 if __name__ == "__main__":

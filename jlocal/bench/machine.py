@@ -1,4 +1,4 @@
-"""The machine that is measured on, and what it says of the memory of a process."""
+"""The machine that is measured on."""
 
 from __future__ import annotations
 
@@ -45,21 +45,6 @@ def this_machine(threads: int | None = None, gpu_layers: int | None = None, **_:
         llama_cpp_python=version("llama-cpp-python"),
         system_info=api.llama_print_system_info().decode().strip(" |"),
     )
-
-
-def peak_bytes() -> int | None:
-    """Find the most memory that this process has had resident; None where nobody tells."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Linux counts the peak of the process that started this one into ru_maxrss.
-        peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return 1024 * int(peaks[0].split()[1]) if peaks else None
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _cpu() -> str:

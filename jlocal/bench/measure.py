@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jlocal.bench.machine import peak_bytes, this_machine
+from jlocal.bench.machine import this_machine
 from jlocal.bench.report import LENGTHS, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 from jlocal.llama.trial import try_once
+from jlocal.memory import peak_memory
 from jlocal.models.profile import read_profile
 
 _ROUNDS = 5
@@ -72,7 +73,7 @@ def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, A
                 "bytes": Path(job["file"]).stat().st_size,
                 "load_seconds": loaded - start,
                 "first_vector_seconds": first_vector - start,
-                "peak_bytes": peak_bytes(),
+                "peak_bytes": peak_memory(),
                 "compute_type": model.compute_type,
                 "notes": [str(warning.message) for warning in caught],
             },

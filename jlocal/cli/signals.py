@@ -12,6 +12,9 @@ from typing import NoReturn
 
 from jlocal.progress import say
 
+# Windows has SIGBREAK, from Ctrl-Break, and no SIGHUP.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+
 # How many seconds cleaning up may take before another signal ends the process.
 _PATIENCE = 5.0
 
@@ -25,7 +28,7 @@ class _Stopping:
 
 def install() -> None:
     """Take these signals, except where the program was started to ignore them, as by nohup."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
@@ -52,7 +55,7 @@ def leave() -> NoReturn:
 
 def end_at_once() -> None:
     """Let a signal from now on end the program without an exception: nothing is left to do."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == _stop:
             signal.signal(number, _end)
@@ -78,6 +81,15 @@ def _on_unraisable(problem: sys.UnraisableHookArgs) -> None:
     number = _Stopping.number
     if number is not None and isinstance(problem.exc_value, (KeyboardInterrupt, SystemExit)):
         forget()
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+        threading.Timer(0.05, _send, (number,)).start()
     else:
         sys.__unraisablehook__(problem)
+
+
+def _send(number: int) -> None:
+    """Send a signal to this process, and wake the main thread where it waits."""
+    if sys.platform == "win32":
+        # There, os.kill ends a process whatever it has installed.
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)

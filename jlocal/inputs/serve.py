@@ -6,7 +6,6 @@ file's bytes, an answer a JSON object.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from jlocal.errors import TextError
+from jlocal.memory import peak_memory
 
 HEAD = 8
 # A process that has grown so large ends, so that one file does not narrow the bounds of the next.
@@ -33,7 +33,7 @@ def serve(read: Callable[[bytes], Mapping[str, object]]) -> None:
         data = json.dumps(answer, ensure_ascii=False).encode(errors="replace")
         answers.write(len(data).to_bytes(HEAD, "big") + data)
         answers.flush()
-        if _peak() > _LARGE:
+        if (peak_memory() or 0) > _LARGE:
             break
 
 
@@ -44,19 +44,3 @@ def _answer(read: Callable[[bytes], Mapping[str, object]], data: bytes) -> Mappi
         return {"reason": error.reason}
     except MemoryError:
         return {"reason": "reading it takes too much memory"}
-
-
-def _peak() -> int:
-    """Return the most memory that this process has held, in bytes; 0 where nothing tells."""
-    if sys.platform.startswith("linux"):
-        # What getrusage tells begins with the memory of the parent.
-        with contextlib.suppress(OSError), open("/proc/self/status") as status:  # noqa: PTH123
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) << 10
-        return 0
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

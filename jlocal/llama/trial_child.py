@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
 
@@ -52,7 +51,7 @@ def load(profile: Profile) -> None:
 
 
 def _main() -> int:
-    with contextlib.suppress(ImportError):  # Windows
+    if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterator
 
 from jlocal.gguf.header import Header, Tensor
+from jlocal.memory import total_memory
 
 # Type numbers of ggml.
 _Q8_0 = 8
@@ -33,7 +34,7 @@ def widening_pays(header: Header, features: Collection[str]) -> bool:
         and "AVX512_BF16" in features
         and bool(matrices)
         and all(tensor.type == _Q8_0 for tensor in matrices)
-        and _MEMORY_SHARE * wide <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        and _MEMORY_SHARE * wide <= (total_memory() or 0)
     )
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def sweep(parent: Path) -> None:
         return
     for folder in left:
         with suppress(OSError):
-            if fcntl is None:
+            if sys.platform == "win32" or fcntl is None:
                 if time.time() - folder.stat().st_mtime > _DAY:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
@@ -87,7 +88,7 @@ def _make(parent: Path) -> tuple[Path, int | None]:
 
 def _lock(folder: Path) -> tuple[bool, int | None]:
     """Lock a folder that was just made; say whether no other process has taken it since."""
-    if fcntl is None:
+    if sys.platform == "win32" or fcntl is None:
         return True, None
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -1,0 +1,74 @@
+"""Tasks, each one a session of nox: `nox -s fast`, `nox -s lint`; `nox --list` shows them.
+
+They run in the environment that scripts/environment.py makes, so that llama.cpp is compiled once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from environment import BINARIES, PYTHON  # noqa: E402
+
+# A file's tests stay in one process, which makes their models once. More processes than four would
+# need more memory than a laptop has.
+PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+PLATFORMS = ("linux", "darwin", "win32")
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "fast"]
+
+
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the environment, or a script with its Python."""
+    if not PYTHON.exists():
+        session.error("No .venv here; make it with: python3 scripts/environment.py")
+    path = PYTHON if program == "python" else BINARIES / program
+    session.run(str(path), *arguments, external=True)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Run all tests; arguments go to pytest."""
+    run(session, "python", "-m", "pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests that take less than a minute together; arguments go to pytest."""
+    marks = "not slow and not browser and not network_namespace"
+    run(session, "python", "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, imports and workflows, and change nothing."""
+    run(session, "ruff", "check")
+    run(session, "ruff", "format", "--check")
+    run(session, "lint-imports", "--no-cache")
+
+
+@nox.session
+def style(session: nox.Session) -> None:
+    """Mend what lint finds, where a program can, and write docs/cli.md anew."""
+    run(session, "ruff", "check", "--fix")
+    run(session, "ruff", "format")
+    run(session, "python", "scripts/cli_docs.py")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types as each of the three systems sees them."""
+    for platform in PLATFORMS:
+        run(session, "mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/; a link that leads nowhere is an error."""
+    run(session, "mkdocs", "build", "--strict", *session.posargs)
