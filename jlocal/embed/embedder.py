@@ -295,7 +295,7 @@ class Embedder(Interface):
             An iterator over one (d,) vector for each text, in order.
 
         Raises:
-            Like `encode`.
+            JlocalError: as of `encode`.
 
         """
         if isinstance(texts, str):
