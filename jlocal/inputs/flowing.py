@@ -11,7 +11,7 @@ from jlocal.inputs.worker import Worker
 # The largest files take seconds; one that is made to take longer has no end.
 _SECONDS = 60
 _WORKERS = {
-    name: Worker(f"jlocal.inputs.formats.{name}_text", _SECONDS)
+    name: Worker(f"jlocal.inputs.{name}", _SECONDS)
     for name in ("html", "office", "mail")
 }
 

@@ -182,7 +182,7 @@ def _wait_for_reader(process: subprocess.Popen[str]) -> int:
         )
         for row in listed.stdout.splitlines():
             number, parent, command = row.split(None, 2)
-            if int(parent) == process.pid and "jlocal.inputs.formats." in command:
+            if int(parent) == process.pid and "jlocal.inputs." in command:
                 return int(number)
         time.sleep(0.1)
     raise AssertionError("no child that reads")
