@@ -10,10 +10,7 @@ from jlocal.inputs.worker import Worker
 
 # The largest files take seconds; one that is made to take longer has no end.
 _SECONDS = 60
-_WORKERS = {
-    name: Worker(f"jlocal.inputs.{name}", _SECONDS)
-    for name in ("html", "office", "mail")
-}
+_WORKERS = {name: Worker(f"jlocal.inputs.{name}", _SECONDS) for name in ("html", "office", "mail")}
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,16 @@ class Widened:
             self._write(wide[:count].data.cast("B"), target + part.target + 2 * start)
 
     def _read(self, count: int, position: int) -> bytes:
-        assert sys.platform != "win32"
+        if sys.platform == "win32":  # where none of these is made
+            raise NotImplementedError
         data = os.pread(self._source, count, position)
         if len(data) < count:
             raise ModelError(f"{self._path} ends too early; download or convert the model again")
         return data
 
     def _write(self, data: bytes | memoryview, position: int) -> None:
-        assert sys.platform != "win32"
+        if sys.platform == "win32":  # where none of these is made
+            raise NotImplementedError
         while data:
             count = os.pwrite(self._file, data, position)
             data, position = data[count:], position + count
