@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jlocal.collection.index.large import MOST_TOKENS
 from jlocal.collection.index.survey import Candidate
@@ -13,10 +13,12 @@ from jlocal.collection.index.survey import Candidate
 # The part of a file that is text, where its kind is not text itself; roughly.
 _TEXT_IN = {"": 1.0, "pdf": 0.05}
 _TEXT_IN_OTHERS = 0.3
-# Larger files are skipped, unless all are taken.
+# Larger files are skipped, unless they are asked for; a token has about four bytes.
 _MOST_BYTES = 4 * MOST_TOKENS
-# The speed is that between some of the last marks.
-_SECONDS, _LEAST_SECONDS, _FEWEST = 30.0, 1.0, 3
+# The speed is that between some of the last marks, and is told once they are so far apart.
+_SECONDS, _LEAST_SECONDS, _FEWEST = 60.0, 3.0, 4
+# How much an estimate moves towards what the last mark says: files differ in what a byte costs.
+_NEW = 0.3
 
 # Without the files of the system, so that it is the same everywhere.
 _TYPES = mimetypes.MimeTypes()
@@ -26,8 +28,12 @@ _TEXT_TYPES = ("json", "xml", "javascript", "sh", "tex", "latex", "csh", "sql", 
 class Pace:
     """Counts work that is done; its unit is a byte of text."""
 
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
+    def __init__(
+        self, candidates: Iterable[Candidate], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin with nothing done; `candidates` are all files of the run."""
+        self._clock = clock
+        self._end: float | None = None  # on the clock
         self._left = sum(map(self._work, candidates))
         self._done = 0.0
         # When so much was done, and how much was left.
@@ -49,25 +55,31 @@ class Pace:
 
         """
         within = part * self._work(candidate) if candidate else 0.0
-        self._marks.append((time.monotonic(), self._done + within, self._left - within))
+        self._marks.append((self._clock(), self._done + within, self._left - within))
         while len(self._marks) > _FEWEST and self._marks[-1][0] - self._marks[0][0] > _SECONDS:
             self._marks.popleft()
+        end = self._estimated_end()
+        if end is not None:
+            self._end = end if self._end is None else self._end + _NEW * (end - self._end)
 
     def seconds_left(self) -> float | None:
         """Estimate how long the rest takes; None where it cannot be told yet."""
+        return None if self._end is None else max(0.0, self._end - self._clock())
+
+    def _estimated_end(self) -> float | None:
         if len(self._marks) < _FEWEST:
             return None
         (began, before, _), (now, done, left) = self._marks[0], self._marks[-1]
         if now - began < _LEAST_SECONDS or done <= before:
             return None
-        since = time.monotonic() - now
-        return max(0.0, left * (now - began) / (done - before) - since)
+        return now + left * (now - began) / (done - before)
 
     def _work(self, candidate: Candidate) -> float:
         if not candidate.kind and _is_media(candidate.path):
             return 0.0
         size = candidate.size * _TEXT_IN.get(candidate.kind, _TEXT_IN_OTHERS)
-        return size if candidate.folder.large or candidate.is_named else min(size, _MOST_BYTES)
+        is_asked_for = candidate.folder.large or candidate.is_named or candidate.digest is not None
+        return size if is_asked_for or size <= _MOST_BYTES else 0.0
 
 
 def _is_media(path: str) -> bool:
