@@ -42,6 +42,22 @@ class ModelError(JlocalError):
     """A GGUF file cannot be found, read, or used for embeddings."""
 
 
+class Overloaded(JlocalError):
+    """More tokens wait to be embedded than may; try again later.
+
+    Attributes:
+        queued: how many tokens wait.
+        limit: how many may.
+
+    """
+
+    def __init__(self, queued: int, limit: int) -> None:
+        self.queued, self.limit = queued, limit
+        super().__init__(
+            f"the model is busy: {queued:,} tokens wait, and {limit:,} may; try again later"
+        )
+
+
 class VectorError(ModelError):
     """A model gives vectors without a direction: zero, or not finite."""
 
@@ -85,7 +101,7 @@ class TextTooLongError(TextError):
 
     """
 
-    def __init__(self, index: int, tokens: int, limit: int) -> None:
+    def __init__(self, index: int | None, tokens: int, limit: int) -> None:
         self.tokens, self.limit = tokens, limit
         truncate = Argument("on_long", "truncate")
         reason = (

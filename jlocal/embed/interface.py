@@ -15,6 +15,7 @@ from jlocal.embed import compatibility
 from jlocal.embed.similarity import check_name, pairwise_similarity, similarity
 from jlocal.embed.stream import Reader
 from jlocal.errors import ArgumentError, IgnoredArgumentWarning
+from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.models.profile import Profile
 from jlocal.progress import texts_bar
 from jlocal.vectors import Floats, Vectors, finish
@@ -119,10 +120,12 @@ class Interface(ABC):
         dimensions = self._dimensions(truncate_dim, precision)
         with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
             reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
+            # Calls with few texts, such as queries of many threads, share batches.
+            shared = len(batch) <= SEQUENCE_LIMIT
             # What raises errors returns none.
             arrays = [
                 finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
-                for window in reader.windows(batch, on_texts)
+                for window in reader.windows(batch, on_texts, shared=shared)
             ]
         empty = np.empty((0, self.profile.dimensions), np.float32)
         vectors = np.concatenate(arrays) if arrays else finish(empty, dimensions, precision)

@@ -13,7 +13,11 @@ import numpy as np
 from jlocal.arguments import no_text
 from jlocal.caller import warn
 from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.llama.job import Job
+from jlocal.llama.planning import fits_one_batch
+from jlocal.llama.requests import RequestGroup
 from jlocal.llama.runtime import Runtime
+from jlocal.llama.scheduler import Scheduler, why_not_finite
 from jlocal.llama.tokenizer import Tokens
 from jlocal.outputs.journal import Journal
 from jlocal.progress import OnTexts
@@ -26,10 +30,6 @@ OnCut = Callable[[TruncationWarning], None]
 _FIRST_WINDOW = 64
 _WINDOW_TEXTS = 2048
 _WINDOW_CHARACTERS = 4_000_000
-
-
-# F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
-_WIDE_TYPES = frozenset({0, 32})
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,28 @@ class Reader:
     journal: Journal | None = None
 
     def windows(
-        self, texts: Iterable[str], on_texts: OnTexts | None
+        self, texts: Iterable[str], on_texts: OnTexts | None, *, shared: bool = False
     ) -> Generator[list[Floats | TextError], None, None]:
         """Yield the vectors, or errors, of one window after the other, in the order of the texts.
 
         What was begun before a bad text is still delivered before the error is raised.
 
+        Args:
+            texts: read a window at a time.
+            on_texts: called with the texts and tokens done since its last call.
+            shared: compute a window that fits into one batch together with what other threads
+                ask for meanwhile, on which the last digits of its vectors then depend.
+
         Raises:
             TextError: a text cannot be embedded.
             ModelError: llama.cpp cannot compute the texts.
             OutputError: the journal cannot be read or written.
+            Overloaded: too many tokens wait already; only where windows are shared.
 
         """
         begun: deque[_Window] = deque()
         failure: Exception | None = None
-        windows = self._begin(texts)
+        windows = self._begin(texts, shared)
         try:
             while True:
                 try:
@@ -88,7 +95,7 @@ class Reader:
                 yield self._finished(begun.popleft(), on_texts)
         finally:
             for left in begun:
-                left.job.cancel()
+                left.work.cancel()
         if failure:
             raise failure
 
@@ -110,20 +117,21 @@ class Reader:
                 f"has a lone surrogate {where}; decode it from its bytes again", index
             ) from None
 
-    def _begin(self, texts: Iterable[str]) -> Iterator[_Window]:
+    def _begin(self, texts: Iterable[str], shared: bool) -> Iterator[_Window]:
         for start, window in _split(texts):
-            yield _Window(
-                self.runtime,
-                [self._sequence(index, text) for index, text in enumerate(window, start)],
-                self.journal,
-                start,
-            )
+            sequences = [self._sequence(index, text) for index, text in enumerate(window, start)]
+            yield _Window(self.runtime.scheduler, sequences, self.journal, start, shared)
 
     def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:
         """Wait for a window; a vector without a direction is an error of its text."""
         vectors = window.vectors(on_texts)
         for index, vector in enumerate(vectors):
-            if isinstance(vector, TextError) or not (reason := self._fault(vector)):
+            if isinstance(vector, TextError):
+                # The scheduler knows no positions of texts.
+                reason = vector.reason if vector.index is None else None
+            else:
+                reason = self._fault(vector)
+            if reason is None:
                 continue
             vectors[index] = error = TextError(reason, window.start + index)
             if self.errors == "raise":
@@ -132,15 +140,7 @@ class Reader:
 
     def _fault(self, vector: Floats) -> str | None:
         if not np.isfinite(vector).all():
-            if self.runtime.model.profile.file_type in _WIDE_TYPES:
-                return (
-                    "has no vector: the model gives no finite numbers for it; download or convert "
-                    "the model again"
-                )
-            return (
-                "has no vector: the model's numbers overflow for it; use the model in another "
-                "type, such as BF16 or F32"
-            )
+            return why_not_finite(self.runtime.model.profile.file_type)
         if not vector[: self.dimensions].any():
             return (
                 "has no vector: the model gives only zeros for it; download or convert the model "
@@ -178,25 +178,31 @@ class _Window:
 
     def __init__(
         self,
-        runtime: Runtime,
+        scheduler: Scheduler,
         sequences: list[Tokens | TextError],
         journal: Journal | None,
         start: int,
+        shared: bool,
     ) -> None:
         self._sequences, self._journal = sequences, journal
         self.start = start  # position of its first text
         self._unique = {
             item.tobytes(): item for item in sequences if not isinstance(item, TextError)
         }
-        self.job = runtime.submit(list(self._unique.values()), journal)
+        unique = list(self._unique.values())
+        self.work: Job | RequestGroup
+        if shared and journal is None and fits_one_batch([*map(len, unique)]):
+            self.work = scheduler.submit_group(unique)
+        else:
+            self.work = scheduler.submit_job(unique, journal)
 
     def vectors(self, on_texts: OnTexts | None) -> list[Floats | TextError]:
         """Wait for the vectors, or errors, in the order of the texts."""
-        vectors = dict(zip(self._unique, self.job.result(on_texts), strict=True))
+        vectors = dict(zip(self._unique, self.work.result(on_texts), strict=True))
         if on_texts and len(self._sequences) > len(vectors):
             on_texts(len(self._sequences) - len(vectors), 0)
-        if self._journal and self.job.recalled:
-            self._journal.taken += self._count(self.job.recalled)
+        if self._journal and self.work.recalled:
+            self._journal.taken += self._count(self.work.recalled)
         return [
             item if isinstance(item, TextError) else vectors[item.tobytes()]
             for item in self._sequences

@@ -19,6 +19,7 @@ from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
 from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
+from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.llama.tensors import rows_of
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.profile import Profile
@@ -46,14 +47,11 @@ def captures(profile: Profile) -> bool:
 
 
 class StoppedError(Exception):
-    """The work was called off between two pieces of a wave."""
+    """The work was cancelled between two pieces of a batch."""
 
 
 class Context:
-    """Computes waves of sequences; not thread-safe."""
-
-    # More sequences in a wave than this gain nothing, and each costs a row of logits.
-    sequence_limit = 64
+    """Computes batches of sequences; not thread-safe."""
 
     def __init__(self, model: Model, threads: int, capture: bool) -> None:
         self._model, self._threads = model, threads
@@ -72,15 +70,15 @@ class Context:
             self._free()
         self._capacity = 0
 
-    def embed(self, sequences: Sequence[Tokens], called_off: Callable[[], bool]) -> Floats:
-        """Compute one wave.
+    def embed(self, sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
+        """Compute one batch.
 
-        What is not finite in one sequence can spread to the others of its wave, for attention
+        What is not finite in one sequence can spread to the others of its batch, for attention
         multiplies also what it masks out, by zero. So those are computed again, each alone.
 
         Args:
-            sequences: at most `sequence_limit` non-empty arrays of token ids.
-            called_off: asked between pieces of the wave whether the result is still wanted.
+            sequences: at most `SEQUENCE_LIMIT` non-empty arrays of token ids.
+            is_cancelled: asked between pieces of the batch whether to stop.
 
         Returns:
             (n, d) float32, as pooled, not normalised; a row that is not finite is that sequence's
@@ -88,20 +86,20 @@ class Context:
 
         Raises:
             ModelError: llama.cpp cannot compute it, for want of memory for example.
-            StoppedError: it was called off.
+            StoppedError: it was cancelled.
 
         """
-        vectors = self._compute(sequences, called_off)
+        vectors = self._compute(sequences, is_cancelled)
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
         if bad:
             for number in bad if len(sequences) > 1 else ():
                 self._clear(data=True)
-                vectors[number] = self._compute([sequences[number]], called_off)[0]
+                vectors[number] = self._compute([sequences[number]], is_cancelled)[0]
             self._clear(data=True)
         return vectors
 
-    def _compute(self, sequences: Sequence[Tokens], called_off: Callable[[], bool]) -> Floats:
-        if called_off():
+    def _compute(self, sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
+        if is_cancelled():
             raise StoppedError
         self._grow(sum(map(len, sequences)))
         if self._capture:
@@ -109,7 +107,7 @@ class Context:
         rows: list[Floats] = []
         self._clear()
         for outputs in self._batch.fill(sequences, every_output=self._capture is None):
-            if called_off():
+            if is_cancelled():
                 raise StoppedError
             self._model.check_decoded(api.llama_decode(self._handle, self._batch.raw))
             if self._capture:
@@ -117,7 +115,7 @@ class Context:
         return np.concatenate(rows) if self._capture else self._pooled(len(sequences))
 
     def _clear(self, *, data: bool = False) -> None:
-        """Forget the tokens of the last wave, and zero the memory that held them."""
+        """Forget the tokens of the last batch, and zero the memory that held them."""
         memory = api.llama_get_memory(self._handle)
         if memory:
             api.llama_memory_clear(memory, data)
@@ -142,13 +140,13 @@ class Context:
         params = api.llama_context_default_params()
         params.n_ctx = max(capacity, _round_up(tokens))
         params.n_batch = params.n_ubatch = params.n_ctx if self._whole else _UBATCH
-        params.n_seq_max = self.sequence_limit
+        params.n_seq_max = SEQUENCE_LIMIT
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = self._threads
         params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.embeddings = self._capture is None
         if self._capture:
-            params.n_outputs_max = self.sequence_limit
+            params.n_outputs_max = SEQUENCE_LIMIT
             params.cb_eval = self._capture.callback
         else:
             params.pooling_type = POOLING[self._model.profile.pooling]

@@ -121,7 +121,7 @@ class Exchange:
             ModelError: llama.cpp cannot compute them, or they are not finite.
 
         """
-        vectors = self._runtime.submit(sequences).result().astype(np.float64)
+        vectors = self._runtime.scheduler.submit_job(sequences).result().astype(np.float64)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and (lengths > 0).all()):
             raise ModelError(f"{self._profile.path} gives vectors that are not finite, or zero")

@@ -25,6 +25,7 @@ class Model:
 
     Attributes:
         dimensions: length of its vectors.
+        vocabulary: number of tokens that it knows.
         compute_type: "stored", or "bfloat16" where the weights were widened.
 
     """
@@ -73,6 +74,7 @@ class Model:
                 widened.wait()
         else:
             self.handle = self._load(profile.path, gpu_layers)
+        self.vocabulary = int(api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.handle)))
         self.dimensions = int(api.llama_model_n_embd_out(self.handle))
         if self.dimensions != profile.dimensions:
             raise ModelError(

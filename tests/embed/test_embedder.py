@@ -170,7 +170,7 @@ def test_too_long(nano: Embedder, converted, tmp_path: Path) -> None:
             vectors = cutting.encode(["short", long])
         tokens = nano.tokenize(long, "Document: ")
         kept = np.concatenate([tokens[:999], tokens[-1:]])
-        expected = nano._model.runtime.submit([kept]).result()[0]
+        expected = nano._model.runtime.scheduler.submit_job([kept]).result()[0]
         assert vectors[1] @ expected / np.linalg.norm(expected) > 0.9999
         with warnings.catch_warnings():
             warnings.simplefilter("error")

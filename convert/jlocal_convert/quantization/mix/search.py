@@ -404,7 +404,7 @@ def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Vectors:
         read_profile(file), threads=threads, gpu_layers=0, compute_type="stored", capture=None
     )
     try:
-        vectors: Vectors = runtime.submit(sequences).result().astype(np.float64)
+        vectors: Vectors = runtime.scheduler.submit_job(sequences).result().astype(np.float64)
     finally:
         runtime.close()
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

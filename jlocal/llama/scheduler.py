@@ -1,0 +1,262 @@
+"""The scheduler: one worker computes for all callers, in batches."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event, Lock
+
+import numpy as np
+
+from jlocal.errors import ModelError, TextError
+from jlocal.llama.context import Context, StoppedError
+from jlocal.llama.job import Cache, Job
+from jlocal.llama.model import Model
+from jlocal.llama.requests import Request, RequestGroup, RequestQueue, check_tokens
+from jlocal.llama.tokenizer import Tokens
+
+# F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
+_WIDE_TYPES = frozenset({0, 32})
+
+
+class Scheduler:
+    """Shares one context among callers; thread-safe.
+
+    One thread of its own computes, a batch at a time. Callers wait where Python can interrupt
+    them; in the thread that computes, Ctrl-C would end up in llama.cpp's callback, from which no
+    exception can reach the caller.
+
+    Whatever single requests wait when the worker becomes free is its next batch, whoever made
+    them. Jobs take turns, a batch each. Where requests and jobs wait, they alternate: a request
+    waits for one batch of a job at most, and requests cannot hold up a job for ever.
+
+    Callbacks of futures run in the worker: they must not wait for another vector.
+    """
+
+    def __init__(self, model: Model, context: Context, token_limit: int | None = None) -> None:
+        """Take over a context.
+
+        Args:
+            model: the context's.
+            context: used and freed by nobody else from now on.
+            token_limit: the most tokens that may wait in single requests; None for no limit.
+
+        """
+        self._model, self._context = model, context
+        self._requests = RequestQueue(token_limit)
+        self._jobs: deque[Job] = deque()
+        self._is_jobs_turn = False
+        self._is_awake = False  # a step of the worker is queued, or runs
+        self._lock = Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
+        self._closing = Event()
+        self._process = os.getpid()
+
+    @property
+    def token_limit(self) -> int | None:
+        """The most tokens that may wait in single requests; None for no limit."""
+        return self._requests.limit
+
+    @token_limit.setter
+    def token_limit(self, tokens: int | None) -> None:
+        self._requests.limit = tokens
+
+    def submit(self, tokens: Sequence[int] | Tokens) -> Request:
+        """Begin to embed one sequence, in a batch with what other callers submit meanwhile.
+
+        Args:
+            tokens: token ids; they may come from outside.
+
+        Returns:
+            The future of its vector, (d,) float32, not normalised. It raises a `TextError` where
+            the sequence is empty, too long, not of the vocabulary, or makes the model overflow,
+            and a `ModelError` where llama.cpp cannot compute it, or the model was closed. It is
+            a future of `concurrent.futures`; `asyncio.wrap_future` takes it.
+
+        Raises:
+            Overloaded: too many tokens wait already.
+            ModelError: the model is closed, or this process was forked from the one that
+                loaded it.
+
+        """
+        self._check_process()
+        try:
+            request = Request(
+                check_tokens(tokens, self._model.profile.context, self._model.vocabulary)
+            )
+        except TextError as error:
+            request = Request(np.empty(0, np.int32))
+            request.set_exception(error)
+            return request
+        self._enqueue([request])
+        return request
+
+    def submit_group(self, sequences: Sequence[Tokens]) -> RequestGroup:
+        """Begin to embed the few sequences of one call, in a batch with those of other callers.
+
+        Args:
+            sequences: as in `submit_job`.
+
+        Raises:
+            Overloaded, ModelError: as in `submit`.
+
+        """
+        self._check_process()
+        requests = [Request(tokens) for tokens in sequences]
+        self._enqueue(requests)
+        return RequestGroup(requests)
+
+    def submit_job(self, sequences: Sequence[Tokens], cache: Cache | None = None) -> Job:
+        """Begin to embed any number of sequences, in batches that depend on nothing else.
+
+        Args:
+            sequences: non-empty arrays of token ids, up to the model's context.
+            cache: has what need not be computed, and keeps what is.
+
+        Raises:
+            ModelError: the model is closed, or this process was forked from the one that
+                loaded it.
+
+        """
+        self._check_process()
+        job = Job(sequences, self._model.dimensions, cache)
+        with self._lock:
+            self._check_open()
+            if job.is_waiting:
+                self._jobs.append(job)
+                self._wake()
+        return job
+
+    def close(self) -> None:
+        """Fail what waits, stop what is being computed, and free the context. Idempotent.
+
+        Raises:
+            ModelError: this process was forked from the one that loaded the model.
+
+        """
+        self._check_process()
+        self._closing.set()
+        self._fail_waiting()
+        try:
+            self._worker.submit(self._context.close).result()
+        except RuntimeError:  # closed already, or Python ends: the worker has ended
+            self._worker.shutdown()
+            self._context.close()
+        finally:
+            self._worker.shutdown()
+
+    def _check_process(self) -> None:
+        # Before any lock: in a forked process, it may be one that nobody will ever release.
+        if os.getpid() != self._process:
+            raise ModelError("a model cannot be used across fork; load it in the new process")
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise _is_closed()
+
+    def _enqueue(self, requests: Sequence[Request]) -> None:
+        with self._lock:
+            self._check_open()
+            self._requests.add(requests)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._is_awake:
+            return
+        try:
+            self._worker.submit(self._step)
+        except RuntimeError:  # Python ends
+            self._closing.set()
+            raise _is_closed() from None
+        self._is_awake = True
+
+    def _step(self) -> None:
+        """Compute one batch, and queue the next step, if there is anything left to compute."""
+        with self._lock:
+            job = self._next_job()
+            batch = [] if job else self._requests.next_batch()
+        if job:
+            self._compute_job(job)
+        elif batch:
+            self._compute(batch)
+        with self._lock:
+            if job and job.is_waiting:
+                self._jobs.append(job)
+            self._is_awake = False
+            if self._jobs or self._requests:
+                with suppress(ModelError):  # Python ends
+                    self._wake()
+        if self._closing.is_set():
+            self._fail_waiting()
+
+    def _next_job(self) -> Job | None:
+        if not self._jobs or (self._requests and not self._is_jobs_turn):
+            self._is_jobs_turn = True
+            return None
+        self._is_jobs_turn = False
+        return self._jobs.popleft()
+
+    def _compute_job(self, job: Job) -> None:
+        try:
+            job.compute_next(self._context, self._closing.is_set)
+        except StoppedError:
+            job.fail(_was_closed())
+        except BaseException as error:
+            job.fail(error)
+
+    def _compute(self, batch: Sequence[Request]) -> None:
+        def is_unwanted() -> bool:
+            return self._closing.is_set() or all(request.is_unwanted for request in batch)
+
+        try:
+            vectors = self._context.embed([request.tokens for request in batch], is_unwanted)
+        except StoppedError:
+            for request in batch:
+                closed = self._closing.is_set()
+                request.set_exception(_was_closed() if closed else CancelledError())
+        except BaseException as error:
+            if len(batch) == 1:
+                batch[0].set_exception(error)
+            else:  # whichever of them it was that llama.cpp could not compute
+                for request in batch:
+                    self._compute([request])
+        else:
+            for request, vector in zip(batch, vectors, strict=True):
+                if np.isfinite(vector).all():
+                    request.set_result(vector.copy())
+                else:
+                    request.set_exception(TextError(why_not_finite(self._model.profile.file_type)))
+
+    def _fail_waiting(self) -> None:
+        with self._lock:
+            requests, jobs = self._requests.drain(), list(self._jobs)
+            self._jobs.clear()
+        # Outside of the lock: callbacks of futures may come back to the scheduler.
+        for request in requests:
+            request.set_exception(_was_closed())
+        for job in jobs:
+            job.fail(_was_closed())
+
+
+def why_not_finite(file_type: int | None) -> str:
+    """Say why a sequence has no finite vector, by the file type that the model's header has."""
+    if file_type in _WIDE_TYPES:
+        return (
+            "has no vector: the model gives no finite numbers for it; download or convert the "
+            "model again"
+        )
+    return (
+        "has no vector: the model's numbers overflow for it; use the model in another type, such "
+        "as BF16 or F32"
+    )
+
+
+def _is_closed() -> ModelError:
+    return ModelError("the model is closed; make a new Embedder")
+
+
+def _was_closed() -> ModelError:
+    return ModelError("the model was closed before the vectors were ready")
