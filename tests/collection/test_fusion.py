@@ -178,7 +178,8 @@ def test_common_words_only_add_to_what_rare_words_find(
 
 
 def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
-    assert query_terms("what did we decide about backups") == [('"decide"',), ('"backups"',)]
+    decide = ('"decide"', '"decision"')
+    assert query_terms("what did we decide about backups") == [decide, ('"backups"',)]
     assert query_terms("wo ist der Schlüssel") == [('"schlüssel"',)]
     assert query_terms("who is who") == [('"who"',), ('"is"',)]
     assert query_terms("war and peace") == [('"war"',), ('"peace"',)]
@@ -196,6 +197,39 @@ def test_a_number_is_found_however_its_thousands_are_parted(tmp_path: Path) -> N
         assert {hit.path for hit in hits[: len(expected)]} == expected, query
         if " " not in query and query.isascii():
             assert len(hits) == len(expected), query
+    store.close()
+
+
+def test_a_verb_finds_its_noun_where_endings_do_not_do_it(tmp_path: Path) -> None:
+    texts = ["Decision: every night.", "We extended the lease.", "Nothing inside.", "A side."]
+    store = made(tmp_path / "c.db", texts, random_vectors(len(texts)))
+    for query, expected in {"decided": 0, "extension": 1, "extending": 1, "inside": 2}.items():
+        assert [hit.path for hit in search(store, None, 5, text=query)] == [
+            f"/d/{expected:04}.md"
+        ], query
+    store.close()
+
+
+def test_a_word_of_one_passage_only_looks_relevant(tmp_path: Path) -> None:
+    for count in (20, 500):
+        texts = [f"common number{n} {'restic' if n == 7 else 'thing'}" for n in range(count)]
+        *vectors, unlike = random_vectors(count + 1)
+        store = made(tmp_path / f"{count}.db", texts, np.stack(vectors))
+        for query in (unlike, None):
+            first, *others = search(store, query, 3, text="restic")
+            assert (first.path, first.relevance > 0.5) == ("/d/0007.md", True)
+            assert all(hit.relevance < 0.5 for hit in others)
+        assert search(store, None, 1, text="common")[0].relevance < 0.1
+        store.close()
+
+
+@pytest.mark.parametrize("text", ["!!!", "\U0001f600", ""])
+def test_meaning_alone_orders_what_a_query_without_words_finds(tmp_path: Path, text: str) -> None:
+    vectors = random_vectors(50)
+    store = made(tmp_path / "c.db", [f"number{n}" for n in range(50)], vectors)
+    both, meaning = (search(store, vectors[9], 10, text=t) for t in (text, None))
+    assert [hit.path for hit in both] == [hit.path for hit in meaning]
+    assert both[0].path == "/d/0009.md"
     store.close()
 
 

@@ -56,6 +56,10 @@ _NUMBER = re.compile(
 )
 _GROUP = re.compile("[0-9]{1,3}(?=(?:[0-9]{3})*$)")
 
+# Decide and decision, extend and extension: few words of English become others so.
+_VERB = re.compile("([a-z]{2,}[aeiou](?=d[ei])|[a-z]{3,}n(?=d))d(?:e|es|ed|s|ing)?")
+_NOUN = re.compile("([a-z]{2,}[aeiou]|[a-z]{3,}n)sions?")
+
 # The ways to write a term of a query, each a string, a phrase or a prefix in the syntax of FTS5.
 Term = tuple[str, ...]
 
@@ -116,5 +120,15 @@ def _pairs(run: str) -> list[str]:
 
 
 def _quoted(words: Iterable[str]) -> Iterator[Term]:
-    # FTS5 sees nothing in a sign of a currency, say.
-    return ((f'"{word}"',) for word in words if any(map(str.isalnum, word)))
+    for word in words:
+        # FTS5 sees nothing in a sign of a currency, say.
+        if any(map(str.isalnum, word)):
+            yield tuple(f'"{way}"' for way in (word, *_relatives(word)))
+
+
+def _relatives(word: str) -> Iterator[str]:
+    """Yield the noun of a verb or the verb of a noun, where cutting endings off does not do it."""
+    if verb := _VERB.fullmatch(word):
+        yield f"{verb[1]}sion"
+    elif noun := _NOUN.fullmatch(word):
+        yield f"{noun[1]}d"

@@ -42,9 +42,13 @@ def weight_of(model: str) -> float:
 
 def fused(bm25: Floats, standing_out: Floats, weight: float, terms: int) -> Floats:
     """Fused scores (n,) of passages; of a query of few terms the words count more."""
-    weight *= min(1.0, math.sqrt(terms / _ENOUGH_TERMS))
-    scores: Floats = bm25 + np.float32(weight) * standing_out
+    scores: Floats = bm25 + np.float32(_weight_in(weight, terms)) * standing_out
     return scores
+
+
+def _weight_in(weight: float, terms: int) -> float:
+    """Weight of meaning in a query of so many terms; without any, nothing else counts."""
+    return weight * min(1.0, math.sqrt(max(terms, 1) / _ENOUGH_TERMS))
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ class Scale:
     """How a score becomes a relevance: a logistic curve, 1 / (1 + exp(at - slope * score)).
 
     The curves were fitted to the best three hits of each query, with its answer in the collection
-    and without it. A word that is rare, and a cosine that stands out, say more in a small
-    collection, and one word of a query says less where it has many.
+    and without it. Words are rarer, and more cosines stand out, in a large collection; and the
+    score of a query of many words is the sum of many. The one word of a query says it all.
     """
 
     slope: float
@@ -82,12 +86,12 @@ class Scale:
     @classmethod
     def of_both(cls, terms: int, passages: int, weight: float) -> Scale:
         """Fit fused scores, of a query of so many terms in so many passages."""
-        return cls(14.4 / (weight + 1.6) / _spread(terms, passages), 4.75)
+        return cls(11.7 / (_weight_in(weight, terms) + 1) / _spread(terms, passages), 5.0)
 
     @classmethod
     def of_words(cls, terms: int, passages: int) -> Scale:
         """Fit BM25."""
-        return cls(7.0 / _spread(terms, passages), 5.5)
+        return cls(5.7 / _spread(terms, passages), 4.85)
 
     @classmethod
     def of_meaning(cls, background: Background, passages: int) -> Scale:
@@ -101,4 +105,4 @@ class Scale:
 
 
 def _spread(terms: int, passages: int) -> float:
-    return math.sqrt(terms + 2) * math.log(passages + 10)
+    return math.sqrt(max(terms, 1)) * math.log(passages + 10)
