@@ -25,6 +25,22 @@ class WholeNumber(click.IntRange):
 
     name = "whole number"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number, and name the bound that it exceeds."""
+        number = super().convert(value, param, ctx) if not _is_whole(value) else int(value)
+        if self.min is not None and number < self.min:
+            self.fail(f"{number:,} is too small; the least is {self.min:,}.", param, ctx)
+        if self.max is not None and number > self.max:
+            self.fail(f"{number:,} is too large; the most is {self.max:,}.", param, ctx)
+        return number
+
+
+def _is_whole(value: object) -> bool:
+    try:
+        return isinstance(int(str(value)), int)
+    except ValueError:
+        return False
+
 
 threads_option = click.option(
     "-t",

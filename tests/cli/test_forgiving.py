@@ -86,6 +86,12 @@ def test_a_number_that_is_none_is_not_called_a_range(
     assert error(run(*typed.split())).endswith("is not a valid whole number.")
 
 
+def test_a_number_out_of_bounds_names_the_bound(run: Callable[..., Result]) -> None:
+    assert error(run("search", "-k", "0", "tea")).endswith("0 is too small; the least is 1.")
+    assert error(run("index", "--threads", "-2", ".")).endswith("-2 is too small; the least is 1.")
+    assert error(run("map", "--clusters", "9999")).endswith("9,999 is too large; the most is 12.")
+
+
 def test_a_question_is_sent_to_search(run: Callable[..., Result]) -> None:
     question = "what did we decide about backups"
     hint = f"to search your files: jlocal search {question}"
