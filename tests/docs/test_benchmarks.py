@@ -47,6 +47,19 @@ def test_lines(folder, tmp_path):
     assert outside["rows"][0]["texts"] == 300
 
 
+def test_concurrency():
+    options = ["--threads", "8", "--rounds", "1", "--compute-threads", "1"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "concurrency.py", "--model", "starter", *options],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines[1:]] == [
+        "threads", "single", "batches", "ratio", "ratio", "cosine",
+    ]  # fmt: skip
+    assert 1 <= int(lines[3][1]) <= int(lines[3][3].rstrip(",")) <= 8
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
 def test_endurance():
     options = ["--opened", "8", "--texts", "16", "--searches", "8"]

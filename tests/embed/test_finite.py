@@ -91,6 +91,20 @@ def test_a_text_that_overflows_is_named_and_its_neighbours_are_right(
             list(model.stream(TEXTS))
 
 
+def test_a_request_that_overflows_fails_alone_in_its_batch(overflow: Path) -> None:
+    with Embedder(overflow) as model:
+        alone = model.encode(GOOD)
+        scheduler = model._model.runtime.scheduler
+        first = scheduler.submit(model.tokenize("word " * 500))  # the others wait for it together
+        requests = [scheduler.submit(model.tokenize(text, "Document: ")) for text in TEXTS]
+        first.result()
+        for position in BAD:
+            with pytest.raises(TextError, match="overflow"):
+                requests[position].result()
+        good = [requests[n].result() for n in range(len(TEXTS)) if n not in BAD]
+    np.testing.assert_allclose(normalize(np.stack(good)), alone, atol=2e-3)
+
+
 def test_the_position_is_that_in_the_stream(overflow: Path) -> None:
     texts = ["a cat"] * 100 + [WORD] + ["a cat"]
     with Embedder(overflow) as model:

@@ -1,0 +1,121 @@
+"""How much faster threads are that ask for one text each at once than calls one after the other.
+
+python benchmarks/concurrency.py
+python benchmarks/concurrency.py --model MODEL.gguf --threads 32 --rounds 50 --compute-threads 1
+
+Rounds of both alternate. A round of threads embeds one text in each thread, all at once; a round of
+single calls embeds the same texts in one thread, one after the other. The ratio is that of the
+medians of the two. CPU time, of all threads, says more than time where other programs want the
+processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from jlocal import Embedder  # noqa: E402
+from jlocal.llama.context import Context  # noqa: E402
+from jlocal.llama.tokenizer import Tokens  # noqa: E402
+from jlocal.vectors import Floats  # noqa: E402
+
+
+def texts_of(model: Embedder, count: int, tokens: int) -> list[str]:
+    """Make texts that have so many tokens each, without a prompt."""
+    texts = []
+    for number in range(count):
+        text = f"{number}"
+        while len(model.tokenize(text)) < tokens:
+            text = f"word {text}"
+        texts.append(text)
+    return texts
+
+
+def count_batches(model: Embedder, sizes: list[int]) -> None:
+    """Note the size of each batch that is computed from now on."""
+    context: Context = model._model.runtime.scheduler._context
+    embed = context.embed
+
+    def counted(sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
+        sizes.append(len(sequences))
+        return embed(sequences, is_cancelled)
+
+    context.embed = counted  # type: ignore[method-assign]
+
+
+def timed(call: Callable[[], list[Floats]]) -> tuple[list[Floats], float, float]:
+    """Return what a call returns, and its seconds and seconds of CPU time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    vectors = call()
+    return vectors, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--threads", type=int, default=32, help="threads that call")
+    parser.add_argument("--tokens", type=int, default=12, help="tokens of each text")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--compute-threads", type=int, help="threads of llama.cpp")
+    arguments = parser.parse_args()
+    sizes: list[int] = []
+    with (
+        Embedder(arguments.model, threads=arguments.compute_threads) as model,
+        ThreadPoolExecutor(arguments.threads) as pool,
+    ):
+        texts = texts_of(model, arguments.threads, arguments.tokens)
+        count_batches(model, sizes)
+        barrier = threading.Barrier(arguments.threads)
+
+        def one(text: str) -> Floats:
+            barrier.wait()
+            return model.encode(text, prompt="")
+
+        def together() -> list[Floats]:
+            return list(pool.map(one, texts))
+
+        def single() -> list[Floats]:
+            return [model.encode(text, prompt="") for text in texts]
+
+        together(), single()
+        seconds: dict[str, list[float]] = {"threads": [], "single": []}
+        cpu: dict[str, list[float]] = {"threads": [], "single": []}
+        batches, cosine = [], 1.0
+        for _ in range(arguments.rounds):
+            sizes.clear()
+            shared, wall, used = timed(together)
+            seconds["threads"].append(wall)
+            cpu["threads"].append(used)
+            batches.append(len(sizes))
+            alone, wall, used = timed(single)
+            seconds["single"].append(wall)
+            cpu["single"].append(used)
+            cosine = min(cosine, float((np.stack(shared) * np.stack(alone)).sum(axis=1).min()))
+        print(
+            f"{model!r}, {model.compute_type}, {arguments.threads} texts, {arguments.rounds} rounds"
+        )
+    for name in ("threads", "single"):
+        rate = arguments.threads / statistics.median(seconds[name])
+        cost = 1000 * statistics.median(cpu[name]) / arguments.threads
+        print(f"{name:8} {rate:7.0f} texts/s, {cost:.2f} ms of CPU time a text")
+    print(f"batches  {min(batches)} to {max(batches)}, median {statistics.median(batches):g}")
+    for name, figures in (("rate", seconds), ("CPU time", cpu)):
+        ratio = statistics.median(figures["single"]) / statistics.median(figures["threads"])
+        print(f"ratio    {ratio:.2f} in {name}")
+    print(f"cosine   {cosine:.7f} at least")
+
+
+if __name__ == "__main__":
+    main()
