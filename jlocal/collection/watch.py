@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal
 
+from jlocal import extras
 from jlocal.collection.database.store import Store
-from jlocal.errors import BusyError, ExtraError
+from jlocal.errors import BusyError
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
@@ -52,10 +53,8 @@ def watch(
 
 def check_installed() -> None:
     """Raise ExtraError if watchfiles is not installed."""
-    try:
+    with extras.importing("watch", "watching needs"):
         import watchfiles  # noqa: F401
-    except ImportError as error:
-        raise ExtraError(f"watching needs: pip install 'jlocal[watch]' ({error})") from error
 
 
 class _Watch:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
+from jlocal import extras
 from jlocal.caller import warn
-from jlocal.errors import ArgumentError, IgnoredArgumentWarning, ModelError
+from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.terms import Argument
 from jlocal.vectors import Vectors
 
@@ -31,6 +31,7 @@ _IGNORED = {
 _DEFAULTS = {"backend": "torch"}
 # How jina's models are told their task.
 _TASK_KEYS = ("default_task", "task")
+_TO_TENSOR = Argument("convert_to_tensor", True)
 _GPUS = ("cuda", "gpu", "mps", "metal", "xpu", "vulkan", "rocm", "hip")
 
 
@@ -99,7 +100,7 @@ def layers_on(device: object, gpu_layers: int | None) -> int | None:
 
 def has_torch() -> bool:
     """Whether torch is installed."""
-    return importlib.util.find_spec("torch") is not None
+    return extras.is_installed("torch")
 
 
 def is_tensor(value: object) -> bool:
@@ -125,20 +126,20 @@ def as_array(value: Any) -> Vectors:
     return cast(Vectors, tensor.numpy())
 
 
+def check_torch() -> None:
+    """Raise ExtraError if torch is not installed."""
+    extras.require("torch", f"{_TO_TENSOR} needs", _TO_TENSOR)
+
+
 def as_tensor(array: Vectors, like: Any = None) -> Any:
     """Return an array as a torch tensor, on the device of another one.
 
     Raises:
-        ModelError: torch is not installed.
+        ExtraError: torch is not installed.
 
     """
-    try:
+    with extras.importing("torch", f"{_TO_TENSOR} needs", _TO_TENSOR):
         import torch
-    except ImportError:
-        needs = Argument("convert_to_tensor", True)
-        raise ModelError(
-            f"{needs} needs torch; install it with: pip install torch", needs
-        ) from None
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     first = like[0] if isinstance(like, (list, tuple)) else like
     return tensor if first is None else tensor.to(first.device)

@@ -105,6 +105,7 @@ class Interface(ABC):
             ArgumentError: the inputs are no sequence of texts, or the model has no such prompt,
                 task, dimension or precision.
             ModelError: the model is closed, or llama.cpp cannot compute the texts.
+            ExtraError: torch is not installed, and `convert_to_tensor` is True.
 
         """
         del batch_size, device, normalize_embeddings, pool, chunk_size
@@ -115,6 +116,8 @@ class Interface(ABC):
             raise ArgumentError(
                 f"output_value {output_value!r}: only 'sentence_embedding' is known"
             )
+        if convert_to_tensor:
+            compatibility.check_torch()  # before minutes of work
         self._check_task(task)
         batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
         dimensions = self._dimensions(truncate_dim, precision)

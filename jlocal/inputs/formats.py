@@ -6,11 +6,10 @@ file can take the caller's time, memory or process.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from jlocal.errors import ExtraError
+from jlocal import extras
 
 # What stands between the pages of a PDF file's text, as it does in what other tools write.
 PAGE_BREAK = "\f"
@@ -27,25 +26,23 @@ class Format:
         reader: "html", "pdf", "office" or "mail".
         noun: what a person calls such a file, as in "3 Word documents".
         extra: the extra of jlocal that brings the reader; "" where nothing is needed.
-        module: what that extra installs.
 
     """
 
     reader: str
     noun: str
     extra: str = ""
-    module: str = ""
 
 
 def _office(noun: str) -> Format:
-    return Format("office", noun, "office", "anydoc")
+    return Format("office", noun, "office")
 
 
-_HTML = Format("html", "HTML page", "html", "resiliparse")
+_HTML = Format("html", "HTML page", "html")
 _WORD, _SLIDES, _SHEETS = map(_office, ("Word document", "PowerPoint file", "Excel file"))
 _FORMATS = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
-    ".pdf": Format("pdf", "PDF file", "pdf", "pypdfium2"),
+    ".pdf": Format("pdf", "PDF file", "pdf"),
     **dict.fromkeys((".docx", ".docm", ".doc"), _WORD),
     **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".ppsm", ".ppt", ".pps"), _SLIDES),
     **dict.fromkeys((".xlsx", ".xlsm", ".xls"), _SHEETS),
@@ -70,7 +67,7 @@ def kind_of(path: str | PurePath) -> str:
 def missing_extra(path: str | PurePath) -> str:
     """Name the extra that must be installed before a file can be read; "" if there is none."""
     found = format_of(path)
-    if found is None or not found.module or importlib.util.find_spec(found.module):
+    if found is None or not found.extra or extras.is_installed(found.extra):
         return ""
     return found.extra
 
@@ -84,4 +81,4 @@ def need(path: str | PurePath) -> None:
     """
     found, extra = format_of(path), missing_extra(path)
     if found and extra:
-        raise ExtraError(f"{found.noun}s need: pip install 'jlocal[{extra}]'", extra=extra)
+        raise extras.missing(extra, f"{found.noun}s need")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import codecs
 import email
-import importlib.util
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import cast
 
-from jlocal.errors import ArgumentError, TextError
+from jlocal import extras
+from jlocal.errors import ArgumentError, ExtraError, TextError
 from jlocal.inputs.encodings import decode, known
 from jlocal.inputs.serve import serve
 
@@ -102,6 +102,9 @@ class _Parts:
             if data.strip():
                 self.losses.append(error.reason)
             return
+        except ExtraError as error:
+            self.losses.append(error.message)
+            return
         text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
         if text:
             self.texts.append(text)
@@ -114,8 +117,7 @@ def _inside(part: EmailMessage) -> Iterator[EmailMessage]:
 
 
 def _page(data: bytes, charset: str | None) -> str:
-    if not importlib.util.find_spec("resiliparse"):
-        raise TextError("an HTML e-mail; HTML pages need: pip install 'jlocal[html]'")
+    extras.require("html", "an HTML e-mail; HTML pages need")
     from jlocal.inputs.html import read as read_page
 
     # What the message says of its encoding stands above what the page says.

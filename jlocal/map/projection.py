@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import tempfile
 from collections.abc import Callable, Iterable
@@ -12,8 +11,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from jlocal import child
-from jlocal.errors import ArgumentError, ExtraError, JlocalError
+from jlocal import child, extras
+from jlocal.errors import ArgumentError, JlocalError
 from jlocal.terms import Argument
 from jlocal.vectors import Floats
 
@@ -89,8 +88,7 @@ def umap(vectors: Floats, seed: int) -> Points:
             f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; take {_PCA}",
             _PCA,
         )
-    if importlib.util.find_spec("umap") is None:
-        raise ExtraError(f"UMAP needs: pip install 'jlocal[map]'; {_PCA} needs nothing", _PCA)
+    extras.require("map", "UMAP needs", _PCA, instead=f"{_PCA} needs nothing")
     given = io.BytesIO()
     np.save(given, vectors, allow_pickle=False)
     with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:

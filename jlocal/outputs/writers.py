@@ -16,7 +16,8 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from jlocal.errors import ExtraError, OutputError, TextError
+from jlocal import extras
+from jlocal.errors import OutputError, TextError
 from jlocal.outputs.atomic import write_aside
 from jlocal.terms import Argument
 from jlocal.vectors import Vectors
@@ -262,13 +263,9 @@ class _Parquet:
     """A Parquet file, whose table is known from its first row."""
 
     def __init__(self, file: IO[bytes], metadata: Mapping[str, object]) -> None:
-        try:
+        with extras.importing("parquet", "Parquet files need"):
             import pyarrow
             import pyarrow.parquet
-        except ImportError:
-            raise ExtraError(
-                "parquet needs pyarrow; install it with: pip install 'jlocal[parquet]'"
-            ) from None
         self._arrow: Any = pyarrow
         self._file, self._metadata = file, metadata
         self._table: Any = None

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jlocal.errors import ArgumentError, CheckpointError, ExtraError
+from jlocal import extras
+from jlocal.errors import ArgumentError, CheckpointError
 from jlocal.files import read_regular, sha256_of, sha256_of_set
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.catalogue import TASKS
@@ -216,17 +217,14 @@ def need_packages() -> None:
         ExtraError: it is not.
 
     """
-    try:
+    needs = "a checkpoint is computed by torch, transformers 5 and peft, which need"
+    with extras.importing("verify", needs):
         # The first, as without it the others speak up on stderr.
         import torch  # noqa: F401, I001
         import peft  # noqa: F401
+        import safetensors  # noqa: F401
         import tokenizers  # noqa: F401
         from transformers import EuroBertModel, Qwen3Model  # noqa: F401
-    except ImportError:
-        raise ExtraError(
-            "a checkpoint is computed by torch, transformers 5 and peft, which need: "
-            "pip install 'jlocal[verify]'"
-        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jlocal.errors import ExtraError, OutputError
+from jlocal import extras
+from jlocal.errors import OutputError
 from jlocal.outputs.atomic import write_aside
 from jlocal.verify.measure import DEPTH, PRECISIONS
 from jlocal.verify.report import Report
@@ -25,10 +26,8 @@ def check_plot(target: Path) -> None:
     """
     if target.suffix.lower() not in _FORMATS:
         raise OutputError(f"{target}: a plot ends in {' or '.join(_FORMATS)}")
-    try:
+    with extras.importing("plot", "a plot needs"):
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise ExtraError("a plot needs matplotlib: pip install 'jlocal[plot]'") from None
 
 
 def draw(report: Report, target: Path) -> None:

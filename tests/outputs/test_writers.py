@@ -254,7 +254,7 @@ def test_parquet_without_pyarrow(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )  # fmt: skip
-    assert done.stdout == "parquet needs pyarrow; install it with: pip install 'jlocal[parquet]'\n"
+    assert done.stdout == "Parquet files need: pip install 'jlocal[parquet]'\n"
     assert list(tmp_path.iterdir()) == []
 
 

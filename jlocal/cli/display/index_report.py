@@ -15,6 +15,7 @@ from jlocal.cli.display.columns import clipped, wrapped
 from jlocal.cli.display.quantities import counted, duration, rounded
 from jlocal.cli.encodings import say_encodings
 from jlocal.cli.options import size_text
+from jlocal.extras import pip_command
 from jlocal.inputs.formats import format_of
 from jlocal.printable import printable
 from jlocal.progress import say
@@ -181,7 +182,7 @@ def _skipped_lines(report: Report) -> Iterator[str]:
             counts = Counter(_noun(item.path) for item in items)
             files = ", ".join(counted(count, noun) for noun, count in counts.most_common())
             need = "needs" if len(items) == 1 else "need"
-            yield f"{files} {need}: pip install 'jlocal[{extra}]'"
+            yield f"{files} {need}: {pip_command(extra)}"
 
 
 def _noun(path: str) -> str:
@@ -205,7 +206,7 @@ def _reason(item: Skipped) -> str:
         tokens = f"{rounded(item.tokens)} tokens"
         return f"large ({size_text(item.size)}, {tokens}); --all takes it"
     if item.reason == "extra":
-        return f"needs pip install 'jlocal[{item.extra}]'"
+        return f"needs {pip_command(item.extra)}"
     return _REASONS[item.reason]
 
 
