@@ -83,6 +83,20 @@ def test_the_readme_links_every_page() -> None:
         assert page == README or f"](docs/{page.name})" in text, page.name
 
 
+def test_files_and_folders_that_pages_name_exist() -> None:
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / "decisions").glob("*.md")]
+    named = {
+        (page.name, path)
+        for page in pages
+        for path in re.findall(
+            r"`((?:jlocal|convert|tests|scripts|benchmarks)/[\w./]*)`",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+    assert len(named) > 40
+    assert not [(page, path) for page, path in named if not (ROOT / path).exists()]
+
+
 def test_the_readme_names_every_command() -> None:
     text = README.read_text(encoding="utf-8")
     for name in cli.list_commands(click.Context(cli)):
