@@ -322,11 +322,12 @@ def test_memory_and_folders_that_are_too_small(bundle, machine, own_home, monkey
     model = min(install(bundle), key=lambda model: model.name)
     machine |= {"ours": [1.0], "theirs": [1.0]}
     shutil.rmtree(own_home / "checks")
-    for memory, reason in [
-        ({"total": 8 << 30, "free": 100 << 20}, "the memory that is free"),
-        ({"total": 100 << 20, "free": None}, "this machine's memory"),
+    for total, free, reason in [
+        (8 << 30, 100 << 20, "the memory that is free"),
+        (100 << 20, None, "this machine's memory"),
     ]:
-        monkeypatch.setattr(doctor, "memory", lambda memory=memory: memory)
+        monkeypatch.setattr(doctor, "total_memory", lambda total=total: total)
+        monkeypatch.setattr(doctor, "free_memory", lambda free=free: free)
         done = run("--json")
         assert done.exit_code == 0
         assert findings(done)[0]["text"] == f"{model.name} is larger than {reason}."

@@ -15,7 +15,7 @@ NAMES = {
     "os": (
         "O_DIRECTORY", "O_NOCTTY", "O_NOFOLLOW", "chown", "fchmod", "fork", "geteuid", "getuid",
         "getpgid", "memfd_create", "mkfifo", "nice", "posix_fadvise", "pread", "pwrite",
-        "register_at_fork", "sched_getaffinity", "setsid", "statvfs", "sysconf",
+        "register_at_fork", "sched_getaffinity", "setsid", "sysconf",
     ),
     "signal": ("SIGALRM", "SIGHUP", "SIGPIPE", "pthread_sigmask", "setitimer"),
     "time": ("tzset",),
