@@ -26,7 +26,7 @@ _MOST_ROWS, _BEST = 10_000, 2000
 # Of a whole page as a query, so many of its rarest terms tell enough.
 _MOST_TERMS = 100
 # A term's weight is as if there were so many more rows, without it; and the least.
-_MORE_ROWS, _LEAST = 30, 0.01
+MORE_ROWS, _LEAST = 30, 0.01
 # What FTS5 takes where a weight would not be above zero; and the k1 of its BM25.
 _LEAST_WEIGHT, _K1 = 1e-6, 1.2
 
@@ -116,7 +116,7 @@ def _added_up(parts: Sequence[tuple[Ids, _Doubles]]) -> tuple[Ids, _Doubles]:
 
 def _weight(rows: int, count: int) -> float:
     """Weight of a term that so many rows have."""
-    return max(_LEAST, math.log((rows + _MORE_ROWS - count + 0.5) / (count + 0.5)))
+    return max(_LEAST, math.log((rows + MORE_ROWS - count + 0.5) / (count + 0.5)))
 
 
 def _count(select: Select, table: str, term: str) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jlocal.collection.database.bm25 import MORE_ROWS
 from jlocal.vectors import Floats
 
 # w of a model that is not known; and of models by their names. docs/search.md says why.
@@ -29,6 +30,9 @@ _WEIGHTS = (
 _ENOUGH_TERMS = 4
 # What BM25 of a path counts beside that of a passage.
 PATH_WEIGHT = 0.75
+
+# Of the hits with the highest scores so many were right.
+_SUREST = 0.99
 
 # The deviation of few cosines says little: as if there were so many more, of this deviation.
 _MORE, _DEVIATION = 10, 0.1
@@ -73,7 +77,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a score becomes a relevance: a logistic curve, 1 / (1 + exp(at - slope * score)).
+    """How a score becomes a relevance: a logistic curve, 0.99 / (1 + exp(at - slope * score)).
 
     The curves were fitted to the best three hits of each query, with its answer in the collection
     and without it. Words are rarer, and more cosines stand out, in a large collection; and the
@@ -101,8 +105,8 @@ class Scale:
 
     def relevance(self, score: float) -> float:
         """Say how likely a passage of this score answers the query, from 0 to 1."""
-        return 1 / (1 + math.exp(min(self.at - self.slope * score, 100.0)))
+        return _SUREST / (1 + math.exp(min(self.at - self.slope * score, 100.0)))
 
 
 def _spread(terms: int, passages: int) -> float:
-    return math.sqrt(max(terms, 1)) * math.log(passages + 10)
+    return math.sqrt(max(terms, 1)) * math.log(passages + MORE_ROWS)
