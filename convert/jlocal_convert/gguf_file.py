@@ -9,7 +9,6 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 import gguf
 from jlocal.errors import CheckpointError
-from jlocal.llama.quantize import FILE_TYPES
+from jlocal.gguf.types import F16, F32, FILE_TYPES, TENSOR_TYPES, TensorType
 
 # Written here, block by block; llama.cpp makes the others from a whole file.
 DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
@@ -35,34 +34,26 @@ _DIGEST_LENGTH = 64
 class _Place:
     """Where a tensor lies, and how it is stored there."""
 
-    type: Any
+    type: TensorType
     offset: int
     row_bytes: int
 
 
-def tensor_type(type_name: str, name: str, shape: Sequence[int]) -> Any:
-    """Return the gguf.GGMLQuantizationType of a tensor in a file of type `type_name`.
+def tensor_type(type_name: str, name: str, shape: Sequence[int]) -> TensorType:
+    """Return the type of a tensor in a file whose matrices are of type `type_name`.
 
     The rule is that of llama.cpp's converter: vectors stay F32, and rows that no whole number of
     quantisation blocks fills become F16.
     """
     if len(shape) < 2 or name.endswith("_norm.weight"):
-        return gguf.GGMLQuantizationType.F32
-    kind = gguf.GGMLQuantizationType[type_name]
-    if shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
-        return gguf.GGMLQuantizationType.F16
-    return kind
+        return F32
+    requested = TENSOR_TYPES[type_name]
+    return F16 if shape[-1] % requested.block_size else requested
 
 
 def largest(type_names: Iterable[str]) -> float:
     """Return the greatest magnitude that all of these types hold."""
     return min(_LARGEST.get(name, _LARGEST_F16) for name in type_names)
-
-
-def nbytes(kind: Any, shape: Sequence[int]) -> int:
-    """Bytes of a tensor in a file, without the padding after it."""
-    block, size = gguf.GGML_QUANT_SIZES[kind]
-    return int(prod(shape) // block * size)
 
 
 class GGUFFile:
@@ -89,10 +80,15 @@ class GGUFFile:
         writer.add_file_type(FILE_TYPES[type_name])
         # The last key, and of known length: the digest is filled in when it is known.
         writer.add_string(_DIGEST_KEY, "0" * _DIGEST_LENGTH)
-        kinds = {name: tensor_type(type_name, name, shape) for name, shape in shapes.items()}
+        types = {name: tensor_type(type_name, name, shape) for name, shape in shapes.items()}
         for name, shape in shapes.items():
-            size = nbytes(kinds[name], shape)
-            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, kinds[name])
+            writer.add_tensor_info(
+                name,
+                shape,
+                np.dtype(np.float32),
+                types[name].nbytes(shape),
+                gguf.GGMLQuantizationType(types[name].number),
+            )
         try:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -105,17 +101,17 @@ class GGUFFile:
             ) from error
         finally:
             writer.close()
-        self._places = self._lay_out(kinds, shapes, path.stat().st_size)
+        self._places = self._lay_out(types, shapes, path.stat().st_size)
 
     def _lay_out(
-        self, kinds: dict[str, Any], shapes: dict[str, tuple[int, ...]], position: int
+        self, types: dict[str, TensorType], shapes: dict[str, tuple[int, ...]], position: int
     ) -> dict[str, _Place]:
         places = {}
         position = _padded(position)
         for name, shape in shapes.items():
             # Of a vector, an element counts as a row.
-            row = nbytes(kinds[name], shape[1:])
-            places[name] = _Place(kinds[name], position, row)
+            row = types[name].nbytes(shape[1:])
+            places[name] = _Place(types[name], position, row)
             position += _padded(row * shape[0])
         os.truncate(self.path, position)
         return places
@@ -123,7 +119,9 @@ class GGUFFile:
     def write_rows(self, name: str, first: int, rows: npt.NDArray[np.float32]) -> None:
         """Encode rows of a tensor, from row `first` on, and put them into their place."""
         place = self._places[name]
-        encoded = np.ascontiguousarray(gguf.quants.quantize(rows, place.type))
+        encoded = np.ascontiguousarray(
+            gguf.quants.quantize(rows, gguf.GGMLQuantizationType(place.type.number))
+        )
         with self.path.open("r+b") as file:
             file.seek(place.offset + first * place.row_bytes)
             file.write(encoded.data)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jlocal.errors import ArgumentError, OutputError
-from jlocal.llama.quantize import FILE_TYPES, check_file_type
+from jlocal.gguf.types import FILE_TYPES
+from jlocal.llama.quantize import check_file_type
 from jlocal.outputs.staging import scratch_folder, sweep
 from jlocal.terms import Argument
 

@@ -39,10 +39,11 @@ def complete_published(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
     """Offer the models of the catalogue, and after a colon their types."""
-    from jlocal.models.catalogue import MODELS, TYPES
+    from jlocal.gguf.types import KNOWN_FILE_TYPES
+    from jlocal.models.catalogue import MODELS
 
     name, colon, _ = typed.partition(":")
-    names = [f"{name}:{kind}" for kind in TYPES] if colon else ["small", "nano", *MODELS]
+    names = [f"{name}:{kind}" for kind in KNOWN_FILE_TYPES] if colon else ["small", "nano", *MODELS]
     return _matching(names, typed)
 
 

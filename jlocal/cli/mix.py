@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.progress import say
 
 if TYPE_CHECKING:
@@ -136,10 +137,7 @@ def page(mixture: Mixture) -> Iterator[str]:
 
 def _bits(mixture: Mixture) -> dict[str, float]:
     """Return bits of a weight by type."""
-    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    sizes = {kind: GGML_QUANT_SIZES[GGMLQuantizationType[kind]] for kind in mixture.kinds.values()}
-    return {kind: 8 * size / block for kind, (block, size) in sizes.items()}
+    return {kind: 8 * TENSOR_TYPES[kind].bytes_per_value for kind in mixture.kinds.values()}
 
 
 def _bytes(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> float:

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
+from jlocal.gguf.types import F32
 from jlocal.llama.batch import Batch
 from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
-from jlocal.llama.tensors import FLOAT32, name_of, rows_of, tensor_at
+from jlocal.llama.tensors import name_of, rows_of, tensor_at
 from jlocal.llama.tokenizer import Tokens
 
 _HEAD = b"result_norm"  # what a decoder's graph has before its vocabulary head
@@ -138,7 +139,7 @@ class Activations:
         tensor = tensor_at(pointer)
         weight, source = tensor_at(tensor.src[0]), tensor_at(tensor.src[1])
         name = name_of(weight)
-        if not name.startswith("blk.") or source.type != FLOAT32:
+        if not name.startswith("blk.") or source.type != F32.number:
             return not ask
         if not ask and source.ne[1]:
             self._add(name, tensor.src[1])

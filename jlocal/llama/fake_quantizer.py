@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.gguf.header import Tensor
+from jlocal.gguf.types import F16, F32, TENSOR_TYPES
 from jlocal.llama.library import api, ggml, interruptible
 from jlocal.llama.model import Model
-from jlocal.llama.quantize import TENSOR_TYPES
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.tensors import tensor_at
 from jlocal.llama.threads import default_threads
@@ -30,9 +30,9 @@ from jlocal.models.profile import Profile
 Floats = npt.NDArray[np.float32]
 
 _STORED: dict[int, np.dtype[Any]] = {
-    0: np.dtype("<f4"),
-    1: np.dtype("<f2"),
-}  # GGML_TYPE_F32 and _F16
+    F32.number: np.dtype("<f4"),
+    F16.number: np.dtype("<f2"),
+}
 _USES = (b"MUL_MAT", b"GET_ROWS")
 _CELLS = 256
 
@@ -136,7 +136,7 @@ class Exchange:
 
         Args:
             name: a key of `shapes`.
-            kind: F16, or a quantised key of `jlocal.llama.quantize.TENSOR_TYPES`, that fits the
+            kind: F16, or a quantised key of `jlocal.gguf.types.TENSOR_TYPES`, that fits the
                 columns, and needs no importance where there is none.
             importance: of its columns, (columns,), or None.
 
@@ -228,7 +228,7 @@ class Exchange:
 
 def _round_trip(values: Floats, kind: str, importance: npt.NDArray[np.float32] | None) -> Floats:
     """Quantise rows and read them back."""
-    number, _ = TENSOR_TYPES[kind]
+    number = TENSOR_TYPES[kind].number
     if kind == "F16":
         return values.astype(np.float16).astype(np.float32)
     rows, columns = values.shape

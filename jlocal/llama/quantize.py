@@ -16,78 +16,12 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from jlocal.child import python
 from jlocal.errors import ArgumentError, ModelError
 from jlocal.gguf.header import Header, read_header, shown
+from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES, tensor_type_name
 from jlocal.terms import Argument, Message
-
-# Numbers of `enum llama_ftype` in llama.h. They are written into files, so they never change.
-# Left out: MXFP4_MOE, which is Q8_0 where a model has no experts; NVFP4, which llama.cpp reads and
-# cannot make; TQ1_0, TQ2_0, Q1_0 and Q2_0, whose few levels only a model trained for them survives.
-FILE_TYPES = MappingProxyType(
-    {
-        "F32": 0,
-        "F16": 1,
-        "Q4_0": 2,
-        "Q4_1": 3,
-        "Q8_0": 7,
-        "Q5_0": 8,
-        "Q5_1": 9,
-        "Q2_K": 10,
-        "Q3_K_S": 11,
-        "Q3_K_M": 12,
-        "Q3_K_L": 13,
-        "Q4_K_S": 14,
-        "Q4_K_M": 15,
-        "Q5_K_S": 16,
-        "Q5_K_M": 17,
-        "Q6_K": 18,
-        "IQ2_XXS": 19,
-        "IQ2_XS": 20,
-        "Q2_K_S": 21,
-        "IQ3_XS": 22,
-        "IQ3_XXS": 23,
-        "IQ1_S": 24,
-        "IQ4_NL": 25,
-        "IQ3_S": 26,
-        "IQ3_M": 27,
-        "IQ2_S": 28,
-        "IQ2_M": 29,
-        "IQ4_XS": 30,
-        "IQ1_M": 31,
-        "BF16": 32,
-    }
-)
-
-# Numbers of `enum ggml_type` in ggml.h, and how many values of a row share a block.
-TENSOR_TYPES = MappingProxyType(
-    {
-        "F32": (0, 1),
-        "F16": (1, 1),
-        "BF16": (30, 1),
-        "Q8_0": (8, 32),
-        "Q6_K": (14, 256),
-        "Q5_K": (13, 256),
-        "Q5_1": (7, 32),
-        "Q5_0": (6, 32),
-        "Q4_K": (12, 256),
-        "Q4_1": (3, 32),
-        "Q4_0": (2, 32),
-        "IQ4_NL": (20, 32),
-        "IQ4_XS": (23, 256),
-        "Q3_K": (11, 256),
-        "IQ3_S": (21, 256),
-        "IQ3_XXS": (18, 256),
-        "Q2_K": (10, 256),
-        "IQ2_S": (22, 256),
-        "IQ2_XS": (17, 256),
-        "IQ2_XXS": (16, 256),
-        "IQ1_M": (29, 256),
-        "IQ1_S": (19, 256),
-    }
-)
 
 # llama.cpp refuses to make these files without an importance matrix.
 NEEDS_IMPORTANCE_MATRIX = frozenset(
@@ -110,14 +44,14 @@ _CALIBRATE = Message(
 )
 _EMBEDDING_TYPE, _ALLOW = Argument("embedding_type"), Argument("allow_requantize", True)
 
-_FLOATS = frozenset({"F32", "F16", "BF16"})
+_FLOATS = frozenset(name for name, type in TENSOR_TYPES.items() if not type.is_quantized)
 
 
 @dataclass(frozen=True)
 class Options:
     """What may be asked for on top of a file type.
 
-    Types are keys of `TENSOR_TYPES`.
+    Types are keys of `jlocal.gguf.types.TENSOR_TYPES`.
 
     Attributes:
         importance: an importance matrix as a GGUF file of llama.cpp's format; what it was
@@ -147,8 +81,9 @@ def exactly(name: str) -> str:
 
 def stored_types(header: Header) -> dict[str, str]:
     """Return the type of each tensor of a file by its name; of an unknown type, its number."""
-    names = {number: name for name, (number, _) in TENSOR_TYPES.items()}
-    return {tensor.name: names.get(tensor.type, str(tensor.type)) for tensor in header.tensors}
+    return {
+        tensor.name: tensor_type_name(tensor.type) or str(tensor.type) for tensor in header.tensors
+    }
 
 
 def quantize(
@@ -165,7 +100,7 @@ def quantize(
     Args:
         source: an F32, F16 or BF16 GGUF file.
         target: the file to write; the caller makes it appear under its final name.
-        type_name: a key of `FILE_TYPES`.
+        type_name: a key of `jlocal.gguf.types.FILE_TYPES`.
         options: what to do otherwise than the file type has it.
         threads: CPU threads; 0 takes one for each core.
         progress: called with (tensors done, tensors in all).
@@ -182,7 +117,7 @@ def quantize(
         "source": str(source),
         "target": str(target),
         "file_type": FILE_TYPES[type_name],
-        "types": {name: TENSOR_TYPES[kind][0] for name, kind in chosen.items()},
+        "types": {name: TENSOR_TYPES[kind].number for name, kind in chosen.items()},
         "importance": str(options.importance) if options.importance else None,
         "pure": options.pure,
         "allow_requantize": options.allow_requantize,
@@ -312,7 +247,7 @@ def _check_type(name: str, kind: str, columns: int, options: Options) -> None:
         raise ArgumentError(
             f"{shown(kind)} is not a tensor type; choose among {', '.join(TENSOR_TYPES)}"
         )
-    _, block = TENSOR_TYPES[kind]
+    block = TENSOR_TYPES[kind].block_size
     if columns % block:
         raise ArgumentError(
             f"{name} cannot be {kind}: its rows of {columns:,} values are not a multiple of {block}"

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import ModelError
+from jlocal.gguf.types import F32
 from jlocal.llama.library import ggml
-
-FLOAT32 = 0  # GGML_TYPE_F32
 
 
 class Tensor(ctypes.Structure):
@@ -74,7 +73,7 @@ def rows_of(pointer: Any, columns: int | None = None) -> npt.NDArray[np.float32]
     tensor = tensor_at(pointer)
     width, height, *more = tensor.ne
     dense = tensor.nb[0] == 4 and (height < 2 or tensor.nb[1] == 4 * width)
-    if tensor.type != FLOAT32 or more != [1, 1] or not dense:
+    if tensor.type != F32.number or more != [1, 1] or not dense:
         raise ModelError(f"llama.cpp lays out {name_of(tensor)} in a way that is not known here")
     if columns is not None and width != columns:
         raise ModelError(

@@ -7,11 +7,11 @@ import os
 from collections.abc import Collection, Iterator
 
 from jlocal.gguf.header import Header, Tensor
+from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.memory import total_memory
 
-# Type numbers of ggml.
-_Q8_0 = 8
-QUANTISED = frozenset({2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 29})
+_Q8_0 = TENSOR_TYPES["Q8_0"].number
+QUANTISED = frozenset(type.number for type in TENSOR_TYPES.values() if type.is_quantized)
 
 # A machine whose memory is less than so many times the wide weights keeps the narrow ones.
 _MEMORY_SHARE = 4

@@ -21,12 +21,10 @@ import numpy as np
 
 from jlocal.errors import ModelError
 from jlocal.gguf.header import Header, Tensor
+from jlocal.gguf.types import BF16
 from jlocal.llama.library import ggml
 from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
 from jlocal.terms import Argument
-
-# A type number of ggml.
-_BF16 = 30
 
 _STORED = Argument("compute_type", "stored")
 _INSTEAD = f"compute with the stored ones: {_STORED}"
@@ -175,7 +173,7 @@ def _plan(header: Header) -> Iterator[_Part]:
 def _row(part: _Part) -> bytes:
     """One row of the tensor table: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
     name, shape = part.tensor.name.encode(), part.tensor.shape
-    kind = _BF16 if part.widen else part.tensor.type
+    kind = BF16.number if part.widen else part.tensor.type
     head = struct.pack(f"<Q{len(name)}sI", len(name), name, len(shape))
     return head + struct.pack(f"<{len(shape)}QIQ", *shape, kind, part.target)
 

@@ -10,20 +10,13 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from jlocal.errors import HubError, ModelError, NotPublishedError
+from jlocal.gguf.types import KNOWN_FILE_TYPES
 
 DEFAULT_TASK, DEFAULT_TYPE = "retrieval", "Q8_0"
 TASKS = ("retrieval", "text-matching", "clustering", "classification")
 MATRYOSHKA = (32, 64, 128, 256, 512, 768, 1024)
 PROMPTS: Mapping[str, str] = MappingProxyType({"query": "Query: ", "document": "Document: "})
 LICENSE = "cc-by-nc-4.0"
-
-# As llama.cpp names them; of several in a file's name, the longest counts.
-TYPES = (
-    *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0"),
-    *("Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S"),
-    *("IQ4_NL", "IQ4_XS", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS"),
-    *("IQ2_XXS", "IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0"),
-)
 
 
 @dataclass(frozen=True)
@@ -121,8 +114,10 @@ def parse(name: str) -> Reference:
     reference = _read(name)
     if reference is None:
         raise ModelError(f"there is no model {name[:80]!r}{_suggest(name)}")
-    if reference.model and reference.type not in TYPES:
-        raise ModelError(f"there is no type {reference.type[:40]!r}{_near(reference.type, TYPES)}")
+    if reference.model and reference.type not in KNOWN_FILE_TYPES:
+        raise ModelError(
+            f"there is no type {reference.type[:40]!r}{_near(reference.type, KNOWN_FILE_TYPES)}"
+        )
     return reference
 
 
@@ -139,8 +134,8 @@ def model_of(name: str) -> Model | None:
 
 
 def type_in(file: str) -> str | None:
-    """Find the type that a file's name says, in any case, as a whole word."""
-    found = [kind for kind in TYPES if _says(file, kind)]
+    """Find the type in a file's name, in any case, as a whole word; the longest match wins."""
+    found = [kind for kind in KNOWN_FILE_TYPES if _says(file, kind)]
     return max(found, key=len) if found else None
 
 
@@ -208,14 +203,14 @@ def _short(body: str) -> str:
 
 
 def _type(text: str) -> str:
-    return next((kind for kind in TYPES if kind.casefold() == text.casefold()), text)
+    return next((kind for kind in KNOWN_FILE_TYPES if kind.casefold() == text.casefold()), text)
 
 
 def near(name: str) -> str | None:
     """Return the name of a published model that was most probably meant, if any is near."""
     body, _, kind = name.partition(":")
     found = nearest(_short(body), ("small", "nano", *MODELS))
-    kind = nearest(kind, TYPES) or ""
+    kind = nearest(kind, KNOWN_FILE_TYPES) or ""
     return found and f"{found}{kind and ':'}{kind}"
 
 

@@ -6,11 +6,10 @@ from collections import Counter
 from math import prod
 from pathlib import Path
 
-from gguf.constants import GGMLQuantizationType, LlamaFileType
-
 from jlocal.errors import ModelError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import Header, LongArray
+from jlocal.gguf.types import file_type_name, tensor_type_name
 from jlocal.models.profile import profile_of
 from jlocal.models.registry import at
 
@@ -23,7 +22,7 @@ def describe(header: Header) -> dict[str, object]:
         "name": profile.name,
         "file": str(profile.path),
         "bytes": header.file_size,
-        "type": _file_type(profile.file_type),
+        "type": file_type_name(profile.file_type),
         "tensors": _tensor_types(header),
         "parameters": sum(prod(tensor.shape) for tensor in header.tensors),
         "architecture": profile.architecture,
@@ -69,19 +68,6 @@ def metadata_of(header: Header) -> dict[str, object]:
     }
 
 
-def _file_type(number: int | None) -> str | None:
-    try:
-        return str(LlamaFileType(number).name).removeprefix("MOSTLY_").removeprefix("ALL_")
-    except ValueError:
-        return None
-
-
 def _tensor_types(header: Header) -> dict[str, int]:
-    return dict(Counter(_tensor_type(tensor.type) for tensor in header.tensors).most_common())
-
-
-def _tensor_type(number: int) -> str:
-    try:
-        return str(GGMLQuantizationType(number).name)
-    except ValueError:
-        return f"type {number}"
+    names = (tensor_type_name(tensor.type) or f"type {tensor.type}" for tensor in header.tensors)
+    return dict(Counter(names).most_common())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +10,6 @@ from typing import Any
 
 from jlocal.errors import ArgumentError, TextError, VerifyError
 from jlocal.terms import Argument
-from jlocal.verify.checkpoint import CheckpointEncoder, is_checkpoint
 from jlocal.verify.encoders import Encoded, Encoder, Facts
 from jlocal.verify.gguf import GGUFEncoder
 from jlocal.verify.measure import at_dimensions, cosines
@@ -21,6 +20,8 @@ from jlocal.verify.texts import LeftOut, Text, TextSet, default_texts
 NO_PROMPT: Mapping[str, str] = MappingProxyType({"none": ""})
 
 Texts = Sequence["str | Text"]
+# Takes a checkpoint's folder, a task and a number of threads.
+OpenCheckpoint = Callable[[Path, "str | None", "int | None"], Encoder]
 
 _AGAINST, _TEXTS = Argument("against"), Argument("texts")
 
@@ -32,6 +33,7 @@ def verify(
     texts: Texts | None = None,
     task: str | None = None,
     save: Path | None = None,
+    open_checkpoint: OpenCheckpoint | None = None,
     show_progress: bool = False,
     **options: Any,
 ) -> Report:
@@ -46,6 +48,8 @@ def verify(
         task: whose adapter is meant, where a checkpoint has several; that of the model if not
             given.
         save: store the model's vectors in this npz file as well.
+        open_checkpoint: what computes with a checkpoint's folder, such as
+            `jlocal_convert.reference.CheckpointEncoder`.
         show_progress: show texts done, rate and time left on stderr.
         options: of `Embedder` for GGUF files: threads, gpu_layers, compute_type.
 
@@ -63,8 +67,8 @@ def verify(
         OutputError: `save` cannot be written.
 
     """
-    ours = _open(model, task, options)
-    reference = _reference(against, ours.facts, task, options)
+    ours = _open(model, task, open_checkpoint, options)
+    reference = _reference(against, ours.facts, task, open_checkpoint, options)
     prompts = _check_alike(ours.facts, reference.facts)
     given = _given(texts, reference.texts)
 
@@ -95,6 +99,7 @@ def store(
     *,
     texts: Texts | None = None,
     task: str | None = None,
+    open_checkpoint: OpenCheckpoint | None = None,
     show_progress: bool = False,
     **options: Any,
 ) -> TextSet:
@@ -105,6 +110,7 @@ def store(
         target: the npz file, which appears when it is complete.
         texts: to encode, which the file will hold; None takes ours.
         task: as of `verify`.
+        open_checkpoint: as of `verify`.
         show_progress: as of `verify`.
         options: as of `verify`.
 
@@ -112,7 +118,7 @@ def store(
         Like `verify`.
 
     """
-    ours = _open(model, task, options)
+    ours = _open(model, task, open_checkpoint, options)
     prompts = ours.facts.prompts or NO_PROMPT
     given = _given(texts, None)
     gave = ours.encode(given.texts, prompts, show_progress=show_progress)
@@ -121,20 +127,41 @@ def store(
     return kept
 
 
-def _open(model: str | Path, task: str | None, options: Mapping[str, Any]) -> Encoder:
-    if is_checkpoint(Path(model)):
-        return CheckpointEncoder(Path(model), task=task, threads=options.get("threads"))
-    return GGUFEncoder(model, task=task, options=options)
+def _open(
+    model: str | Path,
+    task: str | None,
+    open_checkpoint: OpenCheckpoint | None,
+    options: Mapping[str, Any],
+) -> Encoder:
+    if not _is_checkpoint(Path(model)):
+        return GGUFEncoder(model, task=task, options=options)
+    if open_checkpoint is None:
+        raise ArgumentError(
+            f"{model} is the folder of a checkpoint; pass what computes with it, "
+            "open_checkpoint=jlocal_convert.reference.CheckpointEncoder"
+        )
+    return open_checkpoint(Path(model), task, options.get("threads"))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    try:
+        return (path / "config.json").exists()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
 
 
 def _reference(
-    against: str | Path | None, ours: Facts, task: str | None, options: Mapping[str, Any]
+    against: str | Path | None,
+    ours: Facts,
+    task: str | None,
+    open_checkpoint: OpenCheckpoint | None,
+    options: Mapping[str, Any],
 ) -> Encoder:
     if against is None:
         return _shipped(ours)
     if Path(against).suffix.lower() == ".npz":
         return StoredEncoder(Path(against))
-    return _open(against, task or ours.task, options)
+    return _open(against, task or ours.task, open_checkpoint, options)
 
 
 def _shipped(ours: Facts) -> Encoder:

@@ -20,7 +20,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from jlocal import Embedder
-from jlocal.llama.quantize import FILE_TYPES, NEEDS_IMPORTANCE_MATRIX
+from jlocal.gguf.types import FILE_TYPES
+from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX
 from jlocal_convert import Progress, convert
 from support.checkpoints import TASKS, build, encode, merged, read_weights
 from support.gguf_files import (

@@ -18,7 +18,8 @@ from jlocal.cli import cli
 from jlocal.cli.mix import page
 from jlocal.errors import ArgumentError, JlocalError, ModelError, OutputError, TextError
 from jlocal.gguf.header import read_header
-from jlocal.llama.quantize import TENSOR_TYPES, stored_types
+from jlocal.gguf.types import TENSOR_TYPES
+from jlocal.llama.quantize import stored_types
 from jlocal_convert import convert
 from jlocal_convert.quantization.calibration import Calibration, read_calibration
 from jlocal_convert.quantization.mix.search import Mixture, quantize_mixture, split

@@ -17,6 +17,7 @@ from jlocal.cli import cli
 from jlocal.errors import OutputError
 from jlocal_convert import convert
 from jlocal_convert.export import model_card
+from jlocal_convert.reference import CheckpointEncoder
 from support.gguf_files import edit, few_tokens, replace, variant
 
 STARTER = Path(__file__).parents[2] / "starter" / "jlocal-starter"
@@ -46,7 +47,7 @@ def test_the_card_says_what_was_measured(made: list[Path]) -> None:
     table = rows(text, "file")
     assert list(table) == [file.name for file in files]
     for file in files:
-        report = verifying.verify(file, STARTER)
+        report = verifying.verify(file, STARTER, open_checkpoint=CheckpointEncoder)
         task, _, least, mean, recall, sha256 = table[file.name]
         assert task == "retrieval"
         assert float(least) == pytest.approx(report.overall.min, abs=2e-5)

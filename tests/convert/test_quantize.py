@@ -16,7 +16,8 @@ from jlocal import Embedder
 from jlocal.cli import cli
 from jlocal.errors import ArgumentError, JlocalError, ModelError, OutputError
 from jlocal.gguf.header import read_header
-from jlocal.llama.quantize import FILE_TYPES, NEEDS_IMPORTANCE_MATRIX, stored_types
+from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES
+from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX, stored_types
 from jlocal_convert import quantize
 from jlocal_convert.gguf_file import DIRECT_TYPES
 from jlocal_convert.quantization import imatrix
@@ -237,6 +238,20 @@ def test_pure(few, tmp_path):
     done = quantize_command(few, "--to", "Q4_K_M", "--pure", "-o", tmp_path / "q.gguf")
     assert done.exit_code == 0, done.output
     assert set(matrices_of(tmp_path / "q.gguf").values()) == {"Q4_K"}
+
+
+@pytest.mark.parametrize("file_type", ["Q3_K_L", "IQ3_XS", "IQ3_M", "IQ2_S", "IQ2_M", "Q2_K_S"])
+def test_the_tensor_type_of_a_file_type(file_type, few, matrix, tmp_path):
+    """Where their names do not say so."""
+    quantize(
+        few,
+        types=[file_type],
+        output=tmp_path / "q.gguf",
+        options=Options(pure=True, embedding_type="Q8_0"),
+        imatrix=matrix,
+    )
+    (found,) = {kind for name, kind in matrices_of(tmp_path / "q.gguf").items() if "blk" in name}
+    assert file_type in TENSOR_TYPES[found].file_types
 
 
 def test_a_quantised_source(every, few, tmp_path):

@@ -319,7 +319,6 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def test_types_are_those_of_the_catalogue() -> None:
-    assert len(set(catalogue.TYPES)) == len(catalogue.TYPES)
     assert catalogue.type_in("a-Q4_K_M.gguf") == "Q4_K_M"
     assert catalogue.type_in("a.bf16.gguf") == "BF16"
     assert catalogue.type_in("a-UD-Q4_K_XL.gguf") is None

@@ -15,9 +15,13 @@ import pytest
 
 from jlocal.bench.texts import SENTENCES
 from jlocal.errors import ArgumentError, ExtraError
+from jlocal.gguf.header import read_header
 from jlocal.models import starter
 from jlocal.verify import Report, Text, default_texts, read_texts, store, verify
 from jlocal.verify.measure import at_dimensions, cosines, length_of, roles
+from jlocal_convert import convert
+from jlocal_convert.reference import CheckpointEncoder
+from support.checkpoints import read_safetensors, write_safetensors
 from support.gguf_files import patch
 from support.texts import AWKWARD, prose
 from support.verify_inputs import SOME, STARTER
@@ -46,7 +50,10 @@ def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.parametrize("backbone", ["qwen3", "eurobert"])
 def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     report = verify(
-        converted(backbone, "clustering", "F16"), checkpoint(backbone), texts=[*AWKWARD.values()]
+        converted(backbone, "clustering", "F16"),
+        checkpoint(backbone),
+        texts=[*AWKWARD.values()],
+        open_checkpoint=CheckpointEncoder,
     )
     assert report.least.cosine >= 0.999
     assert report.overall.count == 2 * len(AWKWARD)
@@ -56,13 +63,44 @@ def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     with pytest.raises(ArgumentError, match="holds the adapter of 'clustering', not retrieval"):
         verify(converted(backbone, "retrieval", "F16"), converted(backbone, "clustering", "F16"))
     with pytest.raises(ArgumentError, match="choose with task="):
-        store(checkpoint(backbone), Path("never.npz"), texts=["a"])
+        store(
+            checkpoint(backbone),
+            Path("never.npz"),
+            texts=["a"],
+            open_checkpoint=CheckpointEncoder,
+        )
     assert not Path("never.npz").exists()
+
+
+@pytest.mark.parametrize("other", ["model_fp16.safetensors", "model.fp16.safetensors"])
+def test_weights_in_another_precision_beside_the_checkpoint(other, small_checkpoint, tmp_path):
+    """Conversion and verification read the same files, and say so by the same digest."""
+    folder = tmp_path / "both"
+    shutil.copytree(small_checkpoint, folder, copy_function=os.link)
+    weights = read_safetensors(folder / "model.safetensors")
+    write_safetensors(folder / other, {name: values * 2 for name, values in weights.items()})
+    (file,) = convert(folder, tasks=["retrieval"], types=["F16"], output=tmp_path / "out")
+    (alone,) = convert(small_checkpoint, tasks=["retrieval"], types=["F16"], output=tmp_path)
+    report = verify(file, folder, texts=SOME, open_checkpoint=CheckpointEncoder)
+    assert report.model.source_sha256 == report.reference.sha256
+    assert report.model.source_sha256 == read_header(alone).metadata["jlocal.source_sha256"]
+    assert report.least.cosine >= 0.999
+
+
+def test_a_checkpoint_needs_what_computes_with_it(starter_files) -> None:
+    with pytest.raises(ArgumentError, match=r"open_checkpoint=jlocal_convert\.reference"):
+        verify(starter_files["F16"], STARTER)
 
 
 def test_coarser_types_lose_more(starter_files, tmp_path) -> None:
     reference = tmp_path / "checkpoint.npz"
-    store(STARTER, reference, task="retrieval", texts=[text for text in default_texts()[:60]])
+    store(
+        STARTER,
+        reference,
+        task="retrieval",
+        texts=[text for text in default_texts()[:60]],
+        open_checkpoint=CheckpointEncoder,
+    )
     reports = {kind: verify(file, reference) for kind, file in starter_files.items()}
     for worse, better in (("Q4_K_M", "Q8_0"), ("Q8_0", "F16")):
         assert reports[worse].least.cosine < reports[better].least.cosine
@@ -349,7 +387,7 @@ def test_a_mistake_is_one_line(
 def test_without_the_extra(small_checkpoint, starter_files, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ExtraError, match=r"pip install 'jlocal\[verify\]'"):
-        verify(starter_files["F16"], STARTER)
+        verify(starter_files["F16"], STARTER, open_checkpoint=CheckpointEncoder)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     from jlocal.verify.plot import check_plot
 

@@ -17,6 +17,7 @@ import pytest
 from jlocal.errors import ArgumentError, CheckpointError, ModelError, VerifyError
 from jlocal.verify import store, verify
 from jlocal.verify.stored import StoredEncoder
+from jlocal_convert.reference import CheckpointEncoder
 from support.checkpoints import read_safetensors, write_json, write_safetensors
 
 # Checkpoints that are not what they should be
@@ -35,8 +36,11 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
     ("config", "message"),
     [
         ({"hidden_size": 1 << 30}, "do not belong together"),
-        ({"num_hidden_layers": 10**6}, "more layers"),
-        ({"vocab_size": "many"}, "vocab_size is not a number"),
+        (
+            {"num_hidden_layers": 10**6},
+            "num_hidden_layers is 1000000, .* from 1 to 1,000$",
+        ),
+        ({"vocab_size": "many"}, "vocab_size is 'many', and should be an integer"),
         ({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}, "of a model of type 'bert'"),
         ({"rope_scaling": {"type": "yarn", "factor": 4}}, "scales its positions"),
     ],
@@ -44,7 +48,13 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
 def test_another_configuration(config, message, small_checkpoint, tmp_path) -> None:
     folder = changed(tmp_path / "changed", small_checkpoint, **config)
     with pytest.raises(CheckpointError, match=message):
-        store(folder, tmp_path / "a.npz", task="retrieval", texts=["a"])
+        store(
+            folder,
+            tmp_path / "a.npz",
+            task="retrieval",
+            texts=["a"],
+            open_checkpoint=CheckpointEncoder,
+        )
     assert not (tmp_path / "a.npz").exists()
 
 
@@ -67,7 +77,13 @@ def test_what_is_no_regular_file_is_refused_at_once(name, small_checkpoint, tmp_
         (folder / name).rename(tmp_path / f"away-{number}")
         make(folder / name)
         with pytest.raises(CheckpointError, match="cannot read"):
-            store(folder, tmp_path / "a.npz", task="retrieval", texts=["a"])
+            store(
+                folder,
+                tmp_path / "a.npz",
+                task="retrieval",
+                texts=["a"],
+                open_checkpoint=CheckpointEncoder,
+            )
 
 
 def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
@@ -77,17 +93,17 @@ def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
     write_json(sentence, {"prompts": {"document": ""}})
     target = tmp_path / "a.npz"
     with pytest.raises(ArgumentError, match="makes no token of the text ''"):
-        store(folder, target, task="retrieval", texts=["a", ""])
+        store(folder, target, task="retrieval", texts=["a", ""], open_checkpoint=CheckpointEncoder)
     weights = folder / "model.safetensors"
     tensors = read_safetensors(weights)
     tensors["norm.weight"][0] = np.nan
     weights.unlink()
     write_safetensors(weights, tensors)
     with pytest.raises(ModelError, match="no usable vector"):
-        store(folder, target, task="retrieval", texts=["a"])
+        store(folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder)
     (folder / "adapters" / "retrieval" / "adapter_model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="adapter_model"):
-        store(folder, target, task="retrieval", texts=["a"])
+        store(folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder)
     assert not target.exists()
 
 

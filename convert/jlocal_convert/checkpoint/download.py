@@ -9,11 +9,11 @@ from pathlib import Path
 
 from jlocal.errors import CheckpointError, HubError
 from jlocal.models.cache import cached_file
+from jlocal.models.catalogue import TASKS
 from jlocal.models.hub import download, remote
 from jlocal.models.listing import describe
 from jlocal.models.offline import is_offline
 from jlocal.models.transfer import ConnectionFailedError
-from jlocal_convert.checkpoint.folder import TASKS
 
 # https://huggingface.co/docs/huggingface_hub/package_reference/utilities#validate-repo-id
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal.errors import CheckpointError
+from jlocal.models.catalogue import TASKS
 from jlocal_convert.checkpoint.json_config import Settings, read_bytes, read_settings
 from jlocal_convert.checkpoint.safetensors import StoredTensor, read_header
 
-TASKS = ("retrieval", "text-matching", "clustering", "classification")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -47,6 +48,20 @@ class Checkpoint:
     tensors: Mapping[str, StoredTensor]
     weight_files: tuple[Path, ...]
     adapters: tuple[str, ...]
+
+    @property
+    def merged_task(self) -> str | None:
+        """The task in the name of a merged checkpoint."""
+        return next((task for task in TASKS if self.name.endswith(f"-{task}")), None)
+
+    def source_files(self, adapter: str | None) -> list[Path]:
+        """List the files that decide the vectors, with an adapter where the name is one's."""
+        names = ADAPTER_FILES if adapter in self.adapters else ()
+        return [
+            *(self.folder / name for name in ("config.json", "tokenizer.json")),
+            *self.weight_files,
+            *(self.folder / "adapters" / str(adapter) / name for name in names),
+        ]
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

@@ -76,11 +76,6 @@ class Adapter:
     folder: Path
     deltas: Mapping[str, LowRank]
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that it was read from."""
-        return self.folder / "adapter_config.json", self.folder / "adapter_model.safetensors"
-
 
 def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapter:
     """Read an adapter for a backbone.

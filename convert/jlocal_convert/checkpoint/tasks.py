@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jlocal.errors import CheckpointError
-from jlocal_convert.checkpoint.folder import TASKS, Checkpoint
+from jlocal.models.catalogue import TASKS
+from jlocal_convert.checkpoint.folder import Checkpoint
 
 
 def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[str | None]:
@@ -39,7 +40,7 @@ def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[st
 
 
 def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | None:
-    named = next((task for task in TASKS if checkpoint.name.endswith(f"-{task}")), None)
+    named = checkpoint.merged_task
     if asked is None:
         return named
     if len(asked) != 1 or asked[0] == "all":

@@ -17,7 +17,7 @@ from jlocal_convert.checkpoint.tasks import choose_tasks
 from jlocal_convert.checkpoint.tokenizer import Tokenizer, read_tokenizer
 from jlocal_convert.export import metadata
 from jlocal_convert.export.merge import MergedTensor, merge
-from jlocal_convert.gguf_file import DIRECT_TYPES, nbytes, tensor_type
+from jlocal_convert.gguf_file import DIRECT_TYPES, tensor_type
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Job:
         """At most how much the tensors take in a file of this type."""
         # llama.cpp mixes types by rules of its own, and uses none that is larger than Q6_K.
         kind = type_name if type_name in DIRECT_TYPES else "Q6_K"
-        return sum(nbytes(tensor_type(kind, t.name, t.shape), t.shape) for t in self.tensors)
+        return sum(tensor_type(kind, t.name, t.shape).nbytes(t.shape) for t in self.tensors)
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ class Plan:
 
     def source_files(self, job: Job) -> list[Path]:
         """List the files that decide the weights and the tokens of a job's files."""
-        folder = self.checkpoint.folder
-        adapter = job.adapter.files if job.adapter else ()
-        weights = self.checkpoint.weight_files
-        return [folder / "config.json", folder / "tokenizer.json", *weights, *adapter]
+        return self.checkpoint.source_files(job.task)
 
     def bytes_needed(self) -> int:
         """At most how much room the files take, with those that are removed at the end."""

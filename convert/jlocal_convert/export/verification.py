@@ -27,9 +27,9 @@ def need_packages() -> None:
         ExtraError: some are not installed.
 
     """
-    from jlocal.verify import checkpoint
+    from jlocal_convert import reference
 
-    checkpoint.need_packages()
+    reference.need_packages()
 
 
 def verify_files(
@@ -55,6 +55,7 @@ def verify_files(
 
     """
     from jlocal.verify import store, verify
+    from jlocal_convert.reference import CheckpointEncoder
 
     reports: dict[Path, Report | VectorError] = {}
     try:
@@ -66,6 +67,7 @@ def verify_files(
                     checkpoint.folder,
                     vectors,
                     task=task,
+                    open_checkpoint=CheckpointEncoder,
                     threads=threads,
                     show_progress=show_progress,
                 )

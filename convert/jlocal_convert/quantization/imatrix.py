@@ -20,11 +20,11 @@ import numpy.typing as npt
 from jlocal.errors import ModelError
 from jlocal.files import open_regular
 from jlocal.gguf.header import Header, Tensor, read_header, shown
+from jlocal.gguf.types import F32
 from jlocal_convert import outputs
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS, _CHUNKS, _CHUNK = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
-_FLOAT32 = 0  # GGML_TYPE_F32
 _MOST_ROWS = 1 << 53
 _LARGEST = 1 << 30  # bytes; the matrix of a model of 8 billion parameters takes 10 MB
 
@@ -237,7 +237,7 @@ def _values(header: Header, tensor: Tensor) -> npt.NDArray[np.float64]:
     """Read a tensor of finite numbers that are not negative; flat."""
     count = prod(tensor.shape)
     start = header.data_start + tensor.offset
-    if tensor.type != _FLOAT32 or not 0 < 4 * count <= header.file_size - start:
+    if tensor.type != F32.number or not 0 < 4 * count <= header.file_size - start:
         raise ValueError(f"{shown(tensor.name)} is not a float32 tensor within the file")
     stored = np.fromfile(header.path, np.dtype("<f4"), count, offset=start)
     with np.errstate(invalid="ignore"):  # a signalling NaN, which is found below

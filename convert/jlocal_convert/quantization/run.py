@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jlocal.errors import ModelError, OutputError
 from jlocal.gguf.header import Header, read_header
-from jlocal.llama.quantize import FILE_TYPES, Options, chosen_types, exactly
+from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES
+from jlocal.llama.quantize import Options, chosen_types, exactly
 from jlocal.llama.quantize import quantize as run
 from jlocal.llama.threads import default_threads
 from jlocal.models.names import resolve
@@ -19,9 +20,8 @@ from jlocal_convert.quantization.importance import check_used, importance
 
 __all__ = ["Options", "exactly", "quantize"]
 
-# Bytes of a value: no quantised type that llama.cpp chooses takes more than Q8_0.
-_BYTES = {"F32": 4.0, "F16": 2.0, "BF16": 2.0}
-_QUANTISED = 34 / 32
+# llama.cpp chooses no larger one for a matrix of a quantised file.
+_LARGEST = TENSOR_TYPES["Q8_0"]
 
 
 def quantize(
@@ -132,6 +132,8 @@ def _size(header: Header, type_name: str, chosen: dict[str, str]) -> int:
     """At most how many bytes a file of this type takes."""
     size = float(header.data_start)
     for tensor in header.tensors:
-        kind = chosen.get(tensor.name, type_name) if len(tensor.shape) > 1 else "F32"
-        size += prod(tensor.shape) * _BYTES.get(kind, _QUANTISED) + header.alignment
+        name = chosen.get(tensor.name, type_name) if len(tensor.shape) > 1 else "F32"
+        known = TENSOR_TYPES.get(name, _LARGEST)
+        tensor_type = _LARGEST if known.is_quantized else known
+        size += prod(tensor.shape) * tensor_type.bytes_per_value + header.alignment
     return int(size)

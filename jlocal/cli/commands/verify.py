@@ -100,11 +100,13 @@ def command(
     """
     from jlocal.verify import read_texts, store, verify
     from jlocal.verify.plot import check_plot, draw
+    from jlocal_convert.reference import CheckpointEncoder
 
     _check_options(against, save, compares=as_json or plot is not None or min_cosine is not None)
     if plot:
         check_plot(plot)
     options |= {"texts": read_texts(files) if files else None}
+    options |= {"open_checkpoint": CheckpointEncoder}
     options |= {"show_progress": not quiet and sys.stderr.isatty()}
     with _notes(show=not quiet):
         if save and against is None:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from jlocal.errors import ArgumentError, OutputError, TextError
 from jlocal.gguf.header import Header, read_header
+from jlocal.gguf.types import FILE_TYPES
 from jlocal.llama.fake_quantizer import Exchange
-from jlocal.llama.quantize import FILE_TYPES, Options, chosen_types, exactly, stored_types
+from jlocal.llama.quantize import Options, chosen_types, exactly, stored_types
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokens

@@ -14,13 +14,12 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-import gguf
 from jlocal.errors import ArgumentError
 from jlocal.gguf.header import shown
+from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.llama.fake_quantizer import Exchange
-from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, TENSOR_TYPES, WEIGHTED
+from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, WEIGHTED
 from jlocal.llama.tokenizer import Tokens
-from jlocal_convert.gguf_file import nbytes
 from jlocal_convert.quantization.imatrix import ImportanceMatrix
 from jlocal_convert.quantization.mix.assignment import Choice, Choices
 
@@ -83,7 +82,7 @@ def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
 
 def tensor_bytes(kind: str, shape: Sequence[int]) -> int:
     """Return the room that a tensor takes in a file, with the padding after it."""
-    return -(-nbytes(gguf.GGMLQuantizationType[kind], shape) // _ALIGNMENT) * _ALIGNMENT
+    return -(-TENSOR_TYPES[kind].nbytes(shape) // _ALIGNMENT) * _ALIGNMENT
 
 
 def token_budget(shapes: Mapping[str, tuple[int, int]]) -> int:
@@ -173,7 +172,11 @@ def _possible(name: str, columns: int, weighted: bool, kinds: Sequence[str]) -> 
     refused: frozenset[str] = frozenset()
     if not weighted:
         refused = NOT_FOR_LOOKUP if name in (EMBEDDING, OUTPUT) else WEIGHTED
-    return [kind for kind in kinds if columns % TENSOR_TYPES[kind][1] == 0 and kind not in refused]
+    return [
+        kind
+        for kind in kinds
+        if columns % TENSOR_TYPES[kind].block_size == 0 and kind not in refused
+    ]
 
 
 def _loss_by_error(
@@ -185,7 +188,7 @@ def _loss_by_error(
 ) -> float:
     """Return what a unit of a matrix's weighted error costs, by one type."""
     width = exchange.shapes[name][1]
-    probe = next(kind for kind in _PROBES if width % TENSOR_TYPES[kind][1] == 0)
+    probe = next(kind for kind in _PROBES if width % TENSOR_TYPES[kind].block_size == 0)
     with exchange.exchanged(name, probe, columns) as error:
         loss = half_squares(exchange.vectors(sequences), before).mean()
     return float(loss / error) if error else 0.0

@@ -7,7 +7,6 @@ time, so that no padding can matter.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +16,18 @@ import numpy as np
 
 from jlocal import extras
 from jlocal.errors import ArgumentError, CheckpointError
-from jlocal.files import read_regular, sha256_of, sha256_of_set
 from jlocal.llama.tokenizer import Tokens
-from jlocal.models.catalogue import TASKS
 from jlocal.progress import texts_bar
 from jlocal.terms import Argument
 from jlocal.vectors import Floats, normalize
 from jlocal.verify.encoders import Encoded, Facts, encode_with
 from jlocal.verify.texts import Text
+from jlocal_convert.checkpoint.digest import Digests
+from jlocal_convert.checkpoint.embedding_config import read_recipe
+from jlocal_convert.checkpoint.folder import Checkpoint, open_checkpoint
+from jlocal_convert.checkpoint.json_config import Settings, read_settings
 
-_MAX_JSON = 16 << 20
-_MAX_LAYERS = 1000
+_MAX_SIZE, _MAX_LAYERS = (1 << 31) - 1, 1000
 _SIZES = (
     *("hidden_size", "intermediate_size", "max_position_embeddings", "num_attention_heads"),
     *("num_hidden_layers", "num_key_value_heads", "vocab_size"),
@@ -39,7 +39,7 @@ class CheckpointEncoder:
 
     texts = None
 
-    def __init__(self, folder: Path, *, task: str | None, threads: int | None) -> None:
+    def __init__(self, folder: Path, task: str | None, threads: int | None) -> None:
         """Read its configuration.
 
         Args:
@@ -54,40 +54,28 @@ class CheckpointEncoder:
 
         """
         need_packages()
-        self._folder, self._threads = folder, threads
-        self._config = _read(folder / "config.json")
+        self._threads = threads
+        self._checkpoint = checkpoint = open_checkpoint(folder)
         for name in _SIZES:
-            if not isinstance(self._config.get(name), int) or not 0 < self._config[name] < 1 << 31:
-                raise CheckpointError(
-                    f"{folder / 'config.json'}: {name} is not a number that a model can have"
-                )
-        if self._config["num_hidden_layers"] > _MAX_LAYERS:
-            raise CheckpointError(f"{folder / 'config.json'}: more layers than {_MAX_LAYERS:,}")
-        self._weights = sorted(folder.glob("model*.safetensors"))
-        if not self._weights:
-            raise CheckpointError(
-                f"{folder} has no model.safetensors; the checkpoint is incomplete"
-            )
-        task = _choose(folder, task)
-        self._adapter = folder / "adapters" / task if _adapters(folder) and task else None
-        sentence = folder / "config_sentence_transformers.json"
-        prompts = _read(sentence).get("prompts") if sentence.exists() else None
-        digest = self._digest()
+            most = _MAX_LAYERS if name == "num_hidden_layers" else _MAX_SIZE
+            checkpoint.config.integer(name, most)
+        task = _choose(checkpoint, task)
+        self._adapter = folder / "adapters" / task if task in checkpoint.adapters else None
+        dimensions = checkpoint.config.integer("hidden_size", _MAX_SIZE)
+        recipe = read_recipe(checkpoint, dimensions)
+        with Digests() as digests:
+            digest = digests.of(folder, checkpoint.source_files(task))
         self.facts = Facts(
-            name=folder.resolve().name,
+            name=checkpoint.name,
             origin=str(folder),
             kind="checkpoint",
             weights="float32",
             sha256=digest,
             source_sha256=digest,
             task=task,
-            dimensions=self._config["hidden_size"],
-            matryoshka=_integers(self._config.get("matryoshka_dims")),
-            prompts={
-                str(name): prefix
-                for name, prefix in (prompts if isinstance(prompts, dict) else {}).items()
-                if isinstance(prefix, str)
-            },
+            dimensions=dimensions,
+            matryoshka=recipe.dimensions,
+            prompts=recipe.prompts,
         )
 
     def encode(
@@ -100,9 +88,11 @@ class CheckpointEncoder:
         if self._threads:
             torch.set_num_threads(self._threads)
         try:
-            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+            tokenizer = Tokenizer.from_file(str(self._checkpoint.folder / "tokenizer.json"))
         except Exception as error:  # the library has no class of its own for it
-            raise CheckpointError(f"cannot use {self._folder}/tokenizer.json: {error}") from error
+            raise CheckpointError(
+                f"cannot use {self._checkpoint.folder}/tokenizer.json: {error}"
+            ) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         model = self._load()
@@ -129,24 +119,11 @@ class CheckpointEncoder:
                 self.facts,
                 texts,
                 prompts,
-                limit=self._config["max_position_embeddings"],
+                limit=self._checkpoint.config.integer("max_position_embeddings", _MAX_SIZE),
                 computed="float32",
                 tokenize=tokenize,
                 embed=embed,
             )
-
-    def _digest(self) -> str:
-        """Hash what decides vectors, in the way that `jlocal convert` records it."""
-        files = [self._folder / "config.json", self._folder / "tokenizer.json", *self._weights]
-        if self._adapter:
-            files += [self._adapter / name for name in _ADAPTER_FILES]
-        digests = {}
-        for file in sorted(files):
-            try:
-                digests[file] = sha256_of(file)
-            except OSError as error:
-                raise CheckpointError(f"cannot read {file}: {error.strerror or error}") from error
-        return sha256_of_set(self._folder, digests)
 
     def _load(self) -> Any:
         """Load the backbone, and put the adapter beside it, unmerged."""
@@ -157,8 +134,8 @@ class CheckpointEncoder:
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             with torch.device("meta"):
-                self._check_shapes(_backbone(self._config))
-            model = _backbone(self._config)
+                self._check_shapes(_backbone(self._checkpoint.config))
+            model = _backbone(self._checkpoint.config)
             model.load_state_dict(self._stored())
             with warnings.catch_warnings():
                 # PEFT calls what transformers has renamed.
@@ -169,45 +146,30 @@ class CheckpointEncoder:
         # What a wrong configuration leads to there is not foreseeable.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise CheckpointError(f"{self._folder} cannot be loaded: {reason}") from error
+            raise CheckpointError(
+                f"{self._checkpoint.folder} cannot be loaded: {reason}"
+            ) from error
 
     def _stored(self) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         return {
             name.removeprefix("model."): tensor
-            for file in self._weights
+            for file in self._checkpoint.weight_files
             for name, tensor in load_file(file).items()
         }
 
     def _check_shapes(self, skeleton: Any) -> None:
         """See that weights and configuration belong together before memory is taken for them."""
-        from safetensors import safe_open
-
-        stored = {}
-        for path in self._weights:
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                    stored[name.removeprefix("model.")] = tuple(file.get_slice(name).get_shape())
-        wanted = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-        for name in sorted(wanted.keys() | stored.keys()):
-            if wanted.get(name) != stored.get(name):
+        stored = {name: tensor.shape for name, tensor in self._checkpoint.tensors.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+        for name in sorted(expected.keys() | stored.keys()):
+            if expected.get(name) != stored.get(name):
                 raise CheckpointError(
-                    f"{self._folder}: config.json and weights do not belong together: {name} is "
-                    f"{wanted.get(name, 'absent')} by the one and {stored.get(name, 'absent')} by "
-                    "the other"
+                    f"{self._checkpoint.folder}: config.json and weights do not belong together: "
+                    f"{name} is {expected.get(name, 'absent')} by the one and "
+                    f"{stored.get(name, 'absent')} by the other"
                 )
-
-
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a path is the folder of a checkpoint."""
-    try:
-        return (path / "config.json").exists()
-    except (OSError, ValueError):  # no name that a file could have
-        return False
 
 
 def need_packages() -> None:
@@ -227,46 +189,27 @@ def need_packages() -> None:
         from transformers import EuroBertModel, Qwen3Model  # noqa: F401
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_regular(path, _MAX_JSON))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds no JSON object; download it again")
-    return value
-
-
-def _integers(value: object) -> tuple[int, ...]:
-    found = value if isinstance(value, list) else []
-    return tuple(sorted(item for item in found if isinstance(item, int) and item > 0))
-
-
-def _adapters(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob("adapters/*/adapter_config.json"))
-
-
-def _choose(folder: Path, task: str | None) -> str | None:
+def _choose(checkpoint: Checkpoint, requested: str | None) -> str | None:
     """Settle the task, which a merged checkpoint tells by its name."""
-    there = _adapters(folder)
-    if not there:
-        named = next((name for name in TASKS if folder.resolve().name.endswith(f"-{name}")), None)
-        if task and named and task != named:
-            raise ArgumentError(f"{folder} holds the adapter of {named!r}, not {task}")
-        return task or named
-    if task is None and len(there) > 1:
+    folder, adapters = checkpoint.folder, checkpoint.adapters
+    if not adapters:
+        merged = checkpoint.merged_task
+        if requested and merged and requested != merged:
+            raise ArgumentError(f"{folder} holds the adapter of {merged!r}, not {requested}")
+        return requested or merged
+    if requested is None and len(adapters) > 1:
         choice = Argument("task")
         raise ArgumentError(
-            f"{folder} has adapters for {', '.join(there)}; choose with {choice}", choice
+            f"{folder} has adapters for {', '.join(adapters)}; choose with {choice}", choice
         )
-    if task is not None and task not in there:
-        raise ArgumentError(f"{folder} has no adapter for {task!r}; it has: {', '.join(there)}")
-    return task or there[0]
+    if requested is not None and requested not in adapters:
+        raise ArgumentError(
+            f"{folder} has no adapter for {requested!r}; it has: {', '.join(adapters)}"
+        )
+    return requested or adapters[0]
 
 
-def _backbone(config: Mapping[str, Any]) -> Any:
+def _backbone(config: Settings) -> Any:
     """Build the model that config.json describes, its weights still to come.
 
     Raises:
@@ -275,7 +218,7 @@ def _backbone(config: Mapping[str, Any]) -> Any:
     """
     from transformers import EuroBertConfig, EuroBertModel, Qwen3Config, Qwen3Model
 
-    rope = config.get("rope_parameters") or {}
+    rope = config.section("rope_parameters")
     if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
         raise CheckpointError("config.json scales its positions, which is not supported")
     theta = config.get("rope_theta") or rope.get("rope_theta")
@@ -284,14 +227,14 @@ def _backbone(config: Mapping[str, Any]) -> Any:
         for key in (*_SIZES, "attention_bias", "head_dim", "hidden_act", "rms_norm_eps")
         if key in config
     } | {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}
-    kind = config.get("model_type")
-    if kind not in ("jina_embeddings_v5", "qwen3", "eurobert"):
+    model_type = config.get("model_type")
+    if model_type not in ("jina_embeddings_v5", "qwen3", "eurobert"):
         raise CheckpointError(
-            f"config.json is of a model of type {str(kind)[:40]!r}; give a checkpoint in the "
+            f"config.json is of a model of type {str(model_type)[:40]!r}; give a checkpoint in the "
             "layout of jina-embeddings-v5-text"
         )
     # small and nano name the same type; only this tells the bidirectional one.
-    if config.get("is_decoder") is False or kind == "eurobert":
+    if config.get("is_decoder") is False or model_type == "eurobert":
         return EuroBertModel(EuroBertConfig(**options))
     return Qwen3Model(Qwen3Config(**options))
 
@@ -307,7 +250,7 @@ def _adapted(model: Any, folder: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    if _read(folder / "adapter_config.json").get("peft_type") != "LORA":
+    if read_settings(folder / "adapter_config.json").get("peft_type") != "LORA":
         raise CheckpointError(f"{folder} is not a LoRA adapter")
     # PEFT would look for what is missing on the hub, or take pickled weights.
     weights = folder / "adapter_model.safetensors"
