@@ -22,7 +22,7 @@ from jlocal.gguf.header import Header, read_header
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, profile_of
 from jlocal.models.registry import check_name, find
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder
 
 # Decimals of a stored vector: far finer than what differs between machines.
@@ -110,7 +110,7 @@ def create(
             end = standalone.parse_manifest(text).end
         except standalone.RefusedError as error:
             raise BundleError(f"{target}: cannot make this bundle: {error}") from error
-        with write_aside(target) as file:
+        with atomic_write(target) as file:
             _write(file, text, members, sources, on_step("writing", end))
     return target
 

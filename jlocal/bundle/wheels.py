@@ -21,7 +21,7 @@ from jlocal._version import __version__
 from jlocal.errors import BundleError
 from jlocal.locations import cache_folder
 from jlocal.models.offline import is_offline
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder
 from jlocal.terms import Argument
 
@@ -228,7 +228,7 @@ def _compile_portable() -> None:
                 native,
             )
         folder.mkdir(parents=True, exist_ok=True)
-        with write_aside(folder / built[0].name) as file, built[0].open("rb") as source:
+        with atomic_write(folder / built[0].name) as file, built[0].open("rb") as source:
             shutil.copyfileobj(source, file)
 
 

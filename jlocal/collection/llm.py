@@ -16,7 +16,7 @@ from urllib.parse import quote
 from jlocal.collection.database.check import bound_work, check_files, distrust
 from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
 from jlocal.errors import ArgumentError, CollectionError, OutputError
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -105,7 +105,7 @@ def export_to_llm(
                 connection.set_progress_handler(None, 0)
                 return _fill(connection, name, model, rows, on_failure)
         with (
-            write_aside(target) as file,
+            atomic_write(target) as file,
             _transaction(target, file.name, journal="OFF") as connection,
         ):
             _make(connection)

@@ -50,20 +50,17 @@ class Activations:
 
     """
 
-    def __init__(self, model: Model, *, threads: int, every_row: bool = False) -> None:
+    def __init__(self, model: Model, *, threads: int) -> None:
         """Prepare.
 
         Args:
             model: loaded, with its weights as stored.
             threads: CPU threads.
-            every_row: compute the last feed-forward for every token, as llama-imatrix does; it
-                takes room for logits that are not computed, tokens x vocabulary.
 
         """
         self._model, self._threads = model, threads
         profile = model.profile
         self._decodes = profile.causal
-        self._every_row = every_row
         self.sums: dict[str, Sums] = {}
         self._failure: BaseException | None = None
         self._read: tuple[int, npt.NDArray[np.float32]] | None = None
@@ -114,7 +111,7 @@ class Activations:
             api.llama_memory_clear(memory, False)
         self._read = None
         # Each text is one piece: a row's number is its token's.
-        for _ in self._batch.fill([tokens], every_output=self._every_row):
+        for _ in self._batch.fill([tokens], every_output=False):
             status = api.llama_decode(self._handle, self._batch.raw)
         if self._failure:
             failure, self._failure = self._failure, None
@@ -181,7 +178,7 @@ class Activations:
         params.n_threads = params.n_threads_batch = self._threads
         params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.embeddings = not self._decodes
-        if self._decodes and not self._every_row:
+        if self._decodes:
             params.n_outputs_max = 1
         params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
         params.cb_eval = self._callback

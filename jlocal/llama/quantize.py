@@ -13,13 +13,13 @@ import contextlib
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal.child import python
 from jlocal.errors import ArgumentError, ModelError
-from jlocal.gguf.header import Header, read_header, shown
+from jlocal.gguf.header import Header, Tensor, read_header, shown
 from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES, tensor_type_name
 from jlocal.terms import Argument, Message
 
@@ -56,7 +56,7 @@ class Options:
     Attributes:
         importance: an importance matrix as a GGUF file of llama.cpp's format; what it was
             computed from is recorded in the written file. It must be of this model:
-            `jlocal_convert.quantization.imatrix.read` checks that.
+            `jlocal.gguf.imatrix.check` checks that.
         embedding_type: of the token embeddings; None leaves them to the file type.
         output_type: of a vocabulary head that has weights of its own; None likewise.
         tensor_types: pairs of a regular expression and a type. The first expression that is found
@@ -112,12 +112,12 @@ def quantize(
             this file.
 
     """
-    chosen = chosen_types(source, type_name, options)
+    chosen = chosen_types(read_header(source), type_name, options)
     order = {
         "source": str(source),
         "target": str(target),
         "file_type": FILE_TYPES[type_name],
-        "types": {name: TENSOR_TYPES[kind].number for name, kind in chosen.items()},
+        "types": {name: TENSOR_TYPES[type].number for name, type in chosen.items()},
         "importance": str(options.importance) if options.importance else None,
         "pure": options.pure,
         "allow_requantize": options.allow_requantize,
@@ -158,42 +158,46 @@ def _follow(child: subprocess.Popen[str], progress: Callable[[int, int], None] |
     return last
 
 
-def chosen_types(source: Path, type_name: str, options: Options) -> dict[str, str]:
-    """Check type and options against the file; say which matrices the options give which type.
+def quantizable(header: Header) -> dict[str, Tensor]:
+    """Return the tensors that can have another type, by name: the matrices of weights."""
+    return {
+        tensor.name: tensor
+        for tensor in header.tensors
+        if len(tensor.shape) > 1 and tensor.name.endswith("weight") and "_norm" not in tensor.name
+    }
+
+
+def chosen_types(header: Header, type_name: str, options: Options) -> dict[str, str]:
+    """Check type and options against a file; return the matrices that the options give a type.
 
     Expressions are Python's, so they are looked up here; llama.cpp is given names.
 
     Raises:
         ArgumentError: an option is not possible with this file, or with the others.
-        ModelError: the source cannot be read, or is quantised already.
+        ModelError: the file is quantised already, or is no embedding model.
 
     """
     check_file_type(type_name, with_importance=options.importance is not None)
-    header = read_header(source)
-    _check_source(header, options)
-    matrices = {
-        tensor.name: tensor.shape
-        for tensor in header.tensors
-        if len(tensor.shape) > 1 and tensor.name.endswith("weight") and "_norm" not in tensor.name
-    }
+    check_source(header, options)
+    source, matrices = header.path, quantizable(header)
     chosen: dict[str, str] = {}
-    for expression, kind in options.tensor_types:
-        found = _found(expression, matrices)
-        if not found:
+    for expression, tensor_type in options.tensor_types:
+        matches = _matches(expression, matrices)
+        if not matches:
             raise ArgumentError(f"no matrix of {source} has a name with {shown(expression)} in it")
-        for name in found:
-            chosen.setdefault(name, kind)
-    for name, wanted in ((EMBEDDING, options.embedding_type), (OUTPUT, options.output_type)):
-        if wanted is not None:
+        for name in matches:
+            chosen.setdefault(name, tensor_type)
+    for name, requested in ((EMBEDDING, options.embedding_type), (OUTPUT, options.output_type)):
+        if requested is not None:
             if name not in matrices:
                 raise ArgumentError(
                     f"{source} has no vocabulary head with weights of its own: nothing to give the "
                     f"output type to; for the token embeddings there is {_EMBEDDING_TYPE}",
                     _EMBEDDING_TYPE,
                 )
-            chosen[name] = wanted
-    for name, kind in chosen.items():
-        _check_type(name, kind, matrices[name][0], options)
+            chosen[name] = requested
+    for name, tensor_type in chosen.items():
+        _check_type(name, tensor_type, matrices[name].shape[0], options)
     if type_name in _FLOATS and chosen.keys() - {EMBEDDING, OUTPUT}:
         raise ArgumentError(
             f"in a file of type {type_name} only the token embeddings and the vocabulary head can "
@@ -217,7 +221,13 @@ def check_file_type(type_name: str, *, with_importance: bool) -> None:
         raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms)
 
 
-def _check_source(header: Header, options: Options) -> None:
+def check_source(header: Header, options: Options) -> None:
+    """Refuse a file that cannot be quantised.
+
+    Raises:
+        ModelError: it is quantised already, or is no embedding model.
+
+    """
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
         raise ModelError(f"{header.path} has no token embeddings, so it is not an embedding model")
     already = set(stored_types(header).values()) - _FLOATS
@@ -234,7 +244,7 @@ def _check_source(header: Header, options: Options) -> None:
         )
 
 
-def _found(expression: str, names: dict[str, tuple[int, ...]]) -> list[str]:
+def _matches(expression: str, names: Iterable[str]) -> list[str]:
     try:
         pattern = re.compile(expression)
     except (re.error, OverflowError, RecursionError) as error:
@@ -242,18 +252,21 @@ def _found(expression: str, names: dict[str, tuple[int, ...]]) -> list[str]:
     return [name for name in names if pattern.search(name)]
 
 
-def _check_type(name: str, kind: str, columns: int, options: Options) -> None:
-    if kind not in TENSOR_TYPES:
+def _check_type(name: str, tensor_type: str, columns: int, options: Options) -> None:
+    if tensor_type not in TENSOR_TYPES:
         raise ArgumentError(
-            f"{shown(kind)} is not a tensor type; choose among {', '.join(TENSOR_TYPES)}"
+            f"{shown(tensor_type)} is not a tensor type; choose among {', '.join(TENSOR_TYPES)}"
         )
-    block = TENSOR_TYPES[kind].block_size
+    block = TENSOR_TYPES[tensor_type].block_size
     if columns % block:
         raise ArgumentError(
-            f"{name} cannot be {kind}: its rows of {columns:,} values are not a multiple of {block}"
+            f"{name} cannot be {tensor_type}: its rows of {columns:,} values are not a multiple "
+            f"of {block}"
         )
     if name == EMBEDDING:
-        if kind in NOT_FOR_LOOKUP:
-            raise ArgumentError(f"token embeddings cannot be {kind}; use Q2_K, IQ2_S or IQ1_M")
-    elif kind in WEIGHTED and name != OUTPUT and options.importance is None:
-        raise ArgumentError(f"{kind} for {name} {_CALIBRATE}", *_CALIBRATE.terms)
+        if tensor_type in NOT_FOR_LOOKUP:
+            raise ArgumentError(
+                f"token embeddings cannot be {tensor_type}; use Q2_K, IQ2_S or IQ1_M"
+            )
+    elif tensor_type in WEIGHTED and name != OUTPUT and options.importance is None:
+        raise ArgumentError(f"{tensor_type} for {name} {_CALIBRATE}", *_CALIBRATE.terms)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from jlocal.errors import ModelError
+from jlocal.gguf.imatrix import Entry, read
 from jlocal.llama.library import api, last_errors, logger
 from jlocal.llama.quantize import EMBEDDING, OUTPUT
+from jlocal.vectors import Floats
 
 # Rows that llama.cpp holds at once; its default of 8 GiB would hold the largest tensor whole.
 _BUFFER_BYTES = 64 << 20
@@ -37,14 +39,18 @@ def _main() -> int:
     params.pure = order["pure"]
     params.allow_requantize = order["allow_requantize"]
     params.max_buf_size = _BUFFER_BYTES
-    kinds = dict(order["types"])
-    # For these two there are fields, which count also where the file type is no quantised one.
-    params.token_embedding_type = kinds.pop(EMBEDDING, params.token_embedding_type)
-    params.output_tensor_type = kinds.pop(OUTPUT, params.output_tensor_type)
-    if kinds:
-        params.tt_overrides = _overrides(kinds)
+    tensor_types = dict(order["types"])
+    # For these two there are fields, which also hold where the file type is no quantised one.
+    params.token_embedding_type = tensor_types.pop(EMBEDDING, params.token_embedding_type)
+    params.output_tensor_type = tensor_types.pop(OUTPUT, params.output_tensor_type)
+    if tensor_types:
+        params.tt_overrides = _overrides(tensor_types)
     # Python must hold what the structures point at until the call has returned.
-    matrix = _Matrix(Path(order["importance"])) if order["importance"] else None
+    try:
+        matrix = _Matrix(Path(order["importance"])) if order["importance"] else None
+    except ModelError as error:
+        print(error, flush=True)  # noqa: T201
+        return 1
     if matrix:
         params.imatrix = matrix.entries
         params.kv_overrides = matrix.description
@@ -55,11 +61,11 @@ def _main() -> int:
     return 1 if status else 0
 
 
-def _overrides(kinds: dict[str, int]) -> Any:
+def _overrides(tensor_types: dict[str, int]) -> Any:
     """NULL-terminated array of anchored names, in the dialect of std::regex."""
-    kind = api.llama_model_tensor_override
-    rows = [kind(f"^{re.escape(name)}$".encode(), number) for name, number in kinds.items()]
-    return (kind * (len(rows) + 1))(*rows)
+    override = api.llama_model_tensor_override
+    rows = [override(f"^{re.escape(name)}$".encode(), n) for name, n in tensor_types.items()]
+    return (override * (len(rows) + 1))(*rows)
 
 
 class _Matrix:
@@ -72,35 +78,29 @@ class _Matrix:
     """
 
     def __init__(self, path: Path) -> None:
-        import gguf
-
-        reader = gguf.GGUFReader(path)
-        self._means = dict(_means({tensor.name: tensor.data for tensor in reader.tensors}))
-        kind = api.llama_model_imatrix_data
+        matrix = read(path)
+        self._means = {name: _mean(entry) for name, entry in matrix.entries.items()}
+        data_type = api.llama_model_imatrix_data
         floats = ctypes.POINTER(ctypes.c_float)
         rows = [
-            kind(name.encode(), mean.ctypes.data_as(floats), mean.size)
+            data_type(name.encode(), mean.ctypes.data_as(floats), mean.size)
             for name, mean in self._means.items()
         ]
-        self.entries = (kind * (len(rows) + 1))(*rows)
-        described: list[tuple[str, str | int]] = [("file", path.name), ("entries_count", len(rows))]
-        if (field := reader.get_field("imatrix.datasets")) and len(field.data):
-            described.append(("dataset", field.contents(0)))
-        if (field := reader.get_field("imatrix.chunk_count")) and field.contents():
-            described.append(("chunks_count", int(field.contents())))
+        self.entries = (data_type * (len(rows) + 1))(*rows)
+        values: list[tuple[str, str | int]] = [("file", path.name), ("entries_count", len(rows))]
+        values += [("dataset", name) for name in matrix.datasets[:1]]
+        values += [("chunks_count", count) for count in (matrix.chunks,) if count]
         override = api.llama_model_kv_override
-        keys = [_override(f"quantize.imatrix.{key}", value) for key, value in described]
+        keys = [_override(f"quantize.imatrix.{key}", value) for key, value in values]
         self.description = (override * (len(keys) + 1))(*keys)
 
 
-def _means(tensors: dict[str, npt.NDArray[np.float32]]) -> Any:
-    for name, sums in tensors.items():
-        if name.endswith(".in_sum2"):
-            matrix = name.removesuffix(".in_sum2")
-            count = tensors[f"{matrix}.counts"].reshape(-1, 1)
-            sums = sums.reshape(len(count), -1)
-            mean = np.divide(sums, count, out=np.ones_like(sums), where=count > 0)
-            yield matrix, np.ascontiguousarray(mean, dtype=np.float32).reshape(-1)
+def _mean(entry: Entry) -> Floats:
+    """Return the mean square of each column, flat; 1 where nothing was multiplied."""
+    squares = entry.squares.astype(np.float32)
+    counts = entry.counts.astype(np.float32)[:, None]
+    mean = np.divide(squares, counts, out=np.ones_like(squares), where=counts > 0)
+    return np.ascontiguousarray(mean).reshape(-1)
 
 
 def _override(key: str, value: str | int) -> Any:

@@ -11,18 +11,18 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import signal
 import stat
 from importlib.metadata import version
 from pathlib import Path
 
 from jlocal import child
-from jlocal.errors import ModelError
+from jlocal.errors import ModelError, OutputError
 from jlocal.files import sha256_of
 from jlocal.locations import cache_folder
 from jlocal.models.profile import Profile
 from jlocal.models.starter import FILE as STARTER
+from jlocal.outputs.atomic import atomic_write
 from jlocal.printable import printable
 
 REFUSED = 3  # exit status of the child when it knows the reason, which is then all of its output
@@ -151,15 +151,10 @@ def _recorded(record: Path) -> bytes | None:
 
 def _remember(record: Path, identity: bytes) -> None:
     # Without the record the file is tried again next time.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, OutputError):
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = record.with_name(f".{record.name}.{secrets.token_hex(4)}")
-        try:
-            with aside.open("xb") as file:
-                file.write(identity)
-            aside.replace(record)
-        finally:
-            aside.unlink(missing_ok=True)
+        with atomic_write(record, follow_link=False) as file:
+            file.write(identity)
         _forget_oldest(record.parent)
 
 

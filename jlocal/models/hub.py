@@ -22,7 +22,7 @@ from jlocal.models.listing import Listing, describe, explain
 from jlocal.models.locks import OnWait, locked
 from jlocal.models.parts import lock_of, part_of, sweep_old_parts
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.printable import printable
 
 _SPARE = 16 << 20
@@ -261,7 +261,7 @@ def _link(remote: Remote, blob: Path, *, fresh: bool) -> None:
         # So that others who ask the cache for this repository find what is here.
         refs = remote.cached.path_of_repository / "refs" / remote.branch
         refs.parent.mkdir(parents=True, exist_ok=True)
-        with write_aside(refs) as file:
+        with atomic_write(refs) as file:
             file.write(remote.revision.encode())
 
 
@@ -270,7 +270,7 @@ def _place(blob: Path, path: Path, *, fresh: bool) -> None:
     if fresh:
         blob.replace(path)
         return
-    with write_aside(path) as copy, blob.open("rb") as source:
+    with atomic_write(path) as copy, blob.open("rb") as source:
         shutil.copyfileobj(source, copy, 1 << 20)
 
 

@@ -21,7 +21,7 @@ from jlocal.files import read_regular, sha256_of
 from jlocal.locations import home
 from jlocal.models.cache import Cached, cached_file, cached_files, free, is_safe, revisions
 from jlocal.models.catalogue import canonical, is_split, model_of, type_in
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -240,7 +240,7 @@ def _write(name: str, facts: Mapping[str, object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from error
-    with write_aside(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(facts, indent=2, ensure_ascii=False).encode())
 
 

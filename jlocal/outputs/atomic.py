@@ -13,15 +13,18 @@ from jlocal.outputs.staging import scratch_folder
 
 
 @contextmanager
-def write_aside(target: Path) -> Iterator[BinaryIO]:
+def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO]:
     """Open a file in a hidden folder beside `target`, and give it that name at the end.
+
+    Args:
+        target: the file to write; one that exists is replaced.
+        follow_link: replace the file that a link names, and not the link itself.
 
     Raises:
         OutputError: the file cannot be written; nothing of it is left.
 
     """
-    # A link stays, and what it names is replaced.
-    real = Path(os.path.realpath(target))
+    real = Path(os.path.realpath(target)) if follow_link else target
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file")

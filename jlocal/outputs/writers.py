@@ -18,7 +18,7 @@ import numpy as np
 
 from jlocal import extras
 from jlocal.errors import OutputError, TextError
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.terms import Argument
 from jlocal.vectors import Vectors
 
@@ -89,7 +89,7 @@ def open_writer(
         ExtraError: the format needs a package that is not installed.
 
     """
-    with write_aside(path) as file:
+    with atomic_write(path) as file:
         if format == "jsonl":
             yield JsonLines(file)
         elif format == "csv":

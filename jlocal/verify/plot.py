@@ -9,7 +9,7 @@ import numpy as np
 
 from jlocal import extras
 from jlocal.errors import OutputError
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.verify.measure import DEPTH, PRECISIONS
 from jlocal.verify.report import Report
 
@@ -52,7 +52,7 @@ def _draw(report: Report, target: Path) -> None:
     _distribution(left, report)
     _losses(right, report)
     kind = target.suffix.lower().removeprefix(".")
-    with write_aside(target) as file:
+    with atomic_write(target) as file:
         # Without the date, the same figures give the same file.
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
 

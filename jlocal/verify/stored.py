@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ModelError, VerifyError
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.vectors import Vectors, normalize
 from jlocal.verify.encoders import Encoded, Facts, check_vectors
 from jlocal.verify.texts import Text, digest
@@ -100,7 +100,7 @@ def write_reference(path: Path, facts: Facts, texts: Sequence[Text], encoded: En
         arrays[f"vectors_{number}"] = encoded.vectors[name]
         arrays[f"tokens_{number}"] = encoded.tokens[name]
         arrays[f"digests_{number}"] = encoded.digests[name]
-    with write_aside(path) as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

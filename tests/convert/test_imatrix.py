@@ -15,14 +15,16 @@ import gguf
 from jlocal import Embedder, verify
 from jlocal.cli import cli
 from jlocal.errors import JlocalError, ModelError, OutputError, TextError
+from jlocal.gguf import imatrix
+from jlocal.gguf.imatrix import Entry, ImportanceMatrix
 from jlocal.llama.activations import Activations
 from jlocal.llama.model import Model
+from jlocal.llama.quantize import Options
+from jlocal.llama.quantize import quantize as llama_quantize
 from jlocal.llama.tokenizer import Tokenizer
 from jlocal.models.profile import read_profile
 from jlocal_convert import quantize
-from jlocal_convert.quantization import imatrix
 from jlocal_convert.quantization.calibration import Calibration, calibrate, read_calibration
-from jlocal_convert.quantization.imatrix import Entry, ImportanceMatrix
 from support.checkpoints import DATA
 from support.gguf_files import tensor_bytes
 from support.texts import AWKWARD, huge
@@ -41,11 +43,29 @@ def loaded(file):
     return model, Tokenizer(model)
 
 
-def computed(file, sequences, every_row=False):
-    with Activations(loaded(file)[0], threads=2, every_row=every_row) as activations:
-        for tokens in sequences(loaded(file)[1]):
+def computed(file, sequences):
+    model, tokenizer = loaded(file)
+    with Activations(model, threads=2) as activations:
+        for tokens in sequences(tokenizer):
             activations.add(tokens)
         return activations.sums
+
+
+def computed_in_every_row(file, sequences, last):
+    """Also what the last feed-forward of a decoder does with a text's other tokens.
+
+    Each of them is the last one of the text's beginning.
+    """
+    found = computed(file, sequences)
+    if last:
+        ends = computed(
+            file,
+            lambda tokenizer: [
+                tokens[:end] for tokens in sequences(tokenizer) for end in range(1, len(tokens) + 1)
+            ],
+        )
+        found |= {f"{name}.weight": ends[f"{name}.weight"] for name in last}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +76,8 @@ def ours(few, calibration_file) -> ImportanceMatrix:
 # Computed
 
 
-@pytest.mark.parametrize("backbone", ["qwen3", "eurobert"])
-def test_equal_to_llama_imatrix(backbone, converted):
+@pytest.mark.parametrize(("backbone", "last"), [("qwen3", LAST), ("eurobert", ())])
+def test_equal_to_llama_imatrix(backbone, last, converted):
     """tests/data/imatrix holds what the program made of the same model and the same text."""
     theirs = imatrix.read(THEIRS / f"{backbone}.gguf")
     text = (THEIRS / "text.txt").read_text(encoding="utf-8")
@@ -68,7 +88,7 @@ def test_equal_to_llama_imatrix(backbone, converted):
         assert len(tokens) // CHUNK == theirs.chunks
         return tokens[: theirs.chunks * CHUNK].reshape(-1, CHUNK)
 
-    found = computed(converted(backbone, "retrieval", "F32"), chunks, every_row=True)
+    found = computed_in_every_row(converted(backbone, "retrieval", "F32"), chunks, last)
     assert found.keys() == theirs.entries.keys()
     assert len(found) == 14
     for name, entry in theirs.entries.items():
@@ -88,7 +108,10 @@ def test_what_is_computed_for_a_vector_counts(backbone, last, converted):
     def sequences(tokenizer):
         return [tokenizer.encode(text) for text in texts]
 
-    every = computed(file, sequences, every_row=True)
+    every = computed_in_every_row(file, sequences, last)
+    alone = [
+        computed(file, lambda tokenizer, text=text: [tokenizer.encode(text)]) for text in texts
+    ]
     found = computed(file, sequences)
     tokens = sum(len(tokens) for tokens in sequences(loaded(file)[1]))
     assert found.keys() == every.keys()
@@ -98,7 +121,8 @@ def test_what_is_computed_for_a_vector_counts(backbone, last, converted):
         if in_last:
             assert (sums.squares <= every[name].squares * 1.0001).all()
         else:
-            assert sums.squares == pytest.approx(every[name].squares, rel=1e-4)
+            together = sum(found[name].squares for found in alone)
+            assert sums.squares == pytest.approx(together, rel=1e-4)
 
 
 def test_each_text_is_one_sequence_under_each_prompt(few, calibration_file):
@@ -115,15 +139,6 @@ def test_each_text_is_one_sequence_under_each_prompt(few, calibration_file):
         assert entry.squares[0] == pytest.approx(expected[name].squares, rel=1e-4)
     assert (matrix.chunks, matrix.datasets) == (2 * len(texts), ("t.txt",))
     assert matrix.entries["blk.1.ffn_up.weight"].counts.tolist() == [2 * len(texts)]
-    # Two matrices are added up as if their texts had been given together.
-    parts = [
-        calibrate(few, Calibration(part, ["t.txt"]), threads=1) for part in (texts[:24], texts[24:])
-    ]
-    together = imatrix.merge(parts)
-    assert (together.chunks, together.datasets) == (matrix.chunks, matrix.datasets)
-    for name, entry in together.entries.items():
-        assert entry.counts.tolist() == matrix.entries[name].counts.tolist()
-        assert entry.squares == pytest.approx(matrix.entries[name].squares, rel=1e-4)
 
 
 def test_awkward_texts(few, calibration_file):
@@ -376,10 +391,17 @@ def test_spoiled_counts(bits, tmp_path):
         imatrix.read(path)
 
 
-def test_matrices_of_different_models_are_not_added_up(ours):
-    theirs = imatrix.read(THEIRS / "qwen3.gguf")
-    with pytest.raises(ModelError, match="different models"):
-        imatrix.merge([ours, theirs])
+def test_llama_cpp_is_given_no_unchecked_matrix(few, tmp_path):
+    """A file that was replaced between the check and the quantisation."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes((THEIRS / "qwen3.gguf").read_bytes())
+    reader = gguf.GGUFReader(path, "r+")
+    (sums,) = (t for t in reader.tensors if t.name == "blk.0.attn_q.weight.in_sum2")
+    sums.data[...] = np.nan
+    reader.data.flush()
+    with pytest.raises(ModelError, match=r"not a usable importance matrix.*not finite"):
+        llama_quantize(few, tmp_path / "q.gguf", "IQ3_M", Options(importance=path))
+    assert not (tmp_path / "q.gguf").exists()
 
 
 def test_a_matrix_is_not_written_over(few, calibration_file, tmp_path):

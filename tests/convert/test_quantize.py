@@ -15,12 +15,12 @@ import gguf
 from jlocal import Embedder
 from jlocal.cli import cli
 from jlocal.errors import ArgumentError, JlocalError, ModelError, OutputError
+from jlocal.gguf import imatrix
 from jlocal.gguf.header import read_header
 from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES
 from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX, stored_types
 from jlocal_convert import quantize
 from jlocal_convert.gguf_file import DIRECT_TYPES
-from jlocal_convert.quantization import imatrix
 from jlocal_convert.quantization.run import Options, exactly
 from support.gguf_files import GGUF, tensor_bytes, values
 

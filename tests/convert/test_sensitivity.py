@@ -7,10 +7,10 @@ import gguf
 from jlocal import Embedder
 from jlocal.errors import ModelError
 from jlocal.gguf.header import read_header
+from jlocal.gguf.imatrix import read
 from jlocal.llama.fake_quantizer import Exchange
 from jlocal.llama.quantize import stored_types
 from jlocal.models.profile import read_profile
-from jlocal_convert.quantization.imatrix import read
 from jlocal_convert.quantization.mix.sensitivity import (
     column_importance,
     measure,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jlocal.models.parts import lock_of, part_of, sweep_old_parts
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder, sweep
 from jlocal_convert import outputs
 
@@ -20,11 +20,11 @@ AT_WORK = """
 import sys
 from pathlib import Path
 from jlocal_convert.outputs import hidden_files
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder
 kind, folder = sys.argv[1], Path(sys.argv[2])
 block = {
-    "aside": lambda: write_aside(folder / "out.npz"),
+    "aside": lambda: atomic_write(folder / "out.npz"),
     "files": lambda: hidden_files(folder, ["a.gguf", "a.gguf"]),
     "folder": lambda: scratch_folder(folder),
 }[kind]()
@@ -63,7 +63,7 @@ def test_what_a_killed_process_left_goes_and_nothing_of_a_living_one(kind, tmp_p
     killed.kill()
     killed.communicate()
     assert files_in(tmp_path) > there
-    with write_aside(tmp_path / "other") as file:
+    with atomic_write(tmp_path / "other") as file:
         file.write(b"x")
     assert files_in(tmp_path) == there | {"other"}
     living.communicate("")

@@ -21,7 +21,7 @@ from jlocal.errors import VectorError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
 from jlocal.models.info import describe
-from jlocal.outputs.atomic import write_aside
+from jlocal.outputs.atomic import atomic_write
 from jlocal_convert.export.verification import Reports
 from jlocal_convert.quantization.calibration import DEFAULT, DEFAULT_NAME
 from jlocal_convert.quantization.importance import Importance
@@ -77,7 +77,7 @@ def write(
 
     """
     text = "\n".join(_lines(source, [_File(file) for file in files], reports, importance))
-    with write_aside(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())
 
 

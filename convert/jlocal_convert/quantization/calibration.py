@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.errors import ModelError, TextError
+from jlocal.gguf.imatrix import Entry, ImportanceMatrix
 from jlocal.models.profile import Profile, read_profile
 from jlocal.terms import Argument, Message
-from jlocal_convert.quantization.imatrix import Entry, ImportanceMatrix
 
 DEFAULT = "default"
 # What the default is called in files.
@@ -76,7 +76,6 @@ def calibrate(
     calibration: Calibration,
     *,
     threads: int,
-    every_row: bool = False,
     progress: OnText | None = None,
 ) -> ImportanceMatrix:
     """Compute the importance of each column of a model's matrices.
@@ -85,7 +84,6 @@ def calibrate(
         model: a GGUF file, F32, F16 or BF16.
         calibration: the texts.
         threads: CPU threads.
-        every_row: see `Activations`.
         progress: called with the sequences done, out of how many.
 
     Raises:
@@ -119,7 +117,7 @@ def calibrate(
             f"the texts have {total:,} tokens together, too few to calibrate with; "
             f"give at least {_FEWEST_TOKENS:,}"
         )
-    with Activations(loaded, threads=threads, every_row=every_row) as activations:
+    with Activations(loaded, threads=threads) as activations:
         # The longest first: the context is then made once.
         for done, tokens in enumerate(sorted(sequences, key=len, reverse=True), start=1):
             activations.add(tokens)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal.errors import ArgumentError, OutputError
+from jlocal.gguf import imatrix
 from jlocal.outputs.staging import scratch_folder
 from jlocal.terms import Argument
 from jlocal_convert import outputs
 from jlocal_convert.gguf_file import DIRECT_TYPES
 from jlocal_convert.progress import OnProgress, reporter
-from jlocal_convert.quantization import imatrix
 from jlocal_convert.quantization.calibration import Calibration, calibrate, read_calibration
 
 _CALIBRATION = Argument("calibration")

@@ -77,7 +77,7 @@ def quantize(
     folder = outputs.check_folder(output if output.suffix != ".gguf" else output.absolute().parent)
     # The matrix that will be there is not there yet.
     expected = replace(options, importance=given.file or (source if given else None))
-    sizes = [_size(header, name, chosen_types(source, name, expected)) for name in wanted]
+    sizes = [_size(header, name, chosen_types(header, name, expected)) for name in wanted]
     outputs.check_space(folder, sum(sizes))
     outputs.make_folder(folder)
     with (

@@ -132,10 +132,10 @@ def command(
 
 @contextmanager
 def _open_output(output: Path) -> Iterator[BinaryIO]:
-    from jlocal.outputs.atomic import write_aside
+    from jlocal.outputs.atomic import atomic_write
 
     if str(output) != "-":
-        with write_aside(output) as file:
+        with atomic_write(output) as file:
             yield file
         return
     with binary() as file:

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from jlocal.errors import ArgumentError, OutputError, TextError
 from jlocal.gguf.header import Header, read_header
+from jlocal.gguf.imatrix import read as read_matrix
 from jlocal.gguf.types import FILE_TYPES
 from jlocal.llama.fake_quantizer import Exchange
-from jlocal.llama.quantize import Options, chosen_types, exactly, stored_types
+from jlocal.llama.quantize import Options, check_source, exactly, quantizable, stored_types
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokens
@@ -29,7 +30,6 @@ from jlocal.terms import Argument
 from jlocal_convert import outputs
 from jlocal_convert.progress import OnProgress, reporter
 from jlocal_convert.quantization.calibration import DEFAULT, Calibration, read_calibration
-from jlocal_convert.quantization.imatrix import read as read_matrix
 from jlocal_convert.quantization.importance import Importance, importance
 from jlocal_convert.quantization.mix.assignment import Choices, Mix
 from jlocal_convert.quantization.mix.sensitivity import (
@@ -220,10 +220,9 @@ def _check_offers(header: Header, target: _Target, offered: Offers) -> None:
 
 def _matrices(header: Header, options: Options) -> dict[str, str]:
     """Return the types of what can be quantised."""
-    everything = replace(options, tensor_types=((".", "F16"),))
-    names = chosen_types(header.path, "Q8_0", everything)
+    check_source(header, options)
     types = stored_types(header)
-    return {name: types[name] for name in names}
+    return {name: types[name] for name in quantizable(header)}
 
 
 def _is_wide(stored: Mapping[str, str]) -> bool:

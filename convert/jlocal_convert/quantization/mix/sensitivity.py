@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from jlocal.errors import ArgumentError
 from jlocal.gguf.header import shown
+from jlocal.gguf.imatrix import ImportanceMatrix
 from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.llama.fake_quantizer import Exchange
 from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, WEIGHTED
 from jlocal.llama.tokenizer import Tokens
-from jlocal_convert.quantization.imatrix import ImportanceMatrix
 from jlocal_convert.quantization.mix.assignment import Choice, Choices
 
 # Types to choose from, for rows of whole super-blocks and for others. What is left out is larger

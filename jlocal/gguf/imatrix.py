@@ -8,7 +8,7 @@ columns, and NAME.counts, how many rows were summed; both float32, with a row fo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from jlocal.errors import ModelError
 from jlocal.files import open_regular
 from jlocal.gguf.header import Header, Tensor, read_header, shown
 from jlocal.gguf.types import F32
-from jlocal_convert import outputs
+from jlocal.outputs.atomic import atomic_write
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS, _CHUNKS, _CHUNK = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
@@ -62,32 +62,6 @@ class ImportanceMatrix:
     chunk_size: int
 
 
-def merge(matrices: Iterable[ImportanceMatrix]) -> ImportanceMatrix:
-    """Add up matrices of one model, as if their texts had been given together.
-
-    Raises:
-        ModelError: they are of different models.
-
-    """
-    first, *others = matrices
-    entries = dict(first.entries)
-    for other in others:
-        if _shapes(other) != _shapes(first):
-            raise ModelError("importance matrices of different models cannot be added up")
-        for name, entry in other.entries.items():
-            mine = entries[name]
-            entries[name] = Entry(mine.squares + entry.squares, mine.counts + entry.counts)
-    together = [first, *others]
-    chunks = sum(matrix.chunks for matrix in together)
-    tokens = sum(matrix.chunks * matrix.chunk_size for matrix in together)
-    datasets = dict.fromkeys(name for matrix in together for name in matrix.datasets)
-    return ImportanceMatrix(entries, tuple(datasets), chunks, max(1, tokens // max(1, chunks)))
-
-
-def _shapes(matrix: ImportanceMatrix) -> dict[str, tuple[int, ...]]:
-    return {name: entry.squares.shape for name, entry in matrix.entries.items()}
-
-
 def check(
     matrix: ImportanceMatrix, path: Path, shapes: Mapping[str, Sequence[int]], model: str
 ) -> None:
@@ -120,15 +94,14 @@ def check(
 
 
 def write(path: Path, matrix: ImportanceMatrix) -> None:
-    """Write a matrix aside, and give it its name when it is complete.
+    """Write a matrix; the file appears when it is complete.
 
     Raises:
         OutputError: it cannot be written.
 
     """
-    with outputs.hidden_files(path.parent, [path.name]) as (hidden,):
-        _write(hidden, matrix)
-        outputs.publish([(hidden, path)])
+    with atomic_write(path) as file:
+        _write(Path(file.name), matrix)
 
 
 def _write(path: Path, matrix: ImportanceMatrix) -> None:
