@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,9 @@ import numpy.typing as npt
 from jlocal.errors import ArgumentError
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Vectors = npt.NDArray[Any]
+_Reals = TypeVar("_Reals", Floats, Doubles)
 
 PRECISIONS = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
 
@@ -31,8 +33,14 @@ def finish(vectors: Floats, truncate_dim: int | None, precision: str) -> Vectors
     return quantize(normalize(vectors[:, :truncate_dim]), precision)
 
 
-def normalize(vectors: Floats) -> Floats:
-    """Scale each row of (n, d) to unit L2 length; a row of zeros stays zero."""
+def normalize(vectors: _Reals) -> _Reals:
+    """Scale each row of (n, d) to unit L2 length; a row of zeros stays zero.
+
+    Returns:
+        (n, d) float64 where the vectors are, and float32 otherwise; a row that is not finite
+        stays so.
+
+    """
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     # The squares of very small and very large components leave float32.
@@ -42,7 +50,9 @@ def normalize(vectors: Floats) -> Floats:
         vectors = vectors.copy()
         vectors[extreme] /= np.where(np.isfinite(peaks) & (peaks > 0), peaks, 1)
         lengths[extreme] = np.linalg.norm(vectors[extreme], axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+    dtype = np.float64 if vectors.dtype == np.float64 else np.float32
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=dtype)
 
 
 def quantize(vectors: Floats, precision: str) -> Vectors:

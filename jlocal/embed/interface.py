@@ -17,6 +17,7 @@ from jlocal.embed.stream import Reader
 from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.models.profile import Profile
+from jlocal.models.prompts import document_prompt, query_prompt
 from jlocal.progress import texts_bar
 from jlocal.vectors import Floats, Vectors, finish
 
@@ -164,7 +165,7 @@ class Interface(ABC):
         """`encode` with the prompt named "query", where the model has one."""
         return self.encode(
             inputs,
-            prompt_name or self._first_of("query"),
+            prompt_name or query_prompt(self.prompts),
             prompt,
             batch_size,
             show_progress_bar,
@@ -204,7 +205,7 @@ class Interface(ABC):
         """`encode` with the prompt named "document", "passage" or "corpus", the first there is."""
         return self.encode(
             inputs,
-            prompt_name or self._first_of("document", "passage", "corpus"),
+            prompt_name or document_prompt(self.prompts),
             prompt,
             batch_size,
             show_progress_bar,
@@ -220,9 +221,6 @@ class Interface(ABC):
             sentences=sentences,
             task=task,
         )
-
-    def _first_of(self, *names: str) -> str | None:
-        return next((name for name in names if name in self.prompts), None)
 
     def get_embedding_dimension(self) -> int:
         """Length of the vectors that `encode` returns by default."""

@@ -26,8 +26,7 @@ from jlocal.llama.tensors import tensor_at
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.profile import Profile
-
-Floats = npt.NDArray[np.float32]
+from jlocal.vectors import Doubles, Floats, normalize
 
 _STORED: dict[int, np.dtype[Any]] = {
     F32.number: np.dtype("<f4"),
@@ -111,7 +110,7 @@ class Exchange:
         """Token ids of a text, special tokens included."""
         return self._runtime.tokenizer.encode(text)
 
-    def vectors(self, sequences: Sequence[Tokens]) -> npt.NDArray[np.float64]:
+    def vectors(self, sequences: Sequence[Tokens]) -> Doubles:
         """Embed token sequences with the matrices as they are now.
 
         Returns:
@@ -121,17 +120,13 @@ class Exchange:
             ModelError: llama.cpp cannot compute them, or they are not finite.
 
         """
-        vectors = self._runtime.scheduler.submit_job(sequences).result().astype(np.float64)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+        vectors = normalize(self._runtime.scheduler.submit_job(sequences).result().astype(np.float64))
+        if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
             raise ModelError(f"{self._profile.path} gives vectors that are not finite, or zero")
-        units: npt.NDArray[np.float64] = vectors / lengths
-        return units
+        return vectors
 
     @contextmanager
-    def exchanged(
-        self, name: str, kind: str, importance: npt.NDArray[np.float32] | None
-    ) -> Iterator[float]:
+    def exchanged(self, name: str, kind: str, importance: Floats | None) -> Iterator[float]:
         """Give a matrix another type until the context is left; yields the error, as `error` does.
 
         Args:
@@ -161,9 +156,7 @@ class Exchange:
                 values = self._read(tensor, start, count)
                 self._write(name, values, start * columns * dtype.itemsize)
 
-    def error(
-        self, name: str, kind: str, importance: npt.NDArray[np.float32] | None, *, part: int = 1
-    ) -> float:
+    def error(self, name: str, kind: str, importance: Floats | None, *, part: int = 1) -> float:
         """Return the squared error that a type makes in a matrix, weighted by column.
 
         Args:
@@ -181,7 +174,7 @@ class Exchange:
         return total * self.shapes[name][0] / seen
 
     def _rounded(
-        self, tensor: Tensor, kind: str, importance: npt.NDArray[np.float32] | None, part: int
+        self, tensor: Tensor, kind: str, importance: Floats | None, part: int
     ) -> Iterator[tuple[int, Floats, float]]:
         """Yield pieces of a matrix after the type: first row, (rows, columns), error."""
         columns, rows = tensor.shape
@@ -226,7 +219,7 @@ class Exchange:
         ggml.ggml_backend_tensor_set(self._tensors[name], values.ctypes.data, offset, values.nbytes)
 
 
-def _round_trip(values: Floats, kind: str, importance: npt.NDArray[np.float32] | None) -> Floats:
+def _round_trip(values: Floats, kind: str, importance: Floats | None) -> Floats:
     """Quantise rows and read them back."""
     number = TENSOR_TYPES[kind].number
     if kind == "F16":

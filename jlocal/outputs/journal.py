@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from jlocal.errors import OutputError
 from jlocal.outputs.staging import sweep
+from jlocal.vectors import Floats
 
-Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 Note = Callable[[str], None]
 

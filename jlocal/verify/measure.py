@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from jlocal.vectors import Floats, finish, quantize
+from jlocal.models.prompts import document_prompt, query_prompt
+from jlocal.vectors import Doubles, Floats, finish, normalize, quantize
 from jlocal.verify.encoders import Ints
-
-Doubles = npt.NDArray[np.float64]
 
 DEPTH = 10
 PRECISIONS = ("float32", "int8", "binary")
@@ -146,11 +144,7 @@ def at_dimensions(
 
 def roles(prompts: Sequence[str]) -> tuple[str, str]:
     """Choose the prompts of queries and of documents; the first one stands in for a missing one."""
-
-    def first(*names: str) -> str:
-        return next((name for name in names if name in prompts), prompts[0])
-
-    return first("query"), first("document", "passage", "corpus")
+    return query_prompt(prompts) or prompts[0], document_prompt(prompts) or prompts[0]
 
 
 def _found(queries: Floats, documents: Floats, length: int, precision: str) -> Ints | None:
@@ -176,9 +170,7 @@ def _comparable(vectors: Floats, length: int, precision: str) -> Doubles:
     short = finish(vectors, length, "float32")
     if precision == "binary":
         return np.where(short > 0, 1.0, -1.0)
-    coarse = quantize(short, precision).astype(np.float64)
-    unit: Doubles = coarse / np.maximum(np.linalg.norm(coarse, axis=1, keepdims=True), 1e-300)
-    return unit
+    return normalize(quantize(short, precision).astype(np.float64))
 
 
 def _agreement(found: Ints | None, right: Ints | None) -> Agreement:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jlocal.vectors import Doubles
 from jlocal.verify.encoders import Facts, Ints
 from jlocal.verify.measure import (
     DEPTH,
@@ -16,7 +17,6 @@ from jlocal.verify.measure import (
     PRECISIONS,
     Agreement,
     Dimension,
-    Doubles,
     Summary,
     length_of,
     summarize,

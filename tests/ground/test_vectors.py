@@ -9,7 +9,7 @@ import pytest
 
 from jlocal import ArgumentError, Embedder
 from jlocal.embed.similarity import pairwise_similarity, similarity
-from jlocal.vectors import finish, quantize
+from jlocal.vectors import finish, normalize, quantize
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((50, 64)).astype(np.float32)
@@ -21,6 +21,20 @@ def test_truncation_comes_before_normalisation() -> None:
     np.testing.assert_allclose(out, expected, rtol=1e-6)
     assert out.dtype == np.float32
     assert out.flags.c_contiguous
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_precision_of_unit_vectors_is_that_of_the_vectors() -> None:
+    doubles = VECTORS.astype(np.float64)
+    units = normalize(doubles)
+    assert units.dtype == np.float64
+    assert (units == doubles / np.linalg.norm(doubles, axis=1, keepdims=True)).all()
+    assert normalize(VECTORS).dtype == np.float32
+    doubles[0], doubles[1], doubles[2] = 0, np.nan, np.inf
+    units = normalize(doubles)
+    assert not units[0].any()
+    assert not np.isfinite(units[1:3]).all(axis=1).any()
+    assert (units[3:] == normalize(doubles[3:])).all()
 
 
 @pytest.mark.parametrize(

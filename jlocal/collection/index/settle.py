@@ -11,6 +11,7 @@ from jlocal.collection.config import Recipe
 from jlocal.collection.database.store import Store
 from jlocal.errors import ArgumentError, CollectionError
 from jlocal.models.chunking import chunking_of
+from jlocal.models.prompts import document_prompt
 from jlocal.terms import Argument
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def settle(options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | 
     """
     prompt_name, prompt = options.prompt_name, options.prompt
     if prompt is None and prompt_name is None:
-        names = ("document", "passage", "corpus")
-        prompt_name = next((name for name in names if name in model.prompts), None)
+        prompt_name = document_prompt(model.prompts)
         prompt = made.prompt if made else None
     chunk, overlap = options.chunk, options.overlap
     default = chunking_of(model.profile)

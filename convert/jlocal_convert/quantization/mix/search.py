@@ -13,7 +13,6 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from jlocal.errors import ArgumentError, OutputError, TextError
 from jlocal.gguf.header import Header, read_header
@@ -27,6 +26,7 @@ from jlocal.llama.tokenizer import Tokens
 from jlocal.models.names import resolve
 from jlocal.models.profile import read_profile
 from jlocal.terms import Argument
+from jlocal.vectors import Doubles, normalize
 from jlocal_convert import outputs
 from jlocal_convert.progress import OnProgress, reporter
 from jlocal_convert.quantization.calibration import DEFAULT, Calibration, read_calibration
@@ -50,8 +50,6 @@ from jlocal_convert.quantization.run import write_type
 _HELD_OUT = 4
 # Held-out texts are computed a few times, and the others once for each matrix.
 _HELD_TOKENS = 16_384
-
-Vectors = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,7 @@ class _Found:
     kept: Mapping[str, str]
     shapes: Mapping[str, tuple[int, int]]
     held: Sequence[Tokens]
-    vectors: Vectors
+    vectors: Doubles
     searched: int
 
 
@@ -398,20 +396,18 @@ def _sequences(
     return [tokens(number, prompts[turn % len(prompts)]) for turn, number in enumerate(chosen)]
 
 
-def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Vectors:
+def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Doubles:
     """Return unit vectors by a file, as llama.cpp computes with it on any machine."""
     runtime = Runtime(
         read_profile(file), threads=threads, gpu_layers=0, compute_type="stored", capture=None
     )
     try:
-        vectors: Vectors = runtime.scheduler.submit_job(sequences).result().astype(np.float64)
+        vectors = normalize(runtime.scheduler.submit_job(sequences).result().astype(np.float64))
     finally:
         runtime.close()
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     # A model that gives no vector any more has lost everything.
-    usable = np.isfinite(lengths) & (lengths > 0)
-    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=usable)
-    return units
+    vectors[~np.isfinite(vectors).all(axis=1)] = 0
+    return vectors
 
 
 def _rest(header: Header, chosen: Collection[str]) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
 from jlocal.errors import ArgumentError
 from jlocal.gguf.header import shown
@@ -21,6 +20,7 @@ from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.llama.fake_quantizer import Exchange
 from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, WEIGHTED
 from jlocal.llama.tokenizer import Tokens
+from jlocal.vectors import Doubles, Floats
 from jlocal_convert.quantization.mix.assignment import Choice, Choices
 
 # Types to choose from, for rows of whole super-blocks and for others. What is left out is larger
@@ -45,7 +45,7 @@ _WORK, _FEWEST_TOKENS = 1e14, 1024
 # What begins the next tensor in a file.
 _ALIGNMENT = 32
 
-Columns = npt.NDArray[np.float32]
+Columns = Floats
 Offers = Mapping[str, Mapping[str, int]]
 OnMatrix = Callable[[int, int], None]
 
@@ -184,7 +184,7 @@ def _loss_by_error(
     name: str,
     columns: Columns | None,
     sequences: Sequence[Tokens],
-    before: npt.NDArray[np.float64],
+    before: Doubles,
 ) -> float:
     """Return what a unit of a matrix's weighted error costs, by one type."""
     width = exchange.shapes[name][1]
@@ -194,7 +194,7 @@ def _loss_by_error(
     return float(loss / error) if error else 0.0
 
 
-def half_squares(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def half_squares(a: Doubles, b: Doubles) -> Doubles:
     """Return 1 - cosine of unit vectors in the same rows, to all digits."""
-    halves: npt.NDArray[np.float64] = np.square(a - b).sum(axis=1) / 2
+    halves: Doubles = np.square(a - b).sum(axis=1) / 2
     return halves

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from jlocal.errors import ArgumentError, ModelError
+from jlocal.vectors import Doubles
 from jlocal_convert.quantization.mix.assignment import (
     Choices,
     Mix,
@@ -32,7 +30,7 @@ class Trial:
 
     mix: Mix
     size: int
-    losses: npt.NDArray[np.float64]
+    losses: Doubles
 
     @property
     def loss(self) -> float:
