@@ -59,7 +59,7 @@ def table(options: argparse.Namespace, folder: Path) -> Iterator[str]:
             size=made.stat().st_size,
             calibration=[options.texts],
             imatrix=matrix,
-            kinds=options.mix_of,
+            tensor_types=options.mix_of,
             overwrite=True,
         )
         seconds = time.perf_counter() - start

@@ -150,11 +150,11 @@ def starter_files(workshop: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def stored_reference(workshop: Path, starter_files: dict[str, Path]) -> Path:
     """Return what the starter's F16 file gives for a few texts."""
-    from jlocal.verify import store
+    from jlocal.verify import save_reference
     from support.verify_inputs import SOME
 
     path = workshop / "f16.npz"
-    store(starter_files["F16"], path, texts=SOME)
+    save_reference(starter_files["F16"], path, texts=SOME)
     return path
 
 

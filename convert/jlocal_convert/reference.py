@@ -20,12 +20,12 @@ from jlocal.llama.tokenizer import Tokens
 from jlocal.progress import texts_bar
 from jlocal.terms import Argument
 from jlocal.vectors import Floats, normalize
-from jlocal.verify.encoders import Encoded, Facts, encode_with
+from jlocal.verify.encoders import Encoded, ModelInfo, encode_with
 from jlocal.verify.texts import Text
 from jlocal_convert.checkpoint.digest import Digests
-from jlocal_convert.checkpoint.embedding_config import read_recipe
+from jlocal_convert.checkpoint.embedding_config import read_embedding_config
 from jlocal_convert.checkpoint.folder import Checkpoint, open_checkpoint
-from jlocal_convert.checkpoint.json_config import Settings, read_settings
+from jlocal_convert.checkpoint.json_config import JsonConfig, read_json_config
 
 _MAX_SIZE, _MAX_LAYERS = (1 << 31) - 1, 1000
 _SIZES = (
@@ -62,10 +62,10 @@ class CheckpointEncoder:
         task = _choose(checkpoint, task)
         self._adapter = folder / "adapters" / task if task in checkpoint.adapters else None
         dimensions = checkpoint.config.integer("hidden_size", _MAX_SIZE)
-        recipe = read_recipe(checkpoint, dimensions)
+        recipe = read_embedding_config(checkpoint, dimensions)
         with Digests() as digests:
             digest = digests.of(folder, checkpoint.source_files(task))
-        self.facts = Facts(
+        self.info = ModelInfo(
             name=checkpoint.name,
             origin=str(folder),
             kind="checkpoint",
@@ -116,7 +116,7 @@ class CheckpointEncoder:
                 return normalize(np.stack(rows))
 
             return encode_with(
-                self.facts,
+                self.info,
                 texts,
                 prompts,
                 limit=self._checkpoint.config.integer("max_position_embeddings", _MAX_SIZE),
@@ -209,7 +209,7 @@ def _choose(checkpoint: Checkpoint, requested: str | None) -> str | None:
     return requested or adapters[0]
 
 
-def _backbone(config: Settings) -> Any:
+def _backbone(config: JsonConfig) -> Any:
     """Build the model that config.json describes, its weights still to come.
 
     Raises:
@@ -250,7 +250,7 @@ def _adapted(model: Any, folder: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    if read_settings(folder / "adapter_config.json").get("peft_type") != "LORA":
+    if read_json_config(folder / "adapter_config.json").get("peft_type") != "LORA":
         raise CheckpointError(f"{folder} is not a LoRA adapter")
     # PEFT would look for what is missing on the hub, or take pickled weights.
     weights = folder / "adapter_model.safetensors"

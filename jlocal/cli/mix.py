@@ -103,7 +103,7 @@ def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
 
     size = None if target.target_size is None else int(target.target_size * 1e6)
     mixture = quantize_mixture(
-        model, size=size, cosine=target.target_cosine, kinds=target.mix_of, **arguments
+        model, size=size, cosine=target.target_cosine, tensor_types=target.mix_of, **arguments
     )
     if not quiet:
         for line in page(mixture):
@@ -115,7 +115,7 @@ def page(mixture: Mixture) -> Iterator[str]:
     """Yield lines that say what a file is: types and sizes of its matrices, and cosines."""
     bits = _bits(mixture)
     groups: dict[str, list[str]] = defaultdict(list)
-    for name in mixture.kinds:
+    for name in mixture.tensor_types:
         groups[re.sub(r"^blk\.\d+\.|\.weight$", "", name)].append(name)
     yield f"{'':<12} {'MB':>7} {'bits':>5}  types"
     for group, names in sorted(groups.items(), key=lambda item: -_bytes(item[1], mixture, bits)):
@@ -137,15 +137,18 @@ def page(mixture: Mixture) -> Iterator[str]:
 
 def _bits(mixture: Mixture) -> dict[str, float]:
     """Return bits of a weight by type."""
-    return {kind: 8 * TENSOR_TYPES[kind].bytes_per_value for kind in mixture.kinds.values()}
+    return {
+        tensor_type: 8 * TENSOR_TYPES[tensor_type].bytes_per_value
+        for tensor_type in mixture.tensor_types.values()
+    }
 
 
 def _bytes(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> float:
-    return sum(prod(mixture.shapes[name]) * bits[mixture.kinds[name]] for name in names) / 8
+    return sum(prod(mixture.shapes[name]) * bits[mixture.tensor_types[name]] for name in names) / 8
 
 
 def _counted(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> Iterator[str]:
     """Yield types with how many matrices have each, the largest first."""
-    counts = Counter(mixture.kinds[name] for name in names)
-    for kind in sorted(counts, key=lambda kind: -bits[kind]):
-        yield f"{counts[kind]}{_NO_BREAK}{kind}" if len(names) > 1 else kind
+    counts = Counter(mixture.tensor_types[name] for name in names)
+    for tensor_type in sorted(counts, key=lambda tensor_type: -bits[tensor_type]):
+        yield f"{counts[tensor_type]}{_NO_BREAK}{tensor_type}" if len(names) > 1 else tensor_type

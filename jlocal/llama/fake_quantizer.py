@@ -42,7 +42,7 @@ _STEP = 1 << 16
 _LARGEST, _LARGEST_IMPORTANCE = 65504.0, 1e20
 
 
-class Exchange:
+class FakeQuantizer:
     """A model in memory; a context manager.
 
     Attributes:
@@ -83,7 +83,7 @@ class Exchange:
             self.__exit__()
             raise
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> FakeQuantizer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,8 +100,8 @@ class Exchange:
                 )
             if len(tensor.shape) == 2:
                 columns, rows = tensor.shape
-                found = tensor_at(self._tensors[name])
-                if found.type != tensor.type or list(found.ne) != [columns, rows, 1, 1]:
+                actual = tensor_at(self._tensors[name])
+                if actual.type != tensor.type or list(actual.ne) != [columns, rows, 1, 1]:
                     raise ModelError(f"{self._profile.path} has changed; run this again")
                 shapes[name] = (rows, columns)
         return shapes
@@ -126,12 +126,12 @@ class Exchange:
         return vectors
 
     @contextmanager
-    def exchanged(self, name: str, kind: str, importance: Floats | None) -> Iterator[float]:
+    def applied(self, name: str, tensor_type: str, importance: Floats | None) -> Iterator[float]:
         """Give a matrix another type until the context is left; yields the error, as `error` does.
 
         Args:
             name: a key of `shapes`.
-            kind: F16, or a quantised key of `jlocal.gguf.types.TENSOR_TYPES`, that fits the
+            tensor_type: F16, or a quantised key of `jlocal.gguf.types.TENSOR_TYPES`, that fits the
                 columns, and needs no importance where there is none.
             importance: of its columns, (columns,), or None.
 
@@ -144,7 +144,7 @@ class Exchange:
         dtype = _STORED[tensor.type]
         try:
             total = 0.0
-            for start, block, error in self._rounded(tensor, kind, importance, 1):
+            for start, block, error in self._rounded(tensor, tensor_type, importance, 1):
                 values = np.ascontiguousarray(block, dtype)
                 self._write(name, values, start * columns * dtype.itemsize)
                 total += error
@@ -156,25 +156,27 @@ class Exchange:
                 values = self._read(tensor, start, count)
                 self._write(name, values, start * columns * dtype.itemsize)
 
-    def error(self, name: str, kind: str, importance: Floats | None, *, part: int = 1) -> float:
+    def error(
+        self, name: str, tensor_type: str, importance: Floats | None, *, part: int = 1
+    ) -> float:
         """Return the squared error that a type makes in a matrix, weighted by column.
 
         Args:
-            name: as in `exchanged`.
-            kind: as in `exchanged`.
-            importance: as in `exchanged`; None weights all columns with 1.
+            name: as in `applied`.
+            tensor_type: as in `applied`.
+            importance: as in `applied`; None weights all columns with 1.
             part: look at every so manieth piece of the matrix, and take it for the others.
 
         """
         tensor = self._stored[name]
         total, seen = 0.0, 0
-        for _, block, error in self._rounded(tensor, kind, importance, part):
+        for _, block, error in self._rounded(tensor, tensor_type, importance, part):
             total += error
             seen += len(block)
         return total * self.shapes[name][0] / seen
 
     def _rounded(
-        self, tensor: Tensor, kind: str, importance: Floats | None, part: int
+        self, tensor: Tensor, tensor_type: str, importance: Floats | None, part: int
     ) -> Iterator[tuple[int, Floats, float]]:
         """Yield pieces of a matrix after the type: first row, (rows, columns), error."""
         columns, rows = tensor.shape
@@ -197,7 +199,7 @@ class Exchange:
                     f"{tensor.name} of {self._profile.path} has weights above {_LARGEST:,.0f}, "
                     "or not finite; no quantised type can hold them"
                 )
-            back = _round_trip(values, kind, importance)
+            back = _round_trip(values, tensor_type, importance)
             squares = np.square(back - values).sum(axis=0, dtype=np.float64)
             error = squares.sum() if importance is None else squares @ importance
             return start, back, float(error)
@@ -219,10 +221,10 @@ class Exchange:
         ggml.ggml_backend_tensor_set(self._tensors[name], values.ctypes.data, offset, values.nbytes)
 
 
-def _round_trip(values: Floats, kind: str, importance: Floats | None) -> Floats:
+def _round_trip(values: Floats, tensor_type: str, importance: Floats | None) -> Floats:
     """Quantise rows and read them back."""
-    number = TENSOR_TYPES[kind].number
-    if kind == "F16":
+    number = TENSOR_TYPES[tensor_type].number
+    if tensor_type == "F16":
         return values.astype(np.float16).astype(np.float32)
     rows, columns = values.shape
     stored = np.empty(rows * int(ggml.ggml_row_size(number, columns)), np.uint8)
@@ -240,7 +242,7 @@ def _round_trip(values: Floats, kind: str, importance: Floats | None) -> Floats:
 
 def _find(model: Model, threads: int, names: set[str]) -> dict[str, int]:
     """Return where the matrices are that a graph multiplies with or looks up in, by name."""
-    found: dict[str, int] = {}
+    tensors: dict[str, int] = {}
     failures: list[ModelError] = []
 
     def on_tensor(pointer: int, ask: bool, _user_data: object) -> bool:
@@ -251,7 +253,7 @@ def _find(model: Model, threads: int, names: set[str]) -> dict[str, int]:
                 # A copy for another device has another name.
                 name = bytes(tensor_at(weights).name).decode("utf-8", "replace")
                 if name in names:
-                    found.setdefault(name, weights)
+                    tensors.setdefault(name, weights)
         except ModelError as error:
             failures.append(error)
         return not ask
@@ -272,4 +274,4 @@ def _find(model: Model, threads: int, names: set[str]) -> dict[str, int]:
     model.check_decoded(status)
     if failures:
         raise failures[0]
-    return found
+    return tensors

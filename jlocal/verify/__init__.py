@@ -6,7 +6,7 @@
 """
 
 from jlocal.verify.report import Report
-from jlocal.verify.run import store, verify
+from jlocal.verify.run import save_reference, verify
 from jlocal.verify.texts import Text, default_texts, read_texts
 
-__all__ = ["Report", "Text", "default_texts", "read_texts", "store", "verify"]
+__all__ = ["Report", "Text", "default_texts", "read_texts", "save_reference", "verify"]

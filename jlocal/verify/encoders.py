@@ -23,7 +23,7 @@ _TEXTS = Argument("texts")
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelInfo:
     """What is known of a model before it is loaded.
 
     Attributes:
@@ -90,7 +90,7 @@ class Encoder(Protocol):
     """A model that was found, and is loaded when it has something to do."""
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> ModelInfo:
         """What is known of it."""
 
     @property
@@ -109,7 +109,7 @@ class Encoder(Protocol):
 
 
 def encode_with(
-    model: Facts,
+    model: ModelInfo,
     texts: Sequence[Text],
     prompts: Mapping[str, str],
     *,

@@ -17,7 +17,7 @@ from jlocal.models.names import resolve
 from jlocal.models.profile import profile_of
 from jlocal.progress import texts_bar
 from jlocal.vectors import Floats
-from jlocal.verify.encoders import Encoded, Facts, encode_with
+from jlocal.verify.encoders import Encoded, ModelInfo, encode_with
 from jlocal.verify.texts import Text
 
 
@@ -44,7 +44,7 @@ class GGUFEncoder:
         if task and profile.task and task != profile.task:
             raise ArgumentError(f"{profile.path} holds the adapter of {profile.task!r}, not {task}")
         weights, source = describe(header)["type"], header.metadata.get("jlocal.source_sha256")
-        self.facts = Facts(
+        self.info = ModelInfo(
             name=profile.name,
             origin=str(profile.path),
             kind="gguf",
@@ -63,18 +63,18 @@ class GGUFEncoder:
     ) -> Encoded:
         """Encode as `Encoder` says."""
         with (
-            Embedder(self.facts.origin, **self._options) as model,
+            Embedder(self.info.origin, **self._options) as model,
             texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
         ):
             nothing = np.full(model.profile.dimensions, np.nan, np.float32)
 
             def embed(strings: list[str], prefix: str) -> Floats:
-                found = model.stream(strings, None, prefix, errors="return", on_texts=on_texts)
+                vectors = model.stream(strings, None, prefix, errors="return", on_texts=on_texts)
                 # The vectors are checked together, so that the message can say how many fail.
-                return np.stack([nothing if isinstance(v, TextError) else v for v in found])
+                return np.stack([nothing if isinstance(v, TextError) else v for v in vectors])
 
             return encode_with(
-                self.facts,
+                self.info,
                 texts,
                 prompts,
                 limit=model.max_seq_length,

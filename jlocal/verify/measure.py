@@ -124,22 +124,22 @@ def at_dimensions(
     """
     query, document = roles([*model])
     full = next(iter(model.values())).shape[1]
-    right = _found(reference[query], reference[document], full, "float32")
-    found = []
+    expected = _neighbours(reference[query], reference[document], full, "float32")
+    compared = []
     for length in lengths:
         pairs = [cosines(model[name][:, :length], reference[name][:, :length]) for name in model]
         losses = {}
-        for precision in PRECISIONS if right is not None else ():
+        for precision in PRECISIONS if expected is not None else ():
             if precision == "binary" and length % 8:
                 continue
             sides = (
-                _found(side[query], side[document], length, precision)
+                _neighbours(side[query], side[document], length, precision)
                 for side in (model, reference)
             )
             size = quantize(np.zeros((1, length), np.float32), precision).nbytes
-            losses[precision] = Loss(size, *(_agreement(side, right) for side in sides))
-        found.append(Dimension(length, summarize(np.concatenate(pairs)), losses))
-    return found
+            losses[precision] = Loss(size, *(_agreement(side, expected) for side in sides))
+        compared.append(Dimension(length, summarize(np.concatenate(pairs)), losses))
+    return compared
 
 
 def roles(prompts: Sequence[str]) -> tuple[str, str]:
@@ -147,7 +147,7 @@ def roles(prompts: Sequence[str]) -> tuple[str, str]:
     return query_prompt(prompts) or prompts[0], document_prompt(prompts) or prompts[0]
 
 
-def _found(queries: Floats, documents: Floats, length: int, precision: str) -> Ints | None:
+def _neighbours(queries: Floats, documents: Floats, length: int, precision: str) -> Ints | None:
     """Find the ten nearest others of each text, best first, (n, 10); equal ones in their order.
 
     Float and int8 vectors are compared by cosine, bits by how many of them agree. None where there
@@ -173,10 +173,10 @@ def _comparable(vectors: Floats, length: int, precision: str) -> Doubles:
     return normalize(quantize(short, precision).astype(np.float64))
 
 
-def _agreement(found: Ints | None, right: Ints | None) -> Agreement:
-    assert found is not None
-    assert right is not None
-    same = found[:, :, None] == right[:, None, :]
+def _agreement(neighbours: Ints | None, expected: Ints | None) -> Agreement:
+    assert neighbours is not None
+    assert expected is not None
+    same = neighbours[:, :, None] == expected[:, None, :]
     gains = np.arange(DEPTH, 0, -1)
     discount = 1 / np.log2(np.arange(2, DEPTH + 2))
     gained = (same * gains).sum(axis=2) @ discount

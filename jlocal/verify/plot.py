@@ -51,10 +51,15 @@ def _draw(report: Report, target: Path) -> None:
     left, right = figure.subplots(1, 2)
     _distribution(left, report)
     _losses(right, report)
-    kind = target.suffix.lower().removeprefix(".")
+    image_format = target.suffix.lower().removeprefix(".")
     with atomic_write(target) as file:
         # Without the date, the same figures give the same file.
-        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
+        figure.savefig(
+            file,
+            format=image_format,
+            dpi=150,
+            metadata={"Date": None} if image_format == "svg" else {},
+        )
 
 
 def _distribution(axes: Any, report: Report) -> None:
@@ -75,14 +80,14 @@ def _losses(axes: Any, report: Report) -> None:
         axes.text(0.5, 0.5, "too few texts to rank", ha="center", transform=axes.transAxes)
         return
     for precision in PRECISIONS:
-        found = [
+        points = [
             (dimension.dimensions, dimension.losses[precision])
             for dimension in report.dimensions
             if precision in dimension.losses
         ]
-        lengths = [length for length, _ in found]
-        (line,) = axes.plot(lengths, [loss.model.ndcg for _, loss in found], "o-", label=precision)
-        own = [loss.reference.ndcg for _, loss in found]
+        lengths = [length for length, _ in points]
+        (line,) = axes.plot(lengths, [loss.model.ndcg for _, loss in points], "o-", label=precision)
+        own = [loss.reference.ndcg for _, loss in points]
         axes.plot(lengths, own, ":", color=line.get_color())
     axes.plot([], [], ":", color="gray", label="the reference's own")
     axes.set_xscale("log", base=2)

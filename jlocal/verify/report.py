@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.vectors import Doubles
-from jlocal.verify.encoders import Facts, Ints
+from jlocal.verify.encoders import Ints, ModelInfo
 from jlocal.verify.measure import (
     DEPTH,
     LENGTHS,
@@ -56,8 +56,8 @@ class Report:
 
     """
 
-    model: Facts
-    reference: Facts
+    model: ModelInfo
+    reference: ModelInfo
     computed: tuple[str, str]
     texts: TextSet
     cosines: Mapping[str, Doubles]
@@ -98,9 +98,9 @@ class Report:
 
     def by_length(self) -> dict[str, Summary]:
         """Return the cosines of texts of like length, in tokens; the shortest first."""
-        found = self._grouped(lambda _, tokens: length_of(tokens))
+        groups = self._grouped(lambda _, tokens: length_of(tokens))
         order = [length_of(upper) for upper in LENGTHS] + [length_of(LENGTHS[-1] + 1)]
-        return {name: found[name] for name in order if name in found}
+        return {name: groups[name] for name in order if name in groups}
 
     def by_language(self) -> dict[str, Summary]:
         """Return the cosines of each language, in alphabetical order."""
@@ -110,7 +110,7 @@ class Report:
         cosines: dict[str, list[float]] = {}
         for pair in self.lowest(sum(map(len, self.cosines.values()))):
             cosines.setdefault(group(pair.text, pair.tokens), []).append(pair.cosine)
-        return {name: summarize(np.array(found)) for name, found in cosines.items()}
+        return {name: summarize(np.array(values)) for name, values in cosines.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, as values that JSON can hold."""
@@ -120,8 +120,8 @@ class Report:
             "language": self.by_language(),
         }
         return {
-            "model": _facts(self.model, self.computed[0]),
-            "reference": _facts(self.reference, self.computed[1]),
+            "model": _info(self.model, self.computed[0]),
+            "reference": _info(self.reference, self.computed[1]),
             "texts": {
                 "count": len(self.texts.texts),
                 "sha256": digest(self.texts.texts),
@@ -155,8 +155,8 @@ class Report:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield from _row("model", _describe(self.model, self.computed[0]))
-        yield from _row("reference", _describe(self.reference, self.computed[1]))
+        yield from _row("model", _summary(self.model, self.computed[0]))
+        yield from _row("reference", _summary(self.reference, self.computed[1]))
         yield from _row("texts", self._about_texts())
         yield ""
         yield f"{'cosine':{_LABEL}}{'vectors':>8}" + "".join(f"{name:>9}" for name in _COLUMNS)
@@ -169,7 +169,7 @@ class Report:
         for name, group in groups:
             if len(group) > 1:
                 yield name
-                yield from (_cosines(f"  {key or '-'}", found) for key, found in group.items())
+                yield from (_cosines(f"  {key or '-'}", summary) for key, summary in group.items())
         yield ""
         yield from self._losses()
 
@@ -191,17 +191,17 @@ class Report:
     def _losses(self) -> Iterator[str]:
         if self.neighbours is None:
             yield f"{'dimensions':{_LABEL}}{'':8}" + "".join(f"{name:>9}" for name in _COLUMNS)
-            yield from (_cosines(str(found.dimensions), found.cosine) for found in self.dimensions)
+            yield from (_cosines(str(each.dimensions), each.cosine) for each in self.dimensions)
             yield from textwrap.wrap(
                 f"Neighbours are not compared: that needs more than {DEPTH + 1} texts.", _WIDTH
             )
             return
         yield f"{'':22}{'cosine':>9}{'by the model':>18}{'by the reference':>20}"
         yield f"{'found again':22}{'min':>9}{'recall':>9}{'nDCG':>9}{'recall':>11}{'nDCG':>9}"
-        for found in self.dimensions:
-            for precision, loss in found.losses.items():
-                label = f"{found.dimensions:>5} {precision}, {loss.bytes:,} B"
-                cosine = f"{found.cosine.min:9.5f}" if precision == PRECISIONS[0] else " " * 9
+        for dimension in self.dimensions:
+            for precision, loss in dimension.losses.items():
+                label = f"{dimension.dimensions:>5} {precision}, {loss.bytes:,} B"
+                cosine = f"{dimension.cosine.min:9.5f}" if precision == PRECISIONS[0] else " " * 9
                 yield (
                     f"{label:22}{cosine}{loss.model.recall:9.4f}{loss.model.ndcg:9.4f}"
                     f"{loss.reference.recall:11.4f}{loss.reference.ndcg:9.4f}"
@@ -220,13 +220,13 @@ class Report:
             "| --- |" + " ---: |" * (1 + len(_COLUMNS)),
         ]
         rows = {"all": self.overall} | {
-            f"{name} tokens": found for name, found in self.by_length().items()
+            f"{name} tokens": summary for name, summary in self.by_length().items()
         }
         lines += [
-            f"| {name} | {found.count:,} | "
-            + " | ".join(f"{getattr(found, column):.5f}" for column in _COLUMNS)
+            f"| {name} | {summary.count:,} | "
+            + " | ".join(f"{getattr(summary, column):.5f}" for column in _COLUMNS)
             + " |"
-            for name, found in rows.items()
+            for name, summary in rows.items()
         ]
         if self.neighbours is None:
             return "\n".join(lines) + "\n"
@@ -245,18 +245,18 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def _facts(facts: Facts, computed: str) -> dict[str, Any]:
-    return vars(facts) | {"prompts": dict(facts.prompts), "computed": computed}
+def _info(info: ModelInfo, computed: str) -> dict[str, Any]:
+    return vars(info) | {"prompts": dict(info.prompts), "computed": computed}
 
 
-def _computed(facts: Facts, computed: str) -> str:
-    weights = facts.weights or "weights of unknown type"
-    return weights if computed in ("stored", facts.weights) else f"{weights} as {computed}"
+def _computed(info: ModelInfo, computed: str) -> str:
+    weights = info.weights or "weights of unknown type"
+    return weights if computed in ("stored", info.weights) else f"{weights} as {computed}"
 
 
-def _describe(facts: Facts, computed: str) -> str:
-    words = [_computed(facts, computed), *filter(None, [facts.task]), facts.origin]
-    return f"{facts.name}: {', '.join(words)}"
+def _summary(info: ModelInfo, computed: str) -> str:
+    words = [_computed(info, computed), *filter(None, [info.task]), info.origin]
+    return f"{info.name}: {', '.join(words)}"
 
 
 def _row(name: str, text: str) -> Iterator[str]:
@@ -265,7 +265,7 @@ def _row(name: str, text: str) -> Iterator[str]:
     yield from (f"{'':{_LEFT}}{line}" for line in lines[1:])
 
 
-def _cosines(label: str, found: Summary) -> str:
+def _cosines(label: str, summary: Summary) -> str:
     shown = label if len(label) < _LABEL else f"{label[: _LABEL - 2]}…"
-    figures = "".join(f"{getattr(found, column):9.5f}" for column in _COLUMNS)
-    return f"{shown:{_LABEL}}{found.count:8,}{figures}"
+    figures = "".join(f"{getattr(summary, column):9.5f}" for column in _COLUMNS)
+    return f"{shown:{_LABEL}}{summary.count:8,}{figures}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from jlocal.errors import ArgumentError, TextError, VerifyError
 from jlocal.terms import Argument
-from jlocal.verify.encoders import Encoded, Encoder, Facts
+from jlocal.verify.encoders import Encoded, Encoder, ModelInfo
 from jlocal.verify.gguf import GGUFEncoder
 from jlocal.verify.measure import at_dimensions, cosines
 from jlocal.verify.report import Report
@@ -41,8 +41,8 @@ def verify(
 
     Args:
         model: path of a GGUF file, name of a model on this machine, or a checkpoint's folder.
-        against: the same, or an npz file of `store`. None takes the reference that comes with
-            jlocal for the model.
+        against: the same, or an npz file of `save_reference`. None takes the reference that comes
+            with jlocal for the model.
         texts: to compare on; None takes ours, or those of a stored reference. Repeated ones count
             once.
         task: whose adapter is meant, where a checkpoint has several; that of the model if not
@@ -67,33 +67,35 @@ def verify(
         OutputError: `save` cannot be written.
 
     """
-    ours = _open(model, task, open_checkpoint, options)
-    reference = _reference(against, ours.facts, task, open_checkpoint, options)
-    prompts = _check_alike(ours.facts, reference.facts)
-    given = _given(texts, reference.texts)
+    actual = _open(model, task, open_checkpoint, options)
+    reference = _reference(against, actual.info, task, open_checkpoint, options)
+    prompts = _check_alike(actual.info, reference.info)
+    text_set = _text_set(texts, reference.texts)
 
-    theirs = reference.encode(given.texts, prompts, show_progress=show_progress)
-    kept = _without(given, theirs, reference.facts, is_strict=texts is not None)
-    gave = ours.encode(kept.texts, prompts, show_progress=show_progress)
-    kept = _without(kept, gave, ours.facts, is_strict=texts is not None)
-    theirs = theirs.select(gave.kept)
+    expected = reference.encode(text_set.texts, prompts, show_progress=show_progress)
+    kept = _without(text_set, expected, reference.info, is_strict=texts is not None)
+    encoded = actual.encode(kept.texts, prompts, show_progress=show_progress)
+    kept = _without(kept, encoded, actual.info, is_strict=texts is not None)
+    expected = expected.select(encoded.kept)
     if save:
-        write_reference(save, replace(ours.facts, prompts=prompts), kept.texts, gave)
+        write_reference(save, replace(actual.info, prompts=prompts), kept.texts, encoded)
     return Report(
-        model=ours.facts,
-        reference=reference.facts,
-        computed=(gave.computed, theirs.computed),
+        model=actual.info,
+        reference=reference.info,
+        computed=(encoded.computed, expected.computed),
         texts=kept,
-        cosines={name: cosines(gave.vectors[name], theirs.vectors[name]) for name in prompts},
-        tokens=gave.tokens,
+        cosines={name: cosines(encoded.vectors[name], expected.vectors[name]) for name in prompts},
+        tokens=encoded.tokens,
         differing_tokens=sum(
-            int((gave.digests[name] != theirs.digests[name]).sum()) for name in prompts
+            int((encoded.digests[name] != expected.digests[name]).sum()) for name in prompts
         ),
-        dimensions=at_dimensions(gave.vectors, theirs.vectors, _lengths(ours.facts, reference)),
+        dimensions=at_dimensions(
+            encoded.vectors, expected.vectors, _lengths(actual.info, reference)
+        ),
     )
 
 
-def store(
+def save_reference(
     model: str | Path,
     target: Path,
     *,
@@ -118,12 +120,12 @@ def store(
         Like `verify`.
 
     """
-    ours = _open(model, task, open_checkpoint, options)
-    prompts = ours.facts.prompts or NO_PROMPT
-    given = _given(texts, None)
-    gave = ours.encode(given.texts, prompts, show_progress=show_progress)
-    kept = _without(given, gave, ours.facts, is_strict=texts is not None)
-    write_reference(target, replace(ours.facts, prompts=prompts), kept.texts, gave)
+    actual = _open(model, task, open_checkpoint, options)
+    prompts = actual.info.prompts or NO_PROMPT
+    text_set = _text_set(texts, None)
+    encoded = actual.encode(text_set.texts, prompts, show_progress=show_progress)
+    kept = _without(text_set, encoded, actual.info, is_strict=texts is not None)
+    write_reference(target, replace(actual.info, prompts=prompts), kept.texts, encoded)
     return kept
 
 
@@ -152,61 +154,62 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _reference(
     against: str | Path | None,
-    ours: Facts,
+    actual: ModelInfo,
     task: str | None,
     open_checkpoint: OpenCheckpoint | None,
     options: Mapping[str, Any],
 ) -> Encoder:
     if against is None:
-        return _shipped(ours)
+        return _shipped(actual)
     if Path(against).suffix.lower() == ".npz":
         return StoredEncoder(Path(against))
-    return _open(against, task or ours.task, open_checkpoint, options)
+    return _open(against, task or actual.task, open_checkpoint, options)
 
 
-def _shipped(ours: Facts) -> Encoder:
-    path = shipped(ours.name)
+def _shipped(actual: ModelInfo) -> Encoder:
+    path = shipped(actual.name)
     if path is None:
         raise VerifyError(
-            f"no reference for {ours.name!r} comes with jlocal; give one with {_AGAINST}: another "
-            "GGUF file (such as F16), the checkpoint's folder, or an npz file of a reference",
+            f"no reference for {actual.name!r} comes with jlocal; give one with {_AGAINST}: "
+            "another GGUF file (such as F16), the checkpoint's folder, or an npz file of a "
+            "reference",
             _AGAINST,
         )
-    found = StoredEncoder(path)
-    if ours.source_sha256 and found.facts.source_sha256 != ours.source_sha256:
+    reference = StoredEncoder(path)
+    if actual.source_sha256 and reference.info.source_sha256 != actual.source_sha256:
         raise VerifyError(
-            f"{ours.origin} was made of another checkpoint than the reference that comes with "
+            f"{actual.origin} was made of another checkpoint than the reference that comes with "
             f"jlocal; give one with {_AGAINST}",
             _AGAINST,
         )
-    return found
+    return reference
 
 
-def _check_alike(ours: Facts, theirs: Facts) -> Mapping[str, str]:
+def _check_alike(actual: ModelInfo, expected: ModelInfo) -> Mapping[str, str]:
     """See that two models should give the same vectors, and return the prompts to use."""
     for what, a, b in (
-        ("dimensions", ours.dimensions, theirs.dimensions),
-        ("task", ours.task, theirs.task),
-        ("prompts", dict(ours.prompts), dict(theirs.prompts)),
+        ("dimensions", actual.dimensions, expected.dimensions),
+        ("task", actual.task, expected.task),
+        ("prompts", dict(actual.prompts), dict(expected.prompts)),
     ):
         # A file may not name its task or its prompts.
         if a and b and a != b:
             raise ArgumentError(
-                f"another {what}: {ours.origin} has {a}, and {theirs.origin} has {b}; compare "
+                f"another {what}: {actual.origin} has {a}, and {expected.origin} has {b}; compare "
                 "files of the same model and task"
             )
-    return ours.prompts or theirs.prompts or NO_PROMPT
+    return actual.prompts or expected.prompts or NO_PROMPT
 
 
-def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
+def _text_set(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     if stored is not None:
         if texts is not None:
             raise ArgumentError(
                 f"a stored reference has texts of its own; leave out {_TEXTS}", _TEXTS
             )
         return TextSet(stored)
-    given = default_texts() if texts is None else texts
-    named = [Text("", text) if isinstance(text, str) else text for text in given]
+    chosen = default_texts() if texts is None else texts
+    named = [Text("", text) if isinstance(text, str) else text for text in chosen]
     for number, text in enumerate(named):
         try:
             text.text.encode("utf-8")
@@ -222,10 +225,10 @@ def _given(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     return TextSet([*unique.values()], repeated=len(named) - len(unique))
 
 
-def _without(given: TextSet, encoded: Encoded, model: Facts, *, is_strict: bool) -> TextSet:
+def _without(text_set: TextSet, encoded: Encoded, model: ModelInfo, *, is_strict: bool) -> TextSet:
     """Leave out what is above a model's context; of a caller's own texts that is an error."""
     left = [
-        LeftOut(given.texts[row], tokens, encoded.limit, model.origin)
+        LeftOut(text_set.texts[row], tokens, encoded.limit, model.origin)
         for row, tokens in encoded.too_long.items()
     ]
     if left and is_strict:
@@ -233,11 +236,11 @@ def _without(given: TextSet, encoded: Encoded, model: Facts, *, is_strict: bool)
             f"the text {left[0].text.text[:40]!a} has {left[0].tokens:,} tokens, above the "
             f"{encoded.limit:,} of {model.origin}; leave it out or split it"
         )
-    kept = [given.texts[row] for row in encoded.kept]
-    return replace(given, texts=kept, left_out=[*given.left_out, *left])
+    kept = [text_set.texts[row] for row in encoded.kept]
+    return replace(text_set, texts=kept, left_out=[*text_set.left_out, *left])
 
 
-def _lengths(ours: Facts, reference: Encoder) -> list[int]:
+def _lengths(actual: ModelInfo, reference: Encoder) -> list[int]:
     """Choose the full dimension and the Matryoshka ones, longest first."""
-    shorter = ours.matryoshka or reference.facts.matryoshka
-    return sorted({ours.dimensions, *(n for n in shorter if n < ours.dimensions)}, reverse=True)
+    shorter = actual.matryoshka or reference.info.matryoshka
+    return sorted({actual.dimensions, *(n for n in shorter if n < actual.dimensions)}, reverse=True)

@@ -25,7 +25,7 @@ import numpy as np
 from jlocal.errors import ModelError, VerifyError
 from jlocal.outputs.atomic import atomic_write
 from jlocal.vectors import Vectors, normalize
-from jlocal.verify.encoders import Encoded, Facts, check_vectors
+from jlocal.verify.encoders import Encoded, ModelInfo, check_vectors
 from jlocal.verify.texts import Text, digest
 
 _FORMAT = "jlocal reference 1"
@@ -48,7 +48,7 @@ class StoredEncoder:
         self.texts: Sequence[Text]
         try:
             with zipfile.ZipFile(path) as archive:
-                self.facts, self.texts, self._encoded = _Reader(archive, path).read()
+                self.info, self.texts, self._encoded = _Reader(archive, path).read()
         except OSError as error:
             raise VerifyError(f"cannot read {path}: {error.strerror or error}") from error
         except ModelError as error:
@@ -66,12 +66,12 @@ class StoredEncoder:
         return self._encoded
 
 
-def write_reference(path: Path, facts: Facts, texts: Sequence[Text], encoded: Encoded) -> None:
+def write_reference(path: Path, info: ModelInfo, texts: Sequence[Text], encoded: Encoded) -> None:
     """Store what a model gave for texts.
 
     Args:
         path: the file, which appears when it is complete.
-        facts: of the model, with the prompts that were used.
+        info: of the model, with the prompts that were used.
         texts: that were encoded.
         encoded: what the model gave.
 
@@ -80,12 +80,12 @@ def write_reference(path: Path, facts: Facts, texts: Sequence[Text], encoded: En
 
     """
     parts = [text.text.encode("utf-8") for text in texts]
-    metadata = vars(facts) | {
+    metadata = vars(info) | {
         "format": _FORMAT,
-        "name": "".join(c if c.isprintable() else "\ufffd" for c in facts.name)[:_MAX_NAME],
-        "prompts": dict(facts.prompts),
-        "matryoshka": list(facts.matryoshka),
-        "origin": Path(facts.origin).name,
+        "name": "".join(c if c.isprintable() else "\ufffd" for c in info.name)[:_MAX_NAME],
+        "prompts": dict(info.prompts),
+        "matryoshka": list(info.matryoshka),
+        "origin": Path(info.origin).name,
         "limit": encoded.limit,
         "computed": encoded.computed,
         "languages": [text.language for text in texts],
@@ -96,7 +96,7 @@ def write_reference(path: Path, facts: Facts, texts: Sequence[Text], encoded: En
         "texts": np.frombuffer(b"".join(parts), np.uint8),
         "offsets": np.cumsum([0, *map(len, parts)], dtype=np.int64),
     }
-    for number, name in enumerate(facts.prompts):
+    for number, name in enumerate(info.prompts):
         arrays[f"vectors_{number}"] = encoded.vectors[name]
         arrays[f"tokens_{number}"] = encoded.tokens[name]
         arrays[f"digests_{number}"] = encoded.digests[name]
@@ -106,8 +106,8 @@ def write_reference(path: Path, facts: Facts, texts: Sequence[Text], encoded: En
 
 def shipped(model: str) -> Path | None:
     """Find the reference that comes with jlocal for a model of this name, if there is one."""
-    wanted = "".join(c if c.isascii() and c.isalnum() else "-" for c in model.lower())
-    return next((path for path in _FOLDER.glob("*.npz") if path.stem == wanted), None)
+    stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in model.lower())
+    return next((path for path in _FOLDER.glob("*.npz") if path.stem == stem), None)
 
 
 class _Reader:
@@ -122,12 +122,12 @@ class _Reader:
             raise ValueError(f"unpacked it has more than {_MAX_BYTES:,} bytes")
         self._members = {member.filename: member for member in members}
 
-    def read(self) -> tuple[Facts, Sequence[Text], Encoded]:
+    def read(self) -> tuple[ModelInfo, Sequence[Text], Encoded]:
         metadata = self._metadata()
         texts = self._texts(metadata)
-        facts = _facts(metadata, self._path)
-        size, names = len(texts), list(enumerate(facts.prompts))
-        shape = (size, facts.dimensions)
+        info = _info(metadata, self._path)
+        size, names = len(texts), list(enumerate(info.prompts))
+        shape = (size, info.dimensions)
         encoded = Encoded(
             {name: self._vectors(f"vectors_{i}", shape) for i, name in names},
             {name: self._array(f"tokens_{i}", ("i8",), (size,)) for i, name in names},
@@ -141,7 +141,7 @@ class _Reader:
             raise ValueError("its texts are not those that it says")
         check_vectors(encoded.vectors, texts, str(self._path))
         unit = {name: normalize(rows) for name, rows in encoded.vectors.items()}
-        return facts, texts, replace(encoded, vectors=unit)
+        return info, texts, replace(encoded, vectors=unit)
 
     def _metadata(self) -> dict[str, Any]:
         array = self._array("metadata", ("U",), ())
@@ -178,14 +178,14 @@ class _Reader:
             raise ValueError(f"{name} is compressed in another way than numpy's")
         content = self._archive.read(member)
         stream = io.BytesIO(content)
-        found, fortran, dtype = _header(stream)
+        actual_shape, fortran, dtype = _header(stream)
         if (dtype.kind if dtype.kind == "U" else dtype.str[1:]) not in types or fortran:
             raise ValueError(f"{name} is of type {dtype}, not {' or '.join(types)}")
-        if (len(found) != 1) if shape is None else (found != shape):
-            raise ValueError(f"{name} has the shape {found}, not {shape}")
-        if math.prod(found) * dtype.itemsize != len(content) - stream.tell():
+        if (len(actual_shape) != 1) if shape is None else (actual_shape != shape):
+            raise ValueError(f"{name} has the shape {actual_shape}, not {shape}")
+        if math.prod(actual_shape) * dtype.itemsize != len(content) - stream.tell():
             raise ValueError(f"{name} has another size than its header says")
-        array: Vectors = np.frombuffer(content, dtype, offset=stream.tell()).reshape(found)
+        array: Vectors = np.frombuffer(content, dtype, offset=stream.tell()).reshape(actual_shape)
         return array
 
 
@@ -197,7 +197,7 @@ def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(stream)
 
 
-def _facts(metadata: Mapping[str, Any], path: Path) -> Facts:
+def _info(metadata: Mapping[str, Any], path: Path) -> ModelInfo:
     prompts = metadata.get("prompts")
     if not isinstance(prompts, dict) or not prompts:
         raise ValueError("its metadata has no prompts")
@@ -212,7 +212,7 @@ def _facts(metadata: Mapping[str, Any], path: Path) -> Facts:
         key: None if metadata.get(key) is None else _string(metadata, key)
         for key in ("weights", "task", "source_sha256")
     }
-    return Facts(
+    return ModelInfo(
         name=_string(metadata, "name"),
         origin=str(path),
         kind="stored",

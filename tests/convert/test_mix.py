@@ -28,8 +28,11 @@ def random_choices(random, matrices, unit):
 
 def check_mix(mix, choices):
     """What a mix says of itself is true."""
-    chosen = [next(c for c in row if c.kind == mix.kinds[name]) for name, row in choices.items()]
-    assert list(mix.kinds) == list(choices)
+    chosen = [
+        next(c for c in row if c.tensor_type == mix.tensor_types[name])
+        for name, row in choices.items()
+    ]
+    assert list(mix.tensor_types) == list(choices)
     assert mix.size == sum(c.size for c in chosen)
     assert mix.loss == math.fsum(c.loss for c in chosen)
 

@@ -82,7 +82,7 @@ def pair(few, calibration_file, workshop):
         size=plain.stat().st_size,
         calibration=[calibration_file],
         imatrix=matrix,
-        kinds=["Q8_0", "q6_k", "Q5_K", "Q4_K", "Q3_K"],
+        tensor_types=["Q8_0", "q6_k", "Q5_K", "Q4_K", "Q3_K"],
         progress=steps.append,
     )
     return plain, mixture, held.texts, steps
@@ -117,8 +117,8 @@ def test_mix_is_no_worse_than_one_type_for_all(calibration_file, tmp_path):
 def test_mixture_says_what_the_file_is(pair, few):
     _, mixture, held, steps = pair
     types = stored_types(read_header(mixture.file))
-    assert {name: types[name] for name in mixture.kinds} == mixture.kinds
-    assert set(mixture.kinds.values()) <= {"Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K"}
+    assert {name: types[name] for name in mixture.tensor_types} == mixture.tensor_types
+    assert set(mixture.tensor_types.values()) <= {"Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K"}
     assert mixture.shapes["token_embd.weight"] == (2048, 256)
     assert (mixture.texts, mixture.searched) == (len(held), 36)
     assert 1 - mixture.cosine == pytest.approx(loss_of(mixture.file, few, held), rel=0.3)
@@ -173,7 +173,7 @@ def test_best_possible_is_said(narrow, calibration_file, tmp_path):
             narrow,
             output=tmp_path / "m.gguf",
             cosine=0.9999999,
-            kinds=["Q4_0"],
+            tensor_types=["Q4_0"],
             calibration=[calibration_file],
         )
     assert not list(tmp_path.iterdir())
@@ -198,8 +198,12 @@ def arguments(narrow, calibration_file, tmp_path, **changes):
         ({"size": None, "cosine": 1.0}, ArgumentError, "lies between 0 and 1"),
         ({"size": None, "cosine": math.nan}, ArgumentError, "lies between 0 and 1"),
         ({"calibration": []}, ArgumentError, "name some"),
-        ({"kinds": ["Q4_K_M"]}, ArgumentError, "'Q4_K_M' is not a type that a matrix can have"),
-        ({"kinds": ["BF16"]}, ArgumentError, "'BF16' is not a type that a matrix can have"),
+        (
+            {"tensor_types": ["Q4_K_M"]},
+            ArgumentError,
+            "'Q4_K_M' is not a type that a matrix can have",
+        ),
+        ({"tensor_types": ["BF16"]}, ArgumentError, "'BF16' is not a type that a matrix can have"),
         ({"output": "folder"}, OutputError, r"does not end in \.gguf"),
         ({"calibration": ["missing.txt"]}, TextError, "cannot read missing.txt"),
         ({"imatrix": "missing.gguf"}, ModelError, "cannot read the importance matrix"),

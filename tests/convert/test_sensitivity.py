@@ -8,7 +8,7 @@ from jlocal import Embedder
 from jlocal.errors import ModelError
 from jlocal.gguf.header import read_header
 from jlocal.gguf.imatrix import read
-from jlocal.llama.fake_quantizer import Exchange
+from jlocal.llama.fake_quantizer import FakeQuantizer
 from jlocal.llama.quantize import stored_types
 from jlocal.models.profile import read_profile
 from jlocal_convert.quantization.mix.sensitivity import (
@@ -46,7 +46,7 @@ def test_errors_are_those_of_written_files(few, calibration_file, tmp_path):
         save_imatrix=matrix,
     )
     importance = column_importance(read(matrix))
-    with Exchange(read_profile(few), threads=2) as exchange:
+    with FakeQuantizer(read_profile(few), threads=2) as quantizer:
         for name, kind in (
             ("blk.1.ffn_down.weight", "IQ3_S"),
             ("blk.0.ffn_up.weight", "Q4_K"),
@@ -56,25 +56,27 @@ def test_errors_are_those_of_written_files(few, calibration_file, tmp_path):
             weights = columns.astype(np.float64)
             difference = rows_of(file, name).astype(np.float64) - rows_of(few, name)
             expected = (np.square(difference) * weights).sum()
-            assert exchange.error(name, kind, columns) == pytest.approx(expected, rel=1e-5), name
-            some = exchange.error(name, kind, columns, part=4)
+            assert quantizer.error(name, kind, columns) == pytest.approx(expected, rel=1e-5), name
+            some = quantizer.error(name, kind, columns, part=4)
             assert some == pytest.approx(expected, rel=0.2)
 
 
 def test_exchange_does_what_a_file_would(few, calibration_file):
     """And puts everything back."""
     names = {"blk.0.attn_v.weight", "blk.1.ffn_gate.weight", "token_embd.weight"}
-    with Exchange(read_profile(few), threads=2) as exchange:
-        assert names <= exchange.shapes.keys()
-        assert len(exchange.shapes) == 15
-        assert exchange.shapes["blk.1.ffn_gate.weight"] == (512, 256)
-        sequences = [exchange.tokens(text) for text in calibration_file.read_text().split("\n")[:8]]
-        before = exchange.vectors(sequences)
+    with FakeQuantizer(read_profile(few), threads=2) as quantizer:
+        assert names <= quantizer.shapes.keys()
+        assert len(quantizer.shapes) == 15
+        assert quantizer.shapes["blk.1.ffn_gate.weight"] == (512, 256)
+        sequences = [
+            quantizer.tokens(text) for text in calibration_file.read_text().split("\n")[:8]
+        ]
+        before = quantizer.vectors(sequences)
         for name in names:
-            with exchange.exchanged(name, "Q4_0", None) as error:
-                assert error == pytest.approx(exchange.error(name, "Q4_0", None))
-                assert np.abs(exchange.vectors(sequences) - before).max() > 1e-4
-            assert np.array_equal(exchange.vectors(sequences), before), name
+            with quantizer.applied(name, "Q4_0", None) as error:
+                assert error == pytest.approx(quantizer.error(name, "Q4_0", None))
+                assert np.abs(quantizer.vectors(sequences) - before).max() > 1e-4
+            assert np.array_equal(quantizer.vectors(sequences), before), name
     with Embedder(few, compute_type="stored") as model:
         expected = model.encode(calibration_file.read_text().split("\n")[:8], prompt="")
     assert (before * expected).sum(axis=1) == pytest.approx(1, abs=1e-5)
@@ -98,11 +100,11 @@ def test_exchanged_weights_are_those_of_a_widened_file(few, calibration_file, tm
     changed = tmp_path / "changed.gguf"
     changed.write_bytes(data)
     lines = calibration_file.read_text().split("\n")[:8]
-    with Exchange(read_profile(few), threads=2) as exchange:
-        sequences = [exchange.tokens(line) for line in lines]
-        with exchange.exchanged(name, "Q3_K", None):
-            found = exchange.vectors(sequences)
-    with Exchange(read_profile(changed), threads=2) as other:
+    with FakeQuantizer(read_profile(few), threads=2) as quantizer:
+        sequences = [quantizer.tokens(line) for line in lines]
+        with quantizer.applied(name, "Q3_K", None):
+            found = quantizer.vectors(sequences)
+    with FakeQuantizer(read_profile(changed), threads=2) as other:
         assert np.array_equal(found, other.vectors(sequences))
 
 
@@ -111,21 +113,21 @@ def test_scaled_losses_are_near_measured_ones(backbone, converted, calibration_f
     """The one type that is measured tells of the others."""
     file = converted(backbone, "retrieval", "F16")
     stored = stored_types(read_header(file))
-    with Exchange(read_profile(file), threads=2) as exchange:
+    with FakeQuantizer(read_profile(file), threads=2) as quantizer:
         sequences = [
-            exchange.tokens(text) for text in calibration_file.read_text().split("\n")[:20]
+            quantizer.tokens(text) for text in calibration_file.read_text().split("\n")[:20]
         ]
-        choices = measure(exchange, sequences, {}, stored, offers(exchange.shapes, stored, ()))
-        assert choices.keys() == exchange.shapes.keys()
-        before = exchange.vectors(sequences)
+        choices = measure(quantizer, sequences, {}, stored, offers(quantizer.shapes, stored, ()))
+        assert choices.keys() == quantizer.shapes.keys()
+        before = quantizer.vectors(sequences)
         for name in list(choices)[:6]:
-            losses = {choice.kind: choice.loss for choice in choices[name]}
+            losses = {choice.tensor_type: choice.loss for choice in choices[name]}
             assert losses["F16"] == 0
             # An odd number of blocks of 32: no super-block fits.
             assert losses.keys() == {"F16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "IQ4_NL", "Q4_0"}
             for kind in ("Q5_0", "Q4_1"):
-                with exchange.exchanged(name, kind, None):
-                    after = exchange.vectors(sequences)
+                with quantizer.applied(name, kind, None):
+                    after = quantizer.vectors(sequences)
                 measured = np.square(after - before).sum(axis=1).mean() / 2
                 assert losses[kind] == pytest.approx(measured, rel=0.5), (name, kind)
 
@@ -133,13 +135,13 @@ def test_scaled_losses_are_near_measured_ones(backbone, converted, calibration_f
 def test_types_without_importance(few, calibration_file):
     """What llama.cpp would abort with is not offered."""
     stored = stored_types(read_header(few))
-    with Exchange(read_profile(few), threads=2) as exchange:
-        sequences = [exchange.tokens("a text")]
+    with FakeQuantizer(read_profile(few), threads=2) as quantizer:
+        sequences = [quantizer.tokens("a text")]
         kinds = ("IQ2_XXS", "IQ3_XXS", "Q4_K")
-        offered = offers(exchange.shapes, stored, (), kinds)
-        choices = measure(exchange, sequences, {}, stored, offered)
-    assert [c.kind for c in choices["token_embd.weight"]] == ["IQ3_XXS", "Q4_K"]
-    assert {tuple(c.kind for c in choices[n]) for n in choices if "blk" in n} == {("Q4_K",)}
+        offered = offers(quantizer.shapes, stored, (), kinds)
+        choices = measure(quantizer, sequences, {}, stored, offered)
+    assert [c.tensor_type for c in choices["token_embd.weight"]] == ["IQ3_XXS", "Q4_K"]
+    assert {tuple(c.tensor_type for c in choices[n]) for n in choices if "blk" in n} == {("Q4_K",)}
 
 
 def test_sizes_are_those_of_files(narrow):
@@ -162,19 +164,19 @@ def test_weights_that_no_type_holds(narrow, tmp_path):
         data[start : start + 2] = value
         broken = tmp_path / "broken.gguf"
         broken.write_bytes(data)
-        with Exchange(read_profile(broken), threads=1) as exchange:
+        with FakeQuantizer(read_profile(broken), threads=1) as quantizer:
             with pytest.raises(ModelError, match=r"attn_q\.weight .* not finite"):
-                exchange.error("blk.0.attn_q.weight", "Q4_0", None)
+                quantizer.error("blk.0.attn_q.weight", "Q4_0", None)
             with (
                 pytest.raises(ModelError, match="not finite"),
-                exchange.exchanged("blk.0.attn_q.weight", "Q4_0", None),
+                quantizer.applied("blk.0.attn_q.weight", "Q4_0", None),
             ):
                 pass
 
 
 def test_importance_out_of_proportion(narrow):
-    with Exchange(read_profile(narrow), threads=1) as exchange:
+    with FakeQuantizer(read_profile(narrow), threads=1) as quantizer:
         for value in (1e30, np.inf, np.nan, -1):
             columns = np.full(64, value, np.float32)
             with pytest.raises(ModelError, match="out of all proportion"):
-                exchange.error("blk.0.attn_q.weight", "Q4_0", columns)
+                quantizer.error("blk.0.attn_q.weight", "Q4_0", columns)

@@ -182,13 +182,13 @@ def test_index_reports_the_document_and_does_not_keep_it(overflow: Path, tmp_pat
 
 
 def test_quantisation_is_not_measured_with_vectors_that_are_not_finite(overflow: Path) -> None:
-    from jlocal.llama.fake_quantizer import Exchange
+    from jlocal.llama.fake_quantizer import FakeQuantizer
     from jlocal.models.profile import read_profile
 
-    with Exchange(read_profile(overflow)) as exchange:
-        tokens = [exchange.tokens(f"Query: {text}") for text in TEXTS]
+    with FakeQuantizer(read_profile(overflow)) as quantizer:
+        tokens = [quantizer.tokens(f"Query: {text}") for text in TEXTS]
         with pytest.raises(ModelError, match="not finite"):
-            exchange.vectors(tokens)
+            quantizer.vectors(tokens)
 
 
 def test_an_infinite_row_of_the_embeddings_spoils_only_its_word(

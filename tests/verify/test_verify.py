@@ -17,7 +17,7 @@ from jlocal.bench.texts import SENTENCES
 from jlocal.errors import ArgumentError, ExtraError
 from jlocal.gguf.header import read_header
 from jlocal.models import starter
-from jlocal.verify import Report, Text, default_texts, read_texts, store, verify
+from jlocal.verify import Report, Text, default_texts, read_texts, save_reference, verify
 from jlocal.verify.measure import at_dimensions, cosines, length_of, roles
 from jlocal_convert import convert
 from jlocal_convert.reference import CheckpointEncoder
@@ -63,7 +63,7 @@ def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     with pytest.raises(ArgumentError, match="holds the adapter of 'clustering', not retrieval"):
         verify(converted(backbone, "retrieval", "F16"), converted(backbone, "clustering", "F16"))
     with pytest.raises(ArgumentError, match="choose with task="):
-        store(
+        save_reference(
             checkpoint(backbone),
             Path("never.npz"),
             texts=["a"],
@@ -94,7 +94,7 @@ def test_a_checkpoint_needs_what_computes_with_it(starter_files) -> None:
 
 def test_coarser_types_lose_more(starter_files, tmp_path) -> None:
     reference = tmp_path / "checkpoint.npz"
-    store(
+    save_reference(
         STARTER,
         reference,
         task="retrieval",
@@ -252,7 +252,7 @@ def test_what_is_above_the_context(starter_files, tmp_path, jlocal) -> None:
     patch(starter_files["Q8_0"], short, "qwen3.context_length", 4096, 300)
     reference = tmp_path / "r.npz"
     texts = [*SOME, Text("en", prose(400))]
-    store(starter_files["F16"], reference, texts=texts)
+    save_reference(starter_files["F16"], reference, texts=texts)
     report = verify(short, reference)
     (left,) = report.texts.left_out
     assert left.text == texts[-1]
@@ -262,7 +262,7 @@ def test_what_is_above_the_context(starter_files, tmp_path, jlocal) -> None:
     with pytest.raises(ArgumentError, match="above the 300 of"):
         verify(short, starter_files["F16"], texts=texts)
     with pytest.raises(ArgumentError, match="none of 1 texts fits"):
-        store(short, reference, texts=[prose(400)])
+        save_reference(short, reference, texts=[prose(400)])
     (tmp_path / "texts.txt").write_text("\n".join(text.text for text in texts))
     done = jlocal(short, "--against", starter_files["F16"], "--texts", "texts.txt")
     assert done.returncode == 1

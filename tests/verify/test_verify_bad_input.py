@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jlocal.errors import ArgumentError, CheckpointError, ModelError, VerifyError
-from jlocal.verify import store, verify
+from jlocal.verify import save_reference, verify
 from jlocal.verify.stored import StoredEncoder
 from jlocal_convert.reference import CheckpointEncoder
 from support.checkpoints import read_safetensors, write_json, write_safetensors
@@ -48,7 +48,7 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
 def test_another_configuration(config, message, small_checkpoint, tmp_path) -> None:
     folder = changed(tmp_path / "changed", small_checkpoint, **config)
     with pytest.raises(CheckpointError, match=message):
-        store(
+        save_reference(
             folder,
             tmp_path / "a.npz",
             task="retrieval",
@@ -77,7 +77,7 @@ def test_what_is_no_regular_file_is_refused_at_once(name, small_checkpoint, tmp_
         (folder / name).rename(tmp_path / f"away-{number}")
         make(folder / name)
         with pytest.raises(CheckpointError, match="cannot read"):
-            store(
+            save_reference(
                 folder,
                 tmp_path / "a.npz",
                 task="retrieval",
@@ -93,17 +93,23 @@ def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
     write_json(sentence, {"prompts": {"document": ""}})
     target = tmp_path / "a.npz"
     with pytest.raises(ArgumentError, match="makes no token of the text ''"):
-        store(folder, target, task="retrieval", texts=["a", ""], open_checkpoint=CheckpointEncoder)
+        save_reference(
+            folder, target, task="retrieval", texts=["a", ""], open_checkpoint=CheckpointEncoder
+        )
     weights = folder / "model.safetensors"
     tensors = read_safetensors(weights)
     tensors["norm.weight"][0] = np.nan
     weights.unlink()
     write_safetensors(weights, tensors)
     with pytest.raises(ModelError, match="no usable vector"):
-        store(folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder)
+        save_reference(
+            folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder
+        )
     (folder / "adapters" / "retrieval" / "adapter_model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="adapter_model"):
-        store(folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder)
+        save_reference(
+            folder, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder
+        )
     assert not target.exists()
 
 
@@ -188,8 +194,8 @@ def test_declared_sizes_are_not_believed(stored_reference, tmp_path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     header = io.BytesIO()
-    facts = {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
-    np.lib.format.write_array_header_1_0(header, facts)
+    info = {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
+    np.lib.format.write_array_header_1_0(header, info)
     with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
         for name, content in members.items():
             archive.writestr(name, header.getvalue() if name == "texts.npy" else content)

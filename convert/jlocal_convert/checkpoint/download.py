@@ -77,8 +77,10 @@ def _download(
     repository: str, tasks: Sequence[str], revision: str | None, show_progress: bool
 ) -> Path:
     """Download what a conversion reads: never code, never pickled weights."""
-    wanted = TASKS if "all" in tasks else [task for task in tasks if re.fullmatch(r"[\w-]+", task)]
-    adapters = [f"adapters/{task}/adapter_model.safetensors" for task in wanted]
+    requested = (
+        TASKS if "all" in tasks else [task for task in tasks if re.fullmatch(r"[\w-]+", task)]
+    )
+    adapters = [f"adapters/{task}/adapter_model.safetensors" for task in requested]
     try:
         listing = describe(repository, revision)
     except HubError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jlocal.errors import CheckpointError
 from jlocal_convert.checkpoint.folder import Checkpoint
-from jlocal_convert.checkpoint.json_config import Settings, read_settings
+from jlocal_convert.checkpoint.json_config import JsonConfig, read_json_config
 
 # https://huggingface.co/jinaai/jina-embeddings-v5-text-small: config_sentence_transformers.json
 _V5_PROMPTS = {"query": "Query: ", "document": "Document: "}
@@ -21,7 +21,7 @@ _MAX_PROMPTS = 100
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddingConfig:
     """How texts are prepared, and what may be done with vectors.
 
     Attributes:
@@ -35,7 +35,7 @@ class Recipe:
     default_prompt: str | None
     dimensions: tuple[int, ...]
 
-    def describe(self, writer: Any) -> None:
+    def write_metadata(self, writer: Any) -> None:
         """Add the `jlocal.*` keys to a gguf.GGUFWriter."""
         import gguf
 
@@ -51,7 +51,7 @@ class Recipe:
         )
 
 
-def read_recipe(checkpoint: Checkpoint, hidden: int) -> Recipe:
+def read_embedding_config(checkpoint: Checkpoint, hidden: int) -> EmbeddingConfig:
     """Read prompts and dimensions.
 
     Args:
@@ -63,7 +63,7 @@ def read_recipe(checkpoint: Checkpoint, hidden: int) -> Recipe:
 
     """
     path = checkpoint.folder / "config_sentence_transformers.json"
-    written = read_settings(path) if path.exists() else Settings(path, {})
+    written = read_json_config(path) if path.exists() else JsonConfig(path, {})
     prompts = written.section("prompts").table
     default = written.get("default_prompt_name")
     if checkpoint.config.get("model_type") == "jina_embeddings_v5":
@@ -76,10 +76,10 @@ def read_recipe(checkpoint: Checkpoint, hidden: int) -> Recipe:
         raise written.wrong("prompts", "an object of names and texts")
     if default is not None and default not in prompts:
         raise written.wrong("default_prompt_name", f"one of {', '.join(prompts) or 'no prompts'}")
-    return Recipe(prompts, default, _dimensions(checkpoint.config, hidden))
+    return EmbeddingConfig(prompts, default, _dimensions(checkpoint.config, hidden))
 
 
-def _dimensions(config: Settings, hidden: int) -> tuple[int, ...]:
+def _dimensions(config: JsonConfig, hidden: int) -> tuple[int, ...]:
     for key in ("matryoshka_dims", "matryoshka_dimensions"):
         sizes = config.get(key)
         if sizes is None:

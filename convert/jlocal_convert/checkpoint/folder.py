@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jlocal.errors import CheckpointError
 from jlocal.models.catalogue import TASKS
-from jlocal_convert.checkpoint.json_config import Settings, read_bytes, read_settings
+from jlocal_convert.checkpoint.json_config import JsonConfig, read_bytes, read_json_config
 from jlocal_convert.checkpoint.safetensors import StoredTensor, read_header
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -44,7 +44,7 @@ class Checkpoint:
 
     folder: Path
     name: str
-    config: Settings
+    config: JsonConfig
     tensors: Mapping[str, StoredTensor]
     weight_files: tuple[Path, ...]
     adapters: tuple[str, ...]
@@ -71,7 +71,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: it is incomplete, corrupt, or of another format.
 
     """
-    config = read_settings(folder / "config.json")
+    config = read_json_config(folder / "config.json")
     for pattern in _READ_BY_GGUF:
         for path in folder.glob(pattern):
             read_bytes(path, _MAX_BYTES)
@@ -107,7 +107,7 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | N
         raise CheckpointError(
             f"{folder} has neither {_SINGLE} nor {_INDEX}; other formats cannot be converted"
         )
-    index = read_settings(folder / _INDEX, 64 << 20)
+    index = read_json_config(folder / _INDEX, 64 << 20)
     placed = index.section("weight_map").table
     shards = set(map(str, placed.values()))
     for shard in shards:

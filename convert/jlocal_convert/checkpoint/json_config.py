@@ -17,7 +17,7 @@ _UNSET: Any = object()
 
 
 @dataclass(frozen=True)
-class Settings(Mapping[str, Any]):
+class JsonConfig(Mapping[str, Any]):
     """A JSON object and the file that it came from, which every error names.
 
     The getters raise CheckpointError for a missing key without default and for a wrong type.
@@ -59,12 +59,12 @@ class Settings(Mapping[str, Any]):
             raise self.wrong(key, "true or false")
         return value
 
-    def section(self, key: str) -> Settings:
+    def section(self, key: str) -> JsonConfig:
         """Read an object; a missing one is empty."""
         value = self._value(key, {})
         if not isinstance(value, dict):
             raise self.wrong(key, "an object")
-        return Settings(self.path, value)
+        return JsonConfig(self.path, value)
 
     def wrong(self, key: str, expected: str) -> CheckpointError:
         """Build the error that says what a key should hold."""
@@ -80,14 +80,14 @@ class Settings(Mapping[str, Any]):
         return value
 
 
-def read_settings(path: Path, most_bytes: int = 16 << 20) -> Settings:
+def read_json_config(path: Path, most_bytes: int = 16 << 20) -> JsonConfig:
     """Read a JSON object from a file of at most `most_bytes`.
 
     Raises:
         CheckpointError: the file cannot be read, is too large, or holds something else.
 
     """
-    return Settings(path, parse_object(read_bytes(path, most_bytes), str(path)))
+    return JsonConfig(path, parse_object(read_bytes(path, most_bytes), str(path)))
 
 
 def read_bytes(path: Path, most_bytes: int) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import CheckpointError
-from jlocal_convert.checkpoint.json_config import Settings, read_settings
+from jlocal_convert.checkpoint.json_config import JsonConfig, read_json_config
 from jlocal_convert.checkpoint.patterns import first_match, targets
 from jlocal_convert.checkpoint.safetensors import StoredTensor, read_header, read_rows
 
@@ -89,7 +89,7 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
             another backbone.
 
     """
-    config = read_settings(folder / "adapter_config.json")
+    config = read_json_config(folder / "adapter_config.json")
     _check_config(config)
     factors = _factors(read_header(folder / "adapter_model.safetensors"), folder)
     modules = {module.removeprefix("model."): module for module in factors}
@@ -109,7 +109,7 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
     return Adapter(folder, deltas)
 
 
-def _check_config(config: Settings) -> None:
+def _check_config(config: JsonConfig) -> None:
     if config.get("peft_type") != "LORA":
         raise config.wrong("peft_type", "'LORA'; other adapters cannot be merged")
     for key, value in config.items():
@@ -144,30 +144,32 @@ def _factors(
     return factors
 
 
-def _check_modules(config: Settings, found: set[str], there: Collection[str], prefix: str) -> None:
+def _check_modules(
+    config: JsonConfig, stored: set[str], modules: Collection[str], prefix: str
+) -> None:
     """Compare what the adapter holds with what it says that it changes."""
     folder = config.path.parent
-    if foreign := sorted(found.difference(there)):
+    if foreign := sorted(stored.difference(modules)):
         raise CheckpointError(
             f"{folder} is an adapter of another backbone: it changes {foreign[0]}"
             f"{_and_others(foreign)}, which this one does not have"
         )
-    named = targets(config, there, prefix)
-    if missing := sorted(named - found):
+    named = targets(config, modules, prefix)
+    if missing := sorted(named - stored):
         raise CheckpointError(
             f"{folder} has no weights for {missing[0]}{_and_others(missing)}, which its "
             "target_modules name: it is incomplete, or of another backbone"
         )
-    if extra := sorted(found - named):
+    if extra := sorted(stored - named):
         raise CheckpointError(
             f"{folder} has weights for {extra[0]}{_and_others(extra)}, which its target_modules "
             "do not name, or its exclude_modules or layers_to_transform leave out"
         )
-    if not found:
+    if not stored:
         raise CheckpointError(f"{folder} changes nothing: it has no weights and no target_modules")
 
 
-def _delta(config: Settings, module: str, a: StoredTensor, b: StoredTensor) -> LowRank:
+def _delta(config: JsonConfig, module: str, a: StoredTensor, b: StoredTensor) -> LowRank:
     rank = config.integer("r", _MAX_RANK)
     ranks, alphas = config.section("rank_pattern"), config.section("alpha_pattern")
     if (key := first_match(ranks, module)) is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from jlocal.errors import CheckpointError
-from jlocal_convert.checkpoint.json_config import Settings
+from jlocal_convert.checkpoint.json_config import JsonConfig
 
 # A pattern comes from a stranger's file, and a regular expression can take forever. Few choices,
 # and no group that repeats, keep the work on a short name small.
@@ -22,7 +22,7 @@ _MAX_PATTERNS = 1000
 _Test: TypeAlias = Callable[[str], bool]
 
 
-def targets(config: Settings, modules: Collection[str], prefix: str) -> set[str]:
+def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[str]:
     """Find the modules that an adapter changes: `target_modules` and what narrows them down.
 
     Args:
@@ -36,14 +36,14 @@ def targets(config: Settings, modules: Collection[str], prefix: str) -> set[str]
 
     """
     is_excluded = _names(config, "exclude_modules")
-    wanted = config.get("target_modules")
-    if isinstance(wanted, str) and wanted.lower() == "all-linear":
+    selector = config.get("target_modules")
+    if isinstance(selector, str) and selector.lower() == "all-linear":
         is_wanted: _Test = lambda key: True  # noqa: E731
-    elif isinstance(wanted, str):
+    elif isinstance(selector, str):
         is_wanted = _names(config, "target_modules")
-    elif isinstance(wanted, list) and all(isinstance(name, str) for name in wanted):
+    elif isinstance(selector, list) and all(isinstance(name, str) for name in selector):
         is_wanted = _names(config, "target_modules")
-        for name in wanted:
+        for name in selector:
             there = any(_ends_with(prefix + module, name) for module in modules)
             if not there and not is_excluded(prefix + name):
                 raise CheckpointError(
@@ -56,28 +56,28 @@ def targets(config: Settings, modules: Collection[str], prefix: str) -> set[str]
 
     def is_changed(key: str) -> bool:
         # A full name stands for itself, whatever layer it is in.
-        is_chosen = is_in_layer(key) or (isinstance(wanted, list) and key in wanted)
+        is_chosen = is_in_layer(key) or (isinstance(selector, list) and key in selector)
         return is_wanted(key) and is_chosen and not is_excluded(key)
 
     return {module for module in modules if is_changed(prefix + module)}
 
 
-def _names(config: Settings, option: str) -> _Test:
+def _names(config: JsonConfig, option: str) -> _Test:
     """Test a module's full name against a pattern for all of it, or a list of its endings."""
-    wanted = config.get(option) or []
-    if isinstance(wanted, str):
-        pattern = _compile(config, wanted, wanted)
+    selector = config.get(option) or []
+    if isinstance(selector, str):
+        pattern = _compile(config, selector, selector)
         return lambda key: pattern.fullmatch(key) is not None
-    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+    if not isinstance(selector, list) or not all(isinstance(name, str) for name in selector):
         raise config.wrong(option, "a list of module names, or a pattern")
-    return lambda key: any(_ends_with(key, name) for name in wanted)
+    return lambda key: any(_ends_with(key, name) for name in selector)
 
 
 def _ends_with(key: str, name: str) -> bool:
     return key == name or key.endswith(f".{name}")
 
 
-def _layers(config: Settings) -> _Test:
+def _layers(config: JsonConfig) -> _Test:
     """Test whether a module is in one of the layers of `layers_to_transform`."""
     chosen, names = config.get("layers_to_transform"), config.get("layers_pattern") or []
     if chosen is None or chosen == []:
@@ -106,7 +106,7 @@ def _layers(config: Settings) -> _Test:
     return is_in_layer
 
 
-def first_match(patterns: Settings, module: str) -> str | None:
+def first_match(patterns: JsonConfig, module: str) -> str | None:
     """Return the first key that is a pattern for the end of a module's name.
 
     Raises:
@@ -121,7 +121,7 @@ def first_match(patterns: Settings, module: str) -> str | None:
     return None
 
 
-def _compile(where: Settings, pattern: str, shown: str) -> re.Pattern[str]:
+def _compile(where: JsonConfig, pattern: str, shown: str) -> re.Pattern[str]:
     few = all(len(re.findall(part, shown)) <= most for part, most in _MOST.items())
     try:
         if few and _PLAIN.fullmatch(shown):

@@ -26,17 +26,17 @@ def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[st
     """
     if not checkpoint.adapters:
         return [_merged_task(checkpoint, asked)]
-    wanted = ("retrieval",) if asked is None else tuple(dict.fromkeys(asked))
-    if wanted == ("all",):
+    requested = ("retrieval",) if asked is None else tuple(dict.fromkeys(asked))
+    if requested == ("all",):
         return list(checkpoint.adapters)
-    if not wanted:
+    if not requested:
         raise CheckpointError(f"no task was named; choose from {', '.join(checkpoint.adapters)}")
-    for task in wanted:
+    for task in requested:
         if task not in checkpoint.adapters:
             there = ", ".join(checkpoint.adapters)
             problem = "there is no adapter for" if task in TASKS else "there is no task"
             raise CheckpointError(f"{checkpoint.folder}: {problem} {task!r}; there are {there}")
-    return list(wanted)
+    return list(requested)
 
 
 def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | None:

@@ -67,7 +67,7 @@ class Tokenizer:
     normalizer: str
     lstrip: tuple[str, ...]
 
-    def describe(self, writer: Any) -> None:
+    def write_metadata(self, writer: Any) -> None:
         """Add the tokenizer to a gguf.GGUFWriter.
 
         Raises:
@@ -78,13 +78,13 @@ class Tokenizer:
 
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre(self.pre_tokenizer)
-        for key, values, kind in (
+        for key, values, value_type in (
             (gguf.Keys.Tokenizer.LIST, self.tokens, gguf.GGUFValueType.STRING),
             (gguf.Keys.Tokenizer.TOKEN_TYPE, self.types, gguf.GGUFValueType.INT32),
             (gguf.Keys.Tokenizer.MERGES, self.merges, gguf.GGUFValueType.STRING),
         ):
             # The type is named because finding it out takes longer than the writing.
-            writer.add_key_value(key, values, gguf.GGUFValueType.ARRAY, sub_type=kind)
+            writer.add_key_value(key, values, gguf.GGUFValueType.ARRAY, sub_type=value_type)
         try:
             special = gguf.SpecialVocab(self.folder, n_vocab=len(self.tokens))
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
@@ -219,8 +219,8 @@ def _vocabulary(
         if added["lstrip"]:
             lstrip.append(content)
         control = added["special"] or (content.startswith("<|") and content.endswith("|>"))
-        kind = gguf.TokenType.CONTROL if control else gguf.TokenType.USER_DEFINED
-        tokens[number], types[number] = content, int(kind)
+        value_type = gguf.TokenType.CONTROL if control else gguf.TokenType.USER_DEFINED
+        tokens[number], types[number] = content, int(value_type)
     return tokens, types, tuple(lstrip)
 
 

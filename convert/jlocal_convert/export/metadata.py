@@ -15,7 +15,7 @@ from jlocal_convert.checkpoint.json_config import read_bytes
 _MAX_BYTES = 4 << 20
 
 
-def describe(writer: Any, folder: Path, name: str, parameters: int) -> None:
+def write_metadata(writer: Any, folder: Path, name: str, parameters: int) -> None:
     """Add the `general.*` keys to a gguf.GGUFWriter.
 
     Args:

@@ -86,7 +86,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path, self.header = path, read_header(path)
-        self.facts: dict[str, Any] = describe(self.header)
+        self.info: dict[str, Any] = describe(self.header)
 
     def text(self, key: str) -> str | None:
         value = self.header.metadata.get(key)
@@ -140,7 +140,7 @@ def _about(source: Source, file: _File) -> Iterator[str]:
     name = _code(source.name)
     if source.is_repository:
         name = f"[{_plain(source.name)}](https://huggingface.co/{source.name})"
-    licence = file.facts["license"]
+    licence = file.info["license"]
     said = (
         f"The licence of the weights is {_code(licence)}, as the checkpoint's card states it"
         if licence
@@ -156,34 +156,34 @@ def _table(files: Sequence[_File], reports: Reports) -> Iterator[str]:
         report = reports[file.path]
         if isinstance(report, VectorError):
             yield (
-                f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
-                f"| {file.facts['bytes'] / 1e6:,.1f} | overflows | - | - "
+                f"| {_plain(file.path.name)} | {_plain(file.info['task'] or '-')} "
+                f"| {file.info['bytes'] / 1e6:,.1f} | overflows | - | - "
                 f"| `{sha256_of(file.path)}` |"
             )
             continue
-        found = f"{report.neighbours.recall:.4f}" if report.neighbours else "-"
+        recall = f"{report.neighbours.recall:.4f}" if report.neighbours else "-"
         yield (
-            f"| {_plain(file.path.name)} | {_plain(file.facts['task'] or '-')} "
-            f"| {file.facts['bytes'] / 1e6:,.1f} | {report.overall.min:.5f} "
-            f"| {report.overall.mean:.5f} | {found} | `{report.model.sha256}` |"
+            f"| {_plain(file.path.name)} | {_plain(file.info['task'] or '-')} "
+            f"| {file.info['bytes'] / 1e6:,.1f} | {report.overall.min:.5f} "
+            f"| {report.overall.mean:.5f} | {recall} | `{report.model.sha256}` |"
         )
     yield ""
 
 
 def _use(file: _File) -> Iterator[str]:
-    facts = file.facts
+    info = file.info
     yield "## Use\n"
-    lengths = [str(size) for size in facts["matryoshka"] if size < facts["dimensions"]]
+    lengths = [str(size) for size in info["matryoshka"] if size < info["dimensions"]]
     shorter = f", or the first {', '.join(lengths)} of them" if lengths else ""
     yield f"```sh\njlocal embed -c 'a text' -m {shlex.quote(file.path.name)}\n```\n"
     yield (
-        f"A vector has {facts['dimensions']:,} dimensions{shorter}, and length 1; a text at most "
-        f"{facts['context']:,} tokens. Pooling: {facts['pooling']}. The files carry all of this; "
+        f"A vector has {info['dimensions']:,} dimensions{shorter}, and length 1; a text at most "
+        f"{info['context']:,} tokens. Pooling: {info['pooling']}. The files carry all of this; "
         "with other programs, put the prompt before the text:\n"
     )
     yield "| prompt | text before |"
     yield "| --- | --- |"
-    for name, prefix in facts["prompts"].items():
+    for name, prefix in info["prompts"].items():
         yield f"| {_plain(name)} | {_code(json.dumps(prefix, ensure_ascii=False))} |"
     yield ""
 
@@ -192,7 +192,7 @@ def _made(source: Source, files: Sequence[_File], importance: Importance) -> Ite
     words = ["jlocal convert", shlex.quote(_line(source.name))]
     words += [f"--revision {source.commit}"] if source.commit else []
     for option, key in (("--task", "task"), ("--to", "type")):
-        words += [f"{option} {name}" for name in dict.fromkeys(f.facts[key] for f in files) if name]
+        words += [f"{option} {name}" for name in dict.fromkeys(f.info[key] for f in files) if name]
     words += _calibration(importance)
     yield "## How they were made\n"
     yield f"```sh\n{' '.join(words)} --verify -o .\n```\n"
@@ -202,8 +202,8 @@ def _made(source: Source, files: Sequence[_File], importance: Importance) -> Ite
         f"peft {version('peft')}, on {platform.machine()}. The adapter is merged into the backbone "
         "in float32. The checkpoint's files, as `sha256sum` prints them, have the SHA-256:\n"
     )
-    for file in {file.facts["task"]: file for file in files}.values():
-        yield f"- {_plain(file.facts['task'] or 'all')}: `{file.facts['source sha256']}`"
+    for file in {file.info["task"]: file for file in files}.values():
+        yield f"- {_plain(file.info['task'] or 'all')}: `{file.info['source sha256']}`"
     yield ""
 
 

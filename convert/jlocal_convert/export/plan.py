@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 from jlocal_convert.checkpoint.backbones import identify
 from jlocal_convert.checkpoint.backbones.backbone import Backbone
-from jlocal_convert.checkpoint.embedding_config import Recipe, read_recipe
+from jlocal_convert.checkpoint.embedding_config import EmbeddingConfig, read_embedding_config
 from jlocal_convert.checkpoint.folder import Checkpoint
 from jlocal_convert.checkpoint.lora import Adapter, read_adapter
 from jlocal_convert.checkpoint.tasks import choose_tasks
@@ -44,8 +44,8 @@ class Job:
     def bytes_of(self, type_name: str) -> int:
         """At most how much the tensors take in a file of this type."""
         # llama.cpp mixes types by rules of its own, and uses none that is larger than Q6_K.
-        kind = type_name if type_name in DIRECT_TYPES else "Q6_K"
-        return sum(tensor_type(kind, t.name, t.shape).nbytes(t.shape) for t in self.tensors)
+        type_name = type_name if type_name in DIRECT_TYPES else "Q6_K"
+        return sum(tensor_type(type_name, t.name, t.shape).nbytes(t.shape) for t in self.tensors)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Plan:
     checkpoint: Checkpoint
     backbone: Backbone
     tokenizer: Tokenizer
-    recipe: Recipe
+    embedding_config: EmbeddingConfig
     jobs: Sequence[Job]
 
     @property
@@ -83,12 +83,12 @@ class Plan:
 
         """
         writer = gguf.GGUFWriter(None, self.backbone.architecture)
-        metadata.describe(writer, self.checkpoint.folder, job.stem, job.parameters)
-        self.backbone.describe(writer)
+        metadata.write_metadata(writer, self.checkpoint.folder, job.stem, job.parameters)
+        self.backbone.write_metadata(writer)
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        self.tokenizer.describe(writer)
+        self.tokenizer.write_metadata(writer)
         writer.add_string("jlocal.task", job.task or "")
-        self.recipe.describe(writer)
+        self.embedding_config.write_metadata(writer)
         return writer
 
 
@@ -127,4 +127,6 @@ def make_plan(
         tensors = merge(checkpoint, targets, adapter)
         jobs.append(Job(task, stem, folder, types, adapter, tensors))
     tokenizer = read_tokenizer(checkpoint.folder, backbone.vocabulary)
-    return Plan(checkpoint, backbone, tokenizer, read_recipe(checkpoint, backbone.hidden), jobs)
+    return Plan(
+        checkpoint, backbone, tokenizer, read_embedding_config(checkpoint, backbone.hidden), jobs
+    )

@@ -85,16 +85,16 @@ def convert(
         ArgumentError: arguments do not go together.
 
     """
-    given = importance(calibration, imatrix)
-    wanted = outputs.check_types(types, with_importance=bool(given))
-    check_used(given, wanted)
+    matrix_source = importance(calibration, imatrix)
+    requested = outputs.check_types(types, with_importance=bool(matrix_source))
+    check_used(matrix_source, requested)
     folder = outputs.check_folder(Path(output).expanduser())
     source = open_checkpoint(
         locate(checkpoint, tasks, revision, show_progress=progress is not None)
     )
     source = replace(source, name=check_name(source.name if name is None else name))
-    plan = make_plan(source, tasks, wanted, folder)
-    _check_importance(given, plan)
+    plan = make_plan(source, tasks, requested, folder)
+    _check_importance(matrix_source, plan)
     if verify:
         need_packages()
     card = folder / model_card.README
@@ -104,27 +104,27 @@ def convert(
     threads = threads or default_threads()
     with Digests() as digests:
         for job in plan.jobs:
-            _Run(plan, job, given, threads, progress).write(digests)
+            _Run(plan, job, matrix_source, threads, progress).write(digests)
     if not verify:
         return plan.targets
     files = {job.task: list(job.targets.values()) for job in plan.jobs}
     reports = verify_files(source, files, threads=threads, show_progress=progress is not None)
     model_card.write(
-        card, model_card.source_of(checkpoint, source.folder), plan.targets, reports, given
+        card, model_card.source_of(checkpoint, source.folder), plan.targets, reports, matrix_source
     )
     check_reports(reports)
     return [*plan.targets, card]
 
 
-def _check_importance(given: Importance, plan: Plan) -> None:
-    if given.file and len(plan.jobs) > 1:
+def _check_importance(matrix_source: Importance, plan: Plan) -> None:
+    if matrix_source.file and len(plan.jobs) > 1:
         texts = Argument("calibration")
         raise ArgumentError(
             f"an importance matrix is of one task's file; name one task, or texts with {texts}",
             texts,
         )
     for job in plan.jobs:
-        given.check({tensor.name: tensor.shape[::-1] for tensor in job.tensors}, job.stem)
+        matrix_source.check({tensor.name: tensor.shape[::-1] for tensor in job.tensors}, job.stem)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def verify_files(
         VerifyError: the files are there, but could not be compared.
 
     """
-    from jlocal.verify import store, verify
+    from jlocal.verify import save_reference, verify
     from jlocal_convert.reference import CheckpointEncoder
 
     reports: dict[Path, Report | VectorError] = {}
@@ -63,7 +63,7 @@ def verify_files(
             for task, files in tasks.items():
                 # The checkpoint is slow: it is computed once for all files of a task.
                 vectors = folder / "reference.npz"
-                store(
+                save_reference(
                     checkpoint.folder,
                     vectors,
                     task=task,
@@ -73,13 +73,13 @@ def verify_files(
                 )
                 for file in files:
                     try:
-                        found = verify(file, vectors, threads=threads, show_progress=show_progress)
+                        report = verify(file, vectors, threads=threads, show_progress=show_progress)
                     except VectorError as error:
                         reports[file] = error
                         continue
                     # A folder of the hub's cache is named after a commit.
-                    reference = replace(found.reference, name=checkpoint.name)
-                    reports[file] = replace(found, reference=reference)
+                    reference = replace(report.reference, name=checkpoint.name)
+                    reports[file] = replace(report, reference=reference)
     except JlocalError as error:
         raise VerifyError(f"the files were written, but not verified: {error}") from error
     return reports

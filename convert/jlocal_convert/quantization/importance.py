@@ -120,11 +120,11 @@ def importance(
     return Importance()
 
 
-def check_used(given: Importance, types: Sequence[str], *, single: bool = False) -> None:
+def check_used(matrix_source: Importance, types: Sequence[str], *, single: bool = False) -> None:
     """Refuse a matrix that no type makes use of.
 
     Args:
-        given: where it would come from.
+        matrix_source: where it would come from.
         types: names of file types.
         single: whether single matrices have types of their own.
 
@@ -132,5 +132,5 @@ def check_used(given: Importance, types: Sequence[str], *, single: bool = False)
         ArgumentError: it would be computed or read for nothing.
 
     """
-    if given and not given.save and not single and set(types) <= set(DIRECT_TYPES):
+    if matrix_source and not matrix_source.save and not single and set(types) <= set(DIRECT_TYPES):
         raise ArgumentError(f"{', '.join(types)}: these types do not use an importance matrix")

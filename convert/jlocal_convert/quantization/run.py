@@ -67,22 +67,26 @@ def quantize(
     """
     source, output = resolve(source), Path(output).expanduser()
     options, threads = options or Options(), threads or default_threads()
-    given = importance(calibration, imatrix, save_imatrix, overwrite=overwrite)
-    wanted = outputs.check_types(types, with_importance=bool(given))
-    check_used(given, wanted, single=bool(options.tensor_types))
+    matrix_source = importance(calibration, imatrix, save_imatrix, overwrite=overwrite)
+    requested = outputs.check_types(types, with_importance=bool(matrix_source))
+    check_used(matrix_source, requested, single=bool(options.tensor_types))
     header = read_header(source)
-    given.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
-    targets = _targets(source, output, wanted)
+    matrix_source.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
+    targets = _targets(source, output, requested)
     outputs.check_absent(targets.values(), overwrite=overwrite)
     folder = outputs.check_folder(output if output.suffix != ".gguf" else output.absolute().parent)
     # The matrix that will be there is not there yet.
-    expected = replace(options, importance=given.file or (source if given else None))
-    sizes = [_size(header, name, chosen_types(header, name, expected)) for name in wanted]
+    expected = replace(
+        options, importance=matrix_source.file or (source if matrix_source else None)
+    )
+    sizes = [_size(header, name, chosen_types(header, name, expected)) for name in requested]
     outputs.check_space(folder, sum(sizes))
     outputs.make_folder(folder)
     with (
         outputs.hidden_files(folder, [path.name for path in targets.values()]) as hidden,
-        given.matrix_for(source, _stem(source), threads=threads, progress=progress) as matrix,
+        matrix_source.matrix_for(
+            source, _stem(source), threads=threads, progress=progress
+        ) as matrix,
     ):
         options = replace(options, importance=matrix)
         for path, (name, target) in zip(hidden, targets.items(), strict=True):
@@ -124,8 +128,8 @@ def _targets(source: Path, output: Path, types: Sequence[str]) -> dict[str, Path
 
 def _stem(source: Path) -> str:
     """Return a file's name without the type that it ends with."""
-    name, _, kind = source.stem.rpartition("-")
-    return name if name and kind.upper() in FILE_TYPES else source.stem
+    name, _, ending = source.stem.rpartition("-")
+    return name if name and ending.upper() in FILE_TYPES else source.stem
 
 
 def _size(header: Header, type_name: str, chosen: dict[str, str]) -> int:

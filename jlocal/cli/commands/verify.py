@@ -98,7 +98,7 @@ def command(
     jlocal verify CHECKPOINT --task retrieval --save small.npz
     jlocal verify small:Q8_0 --reference small.npz
     """
-    from jlocal.verify import read_texts, store, verify
+    from jlocal.verify import read_texts, save_reference, verify
     from jlocal.verify.plot import check_plot, draw
     from jlocal_convert.reference import CheckpointEncoder
 
@@ -110,7 +110,7 @@ def command(
     options |= {"show_progress": not quiet and sys.stderr.isatty()}
     with _notes(show=not quiet):
         if save and against is None:
-            stored = store(model, save, **options)
+            stored = save_reference(model, save, **options)
             _say_stored(save, stored, quiet)
             return
         report = verify(model, against, save=save, **options)

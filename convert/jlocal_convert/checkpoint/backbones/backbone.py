@@ -11,7 +11,7 @@ from typing import Any
 
 from jlocal.errors import CheckpointError
 from jlocal_convert.checkpoint.folder import Checkpoint
-from jlocal_convert.checkpoint.json_config import Settings
+from jlocal_convert.checkpoint.json_config import JsonConfig
 
 _MAX_LAYERS = 1024
 _MAX_SIZE = 1 << 24
@@ -90,7 +90,7 @@ class Backbone:
             tensors["attn_k_norm"] = ("self_attn.k_norm", (self.head_dim,))
         return tensors
 
-    def describe(self, writer: Any) -> None:
+    def write_metadata(self, writer: Any) -> None:
         """Add the hyper-parameters to a gguf.GGUFWriter."""
         import gguf
 
@@ -157,12 +157,12 @@ def read_backbone(
     return backbone
 
 
-def _rope_theta(config: Settings) -> float:
+def _rope_theta(config: JsonConfig) -> float:
     """Read the base of the rotary positions, in the older or the newer way of writing it."""
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.section(key)
-        kind = rope.get("rope_type", rope.get("type"))
-        if kind not in (None, "default"):
+        rope_type = rope.get("rope_type", rope.get("type"))
+        if rope_type not in (None, "default"):
             raise config.wrong(key, "of type 'default': other rope scaling is not supported")
         if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
             raise config.wrong(key, "without partial_rotary_factor")

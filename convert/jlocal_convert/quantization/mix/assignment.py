@@ -22,7 +22,7 @@ _CELLS = 1 << 16
 class Choice:
     """A type that a matrix may get: its size in bytes, and what is lost with it."""
 
-    kind: str
+    tensor_type: str
     size: int
     loss: float
 
@@ -32,13 +32,13 @@ class Mix:
     """A type for each matrix.
 
     Attributes:
-        kinds: by name of the matrix.
+        tensor_types: by name of the matrix.
         size: bytes of all of them together.
         loss: the sum of their losses.
 
     """
 
-    kinds: Mapping[str, str]
+    tensor_types: Mapping[str, str]
     size: int
     loss: float
 
@@ -74,7 +74,7 @@ def for_loss(choices: Choices, limit: float) -> Mix | None:
 
 def _mix(chosen: Mapping[str, Choice]) -> Mix:
     return Mix(
-        {name: choice.kind for name, choice in chosen.items()},
+        {name: choice.tensor_type for name, choice in chosen.items()},
         sum(choice.size for choice in chosen.values()),
         math.fsum(choice.loss for choice in chosen.values()),
     )
@@ -130,8 +130,8 @@ class _Table:
 
         None if a finite limit cannot be kept.
         """
-        wanted = self._losses[-1] if math.isinf(limit) else limit
-        found = np.flatnonzero(self._losses <= wanted)
+        requested = self._losses[-1] if math.isinf(limit) else limit
+        found = np.flatnonzero(self._losses <= requested)
         if not len(found):
             return None
         cell = int(found[0])

@@ -18,7 +18,7 @@ from jlocal.errors import ArgumentError, OutputError, TextError
 from jlocal.gguf.header import Header, read_header
 from jlocal.gguf.imatrix import read as read_matrix
 from jlocal.gguf.types import FILE_TYPES
-from jlocal.llama.fake_quantizer import Exchange
+from jlocal.llama.fake_quantizer import FakeQuantizer
 from jlocal.llama.quantize import Options, check_source, exactly, quantizable, stored_types
 from jlocal.llama.runtime import Runtime
 from jlocal.llama.threads import default_threads
@@ -35,7 +35,7 @@ from jlocal_convert.quantization.mix.assignment import Choices, Mix
 from jlocal_convert.quantization.mix.sensitivity import (
     Columns,
     Offers,
-    check_kinds,
+    check_tensor_types,
     column_importance,
     half_squares,
     measure,
@@ -59,7 +59,7 @@ class Mixture:
     Attributes:
         file: where it is.
         size: in bytes.
-        kinds: tensor type of each matrix, by its name.
+        tensor_types: of the matrices, by name.
         shapes: of the matrices, (rows, columns), by name.
         predicted: mean cosine to the vectors of the source, by the search.
         cosine: the same, measured on held-out texts.
@@ -71,7 +71,7 @@ class Mixture:
 
     file: Path
     size: int
-    kinds: Mapping[str, str]
+    tensor_types: Mapping[str, str]
     shapes: Mapping[str, tuple[int, int]]
     predicted: float
     cosine: float
@@ -89,7 +89,7 @@ def quantize_mixture(
     calibration: Sequence[str | Path],
     imatrix: str | Path | None = None,
     save_imatrix: str | Path | None = None,
-    kinds: Sequence[str] = (),
+    tensor_types: Sequence[str] = (),
     allow_requantize: bool = False,
     overwrite: bool = False,
     threads: int = 0,
@@ -106,7 +106,7 @@ def quantize_mixture(
             takes them; a quarter is held out.
         imatrix: an importance matrix instead of one that is computed from the texts.
         save_imatrix: where to keep the matrix that was computed.
-        kinds: tensor types to choose from, such as Q4_K; all that are worth it if none are named.
+        tensor_types: to choose from, such as Q4_K; all that are worth it if none are named.
         allow_requantize: take a Q8_0 file as the source.
         overwrite: replace a file that exists.
         threads: CPU threads; 0 takes one for each physical core.
@@ -121,29 +121,31 @@ def quantize_mixture(
     """
     source, output = resolve(source), Path(output).expanduser()
     target = _Target(size, cosine)
-    wanted = check_kinds(kinds)
-    given = importance(() if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite)
+    requested = check_tensor_types(tensor_types)
+    matrix_source = importance(
+        () if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite
+    )
     if not calibration:
         texts = Argument("calibration", [DEFAULT])
         raise ArgumentError(f"a mix is searched with texts; name some: {texts}", texts)
     searched, held = split(read_calibration(calibration))
-    if given.calibration:
-        given = replace(given, calibration=searched)
+    if matrix_source.calibration:
+        matrix_source = replace(matrix_source, calibration=searched)
     header = read_header(source)
     _check(header, output, target, overwrite=overwrite)
     options = Options(allow_requantize=allow_requantize)
     stored = _matrices(header, options)
-    given.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
-    _check_size(header, target, stored, given, wanted)
+    matrix_source.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
+    _check_size(header, target, stored, matrix_source, requested)
     folder = outputs.check_folder(output.absolute().parent)
     # Of a quality there may be two at a time: the best so far, and the one that is tried.
     needed = size or 2 * header.file_size
     outputs.check_space(folder, needed + (0 if _is_wide(stored) else 4 * _weights(header)))
     outputs.make_folder(folder)
     run = _Run(header, output, target, calibration, options, threads or default_threads(), progress)
-    with run.wide(stored) as wide, run.matrix(given, wide, searched) as matrix:
+    with run.wide(stored) as wide, run.matrix(matrix_source, wide, searched) as matrix:
         columns = column_importance(read_matrix(matrix))
-        found = run.search(wide, stored, columns, searched, held, wanted)
+        found = run.search(wide, stored, columns, searched, held, requested)
         return run.write(found, matrix)
 
 
@@ -193,12 +195,12 @@ def _check_size(
     header: Header,
     target: _Target,
     stored: Mapping[str, str],
-    given: Importance,
-    kinds: Sequence[str],
+    matrix_source: Importance,
+    tensor_types: Sequence[str],
 ) -> None:
     """Refuse a size that no mix has, before anything is computed."""
-    if given.matrix:
-        weighted = set(column_importance(given.matrix))
+    if matrix_source.matrix:
+        weighted = set(column_importance(matrix_source.matrix))
     else:
         # What calibration finds the importance of.
         weighted = {name for name in stored if name.startswith("blk.")}
@@ -207,7 +209,7 @@ def _check_size(
         for tensor in header.tensors
         if tensor.name in stored and len(tensor.shape) == 2
     }
-    _check_offers(header, target, offers(shapes, stored, weighted, kinds))
+    _check_offers(header, target, offers(shapes, stored, weighted, tensor_types))
 
 
 def _check_offers(header: Header, target: _Target, offered: Offers) -> None:
@@ -267,7 +269,7 @@ class _Run:
 
     @contextmanager
     def wide(self, stored: Mapping[str, str]) -> Iterator[Path]:
-        """Give the model as a file in F32 or F16, whose weights can be exchanged."""
+        """Give the model as a file in F32 or F16, to which quantisation can be applied."""
         if _is_wide(stored):
             yield self.source.path
             return
@@ -278,9 +280,11 @@ class _Run:
             yield file
 
     @contextmanager
-    def matrix(self, given: Importance, wide: Path, searched: Calibration) -> Iterator[Path]:
+    def matrix(
+        self, matrix_source: Importance, wide: Path, searched: Calibration
+    ) -> Iterator[Path]:
         """Give the file of the importance matrix."""
-        matrix = given.matrix_for(
+        matrix = matrix_source.matrix_for(
             wide, self.output.stem, threads=self.threads, progress=self.progress
         )
         with ExitStack() as stack:
@@ -296,23 +300,23 @@ class _Run:
         columns: Mapping[str, Columns],
         searched: Calibration,
         held: Calibration,
-        kinds: Sequence[str],
+        tensor_types: Sequence[str],
     ) -> _Found:
         """Measure what each type costs in each matrix."""
         profile = read_profile(wide)
         prompts = list(dict.fromkeys(profile.prompts.values())) or [""]
-        with Exchange(profile, threads=self.threads) as exchange:
-            shapes = dict(exchange.shapes)
-            offered = offers(shapes, stored, columns, kinds)
+        with FakeQuantizer(profile, threads=self.threads) as quantizer:
+            shapes = dict(quantizer.shapes)
+            offered = offers(shapes, stored, columns, tensor_types)
             _check_offers(self.source, self.target, offered)
             with _numbered(searched, self.calibration):
-                sequences = _sequences(searched.texts, prompts, exchange, token_budget(shapes))
+                sequences = _sequences(searched.texts, prompts, quantizer, token_budget(shapes))
             with _numbered(held, self.calibration):
-                kept = _sequences(held.texts, prompts, exchange, _HELD_TOKENS)
-            vectors = exchange.vectors(kept)
+                kept = _sequences(held.texts, prompts, quantizer, _HELD_TOKENS)
+            vectors = quantizer.vectors(kept)
             report = reporter(self.progress, self.source.path.name, "matrices")
-            choices = measure(exchange, sequences, columns, stored, offered, report)
-        others = {name: kind for name, kind in stored.items() if name not in choices}
+            choices = measure(quantizer, sequences, columns, stored, offered, report)
+        others = {name: tensor_type for name, tensor_type in stored.items() if name not in choices}
         return _Found(choices, others, shapes, kept, vectors, len(sequences))
 
     def write(self, found: _Found, matrix: Path) -> Mixture:
@@ -336,7 +340,7 @@ class _Run:
         return Mixture(
             file=self.output,
             size=chosen.size,
-            kinds=chosen.mix.kinds,
+            tensor_types=chosen.mix.tensor_types,
             shapes=found.shapes,
             predicted=1 - chosen.mix.loss,
             cosine=1 - chosen.loss,
@@ -346,11 +350,13 @@ class _Run:
         )
 
     def _attempt(self, mix: Mix, found: _Found, matrix: Path, file: Path) -> Trial:
-        kinds = {**found.kept, **mix.kinds}
+        tensor_types = {**found.kept, **mix.tensor_types}
         options = replace(
             self.options,
             importance=matrix,
-            tensor_types=tuple((exactly(name), kind) for name, kind in kinds.items()),
+            tensor_types=tuple(
+                (exactly(name), tensor_type) for name, tensor_type in tensor_types.items()
+            ),
         )
         write_type(
             self.source.path,
@@ -377,15 +383,15 @@ def _numbered(part: Calibration, files: Sequence[str | Path]) -> Iterator[None]:
 
 
 def _sequences(
-    texts: Sequence[str], prompts: Sequence[str], exchange: Exchange, budget: int
+    texts: Sequence[str], prompts: Sequence[str], quantizer: FakeQuantizer, budget: int
 ) -> list[Tokens]:
     """Return texts as token ids, evenly chosen so that they fit, the prompts in turn."""
 
     def tokens(number: int, prompt: str) -> Tokens:
-        found = exchange.tokens(prompt + texts[number])
-        if len(found) > exchange.limit:
+        found = quantizer.tokens(prompt + texts[number])
+        if len(found) > quantizer.limit:
             raise TextError(
-                f"has {len(found):,} tokens, above the limit of {exchange.limit:,} of the model; "
+                f"has {len(found):,} tokens, above the limit of {quantizer.limit:,} of the model; "
                 "split it",
                 number,
             )
@@ -420,10 +426,10 @@ def _rest(header: Header, chosen: Collection[str]) -> int:
 def _file_type(mix: Mix, shapes: Mapping[str, tuple[int, int]]) -> str:
     """Return what to call a file: the type of most of its weights, as llama.cpp has it."""
     weights: dict[str, int] = {}
-    for name, kind in mix.kinds.items():
-        weights[kind] = weights.get(kind, 0) + prod(shapes[name])
-    kind = max(weights, key=lambda name: weights[name])
-    if kind in ("F32", "F16", "BF16"):
+    for name, tensor_type in mix.tensor_types.items():
+        weights[tensor_type] = weights.get(tensor_type, 0) + prod(shapes[name])
+    tensor_type = max(weights, key=lambda name: weights[name])
+    if tensor_type in ("F32", "F16", "BF16"):
         # In files of these types llama.cpp gives no matrix another one.
         return "Q8_0"
-    return kind if kind in FILE_TYPES else f"{kind}_M"
+    return tensor_type if tensor_type in FILE_TYPES else f"{tensor_type}_M"

@@ -17,7 +17,7 @@ from jlocal.errors import ArgumentError
 from jlocal.gguf.header import shown
 from jlocal.gguf.imatrix import ImportanceMatrix
 from jlocal.gguf.types import TENSOR_TYPES
-from jlocal.llama.fake_quantizer import Exchange
+from jlocal.llama.fake_quantizer import FakeQuantizer
 from jlocal.llama.quantize import EMBEDDING, NOT_FOR_LOOKUP, OUTPUT, WEIGHTED
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Doubles, Floats
@@ -50,22 +50,22 @@ Offers = Mapping[str, Mapping[str, int]]
 OnMatrix = Callable[[int, int], None]
 
 
-def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+def check_tensor_types(tensor_types: Sequence[str]) -> tuple[str, ...]:
     """Return names of tensor types in upper case.
 
     Raises:
         ArgumentError: a name is no tensor type that can be chosen.
 
     """
-    possible = [kind for kind in TENSOR_TYPES if kind not in ("F32", "BF16")]
-    wanted = tuple(dict.fromkeys(kind.upper() for kind in kinds))
-    for kind in wanted:
-        if kind not in possible:
+    possible = [tensor_type for tensor_type in TENSOR_TYPES if tensor_type not in ("F32", "BF16")]
+    requested = tuple(dict.fromkeys(tensor_type.upper() for tensor_type in tensor_types))
+    for tensor_type in requested:
+        if tensor_type not in possible:
             raise ArgumentError(
-                f"{shown(kind)} is not a type that a matrix can have; choose among "
+                f"{shown(tensor_type)} is not a type that a matrix can have; choose among "
                 f"{', '.join(possible)}"
             )
-    return wanted
+    return requested
 
 
 def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
@@ -80,9 +80,9 @@ def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
     }
 
 
-def tensor_bytes(kind: str, shape: Sequence[int]) -> int:
+def tensor_bytes(tensor_type: str, shape: Sequence[int]) -> int:
     """Return the room that a tensor takes in a file, with the padding after it."""
-    return -(-TENSOR_TYPES[kind].nbytes(shape) // _ALIGNMENT) * _ALIGNMENT
+    return -(-TENSOR_TYPES[tensor_type].nbytes(shape) // _ALIGNMENT) * _ALIGNMENT
 
 
 def token_budget(shapes: Mapping[str, tuple[int, int]]) -> int:
@@ -95,7 +95,7 @@ def offers(
     shapes: Mapping[str, tuple[int, int]],
     stored: Mapping[str, str],
     weighted: Collection[str],
-    kinds: Sequence[str] = (),
+    tensor_types: Sequence[str] = (),
 ) -> Offers:
     """Return the types that each matrix may get, with their sizes in bytes.
 
@@ -104,7 +104,7 @@ def offers(
         stored: the type that each matrix has in the file that will be quantised, which costs
             nothing; larger ones are not considered.
         weighted: matrices of whose columns the importance is known.
-        kinds: types to choose from; if none, those that are worth it.
+        tensor_types: types to choose from; if none, those that are worth it.
 
     Returns:
         At least the type that a matrix has, where no other is possible.
@@ -115,16 +115,18 @@ def offers(
         own = stored[name]
         size = tensor_bytes(own, shape)
         sizes = {
-            kind: tensor_bytes(kind, shape)
-            for kind in _possible(name, shape[1], name in weighted, kinds)
-            if kind != own and tensor_bytes(kind, shape) < size
+            tensor_type: tensor_bytes(tensor_type, shape)
+            for tensor_type in _possible(name, shape[1], name in weighted, tensor_types)
+            if tensor_type != own and tensor_bytes(tensor_type, shape) < size
         }
-        offered[name] = sizes if kinds and own not in kinds and sizes else {own: size, **sizes}
+        offered[name] = (
+            sizes if tensor_types and own not in tensor_types and sizes else {own: size, **sizes}
+        )
     return offered
 
 
 def measure(
-    exchange: Exchange,
+    quantizer: FakeQuantizer,
     sequences: Sequence[Tokens],
     importance: Mapping[str, Columns],
     stored: Mapping[str, str],
@@ -134,7 +136,7 @@ def measure(
     """Measure the loss of each matrix with each type that it may get.
 
     Args:
-        exchange: the model, loaded.
+        quantizer: the model, loaded.
         sequences: texts as token ids, none empty.
         importance: as `column_importance` gives it.
         stored: as `offers` takes it.
@@ -145,52 +147,56 @@ def measure(
         ModelError: weights cannot be quantised, or vectors are not finite.
 
     """
-    before = exchange.vectors(sequences)
+    before = quantizer.vectors(sequences)
     choices: dict[str, list[Choice]] = {}
     for done, (name, sizes) in enumerate(offered.items(), start=1):
         columns, own = importance.get(name), stored[name]
-        part = -(-prod(exchange.shapes[name]) // _SAMPLE)
+        part = -(-prod(quantizer.shapes[name]) // _SAMPLE)
         rate = 0.0
         if sizes.keys() - {own}:
-            rate = _loss_by_error(exchange, name, columns, sequences, before)
+            rate = _loss_by_error(quantizer, name, columns, sequences, before)
         choices[name] = [
             Choice(
-                kind,
+                tensor_type,
                 size,
-                0.0 if kind == own else rate * exchange.error(name, kind, columns, part=part),
+                0.0
+                if tensor_type == own
+                else rate * quantizer.error(name, tensor_type, columns, part=part),
             )
-            for kind, size in sizes.items()
+            for tensor_type, size in sizes.items()
         ]
         if progress:
             progress(done, len(offered))
     return choices
 
 
-def _possible(name: str, columns: int, weighted: bool, kinds: Sequence[str]) -> list[str]:
-    if not kinds:
-        kinds = _PLAIN if columns % _SUPER_BLOCK else _SUPER
+def _possible(name: str, columns: int, weighted: bool, tensor_types: Sequence[str]) -> list[str]:
+    if not tensor_types:
+        tensor_types = _PLAIN if columns % _SUPER_BLOCK else _SUPER
     refused: frozenset[str] = frozenset()
     if not weighted:
         refused = NOT_FOR_LOOKUP if name in (EMBEDDING, OUTPUT) else WEIGHTED
     return [
-        kind
-        for kind in kinds
-        if columns % TENSOR_TYPES[kind].block_size == 0 and kind not in refused
+        tensor_type
+        for tensor_type in tensor_types
+        if columns % TENSOR_TYPES[tensor_type].block_size == 0 and tensor_type not in refused
     ]
 
 
 def _loss_by_error(
-    exchange: Exchange,
+    quantizer: FakeQuantizer,
     name: str,
     columns: Columns | None,
     sequences: Sequence[Tokens],
     before: Doubles,
 ) -> float:
     """Return what a unit of a matrix's weighted error costs, by one type."""
-    width = exchange.shapes[name][1]
-    probe = next(kind for kind in _PROBES if width % TENSOR_TYPES[kind].block_size == 0)
-    with exchange.exchanged(name, probe, columns) as error:
-        loss = half_squares(exchange.vectors(sequences), before).mean()
+    width = quantizer.shapes[name][1]
+    probe = next(
+        tensor_type for tensor_type in _PROBES if width % TENSOR_TYPES[tensor_type].block_size == 0
+    )
+    with quantizer.applied(name, probe, columns) as error:
+        loss = half_squares(quantizer.vectors(sequences), before).mean()
     return float(loss / error) if error else 0.0
 
 
