@@ -4,9 +4,8 @@ jq -r .text convert/jlocal_convert/quantization/data/calibration.jsonl > joined.
 llama-imatrix -m F16.gguf -f joined.txt -o joined.gguf
 python benchmarks/quantisation.py F16.gguf --texts default --theirs joined.gguf --sets SETS
 
-Each type is made without a matrix, with one of each file of --texts, with another for which the
-last feed-forward is computed for every token, and with each matrix of --theirs, which llama-imatrix
-made of the same texts. Cosines to the vectors of F16.gguf are those of the texts that `jlocal
+Each type is made without a matrix, with one of each file of --texts, and with each matrix of
+--theirs, which llama-imatrix made of the same texts. Cosines to the vectors of F16.gguf are those of the texts that `jlocal
 verify` takes and of the retrieval sets, under each prompt; SETS has the layout that
 starter/README.md names. --tensor-type is as `jlocal quantize` takes it.
 """
@@ -99,11 +98,9 @@ def matrices(
     yield "no matrix", None
     for name in texts:
         given = read_calibration([name])
-        for suffix in ("", ", every row"):
-            path = folder / f"{Path(name).stem}{suffix}.gguf"
-            matrix = calibrate(model, given, threads=default_threads(), every_row=bool(suffix))
-            imatrix.write(path, matrix)
-            yield f"{Path(name).name}{suffix}", path
+        path = folder / f"{Path(name).stem}.gguf"
+        imatrix.write(path, calibrate(model, given, threads=default_threads()))
+        yield Path(name).name, path
     for path in theirs:
         yield f"llama-imatrix, {path.name}", path
 
