@@ -5,9 +5,9 @@ llama-imatrix -m F16.gguf -f joined.txt -o joined.gguf
 python benchmarks/quantisation.py F16.gguf --texts default --theirs joined.gguf --sets SETS
 
 Each type is made without a matrix, with one of each file of --texts, and with each matrix of
---theirs, which llama-imatrix made of the same texts. Cosines to the vectors of F16.gguf are those of the texts that `jlocal
-verify` takes and of the retrieval sets, under each prompt; SETS has the layout that
-starter/README.md names. --tensor-type is as `jlocal quantize` takes it.
+--theirs, which llama-imatrix made of the same texts. Cosines to the vectors of F16.gguf are those
+of the texts that `jlocal verify` takes and of the retrieval sets, under each prompt; SETS has the
+layout that starter/README.md names. --tensor-type is as `jlocal quantize` takes it.
 """
 
 from __future__ import annotations

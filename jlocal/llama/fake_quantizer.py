@@ -120,7 +120,9 @@ class FakeQuantizer:
             ModelError: llama.cpp cannot compute them, or they are not finite.
 
         """
-        vectors = normalize(self._runtime.scheduler.submit_job(sequences).result().astype(np.float64))
+        vectors = normalize(
+            self._runtime.scheduler.submit_job(sequences).result().astype(np.float64)
+        )
         if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
             raise ModelError(f"{self._profile.path} gives vectors that are not finite, or zero")
         return vectors
