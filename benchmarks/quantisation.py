@@ -26,11 +26,11 @@ sys.path.insert(0, str(ROOT))
 
 from jlocal import Embedder  # noqa: E402
 from jlocal.errors import OutputError  # noqa: E402
+from jlocal.gguf import imatrix  # noqa: E402
 from jlocal.gguf.header import read_header  # noqa: E402
 from jlocal.llama.quantize import EMBEDDING  # noqa: E402
 from jlocal.llama.threads import default_threads  # noqa: E402
 from jlocal.verify.texts import default_texts  # noqa: E402
-from jlocal_convert.quantization import imatrix  # noqa: E402
 from jlocal_convert.quantization.calibration import DEFAULT, calibrate, read_calibration  # noqa: E402
 from jlocal_convert.quantization.run import Options, quantize  # noqa: E402
 from starter.evaluate import Vectors, retrieval  # noqa: E402

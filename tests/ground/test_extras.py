@@ -63,7 +63,7 @@ def encode_tensor(folder: Path, model: Embedder) -> None:
 
 
 def verify_checkpoint(folder: Path, model: Embedder) -> None:
-    from jlocal.verify.checkpoint import need_packages
+    from jlocal_convert.reference import need_packages
 
     need_packages()
 
