@@ -16,15 +16,12 @@ import pytest
 
 from support.checkpoints import Backbone, build
 from support.disks import small_disk  # noqa: F401
-from support.gguf_files import few_tokens
-from support.texts import AWKWARD
+from support.gguf_files import KINDS, few_tokens
+from support.texts import AWKWARD, PROMPTS
 
 if TYPE_CHECKING:
     from jlocal import Embedder
     from support.reference import Reference
-
-KINDS = ("F32", "F16", "BF16", "Q8_0")
-PROMPTS = {"query": "Query: ", "document": "Document: "}
 
 # What a shell starts in the background ignores Ctrl-C, and what nohup starts ignores SIGHUP; so
 # would all children of the tests.

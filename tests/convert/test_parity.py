@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import KINDS, PROMPTS
 from jlocal import Embedder
 from jlocal_convert import convert
 from support.alike import below, cosines
 from support.checkpoints import TASKS, merged
+from support.gguf_files import KINDS
 from support.reference import Reference
-from support.texts import AWKWARD, prose, scrambled
+from support.texts import AWKWARD, PROMPTS, prose, scrambled
 
 BACKBONES = ("qwen3", "eurobert")
 TEXTS = list(AWKWARD.values())

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from jlocal.inputs import selection
 from jlocal.inputs.documents import Unreadable
 from jlocal.inputs.gitignore import Rules
 from jlocal.inputs.selection import matches
@@ -200,11 +199,10 @@ def test_a_gitignore_that_is_no_file(kind: str, tmp_path: Path) -> None:
     assert all("its rules are not followed" in reason for reason in reported.values())
 
 
-def test_a_folder_whose_gitignore_is_too_large_is_left_out(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(selection, "_LARGEST_GITIGNORE", 10)
+def test_a_folder_whose_gitignore_is_too_large_is_left_out(tmp_path: Path) -> None:
     for name in ("a.md", "sub/b.md", "sub/.gitignore"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x" * 11)
+        (tmp_path / name).write_text("x" * 1_048_577)
     names, reported = names_in(tmp_path)
     assert names == ["a.md"]
-    assert reported == {"sub": "its .gitignore: it has more than 10 bytes"}
+    assert reported == {"sub": "its .gitignore: it has more than 1,048,576 bytes"}

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from jlocal import Collection, Embedder
-from jlocal.collection.index import run as index_module
 from jlocal.collection.index.report import Report
 from jlocal.errors import TextError
 from jlocal.inputs.records import BadRecord, records_of
@@ -221,13 +220,11 @@ def test_a_file_without_a_good_record_fails_as_a_whole(index, tmp_path: Path) ->
     assert index(tmp_path / "b.csv", fields=("antwort",)).new == 1
 
 
-def test_many_bad_records_are_counted(index, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(index_module, "_NAMED_RECORDS", 2)
-    (tmp_path / "a.jsonl").write_text('{"note": "x"}\n' + "{}\n" * 5)
+def test_many_bad_records_are_counted(index, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"note": "x"}\n' + "{}\n" * 23)
     report = index(tmp_path / "a.jsonl")
     assert [f.id.rpartition("/")[2] for f in report.failures] == [
-        "a.jsonl:2",
-        "a.jsonl:3",
+        *(f"a.jsonl:{line}" for line in range(2, 22)),
         "a.jsonl",
     ]
     assert report.failures[-1].reason == "3 more records are bad"

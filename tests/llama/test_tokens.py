@@ -3,10 +3,9 @@
 import pytest
 from tokenizers import Tokenizer
 
-from conftest import PROMPTS
 from jlocal import Embedder
 from support.checkpoints import tokenizer_json
-from support.texts import AWKWARD, huge, prose, scrambled
+from support.texts import AWKWARD, PROMPTS, huge, prose, scrambled
 
 
 @pytest.fixture(scope="module", params=["qwen3", "eurobert"])

@@ -22,6 +22,8 @@ PARTS = (
     *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
     *("input_layernorm", "post_attention_layernorm"),
 )
+# The types that each checkpoint is converted to.
+KINDS = ("F32", "F16", "BF16", "Q8_0")
 # The numbers of GGUF's types, with struct's letters.
 SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 ARCHITECTURES = {"qwen3": gguf.MODEL_ARCH.QWEN3, "eurobert": gguf.MODEL_ARCH.EUROBERT}

@@ -7,6 +7,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+# By name, as jina-embeddings-v5-text has them.
+PROMPTS = {"query": "Query: ", "document": "Document: "}
+
 AWKWARD = {
     # Scripts
     "Latin": "Zażółć gęślą jaźń, Þórður. Ça va? ¿Qué tal? Đặng Nguyễn",
