@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from jlocal.cli import flags
-from jlocal.cli.commands.status import filters
+from jlocal.cli.display.folders import log_folders
 from jlocal.cli.display.index_progress import index_bar
 from jlocal.cli.display.index_report import say_error, say_model, say_next, say_report, show_plan
 from jlocal.cli.options import agree, open_model
@@ -93,7 +92,7 @@ def _run(what: Run, work: Work, *, rebuild: bool) -> None:
     elif not what.quiet:
         say_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
         with Collection(what.database) as collection:
-            _say_folders(before, collection.folders(), report)
+            log_folders(before, collection.folders(), report)
         say_next(report, what.database)
     if report.failed:
         say_error(report)
@@ -137,18 +136,3 @@ def _folders(database: Path) -> dict[str, Folder]:
     with contextlib.suppress(JlocalError), Collection(database) as collection:
         return collection.folders()
     return {}
-
-
-def _say_folders(before: dict[str, Folder], after: dict[str, Folder], report: Report) -> None:
-    for path, folder in after.items():
-        if path in before and before[path] != folder:
-            was = " ".join(filters(before[path])) or "without filters"
-            now = " ".join(filters(folder)) or "without filters"
-            say(f"  {path} is read {now} from now on; until now {was}.")
-    for path, outer in report.absorbed.items():
-        say(f"  {path} is not remembered by itself any more: it is a part of {outer}.")
-    for name, outer in report.parts.items():
-        if os.path.abspath(name) not in report.absorbed:  # noqa: PTH100
-            say(f"  {name} is a part of {outer}, which is remembered already.")
-    for path in report.forgotten:
-        say(f"  {path} was deleted, and is not remembered any more.")

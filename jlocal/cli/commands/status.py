@@ -10,11 +10,11 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.database import database_option, flag
+from jlocal.cli.display.folders import filter_options
 from jlocal.cli.display.quantities import counted
 from jlocal.cli.options import size_text
 
 if TYPE_CHECKING:
-    from jlocal.collection.index.folders import Folder
     from jlocal.collection.index.status import FolderStatus, Status
 
 
@@ -114,19 +114,8 @@ def _folder(status: FolderStatus) -> str:
         f"{status.missing:,} deleted" if status.missing else "",
         f"{status.skipped:,} skipped" if status.skipped else "",
         f"{status.large:,} too large" if status.large else "",
-        *filters(status.folder),
+        *filter_options(status.folder),
     ]
     if not status.is_there:
         counts.append("the folder is missing, and its documents are kept")
     return f"{status.path}  {', '.join(filter(None, counts))}"
-
-
-def filters(folder: Folder) -> list[str]:
-    """Return how the files of a folder are chosen, as options of `jlocal index`."""
-    return [
-        *(f"--include {glob!r}" for glob in folder.include),
-        *(f"--exclude {glob!r}" for glob in folder.exclude),
-        *(["--no-gitignore"] if not folder.gitignore else []),
-        *(["--all"] if folder.large else []),
-        *([f"--encoding {folder.encoding}"] if folder.encoding else []),
-    ]
