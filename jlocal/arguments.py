@@ -11,6 +11,22 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ArgumentError
+from jlocal.terms import Argument
+
+
+def wrong(name: str, value: object, advice: str) -> ArgumentError:
+    """Make the error of an argument whose value is none that it can have.
+
+    Args:
+        name: of the argument.
+        value: what was passed for it.
+        advice: what it can be, as a sentence whose subject is the argument.
+
+    """
+    if value is None:  # which no term can say: it stands for an argument without a value
+        return ArgumentError(f"{name}=None; {advice}", argument=name)
+    term = Argument(name, value)
+    return ArgumentError(f"{term}; {advice}", term, argument=name)
 
 
 def whole(name: str, value: object, least: int | None = None) -> int:
@@ -26,10 +42,10 @@ def whole(name: str, value: object, least: int | None = None) -> int:
 
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentError(f"{name}={value!r:.80}; it is a whole number")
+        raise wrong(name, value, "it is a whole number")
     number = operator.index(value)
     if least is not None and number < least:
-        raise ArgumentError(f"{name}={number}; it is at least {least}")
+        raise wrong(name, number, f"it is at least {least}")
     return number
 
 
@@ -48,7 +64,8 @@ def listed(name: str, value: Any) -> list[Any]:
         return [value]
     if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
         raise ArgumentError(
-            f"{name} are of type {type(value).__name__}; pass str, or a list of str"
+            f"{name} are of type {type(value).__name__}; pass str, or a list of str",
+            argument=name,
         )
     return list(value)
 
@@ -86,4 +103,4 @@ def check_texts(inputs: Iterable[str]) -> Iterable[str]:
         advice = "pass str, or a list of str"
     else:
         return inputs
-    raise ArgumentError(f"the texts are of type {name}; {advice}")
+    raise ArgumentError(f"the texts are of type {name}; {advice}", argument="texts")

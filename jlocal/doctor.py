@@ -299,7 +299,9 @@ def _stored(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ModelError(f"the stored vector of {path} cannot be read ({error})") from error
+        raise ModelError(
+            f"the stored vector of {path} cannot be read ({error})", path=path
+        ) from error
     return {"text": text, "vector": numbers}
 
 

@@ -1,6 +1,31 @@
-"""Every exception that jlocal and convert raise on purpose.
+"""Every exception that jlocal and jlocal_convert raise on purpose, with the data that it carries.
 
-`jlocal` imports this module before the search path is safe, so that it imports nothing of Python's.
+    JlocalError                         message
+    ├── ArgumentError (a ValueError)    argument
+    ├── ExtraError                      extra
+    ├── TextError                       reason, index
+    │   ├── TextTooLongError            tokens, limit
+    │   └── NotTextError
+    ├── Overloaded                      queued, limit
+    ├── HubError                        repository
+    │   └── NotPublishedError           types
+    └── FileError                       path
+        ├── ModelError
+        │   ├── VectorError             indices
+        │   └── BundleError
+        ├── CheckpointError
+        ├── CollectionError
+        │   ├── MissingCollectionError  reason, similar
+        │   ├── EmptyCollectionError
+        │   ├── NoFoldersError
+        │   ├── BusyError
+        │   ├── OtherRecipeError
+        │   └── InsideFolderError       outer
+        ├── VerifyError
+        └── OutputError
+
+What carries more than its base is told after it. All come back equal from another process. `jlocal`
+imports this module before the search path is safe, so that it imports nothing of Python's.
 """
 
 from jlocal.terms import Argument, Message, terms_of
@@ -35,10 +60,32 @@ def _reduced(error: Exception) -> "tuple[object, ...]":
 
 
 class ArgumentError(JlocalError, ValueError):
-    """An argument has a value that the model or the call cannot take."""
+    """An argument has a value that the model or the call cannot take.
+
+    Attributes:
+        argument: its name; None where the error is of no single argument.
+
+    """
+
+    def __init__(self, message: str = "", *terms: "Term", argument: "str | None" = None) -> None:
+        self.argument = argument
+        super().__init__(message, *terms)
 
 
-class ModelError(JlocalError):
+class FileError(JlocalError):
+    """Base of the errors of files and folders.
+
+    Attributes:
+        path: the file or folder; None where the error is of no single one.
+
+    """
+
+    def __init__(self, message: str = "", *terms: "Term", path: "Path | None" = None) -> None:
+        self.path = path
+        super().__init__(message, *terms)
+
+
+class ModelError(FileError):
     """A GGUF file cannot be found, read, or used for embeddings."""
 
 
@@ -59,23 +106,63 @@ class Overloaded(JlocalError):
 
 
 class VectorError(ModelError):
-    """A model gives vectors without a direction: zero, or not finite."""
+    """A model gives vectors without a direction: zero, or not finite.
+
+    Attributes:
+        indices: positions of their texts among the inputs, from 0.
+
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *terms: "Term",
+        path: "Path | None" = None,
+        indices: "tuple[int, ...]" = (),
+    ) -> None:
+        self.indices = indices
+        super().__init__(message, *terms, path=path)
 
 
 class BundleError(ModelError):
     """A bundle cannot be made, is not what it should be, or cannot be installed."""
 
 
-class CheckpointError(JlocalError):
+class CheckpointError(FileError):
     """A checkpoint or an adapter cannot be converted exactly."""
 
 
 class HubError(JlocalError):
-    """A model hub cannot be reached, or does not have what was asked for."""
+    """A model hub cannot be reached, or does not have what was asked for.
+
+    Attributes:
+        repository: the one that was asked for, as owner/name; None where the error is of no single
+            one.
+
+    """
+
+    def __init__(self, message: str = "", *terms: "Term", repository: "str | None" = None) -> None:
+        self.repository = repository
+        super().__init__(message, *terms)
 
 
 class NotPublishedError(HubError):
-    """The hub has the model, and no GGUF file of the type that was asked for."""
+    """The hub has no GGUF file of the model, or none of the type that was asked for.
+
+    Attributes:
+        types: those that it has, such as "Q4_K_M"; empty where that is not known.
+
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *terms: "Term",
+        repository: "str | None" = None,
+        types: "tuple[str, ...]" = (),
+    ) -> None:
+        self.types = types
+        super().__init__(message, *terms, repository=repository)
 
 
 class TextError(JlocalError):
@@ -90,6 +177,13 @@ class TextError(JlocalError):
     def __init__(self, reason: str, index: int | None = None) -> None:
         self.reason, self.index = reason, index
         super().__init__(reason if index is None else f"text {index} {reason}", *terms_of(reason))
+
+    def at(self, index: int) -> "TextError":
+        """Return this error of a text at another position, of the same class and with its data."""
+        error = type(self).__new__(type(self))
+        error.__dict__.update(self.__dict__)
+        TextError.__init__(error, self.reason, index)
+        return error
 
 
 class TextTooLongError(TextError):
@@ -128,7 +222,7 @@ class ExtraError(JlocalError):
         super().__init__(message, *terms)
 
 
-class CollectionError(JlocalError):
+class CollectionError(FileError):
     """A collection cannot be opened, read or written, or is not for what was asked of it."""
 
 
@@ -136,15 +230,18 @@ class MissingCollectionError(CollectionError):
     """There is no such collection.
 
     Attributes:
+        reason: the message without advice.
         path: where its file would be.
         similar: name of a collection that may be meant; None where there is none.
 
     """
 
+    path: "Path"
+
     def __init__(self, reason: str, path: "Path", similar: str | None = None) -> None:
-        self.reason, self.path, self.similar = reason, path, similar
+        self.reason, self.similar = reason, similar
         advice = f"did you mean {similar}?" if similar else "index files into it first"
-        super().__init__(f"{reason}; {advice}")
+        super().__init__(f"{reason}; {advice}", path=path)
 
 
 class EmptyCollectionError(CollectionError):
@@ -155,9 +252,10 @@ class EmptyCollectionError(CollectionError):
 
     """
 
+    path: "Path"
+
     def __init__(self, path: "Path") -> None:
-        self.path = path
-        super().__init__(f"{path} is empty; index files into it first")
+        super().__init__(f"{path} is empty; index files into it first", path=path)
 
 
 class NoFoldersError(CollectionError):
@@ -168,9 +266,10 @@ class NoFoldersError(CollectionError):
 
     """
 
+    path: "Path"
+
     def __init__(self, path: "Path") -> None:
-        self.path = path
-        super().__init__(f"{path} remembers no folders; index one first")
+        super().__init__(f"{path} remembers no folders; index one first", path=path)
 
 
 class BusyError(CollectionError):
@@ -190,16 +289,18 @@ class InsideFolderError(CollectionError):
 
     """
 
-    def __init__(self, path: str, outer: str) -> None:
-        self.path, self.outer = path, outer
-        super().__init__(f"{path} is a part of {outer}, which is remembered as a whole")
+    path: "Path"
+
+    def __init__(self, path: "Path", outer: "Path") -> None:
+        self.outer = outer
+        super().__init__(f"{path} is a part of {outer}, which is remembered as a whole", path=path)
 
 
-class VerifyError(JlocalError):
+class VerifyError(FileError):
     """A reference cannot be read, or there is none that a model could be compared with."""
 
 
-class OutputError(JlocalError):
+class OutputError(FileError):
     """A result cannot be written."""
 
 

@@ -15,11 +15,17 @@ class Argument:
 
     """
 
-    def __init__(self, name: str, value: "str | int | list[str] | None" = None) -> None:
+    def __init__(self, name: str, value: object = None) -> None:
         self.name, self.value = name, value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Argument) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
-        return f"{self.name}=" if self.value is None else f"{self.name}={self.value!r}"
+        return f"{self.name}=" if self.value is None else f"{self.name}={self.value!r:.80}"
 
 
 class Method:
@@ -32,6 +38,12 @@ class Method:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Method) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __str__(self) -> str:
         return f"{self.name}()"

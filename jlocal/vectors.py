@@ -84,6 +84,10 @@ def quantize(vectors: Floats, precision: str) -> Vectors:
 def check_precision(precision: str, dimensions: int) -> None:
     """Raise ArgumentError unless vectors of this length can be stored in this precision."""
     if precision not in PRECISIONS:
-        raise ArgumentError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+        raise ArgumentError(
+            f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}", argument="precision"
+        )
     if precision in ("binary", "ubinary") and dimensions % 8:
-        raise ArgumentError(f"{precision} needs a multiple of 8 dimensions, not {dimensions}")
+        raise ArgumentError(
+            f"{precision} needs a multiple of 8 dimensions, not {dimensions}", argument="precision"
+        )

@@ -51,7 +51,7 @@ def check_folder(folder: Path) -> Path:
             if path.is_dir():
                 break
             if path.exists():
-                raise OutputError(f"{path} is a file; name a folder for the output")
+                raise OutputError(f"{path} is a file; name a folder for the output", path=path)
     except (OSError, ValueError) as error:
         raise OutputError(f"{str(folder)[:80]!r} cannot be a folder: {error}") from error
     return folder
@@ -66,9 +66,13 @@ def check_absent(files: Iterable[Path], *, overwrite: bool) -> None:
     """
     for file in files:
         if file.is_dir():
-            raise OutputError(f"{file} is a folder; remove it, or name another output folder")
+            raise OutputError(
+                f"{file} is a folder; remove it, or name another output folder", path=file
+            )
         if file.exists() and not overwrite:
-            raise OutputError(f"{file} exists; pass {_OVERWRITE} to replace it", _OVERWRITE)
+            raise OutputError(
+                f"{file} exists; pass {_OVERWRITE} to replace it", _OVERWRITE, path=file
+            )
 
 
 def check_not_read(files: Iterable[Path], source: Path) -> None:
@@ -80,7 +84,7 @@ def check_not_read(files: Iterable[Path], source: Path) -> None:
     """
     for file in files:
         if file.exists() and file.samefile(source):
-            raise OutputError(f"{file} is the input itself; name another output")
+            raise OutputError(f"{file} is the input itself; name another output", path=file)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -103,7 +107,8 @@ def check_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise OutputError(
             f"{folder} needs {needed / 1e6:,.0f} MB and has {free / 1e6:,.0f} MB free; "
-            "make room, or name another output folder"
+            "make room, or name another output folder",
+            path=folder,
         )
 
 
@@ -137,7 +142,9 @@ def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
         with scratch_folder(folder) as hidden:
             yield [hidden / f"{number}-{name}" for number, name in enumerate(names)]
     except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}", path=folder
+        ) from error
 
 
 def publish(moves: Iterable[tuple[Path, Path]]) -> None:

@@ -139,7 +139,8 @@ def _staging(manifest: Manifest) -> Iterator[Path]:
     free = shutil.disk_usage(home()).free
     if need + _SPARE > free:
         raise OutputError(
-            f"{home()} has {free / 1e6:,.0f} MB free; these models need {need / 1e6:,.0f} MB"
+            f"{home()} has {free / 1e6:,.0f} MB free; these models need {need / 1e6:,.0f} MB",
+            path=home(),
         )
     with scratch_folder(home()) as folder:
         yield folder
@@ -151,8 +152,8 @@ def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except RefusedError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{path}: {error}", path=path) from error
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(f"{path}: {error.strerror or error}", path=path) from error
     except ModelError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{path}: {error}", path=path) from error

@@ -188,7 +188,9 @@ def _own_wheel(folder: Path) -> None:
         return
     done = _pip("wheel", "--no-deps", "-w", str(folder), str(root))
     if done.status:
-        raise BundleError(f"cannot build the wheel of jlocal in {root}: {_last_error(done)}")
+        raise BundleError(
+            f"cannot build the wheel of jlocal in {root}: {_last_error(done)}", path=root
+        )
 
 
 def _portable_settings() -> str:

@@ -23,14 +23,20 @@ class StandardOutputError(JlocalError):
     """Standard output cannot be written.
 
     Attributes:
+        reason: why not.
         is_left: whether its reader has gone, as with `| head`, and need not be told.
 
     """
 
-    def __init__(self, error: OSError) -> None:
-        self.is_left = isinstance(error, BrokenPipeError)
-        reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+    def __init__(self, reason: str, *, is_left: bool) -> None:
+        self.reason, self.is_left = reason, is_left
         super().__init__(f"cannot write standard output: {reason}")
+
+    @classmethod
+    def of(cls, error: OSError) -> StandardOutputError:
+        """Make one of what the system says."""
+        reason = "it is closed" if error.errno == errno.EBADF else str(error.strerror)
+        return cls(reason, is_left=isinstance(error, BrokenPipeError))
 
 
 class ClosedInputError(OSError):
@@ -131,7 +137,7 @@ class _Checked(io.RawIOBase):
             except OSError as error:
                 self._failed = True
                 if self._needed:
-                    raise StandardOutputError(error) from None
+                    raise StandardOutputError.of(error) from None
         return memoryview(content).nbytes
 
 

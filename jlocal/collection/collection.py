@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, overload
 
-from jlocal.arguments import check_texts, no_text, whole
+from jlocal.arguments import check_texts, no_text, whole, wrong
 from jlocal.collection.database.metadata import condition
 from jlocal.collection.search.fusion import weight_of
 from jlocal.collection.search.hits import Hit
@@ -98,9 +98,9 @@ class Collection(TextCollection):
         queries = _queries(query)
         n = min(whole("n", n, 1), _MOST)
         if min_score is not None and not isinstance(min_score, Real):
-            raise ArgumentError(f"min_score={min_score!r:.80}; it is a number")
+            raise wrong("min_score", min_score, "it is a number")
         if mode not in MODES:
-            raise ArgumentError(f"mode={mode!r}; choose one of: {', '.join(MODES)}")
+            raise wrong("mode", mode, f"choose one of: {', '.join(MODES)}")
         holds = None if where is None else condition(where)
         with self._unless_closed():
             recipe = self.recipe
@@ -127,5 +127,5 @@ def _queries(query: str | Sequence[str]) -> list[str]:
         if not isinstance(text, str):
             raise TextError(no_text(text), index)
         if not text.strip():
-            raise ArgumentError("the query is empty")
+            raise ArgumentError("the query is empty", argument="queries")
     return queries

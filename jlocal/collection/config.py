@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from jlocal.errors import CollectionError, OtherRecipeError
@@ -50,7 +51,7 @@ class Recipe:
         """Return it as JSON values."""
         return asdict(self)
 
-    def check_same(self, other: Recipe, collection: str) -> None:
+    def check_same(self, other: Recipe, collection: Path) -> None:
         """Raise OtherRecipeError where vectors of `other` cannot be mixed with those of this."""
         for name, what in _MUST_BE_EQUAL.items():
             ours, theirs = getattr(self, name), getattr(other, name)
@@ -59,9 +60,10 @@ class Recipe:
                     f"{collection} was made with {what(ours)}, and {what(theirs)} cannot be mixed "
                     f"in; index into another collection, or make this one anew with {_REBUILD}",
                     _REBUILD,
+                    path=collection,
                 )
 
-    def check_model(self, name: str, sha256: str, collection: str) -> None:
+    def check_model(self, name: str, sha256: str, collection: Path) -> None:
         """Raise OtherRecipeError unless this is the model that made the vectors."""
         if sha256 != self.model_sha256:
             raise OtherRecipeError(
@@ -70,14 +72,16 @@ class Recipe:
                 f"{sha256[:12]}…); name the first one with {_MODEL}, or index into another "
                 "collection",
                 _MODEL,
+                path=collection,
             )
 
-    def check_dimensions(self, most: int, collection: str) -> None:
+    def check_dimensions(self, most: int, collection: Path) -> None:
         """Raise CollectionError unless a model of `most` dimensions can have made the vectors."""
         if self.dimensions > most:
             raise CollectionError(
                 f"{collection} is damaged: its model has no {self.dimensions:,} dimensions; delete "
-                "it and index again"
+                "it and index again",
+                path=collection,
             )
 
 

@@ -27,4 +27,6 @@ def delete(path: Path, wait: float = 0) -> None:
             for ending in ("", "-wal", "-shm", "-journal"):
                 path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
         except OSError as error:
-            raise CollectionError(f"cannot delete {path}: {error.strerror or error}") from error
+            raise CollectionError(
+                f"cannot delete {path}: {error.strerror or error}", path=path
+            ) from error

@@ -102,7 +102,7 @@ def export(
 
     """
     if output.exists() and database.exists() and output.samefile(database):
-        raise OutputError(f"{output} is the collection itself; name another file")
+        raise OutputError(f"{output} is the collection itself; name another file", path=output)
     with open_rows(database) as (recipe, rows):
         made = recipe.to_settings() | {"jlocal": __version__}
         del made["model_path"]

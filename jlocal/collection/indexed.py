@@ -120,7 +120,9 @@ class IndexedCollection(OpenCollection):
         options = RecipeOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
         listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
         if not chosen and change != Change():
-            raise ArgumentError("the paths are missing that this is to be remembered of")
+            raise ArgumentError(
+                "the paths are missing that this is to be remembered of", argument="paths"
+            )
         if dry_run:
             return self._dry_run(chosen, change, options, listeners, prune=prune)
         with self._indexing(wait, create=bool(chosen) and not rebuild) as store:

@@ -137,7 +137,9 @@ def _transaction(
         # What SQLite says may hold a name from the file, and that may be no text.
         is_plain = isinstance(error, sqlite3.Error) and str(error) != "interrupted"
         reason = printable(str(error))[:200] if is_plain else "it is damaged"
-        raise OutputError(f"cannot write {target}: {reason}; nothing in it was changed") from error
+        raise OutputError(
+            f"cannot write {target}: {reason}; nothing in it was changed", path=target
+        ) from error
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -156,18 +158,22 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
         columns = {column for (column,) in rows}
         if not columns:
-            raise OutputError(f"{target} is not an embeddings database of llm; name another file")
+            raise OutputError(
+                f"{target} is not an embeddings database of llm; name another file", path=target
+            )
         if not needed <= columns:
             raise OutputError(
                 f"{target} is of another version of llm: its table {table} lacks "
                 f"{', '.join(sorted(needed - columns))}; name another file, or bring it up to date "
-                f"with: llm collections list -d {target}"
+                f"with: llm collections list -d {target}",
+                path=target,
             )
     if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
         raise OutputError(
             f"{target} has a collection {name!r} already; choose another with {_NAME}, or "
             f"remove that one with: llm collections delete {name} -d {target}",
             _NAME,
+            path=target,
         )
 
 
@@ -182,7 +188,8 @@ def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> 
             what = printable(f"{type} {name}")[:100]
             raise OutputError(
                 f"{target} is not an embeddings database of llm: its {what} may run when "
-                "something is written; name another file"
+                "something is written; name another file",
+                path=target,
             )
     indices = connection.execute(
         "SELECT cid FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name)", (table,)
@@ -191,7 +198,8 @@ def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> 
     if any(column < -1 for (column,) in indices):
         raise OutputError(
             f"{target} is not an embeddings database of llm: an index of its table {table} "
-            "computes something; name another file"
+            "computes something; name another file",
+            path=target,
         )
 
 

@@ -160,8 +160,8 @@ class OpenCollection:
                 with self._readers.one() as store:
                     self._model_sha256 = store.sha256_of_model(path)
             if made:
-                made.check_model(str(path), self._model_sha256, str(self.path))
-                made.check_dimensions(self._model.profile.dimensions, str(self.path))
+                made.check_model(str(path), self._model_sha256, self.path)
+                made.check_dimensions(self._model.profile.dimensions, self.path)
             return self._model
 
 

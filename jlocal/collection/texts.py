@@ -155,7 +155,8 @@ class TextCollection(IndexedCollection):
 def _check_id(id: object) -> None:
     if not isinstance(id, (str, Path)):
         raise ArgumentError(
-            f"an id is of type {type(id).__name__}; pass the id of a text, or the path of a file"
+            f"an id is of type {type(id).__name__}; pass the id of a text, or the path of a file",
+            argument="ids",
         )
 
 

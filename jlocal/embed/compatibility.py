@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from jlocal import extras
+from jlocal.arguments import wrong
 from jlocal.caller import warn
 from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.terms import Argument
@@ -67,7 +68,10 @@ def check_prompts(prompts: object) -> None:
     if not isinstance(prompts, Mapping) or not all(
         isinstance(part, str) for item in prompts.items() for part in item
     ):
-        raise ArgumentError('prompts is a mapping of names to texts, such as {"query": "Query: "}')
+        raise ArgumentError(
+            'prompts is a mapping of names to texts, such as {"query": "Query: "}',
+            argument="prompts",
+        )
 
 
 def layers_on(device: object, gpu_layers: int | None) -> int | None:
@@ -86,12 +90,14 @@ def layers_on(device: object, gpu_layers: int | None) -> int | None:
     kind = str(device).partition(":")[0].lower()
     if kind == "cpu":
         if gpu_layers:
-            raise ArgumentError(f"device='cpu' contradicts gpu_layers={gpu_layers}")
+            raise ArgumentError(
+                f"device='cpu' contradicts gpu_layers={gpu_layers}", argument="device"
+            )
         return 0
     if kind not in _GPUS:
-        raise ArgumentError(f"device={str(device)!r}; it is 'cpu', 'cuda' or 'mps'")
+        raise wrong("device", str(device), "it is 'cpu', 'cuda' or 'mps'")
     if gpu_layers == 0:
-        raise ArgumentError(f"device={str(device)!r} contradicts gpu_layers=0")
+        raise ArgumentError(f"device={str(device)!r} contradicts gpu_layers=0", argument="device")
     return -1 if gpu_layers is None else gpu_layers
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from jlocal.arguments import check_texts, whole
+from jlocal.arguments import check_texts, whole, wrong
 from jlocal.caller import warn
 from jlocal.embed import compatibility
 from jlocal.embed.interface import Interface
@@ -118,7 +118,7 @@ class Embedder(Interface):
         """
         source = model if model is not None else model_name_or_path
         if source is None and modules:
-            raise ArgumentError("modules= makes no Embedder; name a GGUF file")
+            raise ArgumentError("modules= makes no Embedder; name a GGUF file", argument="modules")
         task, model_kwargs = compatibility.split_task(task, model_kwargs)
         compatibility.warn_of_ignored(
             {
@@ -136,11 +136,9 @@ class Embedder(Interface):
             }
         )
         if on_long not in ("error", "truncate"):
-            raise ArgumentError(f"on_long={on_long!r}; it is 'error' or 'truncate'")
+            raise wrong("on_long", on_long, "it is 'error' or 'truncate'")
         if compute_type not in ("auto", "stored", "bfloat16"):
-            raise ArgumentError(
-                f"compute_type={compute_type!r}; it is 'auto', 'stored' or 'bfloat16'"
-            )
+            raise wrong("compute_type", compute_type, "it is 'auto', 'stored' or 'bfloat16'")
         threads = None if threads is None else whole("threads", threads, 1)
         gpu_layers = None if gpu_layers is None else whole("gpu_layers", gpu_layers, -1)
         layers = compatibility.layers_on(device, gpu_layers)
@@ -150,7 +148,7 @@ class Embedder(Interface):
         self.on_long = on_long
         source = names.default() if source is None else source
         if not isinstance(source, (str, Path)):
-            raise ArgumentError(f"model={source!r:.80}; it is a path or a name, as str or Path")
+            raise wrong("model", source, "it is a path or a name, as str or Path")
         path = names.resolve(source, offline=local_files_only or None)
         options = ComputeOptions(threads, layers, compute_type, capture)
         self._model = LazyModel(path, options, pooling)
@@ -204,7 +202,7 @@ class Embedder(Interface):
     def max_seq_length(self, tokens: int) -> None:
         tokens = whole("max_seq_length", tokens)
         if not 1 < tokens <= self.profile.context:
-            raise ArgumentError(f"max_seq_length={tokens}; the model has {self.profile.context:,}")
+            raise wrong("max_seq_length", tokens, f"the model has {self.profile.context:,}")
         self._max_seq_length = tokens
 
     def tokenize(self, text: str, prompt: str = "") -> Tokens:
@@ -230,7 +228,10 @@ class Embedder(Interface):
             return ""
         if name not in self.prompts:
             known = ", ".join(self.prompts) or "none"
-            raise ArgumentError(f"{self.profile.path} has no prompt {name!r}; it has: {known}")
+            raise ArgumentError(
+                f"{self.profile.path} has no prompt {name!r}; it has: {known}",
+                argument="prompt_name",
+            )
         return self.prompts[name]
 
     @overload
@@ -299,10 +300,12 @@ class Embedder(Interface):
 
         """
         if isinstance(texts, str):
-            raise ArgumentError("stream() takes an iterable of texts; for one text use encode()")
+            raise ArgumentError(
+                "stream() takes an iterable of texts; for one text use encode()", argument="texts"
+            )
         check_texts(texts)
         if errors not in ("raise", "return"):
-            raise ArgumentError(f"errors={errors!r}; it is 'raise' or 'return'")
+            raise wrong("errors", errors, "it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
         reader = self._reader(prefix, dimensions, errors, on_cut, journal)
@@ -338,7 +341,10 @@ class Embedder(Interface):
         requested = self.truncate_dim or full if truncate_dim is None else truncate_dim
         dimensions = whole("truncate_dim", requested)
         if not 0 < dimensions <= full:
-            raise ArgumentError(f"{self.profile.path} has {full:,} dimensions, not {dimensions:,}")
+            raise ArgumentError(
+                f"{self.profile.path} has {full:,} dimensions, not {dimensions:,}",
+                argument="truncate_dim",
+            )
         check_precision(precision, dimensions)
         return dimensions
 
@@ -346,5 +352,6 @@ class Embedder(Interface):
         if task and self.profile.task and task != self.profile.task:
             raise ArgumentError(
                 f"{self.profile.path} holds the adapter of {self.profile.task!r}; "
-                f"load the file for {task!r}"
+                f"load the file for {task!r}",
+                argument="task",
             )

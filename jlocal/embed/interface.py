@@ -112,10 +112,13 @@ class Interface(ABC):
         del batch_size, device, normalize_embeddings, pool, chunk_size
         texts = sentences if inputs is None else inputs
         if texts is None:
-            raise ArgumentError("encode() takes a text, or a list of texts, and got None")
+            raise ArgumentError(
+                "encode() takes a text, or a list of texts, and got None", argument="inputs"
+            )
         if output_value != "sentence_embedding":
             raise ArgumentError(
-                f"output_value {output_value!r}: only 'sentence_embedding' is known"
+                f"output_value {output_value!r}: only 'sentence_embedding' is known",
+                argument="output_value",
             )
         if convert_to_tensor:
             compatibility.check_torch()  # before minutes of work

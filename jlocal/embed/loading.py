@@ -71,7 +71,8 @@ class LazyModel:
         if self._expected and self._digest() != self._expected:
             raise ModelError(
                 f"{self._path} is not the file any more that this Embedder was made with; make a "
-                "new Embedder"
+                "new Embedder",
+                path=self._path,
             )
         profile = read_profile(self._path)
         return dataclasses.replace(profile, pooling=self._pooling) if self._pooling else profile
@@ -119,7 +120,9 @@ class LazyModel:
                     file.seek(max(0, size - _SAMPLE) * sample // (_SAMPLES - 1))
                     digest.update(file.read(_SAMPLE))
         except OSError as error:
-            raise ModelError(f"cannot read {self._path}: {error.strerror or error}") from error
+            raise ModelError(
+                f"cannot read {self._path}: {error.strerror or error}", path=self._path
+            ) from error
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

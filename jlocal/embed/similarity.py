@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jlocal.arguments import wrong
 from jlocal.errors import ArgumentError
 from jlocal.vectors import Floats, Vectors, normalize
 
@@ -73,7 +74,7 @@ def check_name(name: object) -> str:
     text = str(getattr(name, "value", name))
     if text not in SIMILARITIES:
         known = ", ".join(map(repr, SIMILARITIES))
-        raise ArgumentError(f"similarity_fn_name={text!r}; it is one of {known}")
+        raise wrong("similarity_fn_name", text, f"it is one of {known}")
     return text
 
 

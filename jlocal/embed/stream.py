@@ -126,23 +126,19 @@ class Reader:
         """Wait for a window; a vector without a direction is an error of its text."""
         vectors = window.vectors(on_texts)
         for index, vector in enumerate(vectors):
-            if isinstance(vector, TextError):
-                # The scheduler knows no positions of texts.
-                reason = vector.reason if vector.index is None else None
-            else:
-                reason = self._fault(vector)
-            if reason is None:
-                continue
-            vectors[index] = error = TextError(reason, window.start + index)
-            if self.errors == "raise":
-                raise error
+            error = vector if isinstance(vector, TextError) else self._fault(vector)
+            # The scheduler knows no positions of texts.
+            if error is not None and error.index is None:
+                vectors[index] = error = error.at(window.start + index)
+                if self.errors == "raise":
+                    raise error
         return vectors
 
-    def _fault(self, vector: Floats) -> str | None:
+    def _fault(self, vector: Floats) -> TextError | None:
         if not np.isfinite(vector).all():
-            return why_not_finite(self.runtime.model.profile.file_type)
+            return TextError(why_not_finite(self.runtime.model.profile.file_type))
         if not vector[: self.dimensions].any():
-            return (
+            return TextError(
                 "has no vector: the model gives only zeros for it; download or convert the model "
                 "again"
             )

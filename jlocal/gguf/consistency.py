@@ -38,7 +38,9 @@ def check_consistency(header: Header) -> None:
         _Checker(header).run()
     except _Contradiction as error:
         raise ModelError(
-            f"{header.path} is not a usable GGUF file: {error}; download or convert the model again"
+            f"{header.path} is not a usable GGUF file: {error}; download or convert the model "
+            "again",
+            path=header.path,
         ) from None
 
 

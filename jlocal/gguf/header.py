@@ -137,15 +137,16 @@ def read_header(path: str | Path) -> Header:
     try:
         size = path.stat().st_size
         if size == 0:
-            raise ModelError(f"{path} is empty; download or convert the model again")
+            raise ModelError(f"{path} is empty; download or convert the model again", path=path)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _read(path, _Cursor(data))
     except ValueError as error:
         raise ModelError(
-            f"{path} is not a usable GGUF file: {error}; download or convert the model again"
+            f"{path} is not a usable GGUF file: {error}; download or convert the model again",
+            path=path,
         ) from error
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {path}: {error.strerror or error}", path=path) from error
 
 
 def _read(path: Path, cursor: _Cursor) -> Header:

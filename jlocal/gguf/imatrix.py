@@ -79,7 +79,9 @@ def check(
     """
 
     def foreign(reason: str) -> ModelError:
-        return ModelError(f"{path} is an importance matrix of another model than {model}: {reason}")
+        return ModelError(
+            f"{path} is an importance matrix of another model than {model}: {reason}", path=path
+        )
 
     for name, entry in matrix.entries.items():
         if len(shapes.get(name, ())) < 2:
@@ -139,7 +141,7 @@ def read(path: Path) -> ImportanceMatrix:
     _check_format(path)
     header = read_header(path)
     if header.metadata.get("general.type") != "imatrix":
-        raise ModelError(f"{path} is a GGUF file, but no importance matrix")
+        raise ModelError(f"{path} is a GGUF file, but no importance matrix", path=path)
     try:
         return ImportanceMatrix(
             _entries(header),
@@ -148,9 +150,9 @@ def read(path: Path) -> ImportanceMatrix:
             _number(header, _CHUNK),
         )
     except ValueError as error:
-        raise ModelError(f"{path} is not a usable importance matrix: {error}") from error
+        raise ModelError(f"{path} is not a usable importance matrix: {error}", path=path) from error
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {path}: {error.strerror or error}", path=path) from error
 
 
 def _check_format(path: Path) -> None:
@@ -160,14 +162,17 @@ def _check_format(path: Path) -> None:
             size = os.fstat(file.fileno()).st_size
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"cannot read the importance matrix {path}: {reason}") from error
+        raise ModelError(
+            f"cannot read the importance matrix {path}: {reason}", path=path
+        ) from error
     if magic != b"GGUF":
         raise ModelError(
             f"{path} is not an importance matrix in a GGUF file; from the older .dat format "
-            "llama-imatrix makes one: --in-file OLD.dat -o NEW.gguf"
+            "llama-imatrix makes one: --in-file OLD.dat -o NEW.gguf",
+            path=path,
         )
     if size > _LARGEST:
-        raise ModelError(f"{path} is too large for an importance matrix: {size:,} bytes")
+        raise ModelError(f"{path} is too large for an importance matrix: {size:,} bytes", path=path)
 
 
 def _number(header: Header, key: str) -> int:

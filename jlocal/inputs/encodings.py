@@ -135,7 +135,10 @@ def known(name: str) -> str:
     except (LookupError, ValueError):
         found = None
     if found is None or found.name.replace("-", "_") in _NOT_FOR_FILES:
-        raise ArgumentError(f"there is no encoding {name!r}; for example: cp1252, cp932, utf-16-le")
+        raise ArgumentError(
+            f"there is no encoding {name!r}; for example: cp1252, cp932, utf-16-le",
+            argument="encoding",
+        )
     return found.name
 
 

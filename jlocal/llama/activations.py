@@ -149,13 +149,17 @@ class Activations:
             entry = self.sums[name] = Sums(np.zeros(squares.shape[1]))
         # Of at most some thousand rows, which float32 can sum.
         if entry.squares.shape != squares.shape[1:]:
-            raise ModelError(f"{name} of {self._model.profile.path} is used in more ways than one")
+            raise ModelError(
+                f"{name} of {self._model.profile.path} is used in more ways than one",
+                path=self._model.profile.path,
+            )
         entry.squares += squares.sum(axis=0)
         entry.count += len(squares)
         if not np.isfinite(entry.squares).all():
             raise ModelError(
                 f"what goes into {name} of {self._model.profile.path} is not finite; "
-                "convert the model again, to F32 or BF16"
+                "convert the model again, to F32 or BF16",
+                path=self._model.profile.path,
             )
 
     def _squares(self, pointer: int) -> npt.NDArray[np.float32]:

@@ -126,7 +126,8 @@ class Context:
             pointer = api.llama_get_embeddings_seq(self._handle, number)
             if not pointer:
                 raise ModelError(
-                    f"llama.cpp gave no vector: {self._model.profile.path} may not pool"
+                    f"llama.cpp gave no vector: {self._model.profile.path} may not pool",
+                    path=self._model.profile.path,
                 )
             vectors[number] = np.ctypeslib.as_array(pointer, (self._model.dimensions,))
         return vectors

@@ -79,7 +79,8 @@ class Model:
         if self.dimensions != profile.dimensions:
             raise ModelError(
                 f"{profile.path} gives vectors of {self.dimensions:,} values, and its header says "
-                f"{profile.dimensions:,}; download or convert the model again"
+                f"{profile.dimensions:,}; download or convert the model again",
+                path=profile.path,
             )
 
     def _load(self, path: Path, gpu_layers: int | None) -> int:
@@ -98,7 +99,9 @@ class Model:
                     DeviceWarning(f"the GPU cannot take the model ({reason}); computing on the CPU")
                 )
                 return self._load(path, 0)
-            raise ModelError(f"llama.cpp cannot load {self.profile.path}: {reason}")
+            raise ModelError(
+                f"llama.cpp cannot load {self.profile.path}: {reason}", path=self.profile.path
+            )
         return handle
 
     def new_context(self, params: Any) -> int:
@@ -126,7 +129,10 @@ class Model:
         """
         if status != 0:
             reason = last_errors() or f"status {status}"
-            raise ModelError(f"llama.cpp cannot compute with {self.profile.path}: {reason}")
+            raise ModelError(
+                f"llama.cpp cannot compute with {self.profile.path}: {reason}",
+                path=self.profile.path,
+            )
 
     def _open(self, path: Path, params: Any) -> int:
         handle = int(api.llama_model_load_from_file(os.fsencode(path), params) or 0)

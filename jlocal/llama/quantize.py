@@ -142,7 +142,7 @@ def quantize(
             raise
     if child.returncode != 0:
         reason = log or f"the process ended with status {child.returncode}"
-        raise ModelError(f"llama.cpp cannot make {type_name} from {source}: {reason}")
+        raise ModelError(f"llama.cpp cannot make {type_name} from {source}: {reason}", path=source)
 
 
 def _follow(child: subprocess.Popen[str], progress: Callable[[int, int], None] | None) -> str:
@@ -229,18 +229,23 @@ def check_source(header: Header, options: Options) -> None:
 
     """
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
-        raise ModelError(f"{header.path} has no token embeddings, so it is not an embedding model")
+        raise ModelError(
+            f"{header.path} has no token embeddings, so it is not an embedding model",
+            path=header.path,
+        )
     already = set(stored_types(header).values()) - _FLOATS
     if already - {"Q8_0"}:
         raise ModelError(
             f"{header.path} is quantised already ({', '.join(sorted(already))}); "
-            "quantise the F16, BF16 or F32 file that it was made from"
+            "quantise the F16, BF16 or F32 file that it was made from",
+            path=header.path,
         )
     if already and not options.allow_requantize:
         raise ModelError(
             f"{header.path} is quantised already, to Q8_0; quantise the F16, BF16 or F32 file that "
             f"it was made from, or accept both losses with {_ALLOW}",
             _ALLOW,
+            path=header.path,
         )
 
 

@@ -45,7 +45,9 @@ class Runtime:
         """
         fits = captures(profile)
         if capture and not fits:
-            raise ModelError(f"{profile.path}: hidden states of this model cannot be captured")
+            raise ModelError(
+                f"{profile.path}: hidden states of this model cannot be captured", path=profile.path
+            )
         if profile.pooling not in POOLING:
             raise _no_pooling(profile)
         threads = threads or default_threads()
@@ -72,10 +74,13 @@ class Runtime:
 
 def _no_pooling(profile: Profile) -> ModelError:
     if profile.pooling == "rank":
-        return ModelError(f"{profile.path} is a reranker, not an embedding model")
+        return ModelError(
+            f"{profile.path} is a reranker, not an embedding model", path=profile.path
+        )
     pooling = Argument("pooling", "last")
     return ModelError(
         f"{profile.path} names no pooling: it is a generative model, or was converted without it; "
         f"for a last-token embedding model pass {pooling}",
         pooling,
+        path=profile.path,
     )

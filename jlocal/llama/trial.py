@@ -68,7 +68,8 @@ def _try(profile: Profile) -> None:
     except (OSError, TimeoutError) as error:
         raise ModelError(
             f"cannot try out {profile.path} in a process of its own: "
-            f"{getattr(error, 'strerror', None) or error}"
+            f"{getattr(error, 'strerror', None) or error}",
+            path=profile.path,
         ) from error
     if done.status == 0:
         return
@@ -82,11 +83,13 @@ def _try(profile: Profile) -> None:
     if done.status == -getattr(signal, "SIGKILL", 0):
         raise ModelError(
             f"the system ended the process that tried out {profile.path}, as it does for want of "
-            "memory; end other programs, or use a smaller model"
+            "memory; end other programs, or use a smaller model",
+            path=profile.path,
         )
     raise ModelError(
         f"llama.cpp ends the process that loads {profile.path}: {_last_words(done)}; download or "
-        "convert the model again"
+        "convert the model again",
+        path=profile.path,
     )
 
 
@@ -122,7 +125,7 @@ def _identity(path: Path) -> bytes:
     try:
         status = path.stat()
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {path}: {error.strerror or error}", path=path) from error
     facts = (
         os.path.realpath(path),
         status.st_dev,

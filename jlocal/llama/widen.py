@@ -52,7 +52,9 @@ class Widened:
         self._path = header.path
         parts = list(_plan(header))
         if not any(part.widen for part in parts):
-            raise ModelError(f"{header.path} has no quantised weights to widen to bfloat16")
+            raise ModelError(
+                f"{header.path} has no quantised weights to widen to bfloat16", path=header.path
+            )
         with contextlib.ExitStack() as opened:
             try:
                 self._source = os.open(header.path, os.O_RDONLY)
@@ -126,7 +128,9 @@ class Widened:
             raise NotImplementedError
         data = os.pread(self._source, count, position)
         if len(data) < count:
-            raise ModelError(f"{self._path} ends too early; download or convert the model again")
+            raise ModelError(
+                f"{self._path} ends too early; download or convert the model again", path=self._path
+            )
         return data
 
     def _write(self, data: bytes | memoryview, position: int) -> None:
@@ -140,6 +144,7 @@ class Widened:
         return ModelError(
             f"cannot widen the weights of {self._path} in memory: {error.strerror}; {_INSTEAD}",
             _STORED,
+            path=self._path,
         )
 
 
@@ -163,7 +168,9 @@ def _plan(header: Header) -> Iterator[_Part]:
             if tensor.shape[0] % block or narrow > size:
                 raise ModelError(
                     f"{header.path} is not a usable GGUF file: {tensor.name!r} has the shape "
-                    f"{tensor.shape}, more than the file has room for; download or convert it again"
+                    f"{tensor.shape}, more than the file has room for; download or convert it "
+                    "again",
+                    path=header.path,
                 )
             size = 2 * values
         yield _Part(tensor, target, size, widen)

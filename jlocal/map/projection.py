@@ -87,6 +87,7 @@ def umap(vectors: Floats, seed: int) -> Points:
         raise ArgumentError(
             f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; take {_PCA}",
             _PCA,
+            argument="method",
         )
     extras.require("map", "UMAP needs", _PCA, instead=f"{_PCA} needs nothing")
     given = io.BytesIO()

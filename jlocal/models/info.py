@@ -53,7 +53,7 @@ def origin(path: Path) -> dict[str, object]:
     try:
         facts: dict[str, object] = {"sha256": sha256_of(path)}
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {path}: {error.strerror or error}", path=path) from error
     if known:
         facts |= {"source": known.source, "revision": known.revision}
         facts |= {"license": known.license} if known.license else {}

@@ -121,7 +121,7 @@ def _file(model: str | Path) -> Path | None:
                 return None
             files = sorted(found.name for found in path.glob("*.gguf"))
             inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
-            raise ModelError(f"{path} is a folder; {inside}")
+            raise ModelError(f"{path} is a folder; {inside}", path=path)
         return path if str(model) and path.exists() else None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -27,10 +27,11 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
     real = Path(os.path.realpath(target)) if follow_link else target
     try:
         if target.is_dir():
-            raise OutputError(f"{target} is a folder; name a file")
+            raise OutputError(f"{target} is a folder; name a file", path=target)
         if target.exists() and not target.is_file():
             raise OutputError(
-                f"{target} is not a regular file; name one, or write to standard output"
+                f"{target} is not a regular file; name one, or write to standard output",
+                path=target,
             )
         with scratch_folder(real.parent) as folder:
             aside = folder / "aside"
@@ -40,4 +41,6 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
                 os.fsync(file.fileno())
             aside.replace(real)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot write {target}: {error.strerror or error}", path=target
+        ) from error

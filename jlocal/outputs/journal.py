@@ -49,7 +49,7 @@ def open_journal(
     """
     real = Path(os.path.realpath(output))
     if real.is_dir():
-        raise OutputError(f"{output} is a folder; name a file")
+        raise OutputError(f"{output} is a folder; name a file", path=output)
     path = real.with_name(f".{real.name}.jlocal-journal")
     is_left = path.exists()
     with closing(_connect(path, output, note)) as connection:
@@ -161,23 +161,26 @@ def _explain(path: Path, error: sqlite3.Error) -> OutputError:
         "disk I/O error": "the disk reports an error, and may be full",
     }.get(str(error))
     if full:
-        return OutputError(f"cannot write {path}: {full}; make room and run it again")
-    return OutputError(f"cannot use {path}: {error}; remove it to start again")
+        return OutputError(f"cannot write {path}: {full}; make room and run it again", path=path)
+    return OutputError(f"cannot use {path}: {error}; remove it to start again", path=path)
 
 
 def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
     """Open the file and lock it until it is closed, however the process ends."""
     busy = OutputError(
         f"another jlocal is writing {output}; run this again when it has ended, or name another "
-        "file"
+        "file",
+        path=output,
     )
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise OutputError(f"{path} is not a regular file; remove it")
+            raise OutputError(f"{path} is not a regular file; remove it", path=path)
         path.touch()
         before = path.stat().st_ino
     except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot write {output}: {error.strerror or error}", path=output
+        ) from error
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection)
@@ -241,4 +244,6 @@ def _remove(connection: sqlite3.Connection, path: Path) -> None:
         try:
             path.with_name(name).unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error
+            raise OutputError(
+                f"cannot remove {path}: {error.strerror or error}", path=path
+            ) from error

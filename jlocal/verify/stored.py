@@ -50,13 +50,17 @@ class StoredEncoder:
             with zipfile.ZipFile(path) as archive:
                 self.info, self.texts, self._encoded = _Reader(archive, path).read()
         except OSError as error:
-            raise VerifyError(f"cannot read {path}: {error.strerror or error}") from error
+            raise VerifyError(
+                f"cannot read {path}: {error.strerror or error}", path=path
+            ) from error
         except ModelError as error:
             raise VerifyError(str(error)) from error
         # What zipfile and numpy raise for what is damaged, encrypted, or not theirs.
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise VerifyError(f"{path} is not a reference that jlocal stored: {reason}") from error
+            raise VerifyError(
+                f"{path} is not a reference that jlocal stored: {reason}", path=path
+            ) from error
 
     def encode(
         self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool

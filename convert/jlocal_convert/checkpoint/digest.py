@@ -43,5 +43,5 @@ class Digests:
                 digests[file] = self._digests[file].result()
             except OSError as error:
                 reason = error.strerror or error
-                raise CheckpointError(f"cannot read {file}: {reason}") from error
+                raise CheckpointError(f"cannot read {file}: {reason}", path=file) from error
         return sha256_of_set(folder, digests)

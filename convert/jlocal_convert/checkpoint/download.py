@@ -60,16 +60,17 @@ def locate(
         raise CheckpointError(f"{str(path)[:80]!r} cannot be a folder: {error}") from error
     if is_folder:
         if revision is not None:
-            raise CheckpointError(f"{path} is a folder; only a repository has revisions")
+            raise CheckpointError(f"{path} is a folder; only a repository has revisions", path=path)
         return path
     if exists:
-        raise CheckpointError(f"{path} is a file; give the folder of a checkpoint")
+        raise CheckpointError(f"{path} is a file; give the folder of a checkpoint", path=path)
     if isinstance(checkpoint, str) and _REPOSITORY.fullmatch(checkpoint):
         if is_offline():
             return _from_cache(checkpoint, revision)
         return _download(checkpoint, tasks or ("retrieval",), revision, show_progress)
     raise CheckpointError(
-        f"no such folder: {path}; give a checkpoint's folder, or a repository as owner/name"
+        f"no such folder: {path}; give a checkpoint's folder, or a repository as owner/name",
+        path=path,
     )
 
 

@@ -80,14 +80,18 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     for file in files:
         for name, tensor in read_header(file).items():
             if placed is not None and placed.get(name) != file.name:
-                raise CheckpointError(f"{file} holds {name!r}, and {_INDEX} does not say so")
+                raise CheckpointError(
+                    f"{file} holds {name!r}, and {_INDEX} does not say so", path=file
+                )
             short = name.removeprefix("model.")
             if short in tensors:
-                raise CheckpointError(f"{folder} has the tensor {short!r} twice")
+                raise CheckpointError(f"{folder} has the tensor {short!r} twice", path=folder)
             tensors[short] = tensor
     for name in placed or ():
         if name.removeprefix("model.") not in tensors:
-            raise CheckpointError(f"{folder} has no tensor {name!r}, which {_INDEX} promises")
+            raise CheckpointError(
+                f"{folder} has no tensor {name!r}, which {_INDEX} promises", path=folder
+            )
     return Checkpoint(folder, name_of(folder), config, tensors, files, _adapters(folder))
 
 
@@ -105,7 +109,8 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | N
         return (folder / _SINGLE,), None
     if not (folder / _INDEX).exists():
         raise CheckpointError(
-            f"{folder} has neither {_SINGLE} nor {_INDEX}; other formats cannot be converted"
+            f"{folder} has neither {_SINGLE} nor {_INDEX}; other formats cannot be converted",
+            path=folder,
         )
     index = read_json_config(folder / _INDEX, 64 << 20)
     placed = index.section("weight_map").table
@@ -113,9 +118,13 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | N
     for shard in shards:
         # A shard is a bare name: an index must not lead out of the checkpoint.
         if not _SHARD.fullmatch(shard):
-            raise CheckpointError(f"{index.path} names the shard {shard[:80]!r}; not a file name")
+            raise CheckpointError(
+                f"{index.path} names the shard {shard[:80]!r}; not a file name", path=index.path
+            )
     if not 1 <= len(shards) <= _MAX_SHARDS:
-        raise CheckpointError(f"{index.path} names {len(shards)} shards; download it again")
+        raise CheckpointError(
+            f"{index.path} names {len(shards)} shards; download it again", path=index.path
+        )
     return tuple(folder / shard for shard in sorted(shards)), placed
 
 

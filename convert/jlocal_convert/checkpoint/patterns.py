@@ -48,7 +48,8 @@ def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[st
             if not there and not is_excluded(prefix + name):
                 raise CheckpointError(
                     f"{config.path}: target_modules names {name[:80]!r}, and the backbone has no "
-                    "such matrix that an adapter could be merged into"
+                    "such matrix that an adapter could be merged into",
+                    path=config.path,
                 )
     else:
         raise config.wrong("target_modules", "a list of module names")

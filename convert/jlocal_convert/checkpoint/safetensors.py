@@ -61,9 +61,13 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
                 raise _corrupt(path, f"a header of {length:,} bytes in a file of {size:,}")
             header = file.read(length)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} has no {path.name}; it is incomplete") from error
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}; it is incomplete", path=path.parent
+        ) from error
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", path=path
+        ) from error
     entries = parse_object(header, f"the header of {path}")
     entries.pop("__metadata__", None)
     data_start = 8 + length
@@ -91,9 +95,13 @@ def read_rows(
     try:
         raw = np.fromfile(tensor.path, dtype, count * width, offset=offset)
     except OSError as error:
-        raise CheckpointError(f"cannot read {tensor.path}: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"cannot read {tensor.path}: {error.strerror or error}", path=tensor.path
+        ) from error
     if raw.size != count * width:
-        raise CheckpointError(f"{tensor.path} became shorter while it was read; start again")
+        raise CheckpointError(
+            f"{tensor.path} became shorter while it was read; start again", path=tensor.path
+        )
     return _as_float32(raw, tensor.dtype).reshape(count, *tensor.shape[1:])
 
 
@@ -117,7 +125,8 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
     if dtype not in _TYPES:
         raise CheckpointError(
             f"{path}: {name!r} has the type {str(dtype)[:40]!r}; "
-            f"only {', '.join(_TYPES)} can be converted"
+            f"only {', '.join(_TYPES)} can be converted",
+            path=path,
         )
     tensor = StoredTensor(name, path, dtype, tuple(shape), data_start + offsets[0])
     if offsets[1] - offsets[0] != tensor.nbytes:
@@ -146,4 +155,6 @@ def _check_coverage(path: Path, tensors: list[StoredTensor], start: int, size: i
 
 
 def _corrupt(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path} is not a valid safetensors file: {what}; download it again")
+    return CheckpointError(
+        f"{path} is not a valid safetensors file: {what}; download it again", path=path
+    )

@@ -89,12 +89,14 @@ class Tokenizer:
             special = gguf.SpecialVocab(self.folder, n_vocab=len(self.tokens))
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise CheckpointError(
-                f"{self.folder}: tokenizer_config.json or config.json cannot be read: {error}"
+                f"{self.folder}: tokenizer_config.json or config.json cannot be read: {error}",
+                path=self.folder,
             ) from error
         if self.eos is not None and special.special_token_ids.get("eos") != self.eos:
             raise CheckpointError(
                 f"{self.folder}: tokenizer.json appends the token {self.eos}, and the eos token of "
-                f"tokenizer_config.json is {special.special_token_ids.get('eos')}"
+                f"tokenizer_config.json is {special.special_token_ids.get('eos')}",
+                path=self.folder,
             )
         # llama.cpp's own default for a name may differ, so both are always written.
         special.add_special_token |= {"bos": False, "eos": self.eos is not None}
@@ -116,7 +118,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     """
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise CheckpointError(f"{folder} has no tokenizer.json; download it again")
+        raise CheckpointError(f"{folder} has no tokenizer.json; download it again", path=folder)
     values = parse_object(read_bytes(path, _MAX_BYTES), str(path))
     try:
         known, eos = _identify(values)
@@ -125,10 +127,13 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         normalizer = _normalizer(values)
     except _UnusualError as error:
         raise CheckpointError(
-            f"{path}: {error}; only the tokenizers of jina-embeddings-v5-text can be converted"
+            f"{path}: {error}; only the tokenizers of jina-embeddings-v5-text can be converted",
+            path=path,
         ) from error
     except (TypeError, AttributeError, LookupError) as error:
-        raise CheckpointError(f"{path} is not a tokenizer of this kind: {error!r}") from error
+        raise CheckpointError(
+            f"{path} is not a tokenizer of this kind: {error!r}", path=path
+        ) from error
     return Tokenizer(folder, known.name, tokens, types, merges, eos, normalizer, lstrip)
 
 

@@ -84,7 +84,10 @@ def merge(
         source = checkpoint.tensors[target.source]
         tensors.append(MergedTensor(target.name, target.shape, source, delta))
     if deltas:
-        raise CheckpointError(f"{checkpoint.folder} has no use for the change of {min(deltas)}")
+        raise CheckpointError(
+            f"{checkpoint.folder} has no use for the change of {min(deltas)}",
+            path=checkpoint.folder,
+        )
     return tensors
 
 

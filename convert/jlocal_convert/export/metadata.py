@@ -54,7 +54,7 @@ def _card(folder: Path) -> dict[str, str | list[str]]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} does not begin with valid YAML: {reason}; correct or remove it"
+            f"{path} does not begin with valid YAML: {reason}; correct or remove it", path=path
         ) from error
     kept: dict[str, str | list[str]] = {}
     for key, value in card.items():

@@ -134,5 +134,6 @@ def calibrate(
 def _check_model(profile: Profile) -> None:
     if profile.pooling not in ("last", "mean", "cls"):
         raise ModelError(
-            f"{profile.path} names no pooling, so it is not an embedding model to calibrate"
+            f"{profile.path} names no pooling, so it is not an embedding model to calibrate",
+            path=profile.path,
         )

@@ -118,7 +118,9 @@ def _targets(source: Path, output: Path, types: Sequence[str]) -> dict[str, Path
     """Type -> file, none of them the source."""
     if output.suffix == ".gguf":
         if len(types) > 1:
-            raise OutputError(f"{output} is one file for {len(types)} types; name a folder")
+            raise OutputError(
+                f"{output} is one file for {len(types)} types; name a folder", path=output
+            )
         targets = {types[0]: output}
     else:
         targets = {name: output / f"{_stem(source)}-{name}.gguf" for name in types}

@@ -38,8 +38,8 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
         with contextlib.closing(Store(database)) as store:
             planned = plan(store, folder)
     except InsideFolderError as error:
-        inside = Path(error.path).relative_to(error.outer)
-        command = shlex.join(["jlocal", "index", error.outer, "--exclude", str(inside)])
+        inside = error.path.relative_to(error.outer)
+        command = shlex.join(["jlocal", "index", str(error.outer), "--exclude", str(inside)])
         reason = f"{folder} is a part of {error.outer}; leave it out: {command}{flag(database)}"
         raise click.ClickException(printable(reason)) from error
     count = len(planned.documents)

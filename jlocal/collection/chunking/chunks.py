@@ -71,12 +71,14 @@ def check_size(limit: int, overlap: int, count: CountTokens, context: int) -> No
             f"{chunk} is too {what}: with this model a chunk has {smallest:,} to {context:,} "
             "tokens, those of the prompt included",
             chunk,
+            argument="chunk",
         )
     if not 0 <= overlap <= limit // 2:
         argument = Argument("overlap", overlap)
         raise ArgumentError(
             f"{argument} is too large: it is at most half of a chunk, which has {limit:,} tokens",
             argument,
+            argument="overlap",
         )
 
 

@@ -52,16 +52,18 @@ def check_files(path: Path) -> None:
     """
     kind = _kind(path, follow=True)
     if kind not in ("", "regular file"):
-        raise CollectionError(f"{path} is a {kind}; name a regular file")
+        raise CollectionError(f"{path} is a {kind}; name a regular file", path=path)
     # SQLite looks for them beside the file that a link names.
     real = os.path.realpath(path)
     for end in ("-wal", "-shm", "-journal"):
         aside = Path(f"{real}{end}")
         kind = _kind(aside, follow=False)
         if kind not in ("", "regular file"):
-            raise CollectionError(f"{aside} is a {kind}, where a file of {path} belongs; remove it")
+            raise CollectionError(
+                f"{aside} is a {kind}, where a file of {path} belongs; remove it", path=aside
+            )
         if end == "-journal" and kind and _names_another_file(aside):
-            raise CollectionError(f"{aside} was not left by jlocal; remove it")
+            raise CollectionError(f"{aside} was not left by jlocal; remove it", path=aside)
 
 
 def _kind(path: Path, *, follow: bool) -> str:
@@ -72,7 +74,7 @@ def _kind(path: Path, *, follow: bool) -> str:
         return ""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CollectionError(f"cannot open {printable(str(path))}: {reason}") from None
+        raise CollectionError(f"cannot open {printable(str(path))}: {reason}", path=path) from None
     kinds = {stat.S_IFREG: "regular file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
     kinds |= {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
     return kinds.get(stat.S_IFMT(mode), "device")
@@ -86,7 +88,9 @@ def _names_another_file(journal: Path) -> bool:
             file.seek(max(0, size - len(_JOURNAL_END)))
             return file.read() == _JOURNAL_END and size > len(_JOURNAL_END)
     except OSError as error:
-        raise CollectionError(f"cannot read {journal}: {error.strerror or error}") from None
+        raise CollectionError(
+            f"cannot read {journal}: {error.strerror or error}", path=journal
+        ) from None
 
 
 def distrust(connection: sqlite3.Connection) -> None:
@@ -120,7 +124,9 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
 
     """
     if connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
-        raise CollectionError(f"{path} is not a collection of jlocal: its encoding is not UTF-8")
+        raise CollectionError(
+            f"{path} is not a collection of jlocal: its encoding is not UTF-8", path=path
+        )
     found = connection.execute(
         "SELECT type, name, tbl_name, CASE WHEN length(sql) <= ? THEN sql END, sql IS NULL, "
         "rootpage FROM sqlite_master LIMIT ?",
@@ -135,13 +141,15 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
         what = printable(f"{type} {name}")[:100]
         raise CollectionError(
             f"{path} is not a collection of jlocal: it has another {what}; delete it and index "
-            "again"
+            "again",
+            path=path,
         )
     # Two tables on the same pages would be two readings of one. A virtual table has none.
     roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
     if len(found) != len(ours) or len(set(roots)) != len(roots):
         raise CollectionError(
-            f"{path} is not a collection of jlocal: a table is missing; delete it and index again"
+            f"{path} is not a collection of jlocal: a table is missing; delete it and index again",
+            path=path,
         )
 
 

@@ -62,12 +62,14 @@ def plain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise CollectionError(_explain(path, str(error))) from error
+        raise CollectionError(_explain(path, str(error)), path=path) from error
     except UnicodeDecodeError as error:
         # What SQLite says holds a name from the file.
-        raise CollectionError(f"{path} is damaged; delete it and index again") from error
+        raise CollectionError(f"{path} is damaged; delete it and index again", path=path) from error
     except DamagedError as error:
-        raise CollectionError(f"{path} is damaged: {error}; delete it and index again") from error
+        raise CollectionError(
+            f"{path} is damaged: {error}; delete it and index again", path=path
+        ) from error
 
 
 def _explain(path: Path, message: str) -> str:
@@ -173,7 +175,8 @@ def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
     if os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK):
         raise CollectionError(
             f"{path} cannot be read in a folder that is read-only, because {log.name} beside it "
-            "holds a part of it; copy both into a folder that can be written"
+            "holds a part of it; copy both into a folder that can be written",
+            path=path,
         )
     raise error
 
@@ -200,12 +203,14 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         return 0
     if identity != APPLICATION_ID:
         raise CollectionError(
-            f"{path} is not a collection of jlocal, but an SQLite file of another program"
+            f"{path} is not a collection of jlocal, but an SQLite file of another program",
+            path=path,
         )
     if version not in (*FORMATS, VERSION):
         raise CollectionError(
             f"{path} has format {version}, and this jlocal knows format {VERSION}; install the "
-            "jlocal that made it"
+            "jlocal that made it",
+            path=path,
         )
     return int(version)
 
@@ -218,7 +223,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if isinstance(connection, Alone) or str(error) in (*_NO_ROOM, *_NO_ENTRY):
             raise CollectionError(
                 f"{path} was made by an older jlocal, and has to be written once before it is "
-                "read; make room, or copy it into a folder that can be written"
+                "read; make room, or copy it into a folder that can be written",
+                path=path,
             ) from error
         raise
 

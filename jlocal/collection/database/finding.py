@@ -39,7 +39,8 @@ class Finding(Database):
             if self._value("SELECT count(id) FROM words_docsize") != self.count_passages():
                 raise CollectionError(
                     f"{self.path} lacks words of some passages, as an older jlocal leaves it; "
-                    "index anything into it once more"
+                    "index anything into it once more",
+                    path=self.path,
                 )
             self._has_sound_words = True
 

@@ -31,7 +31,8 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
     while (lock := _try_to_lock(aside, deadline)) is None:
         if time.monotonic() >= deadline:
             raise BusyError(
-                f"another jlocal is indexing into {path}; run this again when it has ended"
+                f"another jlocal is indexing into {path}; run this again when it has ended",
+                path=path,
             )
         time.sleep(0.05)
     try:
@@ -50,7 +51,7 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
             pass
         status = aside.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size:
-            raise CollectionError(f"{aside} is not a lock file of jlocal; remove it")
+            raise CollectionError(f"{aside} is not a lock file of jlocal; remove it", path=aside)
         check_files(aside)
         before = status.st_ino
     except OSError as error:
@@ -58,8 +59,12 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
         if isinstance(error, FileNotFoundError) and aside.parent.is_dir():
             return None
         if not aside.parent.exists():
-            raise CollectionError(f"there is no folder {aside.parent}; make it first") from error
-        raise CollectionError(f"cannot write {aside}: {error.strerror or error}") from error
+            raise CollectionError(
+                f"there is no folder {aside.parent}; make it first", path=aside.parent
+            ) from error
+        raise CollectionError(
+            f"cannot write {aside}: {error.strerror or error}", path=aside
+        ) from error
     left = max(0.0, deadline - time.monotonic())
     lock = sqlite3.connect(aside, timeout=left, isolation_level=None)
     try:

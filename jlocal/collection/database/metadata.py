@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jlocal.arguments import wrong
 from jlocal.collection.database.values import DamagedError, object_of
 from jlocal.errors import ArgumentError
 
@@ -36,16 +37,24 @@ def checked(metadata: object) -> dict[str, Scalar]:
 
     """
     if not isinstance(metadata, Mapping):
-        raise ArgumentError(f"metadata is a mapping, not {type(metadata).__name__}")
+        raise ArgumentError(
+            f"metadata is a mapping, not {type(metadata).__name__}", argument="metadata"
+        )
     if len(metadata) > _MOST_KEYS:
-        raise ArgumentError(f"metadata has {len(metadata):,} names; at most {_MOST_KEYS} are kept")
+        raise ArgumentError(
+            f"metadata has {len(metadata):,} names; at most {_MOST_KEYS} are kept",
+            argument="metadata",
+        )
     values = {name: plain(value) for name, value in metadata.items()}
     for name, value in values.items():
         _check_name(name)
-        _check_scalar(f"metadata {name!r}", value)
+        _check_scalar("metadata", f"metadata {name!r}", value)
     size = len(json.dumps(values))
     if size > _LARGEST:
-        raise ArgumentError(f"metadata takes {size:,} bytes as JSON; at most {_LARGEST:,} are kept")
+        raise ArgumentError(
+            f"metadata takes {size:,} bytes as JSON; at most {_LARGEST:,} are kept",
+            argument="metadata",
+        )
     return values
 
 
@@ -78,33 +87,39 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or len(name) > _LONGEST_KEY or name.startswith("$"):
         raise ArgumentError(
             f"{str(name)[:80]!r} cannot name metadata: a name is a text of 1 to {_LONGEST_KEY} "
-            "characters that does not begin with $"
+            "characters that does not begin with $",
+            argument="metadata",
         )
-    _check_text("the name of metadata", name)
+    _check_text("metadata", "the name of metadata", name)
 
 
-def _check_scalar(what: str, value: object) -> None:
+def _check_scalar(argument: str, what: str, value: object) -> None:
     if isinstance(value, str):
-        _check_text(what, value)
+        _check_text(argument, what, value)
     elif isinstance(value, int):
         if abs(value) >= _LARGEST_INTEGER:
-            raise ArgumentError(f"{what} is a number of more than 64 bits")
+            raise ArgumentError(f"{what} is a number of more than 64 bits", argument=argument)
     elif isinstance(value, float):
         if not math.isfinite(value):
             missing = "; pass None where a value is missing" if math.isnan(value) else ""
-            raise ArgumentError(f"{what} is {value}, which is no JSON number{missing}")
+            raise ArgumentError(
+                f"{what} is {value}, which is no JSON number{missing}", argument=argument
+            )
     elif value is not None:
         raise ArgumentError(
             f"{what} is of type {type(value).__name__}; it can be a text, a number, True, False or "
-            "None"
+            "None",
+            argument=argument,
         )
 
 
-def _check_text(what: str, text: str) -> None:
+def _check_text(argument: str, what: str, text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ArgumentError(f"{what} has a lone surrogate, which is no text") from None
+        raise ArgumentError(
+            f"{what} has a lone surrogate, which is no text", argument=argument
+        ) from None
 
 
 # Conditions
@@ -134,28 +149,32 @@ class _Compiler:
 
     def all_of(self, where: object, depth: int) -> Condition:
         if not isinstance(where, Mapping) or not where:
-            raise ArgumentError(f"where={where!r:.80}; it is a mapping of names to conditions")
+            raise wrong("where", where, "it is a mapping of names to conditions")
         if depth > _DEEPEST:
-            raise ArgumentError(f"where is nested more than {_DEEPEST} deep")
+            raise ArgumentError(f"where is nested more than {_DEEPEST} deep", argument="where")
         parts = [self._part(name, value, depth) for name, value in where.items()]
         return lambda metadata: all(part(metadata) for part in parts)
 
     def _part(self, name: object, value: object, depth: int) -> Condition:
         self._count += 1
         if self._count > _MOST_CONDITIONS:
-            raise ArgumentError(f"where has more than {_MOST_CONDITIONS} conditions")
+            raise ArgumentError(
+                f"where has more than {_MOST_CONDITIONS} conditions", argument="where"
+            )
         if name in ("$and", "$or"):
             if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-                raise ArgumentError(f"where: {name} takes a list of conditions")
+                raise ArgumentError(f"where: {name} takes a list of conditions", argument="where")
             parts = [self.all_of(part, depth + 1) for part in value]
             some = all if name == "$and" else any
             return lambda metadata: some(part(metadata) for part in parts)
         if not isinstance(name, str) or name.startswith("$"):
-            raise ArgumentError(f"where: unknown operator {name!r:.80}; there are $and and $or")
+            raise ArgumentError(
+                f"where: unknown operator {name!r:.80}; there are $and and $or", argument="where"
+            )
         if not isinstance(value, Mapping):
             return self._test(name, "$eq", value)
         if not value:
-            raise ArgumentError(f"where: {name!r} has no condition")
+            raise ArgumentError(f"where: {name!r} has no condition", argument="where")
         tests = [self._test(name, key, operand) for key, operand in value.items()]
         return lambda metadata: all(test(metadata) for test in tests)
 
@@ -163,18 +182,22 @@ class _Compiler:
         self._count += 1
         if not isinstance(key, str) or key not in _TESTS:
             known = ", ".join(_TESTS)
-            raise ArgumentError(f"where: unknown operator {key!r:.80}; there are {known}")
+            raise ArgumentError(
+                f"where: unknown operator {key!r:.80}; there are {known}", argument="where"
+            )
         if key in ("$in", "$nin"):
             if not isinstance(operand, (Sequence, Set)) or isinstance(operand, str):
-                raise ArgumentError(f"where: {key} takes a list of values")
+                raise ArgumentError(f"where: {key} takes a list of values", argument="where")
             if len(operand) > _MOST_VALUES:
-                raise ArgumentError(f"where: {key} has more than {_MOST_VALUES:,} values")
+                raise ArgumentError(
+                    f"where: {key} has more than {_MOST_VALUES:,} values", argument="where"
+                )
             operand = [plain(value) for value in operand]
             for value in operand:
-                _check_scalar(f"where: a value of {key}", value)
+                _check_scalar("where", f"where: a value of {key}", value)
         else:
             operand = plain(operand)
-            _check_scalar(f"where: the value of {key}", operand)
+            _check_scalar("where", f"where: the value of {key}", operand)
         test = _TESTS[key]
         return lambda metadata: test(metadata.get(name, _MISSING), operand)
 

@@ -34,10 +34,11 @@ class Readers:
 
         """
         if self._is_closed:
-            raise CollectionError(f"{self._path} is closed; make a new Collection")
+            raise CollectionError(f"{self._path} is closed; make a new Collection", path=self._path)
         if os.getpid() != self._process:
             raise CollectionError(
-                f"{self._path} cannot be used across fork; open it in the new process"
+                f"{self._path} cannot be used across fork; open it in the new process",
+                path=self._path,
             )
 
     @contextmanager

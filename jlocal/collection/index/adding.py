@@ -74,12 +74,14 @@ def added_texts(
     if metadata is None or isinstance(metadata, Mapping):
         known = [metadata] * len(listed)
     elif hasattr(metadata, "columns"):
-        raise ArgumentError('metadata is a table; pass its rows: table.to_dict("records")')
+        raise ArgumentError(
+            'metadata is a table; pass its rows: table.to_dict("records")', argument="metadata"
+        )
     else:
         known = list(metadata)
     for what, values in (("ids", names), ("metadata", known)):
         if len(values) != len(listed):
-            raise ArgumentError(f"{len(values):,} {what} for {len(listed):,} texts")
+            raise ArgumentError(f"{len(values):,} {what} for {len(listed):,} texts", argument=what)
     return [
         AddedText(id, text, None if values is None else checked(values))
         for id, text, values in zip(names, listed, known, strict=True)
@@ -100,22 +102,29 @@ def _check_text(text: object, index: int) -> None:
 def _check_ids(ids: Sequence[object]) -> None:
     for id in ids:
         if not isinstance(id, str):
-            raise ArgumentError(f"the id {id!r:.80} is of type {type(id).__name__}; pass str")
+            raise ArgumentError(
+                f"the id {id!r:.80} is of type {type(id).__name__}; pass str", argument="ids"
+            )
         if not id or len(id) > _LONGEST_ID or "\0" in id:
             raise ArgumentError(
                 f"{id[:80]!r} cannot be an id, which is a text of 1 to {_LONGEST_ID:,} "
-                "characters without NUL"
+                "characters without NUL",
+                argument="ids",
             )
         # Files have their absolute path for an id.
         if not is_id(id):
-            raise ArgumentError(f"{id[:80]!r} cannot be an id, because it is an absolute path")
+            raise ArgumentError(
+                f"{id[:80]!r} cannot be an id, because it is an absolute path", argument="ids"
+            )
         try:
             id.encode("utf-8")
         except UnicodeEncodeError:
-            raise ArgumentError(f"{id[:80]!r} cannot be an id: it has a lone surrogate") from None
+            raise ArgumentError(
+                f"{id[:80]!r} cannot be an id: it has a lone surrogate", argument="ids"
+            ) from None
     twice = [id for id, count in Counter(ids).items() if count > 1]
     if twice:
-        raise ArgumentError(f"the id {str(twice[0])[:80]!r} comes twice")
+        raise ArgumentError(f"the id {str(twice[0])[:80]!r} comes twice", argument="ids")
 
 
 def add(
@@ -195,7 +204,7 @@ class _Adder:
         try:
             chunks = list(self._splitter.split(text, outline_of(text, _NAME)))
         except TextError as error:
-            raise TextError(error.reason, index) from None
+            raise error.at(index) from None
         return [(0, chunk, digest_of_passage(chunk.heading, chunk.text)) for chunk in chunks]
 
     def _embed(self, pending: Mapping[bytes, tuple[int, Chunk]]) -> None:
@@ -211,7 +220,7 @@ class _Adder:
             with contextlib.closing(vectors):
                 for (digest, (index, chunk)), vector in zip(pending.items(), vectors, strict=True):
                     if isinstance(vector, TextError):
-                        raise TextError(vector.reason, index)
+                        raise vector.at(index)
                     floats = vector.astype(np.float32, copy=False)
                     passages[digest] = chunk.heading, chunk.text, floats
         finally:

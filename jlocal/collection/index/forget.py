@@ -47,10 +47,12 @@ def plan(store: Store, path: str | Path) -> Forgetting:
     others = roots_of_all({name: Folder() for name in remembered if name not in folders})
     outer = innermost(place, others)
     if outer and not folders:
-        raise InsideFolderError(place, outer.name)
+        raise InsideFolderError(Path(place), Path(outer.name))
     documents = () if outer else tuple(name for name in store.paths() if _is_in(name, place))
     if not folders and not documents:
-        raise CollectionError(f"{path} is not in this collection{_listed(list(remembered))}")
+        raise CollectionError(
+            f"{path} is not in this collection{_listed(list(remembered))}", path=Path(path)
+        )
     return Forgetting(place, folders, documents, outer.name if outer else None)
 
 

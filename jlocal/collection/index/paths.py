@@ -24,7 +24,8 @@ def absolute(path: str | Path) -> str:
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError:
         raise CollectionError(
-            f"the working directory was deleted, so that {path} cannot be found; change to another"
+            f"the working directory was deleted, so that {path} cannot be found; change to another",
+            path=Path(path),
         ) from None
 
 

@@ -127,6 +127,7 @@ def _add_again(
             raise CollectionError(
                 f"{old.path} cannot be made anew: the added text {printable(id)} {error.reason}",
                 *terms_of(error.reason),
+                path=old.path,
             ) from error
 
 
@@ -217,6 +218,7 @@ def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> No
                 f"{path} is in no folder that the collection remembers, and would be lost; name "
                 f"its folder, or remove what is lost with {_PRUNE}",
                 _PRUNE,
+                path=Path(path),
             )
         lost[root.name] += root.name not in alive
     for name, count in lost.items():
@@ -235,7 +237,9 @@ def _make_file(path: Path, beside: Path) -> None:
         mode = beside.stat().st_mode & 0o777
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     except OSError as error:
-        raise CollectionError(f"cannot make {path}: {error.strerror or error}") from error
+        raise CollectionError(
+            f"cannot make {path}: {error.strerror or error}", path=path
+        ) from error
 
 
 def _plain(recipe: Recipe) -> Recipe:

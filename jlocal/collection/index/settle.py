@@ -95,15 +95,15 @@ def settle_same(
         recipe = settle(options, model, sha256, made)
     except ArgumentError as error:
         terms = error.message.terms
-        raise CollectionError(f"{path} cannot be added to: {error}", *terms) from None
-    made.check_same(recipe, str(path))
+        raise CollectionError(f"{path} cannot be added to: {error}", *terms, path=path) from None
+    made.check_same(recipe, path)
     return recipe
 
 
 def _check_chunks(recipe: Recipe, model: Embedder) -> None:
     if recipe.chunk is None:
         if recipe.overlap:
-            raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK)
+            raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK, argument="overlap")
         return
     from jlocal.collection.chunking.chunks import check_size
 

@@ -28,5 +28,6 @@ def identify(checkpoint: Checkpoint) -> Backbone:
         return eurobert.backbone(checkpoint)
     raise CheckpointError(
         f"{checkpoint.folder} is neither Qwen3 (q_norm weights) nor EuroBERT "
-        '("is_decoder": false): only the backbones of jina-embeddings-v5-text can be converted'
+        '("is_decoder": false): only the backbones of jina-embeddings-v5-text can be converted',
+        path=checkpoint.folder,
     )

@@ -170,7 +170,9 @@ def _rope_theta(config: JsonConfig) -> float:
     written = [where for where in (config, newer) if where.get("rope_theta") is not None]
     found = {where.number("rope_theta") for where in written}
     if len(found) != 1:
-        raise CheckpointError(f"{config.path} has {len(found) or 'no'} rope_theta; it needs one")
+        raise CheckpointError(
+            f"{config.path} has {len(found) or 'no'} rope_theta; it needs one", path=config.path
+        )
     return found.pop()
 
 
@@ -179,11 +181,14 @@ def _check_tensors(checkpoint: Checkpoint, backbone: Backbone) -> None:
     for target in backbone.targets():
         tensor = checkpoint.tensors.get(target.source)
         if tensor is None:
-            raise CheckpointError(f"{checkpoint.folder} has no tensor {target.source!r}")
+            raise CheckpointError(
+                f"{checkpoint.folder} has no tensor {target.source!r}", path=checkpoint.folder
+            )
         if tensor.shape != target.shape:
             raise CheckpointError(
                 f"{checkpoint.folder}: {target.source!r} has shape {tensor.shape}, and config.json "
-                f"asks for {target.shape}"
+                f"asks for {target.shape}",
+                path=checkpoint.folder,
             )
         unused.discard(target.source)
     # An embedding model has no use for the vocabulary head that some checkpoints keep.
@@ -191,5 +196,6 @@ def _check_tensors(checkpoint: Checkpoint, backbone: Backbone) -> None:
     if unused:
         raise CheckpointError(
             f"{checkpoint.folder} has the tensor {min(unused)!r}, which {backbone.architecture} "
-            f"does not use ({len(unused)} in all); it is a variant that cannot be converted"
+            f"does not use ({len(unused)} in all); it is a variant that cannot be converted",
+            path=checkpoint.folder,
         )
