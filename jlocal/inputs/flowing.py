@@ -10,7 +10,11 @@ from jlocal.inputs.worker import Worker
 
 # The largest files take seconds; one that is made to take longer has no end.
 _SECONDS = 60
-_WORKERS = {name: Worker(f"jlocal.inputs.{name}", _SECONDS) for name in ("html", "office", "mail")}
+_MEMORY = 2 << 30
+_WORKERS = {
+    name: Worker(f"jlocal.inputs.{name}", seconds=_SECONDS, memory=_MEMORY)
+    for name in ("html", "office", "mail")
+}
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ from jlocal.errors import TextError
 from jlocal.inputs.serve import HEAD
 from jlocal.printable import printable
 
-# Of address space, on Linux.
-_MEMORY = 2 << 30
 # 64 million characters in UTF-8, and what JSON escapes.
 _LARGEST_ANSWER = 512 << 20
 _LONGEST_REASON = 400
@@ -30,15 +28,17 @@ _LONGEST_REASON = 400
 class Worker:
     """The child that runs a module of this package; threads take turns."""
 
-    def __init__(self, module: str, seconds: float) -> None:
+    def __init__(self, module: str, *, seconds: float, memory: int) -> None:
         """Start nothing yet.
 
         Args:
             module: an absolute module name, which calls `serve`.
             seconds: that a file may take.
+            memory: of address space that the child may take, in bytes, where the system can bound
+                it.
 
         """
-        self._module, self.seconds = module, seconds
+        self._module, self.seconds, self._memory = module, seconds, memory
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
@@ -79,7 +79,7 @@ class Worker:
         # What the last child had read, or who ended it, must not decide about this file.
         self.close()
         self._process = process = subprocess.Popen(  # noqa: S603
-            child.python(self._module, limits=child.Limits(memory=_MEMORY)),
+            child.python(self._module, limits=child.Limits(memory=self._memory)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

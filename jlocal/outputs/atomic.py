@@ -18,7 +18,8 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
 
     Args:
         target: the file to write; one that exists is replaced.
-        follow_link: replace the file that a link names, and not the link itself.
+        follow_link: replace the file that a link names; otherwise the link itself is replaced, and
+            so is a pipe or a device.
 
     Raises:
         OutputError: the file cannot be written; nothing of it is left.
@@ -28,7 +29,7 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file", path=target)
-        if target.exists() and not target.is_file():
+        if follow_link and target.exists() and not target.is_file():
             raise OutputError(
                 f"{target} is not a regular file; name one, or write to standard output",
                 path=target,

@@ -14,7 +14,6 @@ import pytest
 from jlocal import Embedder, ModelError
 from jlocal.gguf.consistency import check_consistency
 from jlocal.gguf.header import read_header
-from jlocal.llama import trial
 from jlocal.llama.context import Context
 from jlocal.llama.model import Model
 from jlocal.models.profile import read_profile
@@ -258,56 +257,63 @@ def test_what_would_kill_llama_cpp_is_refused_in_one_line(sound, tmp_path: Path)
     assert not [*tmp_path.glob("core*")]
 
 
-def test_a_file_is_tried_once(sound, tmp_path: Path, monkeypatch) -> None:
+@pytest.fixture
+def children(tmp_path: Path, monkeypatch) -> Callable[[], list[str]]:
+    """Return a function that lists the arguments of all children, which a script writes down."""
+    log, script = tmp_path / "children.log", tmp_path / "python"
+    log.touch()
+    script.write_text(f"#!/bin/sh\necho \"$*\" >> '{log}'\nexec '{sys.executable}' \"$@\"\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    return lambda: log.read_text().splitlines()
+
+
+def test_a_file_is_tried_once(sound, children, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "model.gguf"
     path.write_bytes(sound("qwen3").read_bytes())
-    tries: list[str] = []
-    run = trial.child.run
-
-    def counted(*arguments, **options):
-        tries.append(arguments[1])
-        return run(*arguments, **options)
-
-    monkeypatch.setattr(trial.child, "run", counted)
     for _ in range(3):
         Embedder(path).close()
-    assert tries == [str(path)]
+    (tried,) = children()
+    assert str(path) in tried
     # Another content is another file, and so is the same content after another llama.cpp came.
     path.write_bytes(Editable(path).without("general.name").write(tmp_path / "x").read_bytes())
     Embedder(path).close()
     Embedder(path).close()
-    assert len(tries) == 2
-    monkeypatch.setattr(trial, "version", lambda _: "0.0.1")
+    assert len(children()) == 2
+    other = tmp_path / "llama_cpp_python-0.0.1.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 0.0.1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
     Embedder(path).close()
-    assert len(tries) == 3
+    assert len(children()) == 3
 
 
 def test_the_records_of_deleted_files_do_not_pile_up(sound, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path))
-    monkeypatch.setattr(trial, "_try", lambda _: None)
-    monkeypatch.setattr(trial, "_MOST_RECORDS", 10)
     folder = tmp_path / "loaded"
     folder.mkdir()
-    for number in range(20):
+    for number in range(1010):
         (folder / f"old{number}").touch()
         os.utime(folder / f"old{number}", (number, number))
     Embedder(sound("qwen3")).close()
     names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 5
-    assert "old19" in names
-    assert "old15" not in names
+    assert len(names) == 500
+    assert "old1009" in names
+    assert "old510" not in names
 
 
-def test_the_starter_needs_no_trial(tmp_path: Path, monkeypatch) -> None:
+def test_the_starter_needs_no_trial(children, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trial.child, "run", None)
     Embedder("starter").close()
+    assert children() == []
 
 
 @pytest.mark.parametrize("record", ["garbage", "link", "fifo", "folder", "read-only", "long"])
 def test_a_hostile_or_missing_record_costs_a_trial(
-    record: str, sound, tmp_path: Path, monkeypatch
+    record: str, sound, children, tmp_path: Path, monkeypatch
 ) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("JLOCAL_CACHE", str(cache))
@@ -331,14 +337,13 @@ def test_a_hostile_or_missing_record_costs_a_trial(
     else:
         (cache / "loaded").rmdir()
         (cache / "loaded").write_bytes(b"")
-    tried: list[object] = []
-    monkeypatch.setattr(trial, "_try", tried.append)
+    before = len(children())
     Embedder(path).close()
-    assert len(tried) == 1
+    assert len(children()) == before + 1
     assert secret.read_bytes() == identity
     Embedder(path).close()
     # Where the record can be replaced, it is.
-    assert len(tried) == (2 if record in ("folder", "read-only") else 1)
+    assert len(children()) - before == (2 if record in ("folder", "read-only") else 1)
 
 
 def test_a_child_that_cannot_start_is_a_model_error(sound, tmp_path: Path, monkeypatch) -> None:

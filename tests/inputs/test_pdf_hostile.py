@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
 from jlocal.errors import TextError
-from jlocal.inputs.pdf import reader as pdf_module
 from jlocal.inputs.pdf.reader import read_pdf
+from jlocal.inputs.worker import Worker
 from support.pdfs import FOREVER, deflated, joined, line, one_page, pdf, refusal, stream, text_of
+
+READER = "jlocal.inputs.pdf.text"
 
 PAGES = ("Backups run every night.\nThey are kept.", "", "The budget is 300 €. Größe 日本 🙂")
 
@@ -98,21 +101,23 @@ def test_no_flipped_bit_is_a_traceback() -> None:
         assert outcome(changed).isprintable()
 
 
-def test_a_file_that_takes_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_takes_forever() -> None:
     assert len(FOREVER) < 100_000
-    monkeypatch.setattr(pdf_module._worker, "seconds", 2)
-    start = time.monotonic()
-    assert refusal(FOREVER) == "not read within 2 seconds; split it"
-    assert time.monotonic() - start < 20
-    monkeypatch.undo()
-    assert text_of(pdf("the next one")) == "the next one"
+    with closing(Worker(READER, seconds=2, memory=2 << 30)) as worker:
+        start = time.monotonic()
+        with pytest.raises(TextError) as error:
+            worker.ask(FOREVER)
+        assert error.value.reason == "not read within 2 seconds; split it"
+        assert time.monotonic() - start < 20
+        worker.seconds = 300
+        assert worker.ask(pdf("the next one"))["pages"] == ["the next one"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the bound")
-def test_a_file_that_takes_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jlocal.inputs import worker
-
-    monkeypatch.setattr(worker, "_MEMORY", 200 << 20)
-    pdf_module._worker.close()
-    assert "memory" in refusal(pdf(deflated(b"BT /F 1 Tf (x) Tj ET " * 1_000_000)))
-    pdf_module._worker.close()
+def test_a_file_that_takes_too_much_memory() -> None:
+    large = pdf(deflated(b"BT /F 1 Tf (x) Tj ET " * 1_000_000))
+    with closing(Worker(READER, seconds=300, memory=200 << 20)) as worker:
+        with pytest.raises(TextError) as error:
+            worker.ask(large)
+        assert error.value.reason.isprintable()
+        assert "memory" in error.value.reason

@@ -49,7 +49,7 @@ READER = """
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     (tmp_path / "reader_of_test.py").write_text(textwrap.dedent(READER))
     monkeypatch.syspath_prepend(str(tmp_path))
-    worker = Worker("reader_of_test", 60)
+    worker = Worker("reader_of_test", seconds=60, memory=2 << 30)
     yield worker
     worker.close()
 

@@ -10,10 +10,11 @@ from jlocal.errors import TextError
 from jlocal.inputs.worker import Worker
 
 _SECONDS = 300
+_MEMORY = 2 << 30
 # As many stretches of pages are named in a report.
 _NAMED = 10
 
-_worker = Worker("jlocal.inputs.pdf.text", _SECONDS)
+_worker = Worker("jlocal.inputs.pdf.text", seconds=_SECONDS, memory=_MEMORY)
 
 
 @dataclass(frozen=True)
