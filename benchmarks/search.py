@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from jlocal import Collection, Embedder  # noqa: E402
 from jlocal.collection.chunking.chunks import whole  # noqa: E402
-from jlocal.collection.config import Recipe  # noqa: E402
+from jlocal.collection.config import CollectionConfig  # noqa: E402
 from jlocal.collection.database.batch import Batch, Entry  # noqa: E402
 from jlocal.collection.database.fulltext import PASSAGES, PATHS  # noqa: E402
 from jlocal.collection.database.store import Store  # noqa: E402
@@ -50,8 +50,8 @@ def words(rng: np.random.Generator, count: int, first: int, last: int) -> list[s
 def create(path: Path, count: int, dimensions: int, length: int) -> Store:
     """Make a collection of so many documents of one passage each, with random unit vectors."""
     store = Store(path, create=True)
-    store.set_recipe(
-        Recipe(
+    store.set_config(
+        CollectionConfig(
             *("made up", "/none.gguf", "0" * 64, "last", "", dimensions, "float32", "stored"),
             chunk=None,
             overlap=0,

@@ -276,7 +276,7 @@ class BusyError(CollectionError):
     """Another process is indexing into the collection."""
 
 
-class OtherRecipeError(CollectionError):
+class OtherConfigError(CollectionError):
     """The collection was made in another way than is asked, and would have to be made anew."""
 
 

@@ -37,7 +37,7 @@ def make_bar(desc: str = "", **options: Any) -> tqdm[NoReturn]:
 
 
 @contextmanager
-def texts_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | None]:
+def text_progress_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | None]:
     """Show texts done, tokens a second and time left on stderr; cleared at the end.
 
     Args:
@@ -64,7 +64,7 @@ def texts_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | None]:
         yield on_texts
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     """Print a line on stderr, above any bar, without what a terminal would obey."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm

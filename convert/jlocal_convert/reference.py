@@ -17,7 +17,7 @@ import numpy as np
 from jlocal import extras
 from jlocal.errors import ArgumentError, CheckpointError
 from jlocal.llama.tokenizer import Tokens
-from jlocal.progress import texts_bar
+from jlocal.progress import text_progress_bar
 from jlocal.terms import Argument
 from jlocal.vectors import Floats, normalize
 from jlocal.verify.encoders import Encoded, ModelInfo, encode_with
@@ -62,7 +62,7 @@ class CheckpointEncoder:
         task = _choose(checkpoint, task)
         self._adapter = folder / "adapters" / task if task in checkpoint.adapters else None
         dimensions = checkpoint.config.integer("hidden_size", _MAX_SIZE)
-        recipe = read_embedding_config(checkpoint, dimensions)
+        embedding_config = read_embedding_config(checkpoint, dimensions)
         with Digests() as digests:
             digest = digests.of(folder, checkpoint.source_files(task))
         self.info = ModelInfo(
@@ -74,8 +74,8 @@ class CheckpointEncoder:
             source_sha256=digest,
             task=task,
             dimensions=dimensions,
-            matryoshka=recipe.dimensions,
-            prompts=recipe.prompts,
+            matryoshka=embedding_config.dimensions,
+            prompts=embedding_config.prompts,
         )
 
     def encode(
@@ -101,7 +101,7 @@ class CheckpointEncoder:
             return np.array(tokenizer.encode(prefix + text).ids, np.int32)
 
         with (
-            texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
+            text_progress_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
             torch.inference_mode(),
         ):
 

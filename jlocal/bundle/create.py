@@ -161,9 +161,9 @@ def _model(
 
 
 def _type(header: Header) -> str | None:
-    from jlocal.models.info import describe
+    from jlocal.models.info import model_info
 
-    found = describe(header)["type"]
+    found = model_info(header)["type"]
     return found if isinstance(found, str) else None
 
 

@@ -89,7 +89,7 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
 
 
 def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
-    from jlocal.models.info import describe
+    from jlocal.models.info import model_info
 
     staged = folder / Path(model["path"]).name
     header = read_header(staged)
@@ -100,7 +100,7 @@ def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
         "sha256": sha256,
         "license": profile.license,
         "task": profile.task,
-        "type": describe(header)["type"],
+        "type": model_info(header)["type"],
     }
     for key, pattern in (("source", _SOURCE), ("revision", _REVISION)):
         if isinstance(model.get(key), str) and pattern.fullmatch(model[key]):

@@ -369,10 +369,10 @@ def _main() -> None:
     except (RefusedError, OSError) as error:
         where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        _say(f"Error: {arguments.bundle}: {reason}{where}")
+        _log(f"Error: {arguments.bundle}: {reason}{where}")
         sys.exit(1)
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        _log("Interrupted.")
         sys.exit(130)
 
 
@@ -385,14 +385,14 @@ def _install(bundle: Path, folder: Path) -> None:
         if missing:
             raise RefusedError(missing)
         for what in unchecked:
-            _say(f"Not checked on this machine: {what}.")
-        _say("Checking every file …")
+            _log(f"Not checked on this machine: {what}.")
+        _log("Checking every file …")
         for _ in opened.members():
             pass
     made = not folder.exists()
     try:
         python = _environment(folder)
-        _say(f"Installing the program into {folder} …")
+        _log(f"Installing the program into {folder} …")
         _install_wheels(bundle, python)
         models = ["bundle", "install", str(bundle.absolute())]
         if opened.manifest.models and _run(str(python), "jlocal", *models):
@@ -401,7 +401,7 @@ def _install(bundle: Path, folder: Path) -> None:
         if made:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    _say(f"Done. The program: {python.parent / 'jlocal'}")
+    _log(f"Done. The program: {python.parent / 'jlocal'}")
 
 
 def _environment(folder: Path) -> Path:
@@ -439,7 +439,7 @@ def _run(python: str, module: str, *arguments: str, output: int | None = None) -
         return subprocess.run(command, cwd=empty, stdout=output, stderr=output).returncode  # noqa: S603
 
 
-def _say(message: str) -> None:
+def _log(message: str) -> None:
     """Print a line on stderr, without what a terminal would obey."""
     shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)
     sys.stderr.write(shown + "\n")

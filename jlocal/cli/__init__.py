@@ -22,7 +22,7 @@ from jlocal.errors import (
     NoFoldersError,
 )
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 # The sections of the help, in the order in which a person meets them.
 _SECTIONS = {
@@ -120,7 +120,7 @@ def cli(context: click.Context) -> None:
 def main() -> None:
     """Run the command line; the exit status is 128 and the signal's number after a signal."""
     open_streams()
-    warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}")
+    warnings.showwarning = lambda message, *_, **__: log(f"Warning: {message}")
     status = 1
     try:
         signals.install()
@@ -152,22 +152,22 @@ def _explain(error: BaseException) -> int:
     """Print why the program failed; return its exit status."""
     if isinstance(error, SystemExit):
         if isinstance(error.code, str):
-            say(error.code)
+            log(error.code)
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, StandardOutputError):
         if not error.is_left:
-            say(f"Error: {error}")
+            log(f"Error: {error}")
     elif isinstance(error, click.ClickException):
         _show(error)
         return error.exit_code
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
-        say("Interrupted.")
+        log("Interrupted.")
         return 130
     elif isinstance(error, MemoryError):
-        say("Error: there is not enough memory for this")
+        log("Error: there is not enough memory for this")
     elif isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
-        say(f"Error: {name}{error.strerror or error}")
+        log(f"Error: {name}{error.strerror or error}")
     else:
         raise error
     return 1
@@ -183,4 +183,4 @@ def _show(error: click.ClickException) -> None:
     message = f"Error: {error.format_message()}"
     # Click leaves escape sequences of the message out, so that it may not end in the same one.
     sys.stderr.write(whole.getvalue().partition("Error: ")[0])
-    say(message)
+    log(message)

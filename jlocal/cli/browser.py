@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from jlocal.errors import OutputError
-from jlocal.progress import say
+from jlocal.progress import log
 
 
 def cached_page(database: Path) -> Path:
@@ -49,4 +49,4 @@ def open_page(page: Path) -> None:
     import webbrowser
 
     if not webbrowser.open(page.absolute().as_uri()):
-        say(f"Note: no browser was found; open {page} in one.")
+        log(f"Note: no browser was found; open {page} in one.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from jlocal.progress import say
+from jlocal.progress import log
 
 
 def _known_encoding(
@@ -30,7 +30,7 @@ encoding_option = click.option(
 )
 
 
-def say_encodings(counts: Mapping[str, int], indent: str = "") -> None:
+def log_encodings(counts: Mapping[str, int], indent: str = "") -> None:
     """Say how many files were read as which encoding."""
     for encoding, count in sorted(counts.items()):
-        say(f"{indent}{count:,} {'file' if count == 1 else 'files'} read as {encoding}")
+        log(f"{indent}{count:,} {'file' if count == 1 else 'files'} read as {encoding}")

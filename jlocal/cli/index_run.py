@@ -17,14 +17,20 @@ from click.core import ParameterSource
 from jlocal.cli import flags
 from jlocal.cli.display.folders import log_folders
 from jlocal.cli.display.index_progress import index_bar
-from jlocal.cli.display.index_report import say_error, say_model, say_next, say_report, show_plan
+from jlocal.cli.display.index_report import (
+    log_error,
+    log_model,
+    log_next_step,
+    log_report,
+    show_plan,
+)
 from jlocal.cli.options import agree, open_model
-from jlocal.errors import JlocalError, OtherRecipeError
-from jlocal.progress import say
+from jlocal.errors import JlocalError, OtherConfigError
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
-    from jlocal.collection.config import Recipe
+    from jlocal.collection.config import CollectionConfig
     from jlocal.collection.index.folders import Folder
     from jlocal.collection.index.report import OnProgress, Report
 
@@ -58,16 +64,16 @@ def run(what: Run, work: Work, *, rebuild: bool = False) -> None:
     """Do the work, and end the program with status 1 if something was not indexed.
 
     Raises:
-        OtherRecipeError: the collection would have to be made anew, and there is no terminal to
+        OtherConfigError: the collection would have to be made anew, and there is no terminal to
             ask on.
 
     """
     try:
         _run(what, work, rebuild=rebuild)
-    except OtherRecipeError as error:
+    except OtherConfigError as error:
         if rebuild or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        say(flags.message(error))
+        log(flags.message(error))
         question = (
             "Make it anew from all of its folders? Until that is complete, searches answer from "
             "what is there."
@@ -79,38 +85,38 @@ def run(what: Run, work: Work, *, rebuild: bool = False) -> None:
 def _run(what: Run, work: Work, *, rebuild: bool) -> None:
     from jlocal.collection.collection import Collection
 
-    recipe = made_with(what.database, rebuild=rebuild)
+    config = made_with(what.database, rebuild=rebuild)
     before = _folders(what.database)
     began = time.monotonic()
-    with opened(what, recipe) as collection:
+    with opened(what, config) as collection:
         assert collection.model is not None
-        note = functools.partial(say_model, collection.model)
-        with index_bar(quiet=what.quiet, before=None if recipe else note) as on_progress:
+        note = functools.partial(log_model, collection.model)
+        with index_bar(quiet=what.quiet, before=None if config else note) as on_progress:
             report = work(collection, on_progress, rebuild)
     if report.plan:
         show_plan(report)
     elif not what.quiet:
-        say_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
+        log_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
         with Collection(what.database) as collection:
             log_folders(before, collection.folders(), report)
-        say_next(report, what.database)
+        log_next_step(report, what.database)
     if report.failed:
-        say_error(report)
+        log_error(report)
         click.get_current_context().exit(1)
 
 
-def made_with(database: Path, *, rebuild: bool = False) -> Recipe | None:
+def made_with(database: Path, *, rebuild: bool = False) -> CollectionConfig | None:
     """Say how a collection was made, or is being made anew; None where nothing was indexed."""
     from jlocal.collection.collection import Collection
     from jlocal.collection.index.rebuild import unfinished
 
     with Collection(database) as collection:
-        recipe = collection.made_with()
-    return (unfinished(database) if rebuild else None) or recipe
+        config = collection.made_with()
+    return (unfinished(database) if rebuild else None) or config
 
 
 @contextlib.contextmanager
-def opened(what: Run, recipe: Recipe | None) -> Iterator[Collection]:
+def opened(what: Run, config: CollectionConfig | None) -> Iterator[Collection]:
     """Open the collection with its model, or with the one that was named."""
     from jlocal.collection.collection import Collection
     from jlocal.collection.opening import model_file
@@ -119,9 +125,9 @@ def opened(what: Run, recipe: Recipe | None) -> Iterator[Collection]:
     source = click.get_current_context().get_parameter_source("model")
     model = what.model
     # What the environment names is for when nothing else does.
-    if recipe and (model is None or source == ParameterSource.ENVIRONMENT):
-        model = str(model_file(recipe, what.database))
-    compute = what.compute | {"pooling": recipe.pooling if recipe else None}
+    if config and (model is None or source == ParameterSource.ENVIRONMENT):
+        model = str(model_file(config, what.database))
+    compute = what.compute | {"pooling": config.pooling if config else None}
     with (
         open_model(what.task, model or names.default(), **compute) as embedder,
         Collection(what.database, embedder) as collection,

@@ -16,7 +16,7 @@ from jlocal.cli.display.screen import Screen
 from jlocal.cli.opener import open_hit
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.search.hits import Hit
@@ -46,7 +46,7 @@ def converse(
     is_dialogue = at_terminal and screen.is_terminal
     page = _JsonPage() if as_json else _Page(screen, headed=not is_dialogue)
     if is_dialogue and not (as_json or quiet):
-        say("Ask a question. A number opens that hit; an empty line ends.")
+        log("Ask a question. A number opens that hit; an empty line ends.")
     asked = failed = 0
     for place, query in _queries(first, at_terminal):
         asked += 1
@@ -62,9 +62,9 @@ def converse(
             if not at_terminal:
                 raise
             signals.forget()
-            say("Interrupted.")
+            log("Interrupted.")
     if failed and not at_terminal:
-        say(f"Error: {failed:,} of {asked:,} queries could not be answered.")
+        log(f"Error: {failed:,} of {asked:,} queries could not be answered.")
         return 1
     return 0
 
@@ -92,7 +92,7 @@ class _Page:
         try:
             open_hit(self._hits[number - 1])
         except click.ClickException as error:
-            say(f"Error: {error.message}")
+            log(f"Error: {error.message}")
         return True
 
     def answer(self, query: str, hits: list[Hit]) -> None:
@@ -103,7 +103,7 @@ class _Page:
 
     def failure(self, place: str, query: str | TextError, reason: str) -> None:
         self._head(query)
-        say(f"Error: {place}{reason}")
+        log(f"Error: {place}{reason}")
         click.echo()
 
     def _head(self, query: str | TextError) -> None:

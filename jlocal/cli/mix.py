@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jlocal.gguf.types import TENSOR_TYPES
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal_convert.quantization.mix.search import Mixture
@@ -107,7 +107,7 @@ def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
     )
     if not quiet:
         for line in page(mixture):
-            say(line)
+            log(line)
     return mixture.file
 
 

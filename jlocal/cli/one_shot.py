@@ -16,7 +16,7 @@ from jlocal.cli.display.quantities import counted
 from jlocal.cli.scope import Scope
 from jlocal.errors import BusyError, CollectionError, EmptyCollectionError, OutputError
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
@@ -69,7 +69,7 @@ def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Colle
         collection.close()
         raise
     if not quiet:
-        _say(report, scope)
+        _log(report, scope)
     return collection
 
 
@@ -110,9 +110,9 @@ def _delete(path: Path) -> None:
             path.with_name(path.name + ending).unlink()
 
 
-def _say(report: Report, scope: Scope) -> None:
+def _log(report: Report, scope: Scope) -> None:
     """Say what was indexed, where anything was."""
     done = report.new + report.changed
     if done or report.failed:
         failed = f"; {report.failed:,} could not be read" if report.failed else ""
-        say(f"Indexed {counted(done, 'file')} in {printable(scope.name)}{failed}.")
+        log(f"Indexed {counted(done, 'file')} in {printable(scope.name)}{failed}.")

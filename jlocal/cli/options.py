@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from jlocal.cli.completion import complete_model
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.embed.embedder import Embedder
@@ -200,7 +200,7 @@ def default_model(*, quiet: bool = False) -> str:
 
     model = names.default()
     if model == starter.NAME and not quiet:
-        say("Note: using the small English starter model; for better results: jlocal pull small")
+        log("Note: using the small English starter model; for better results: jlocal pull small")
     return model
 
 
@@ -225,7 +225,7 @@ def open_model(
             warnings.simplefilter("always", kind)
         embedder = Embedder(model, task=task, **options)
     for warning in caught:
-        say(f"Note: {warning.message}.")
+        log(f"Note: {warning.message}.")
     return embedder
 
 
@@ -270,7 +270,7 @@ def confirm(question: str, without_terminal: str) -> None:
 def agree(question: str) -> None:
     """Ask, and end the program with status 1 where the answer is no."""
     if not click.confirm(question, err=True):
-        say("Nothing was changed.")
+        log("Nothing was changed.")
         click.get_current_context().exit(1)
 
 

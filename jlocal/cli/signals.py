@@ -10,7 +10,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from jlocal.progress import say
+from jlocal.progress import log
 
 # Windows has SIGBREAK, from Ctrl-Break, and no SIGHUP.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -49,7 +49,7 @@ def leave() -> NoReturn:
     """End the program for the signal at once: without waiting for threads that compute."""
     assert _Stopping.number is not None
     if _Stopping.number == signal.SIGINT:
-        say("Interrupted.")
+        log("Interrupted.")
     os._exit(128 + _Stopping.number)
 
 

@@ -15,7 +15,7 @@ from jlocal.errors import EmptyCollectionError, MissingCollectionError
 
 if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
-    from jlocal.collection.config import Recipe
+    from jlocal.collection.config import CollectionConfig
     from jlocal.collection.search.ranking import Mode
 
 
@@ -41,7 +41,7 @@ class Source:
 class _Known:
     """What the collection says of itself."""
 
-    recipe: Recipe
+    config: CollectionConfig
     folders: tuple[str, ...]
 
 
@@ -82,7 +82,7 @@ def opened_search(
         collection = stack.enter_context(Collection(source.database))
     else:
         model = _model(source, known, is_its_own=unknown is None)
-        pooling = known.recipe.pooling if known and not unknown else None
+        pooling = known.config.pooling if known and not unknown else None
         embedder = stack.enter_context(
             open_model(None, model, quiet=source.quiet, pooling=pooling, **compute)
         )
@@ -120,19 +120,19 @@ def _model(source: Source, known: _Known | None, *, is_its_own: bool) -> str | N
 
     if source.model or known is None:
         return source.model
-    if not is_its_own and not Path(known.recipe.model_path).is_file():
+    if not is_its_own and not Path(known.config.model_path).is_file():
         return None
     with Collection(source.database) as collection:
         return str(collection.model_file())
 
 
 def _known(source: Source, *, is_needed: bool) -> _Known | None:
-    """Ask a collection for its recipe and its folders; None where there is none to ask."""
+    """Ask a collection for its config and its folders; None where there is none to ask."""
     from jlocal.collection.collection import Collection
 
     try:
         with Collection(source.database) as collection:
-            return _Known(collection.recipe, tuple(collection.folders()))
+            return _Known(collection.config, tuple(collection.folders()))
     except (EmptyCollectionError, MissingCollectionError):
         if is_needed:
             raise

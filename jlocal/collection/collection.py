@@ -103,14 +103,14 @@ class Collection(TextCollection):
             raise wrong("mode", mode, f"choose one of: {', '.join(MODES)}")
         holds = None if where is None else condition(where)
         with self._unless_closed():
-            recipe = self.recipe
+            config = self.config
             vectors: Iterable[Floats | None] = [None] * len(queries)
             if mode != "words":
-                vectors = self._load(recipe).encode_query(
-                    queries, prompt_name, prompt, truncate_dim=recipe.dimensions
+                vectors = self._load(config).encode_query(
+                    queries, prompt_name, prompt, truncate_dim=config.dimensions
                 )
             texts = [None if mode == "meaning" else text for text in queries]
-            weight = weight_of(recipe.model)
+            weight = weight_of(config.model)
             with self._readers.one() as store, chosen_paths(path) as chosen:
                 if holds:
                     chosen = both(chosen, store.matching(holds))

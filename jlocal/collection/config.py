@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jlocal.errors import CollectionError, OtherRecipeError
+from jlocal.errors import CollectionError, OtherConfigError
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -15,7 +15,7 @@ _MODEL, _REBUILD = Argument("model"), Argument("rebuild", True)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CollectionConfig:
     """What must be equal for vectors to be compared, and where the model was last seen.
 
     Attributes:
@@ -51,12 +51,12 @@ class Recipe:
         """Return it as JSON values."""
         return asdict(self)
 
-    def check_same(self, other: Recipe, collection: Path) -> None:
-        """Raise OtherRecipeError where vectors of `other` cannot be mixed with those of this."""
+    def check_same(self, other: CollectionConfig, collection: Path) -> None:
+        """Raise OtherConfigError where vectors of `other` cannot be mixed with those of this."""
         for name, what in _MUST_BE_EQUAL.items():
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                raise OtherRecipeError(
+                raise OtherConfigError(
                     f"{collection} was made with {what(ours)}, and {what(theirs)} cannot be mixed "
                     f"in; index into another collection, or make this one anew with {_REBUILD}",
                     _REBUILD,
@@ -64,9 +64,9 @@ class Recipe:
                 )
 
     def check_model(self, name: str, sha256: str, collection: Path) -> None:
-        """Raise OtherRecipeError unless this is the model that made the vectors."""
+        """Raise OtherConfigError unless this is the model that made the vectors."""
         if sha256 != self.model_sha256:
-            raise OtherRecipeError(
+            raise OtherConfigError(
                 f"{collection} was made with {printable(self.model)} (sha256 "
                 f"{self.model_sha256[:12]}…), and {name} is another file (sha256 "
                 f"{sha256[:12]}…); name the first one with {_MODEL}, or index into another "

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal._version import __version__
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.store import Store
-from jlocal.collection.location import Place
+from jlocal.collection.location import Location
 from jlocal.errors import EmptyCollectionError, OutputError, TextError
 from jlocal.inputs.documents import Unreadable
 from jlocal.outputs.writers import Columns, Writer, open_writer
@@ -40,7 +40,7 @@ class Row:
 
 
 @contextmanager
-def open_rows(database: Path) -> Iterator[tuple[Recipe, Iterator[Row]]]:
+def open_rows(database: Path) -> Iterator[tuple[CollectionConfig, Iterator[Row]]]:
     """Open a collection as it is now: how it was made, and its rows, one at a time.
 
     Raises:
@@ -48,27 +48,27 @@ def open_rows(database: Path) -> Iterator[tuple[Recipe, Iterator[Row]]]:
 
     """
     with closing(Store(database)) as store, store.snapshot():
-        recipe = store.recipe()
-        if recipe is None or not (store.has_documents() and store.count_passages()):
+        config = store.config()
+        if config is None or not (store.has_documents() and store.count_passages()):
             raise EmptyCollectionError(database)
         store.check_links()
-        yield recipe, _rows(store)
+        yield config, _rows(store)
 
 
 def _rows(store: Store) -> Iterator[Row]:
     here, seen = "", Counter[str]()
-    for place, text, vector in store.standing():
-        if place.path != here:
-            here, seen = place.path, Counter()
-        id = f"{place.path}{place.label}"
+    for location, text, vector in store.standing():
+        if location.path != here:
+            here, seen = location.path, Counter()
+        id = f"{location.path}{location.label}"
         seen[id] += 1
         unique = id if seen[id] == 1 else f"{id}#{seen[id]}"
-        yield Row(unique, _columns(place), text, vector)
+        yield Row(unique, _columns(location), text, vector)
 
 
-def _columns(place: Place) -> Columns:
-    first, last = place.lines
-    return {"path": place.path, "page": place.page, "first_line": first, "last_line": last}
+def _columns(location: Location) -> Columns:
+    first, last = location.lines
+    return {"path": location.path, "page": location.page, "first_line": first, "last_line": last}
 
 
 def export(
@@ -103,8 +103,8 @@ def export(
     """
     if output.exists() and database.exists() and output.samefile(database):
         raise OutputError(f"{output} is the collection itself; name another file", path=output)
-    with open_rows(database) as (recipe, rows):
-        made = recipe.to_settings() | {"jlocal": __version__}
+    with open_rows(database) as (config, rows):
+        made = config.to_settings() | {"jlocal": __version__}
         del made["model_path"]
         with open_writer(output, format, made, safe_cells=safe_cells) as writer:
             return write(rows, writer, on_failure)

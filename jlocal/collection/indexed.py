@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jlocal.arguments import listed
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.lock import sole_indexer
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.folders import (
@@ -19,8 +19,8 @@ from jlocal.collection.index.folders import (
     remembered_by,
 )
 from jlocal.collection.index.report import Listeners, OnFailure, OnProgress, Report
-from jlocal.collection.index.settle import RecipeOptions, made_with, settle_same
-from jlocal.collection.names import make_place, missing
+from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_same_config
+from jlocal.collection.names import make_parent_folder, missing
 from jlocal.collection.opening import OpenCollection
 from jlocal.errors import ArgumentError, NoFoldersError
 from jlocal.inputs.encodings import known
@@ -117,7 +117,7 @@ class IndexedCollection(OpenCollection):
         chosen = listed("paths", paths)
         named = None if encoding is None else known(encoding)
         change = Change(include, exclude, gitignore, large, named)
-        options = RecipeOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
+        options = ConfigOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
         listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
         if not chosen and change != Change():
             raise ArgumentError(
@@ -139,7 +139,7 @@ class IndexedCollection(OpenCollection):
         self,
         paths: Sequence[str | Path],
         change: Change,
-        options: RecipeOptions,
+        options: ConfigOptions,
         listeners: Listeners,
         *,
         prune: bool,
@@ -150,12 +150,12 @@ class IndexedCollection(OpenCollection):
             made = self.made_with()
             model = self._load(made)
             sha256 = made.model_sha256 if made else ""
-            recipe = settle_same(options, model, sha256, made, self.path)
+            config = resolve_same_config(options, model, sha256, made, self.path)
             store = stack.enter_context(self._readers.one()) if made else None
             remembered = remembered_by(store) if store else {}
             choice = choose(paths, change, remembered, everything=not paths, prune=prune)
             on_failure, on_progress = listeners.on_failure, listeners.on_progress
-            return dry_run(self.path, store, model, recipe, choice, on_failure, on_progress)
+            return dry_run(self.path, store, model, config, choice, on_failure, on_progress)
 
     def update(
         self,
@@ -191,13 +191,13 @@ class IndexedCollection(OpenCollection):
             if not choice.roots:
                 raise NoFoldersError(self.path)
             listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
-            return self._run(store, RecipeOptions(), choice, listeners)
+            return self._run(store, ConfigOptions(), choice, listeners)
 
     @contextlib.contextmanager
     def _indexing(self, wait: float, *, create: bool) -> Iterator[Store]:
         """Open the file to write, as the only indexer."""
         if create:
-            make_place(self.path)
+            make_parent_folder(self.path)
         elif not self.path.exists():
             raise missing(self.path)
         with (
@@ -208,33 +208,33 @@ class IndexedCollection(OpenCollection):
             yield store
 
     def _run(
-        self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
+        self, store: Store, options: ConfigOptions, choice: Choice, listeners: Listeners
     ) -> Report:
         from jlocal.collection.index.run import run_and_remember
 
-        model, recipe = self._settled(store, options)
+        model, config = self._settled(store, options)
         store.check_links()
-        report = run_and_remember(store, model, recipe, choice, listeners)
+        report = run_and_remember(store, model, config, choice, listeners)
         # From here on the file can be copied without its log, although others may read it.
         store.checkpoint()
         return report
 
-    def _settled(self, store: Store, options: RecipeOptions) -> tuple[Embedder, Recipe]:
+    def _settled(self, store: Store, options: ConfigOptions) -> tuple[Embedder, CollectionConfig]:
         """Load the model, and settle how it makes vectors."""
         made = made_with(store)
         model = self._load(made)
         sha256 = store.sha256_of_model(model.profile.path)
-        recipe = settle_same(options, model, sha256, made, self.path)
-        if recipe != store.recipe():
-            store.set_recipe(recipe)
-        return model, recipe
+        config = resolve_same_config(options, model, sha256, made, self.path)
+        if config != store.config():
+            store.set_config(config)
+        return model, config
 
     def _rebuild(
-        self, store: Store, options: RecipeOptions, choice: Choice, listeners: Listeners
+        self, store: Store, options: ConfigOptions, choice: Choice, listeners: Listeners
     ) -> Report:
-        from jlocal.collection.index.rebuild import rebuild, recipe_to_rebuild
+        from jlocal.collection.index.rebuild import config_to_rebuild, rebuild
 
-        base = recipe_to_rebuild(store)
+        base = config_to_rebuild(store)
         model = self._load(base if self._given is None else None)
         report = rebuild(store, model, options, choice, listeners)
         self._model_sha256 = store.sha256_of_model(model.profile.path)

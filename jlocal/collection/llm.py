@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from jlocal.collection.database.check import bound_work, check_files, distrust
+from jlocal.collection.database.check import check_files, distrust, limit_work
 from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
 from jlocal.errors import ArgumentError, CollectionError, OutputError
 from jlocal.outputs.atomic import atomic_write
@@ -92,8 +92,8 @@ def export_to_llm(
     """
     if not name.strip():
         raise ArgumentError("the name of the collection is empty")
-    with open_rows(database) as (recipe, rows):
-        model = f"jlocal/{recipe.model}"
+    with open_rows(database) as (config, rows):
+        model = f"jlocal/{config.model}"
         if target.is_file() and target.stat().st_size:
             try:
                 check_files(target)
@@ -123,7 +123,7 @@ def _transaction(
         ) as connection:
             distrust(connection)
             if journal is None:
-                bound_work(connection, target)
+                limit_work(connection, target)
             else:
                 connection.execute(f"PRAGMA journal_mode = {journal}")
             connection.execute("BEGIN IMMEDIATE")

@@ -9,7 +9,7 @@ from jlocal.inputs import formats
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a passage stands.
 
     The lines are those of the text that was read; of HTML, PDF and added texts there are none that

@@ -129,7 +129,7 @@ def missing(path: Path) -> MissingCollectionError:
     return MissingCollectionError(f"there is no collection named {name}", path, similar)
 
 
-def make_place(path: Path) -> None:
+def make_parent_folder(path: Path) -> None:
     """Make a named collection's folder and empty file, which only their owner may read.
 
     Other files are the caller's business, as is who may read them.

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.check import check_files
 from jlocal.collection.database.readers import Readers
-from jlocal.collection.index.settle import made_with
+from jlocal.collection.index.resolve import made_with
 from jlocal.collection.names import collection_path
 from jlocal.errors import CollectionError, EmptyCollectionError, JlocalError
 from jlocal.models import names
@@ -86,7 +86,7 @@ class OpenCollection:
             self._readers.check()
             raise
 
-    def made_with(self) -> Recipe | None:
+    def made_with(self) -> CollectionConfig | None:
         """Say how the vectors are made; None where nothing was indexed yet.
 
         Raises:
@@ -110,7 +110,7 @@ class OpenCollection:
             CollectionError: there is no collection, nothing in it, or no model there any more.
 
         """
-        return model_file(self.made_with() or self.recipe, self.path)
+        return model_file(self.made_with() or self.config, self.path)
 
     @property
     def model(self) -> Embedder | None:
@@ -126,10 +126,10 @@ class OpenCollection:
 
         """
         with self._unless_closed():
-            self._load(self.recipe)
+            self._load(self.config)
 
     @property
-    def recipe(self) -> Recipe:
+    def config(self) -> CollectionConfig:
         """How the vectors are made.
 
         Raises:
@@ -137,12 +137,12 @@ class OpenCollection:
 
         """
         with self._readers.one() as store:
-            recipe = store.recipe()
-            if recipe is None or not store.has_documents():
+            config = store.config()
+            if config is None or not store.has_documents():
                 raise EmptyCollectionError(self.path)
-        return recipe
+        return config
 
-    def _load(self, made: Recipe | None) -> Embedder:
+    def _load(self, made: CollectionConfig | None) -> Embedder:
         """Return the model, loaded once, after a check that it made the collection."""
         from jlocal.embed.embedder import Embedder
 
@@ -179,7 +179,7 @@ def _reopened(
     return kind(path, model, **options)
 
 
-def model_file(made: Recipe, collection: Path) -> Path:
+def model_file(made: CollectionConfig, collection: Path) -> Path:
     """Find the model that the collection in a file was made with, where it was last seen.
 
     Raises:

@@ -13,7 +13,7 @@ from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import StoredDocument, text_of
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.paths import absolute
-from jlocal.collection.index.settle import RecipeOptions
+from jlocal.collection.index.resolve import ConfigOptions
 from jlocal.collection.indexed import IndexedCollection
 from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
 from jlocal.progress import OnTexts
@@ -63,8 +63,8 @@ class TextCollection(IndexedCollection):
 
         listed = added_texts(texts, ids, metadata)
         with self._indexing(wait, create=True) as store:
-            model, recipe = self._settled(store, RecipeOptions(chunk=chunk))
-            add(store, model, recipe, listed, self._until_closed(on_texts))
+            model, config = self._settled(store, ConfigOptions(chunk=chunk))
+            add(store, model, config, listed, self._until_closed(on_texts))
             store.checkpoint()
         return [item.id for item in listed]
 
@@ -107,7 +107,7 @@ class TextCollection(IndexedCollection):
         _check_id(id)
         with self._unless_closed(), self._readers.one() as store, store.snapshot():
             document = _find(store, id)
-            return document and replace(document, text=text_of(store.pieces(document.id)))
+            return document and replace(document, text=text_of(store.iter_chunks(document.id)))
 
     def documents(self) -> Iterator[StoredDocument]:
         """Go through all documents, files and added texts, without their texts.

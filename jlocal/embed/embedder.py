@@ -14,7 +14,7 @@ from jlocal.caller import warn
 from jlocal.embed import compatibility
 from jlocal.embed.interface import Interface
 from jlocal.embed.loading import ComputeOptions, LazyModel, Pooling
-from jlocal.embed.stream import OnCut, Reader
+from jlocal.embed.stream import OnTruncated, TextStream
 from jlocal.errors import ArgumentError, TextError, TokenizerWarning
 from jlocal.llama.model import ComputeType
 from jlocal.llama.tokenizer import Tokens
@@ -245,7 +245,7 @@ class Embedder(Interface):
         precision: str = ...,
         errors: Literal["raise"] = ...,
         on_texts: OnTexts | None = ...,
-        on_cut: OnCut | None = ...,
+        on_truncated: OnTruncated | None = ...,
         journal: Journal | None = ...,
     ) -> Generator[Vectors, None, None]: ...
 
@@ -260,7 +260,7 @@ class Embedder(Interface):
         precision: str = ...,
         errors: Literal["return"],
         on_texts: OnTexts | None = ...,
-        on_cut: OnCut | None = ...,
+        on_truncated: OnTruncated | None = ...,
         journal: Journal | None = ...,
     ) -> Generator[Vectors | TextError, None, None]: ...
 
@@ -274,7 +274,7 @@ class Embedder(Interface):
         precision: str = "float32",
         errors: Literal["raise", "return"] = "raise",
         on_texts: OnTexts | None = None,
-        on_cut: OnCut | None = None,
+        on_truncated: OnTruncated | None = None,
         journal: Journal | None = None,
     ) -> Generator[Vectors | TextError, None, None]:
         """Embed an iterable of any length in bounded memory.
@@ -288,7 +288,7 @@ class Embedder(Interface):
             errors: "return" puts the `TextError` of an unusable text in its vector's place and
                 goes on; "raise" raises it.
             on_texts: called with the texts and tokens done since the last call.
-            on_cut: called for each truncated text, which is otherwise a warning.
+            on_truncated: called for each truncated text, which is otherwise a warning.
             journal: keeps what is computed, and gives back what an earlier run has computed of
                 the same texts in the same order (`jlocal.outputs.journal.open_journal`).
 
@@ -308,7 +308,7 @@ class Embedder(Interface):
             raise wrong("errors", errors, "it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        reader = self._reader(prefix, dimensions, errors, on_cut, journal)
+        reader = self._reader(prefix, dimensions, errors, on_truncated, journal)
         return self._stream(reader.windows(texts, on_texts), dimensions, precision)
 
     def _stream(
@@ -329,12 +329,14 @@ class Embedder(Interface):
         prompt: str,
         dimensions: int,
         errors: Literal["raise", "return"] = "raise",
-        on_cut: OnCut | None = None,
+        on_truncated: OnTruncated | None = None,
         journal: Journal | None = None,
-    ) -> Reader:
+    ) -> TextStream:
         truncate = self.on_long == "truncate"
         runtime, limit = self._model.runtime, self.max_seq_length
-        return Reader(runtime, prompt, limit, dimensions, truncate, errors, on_cut, journal)
+        return TextStream(
+            runtime, prompt, limit, dimensions, truncate, errors, on_truncated, journal
+        )
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions

@@ -13,12 +13,12 @@ from jlocal.arguments import check_texts
 from jlocal.caller import warn
 from jlocal.embed import compatibility
 from jlocal.embed.similarity import check_name, pairwise_similarity, similarity
-from jlocal.embed.stream import Reader
+from jlocal.embed.stream import TextStream
 from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.models.profile import Profile
 from jlocal.models.prompts import document_prompt, query_prompt
-from jlocal.progress import texts_bar
+from jlocal.progress import text_progress_bar
 from jlocal.vectors import Floats, Vectors, finish
 
 _Self = TypeVar("_Self", bound="Interface")
@@ -48,7 +48,7 @@ class Interface(ABC):
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to."""
 
     @abstractmethod
-    def _reader(self, prompt: str, dimensions: int) -> Reader: ...
+    def _reader(self, prompt: str, dimensions: int) -> TextStream: ...
 
     @abstractmethod
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int: ...
@@ -125,7 +125,7 @@ class Interface(ABC):
         self._check_task(task)
         batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
         dimensions = self._dimensions(truncate_dim, precision)
-        with texts_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
+        with text_progress_bar(len(batch), show=bool(show_progress_bar)) as on_texts:
             reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
             # Calls with few texts, such as queries of many threads, share batches.
             shared = len(batch) <= SEQUENCE_LIMIT

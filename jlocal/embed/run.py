@@ -19,7 +19,7 @@ from jlocal.progress import OnTexts
 
 
 @dataclass(frozen=True)
-class Request:
+class EncodeOptions:
     """How documents are embedded; the fields are arguments of `Embedder.encode`."""
 
     prompt_name: str | None = None
@@ -29,7 +29,7 @@ class Request:
 
 
 @dataclass
-class Account:
+class RunSummary:
     """How many documents were embedded, and how many were not."""
 
     done: int = 0
@@ -39,14 +39,14 @@ class Account:
 def embed_documents(
     model: Embedder,
     documents: Iterable[Document | Unreadable],
-    request: Request,
+    request: EncodeOptions,
     writer: Writer,
     *,
     on_failure: Callable[[Unreadable], None],
-    on_cut: Callable[[str, TruncationWarning], None],
+    on_truncated: Callable[[str, TruncationWarning], None],
     on_texts: OnTexts | None = None,
     journal: Journal | None = None,
-) -> Account:
+) -> RunSummary:
     """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
 
     Args:
@@ -55,7 +55,7 @@ def embed_documents(
         request: how to embed.
         writer: takes the vectors.
         on_failure: called with each document that gave no vector.
-        on_cut: called with the id of each document that was truncated.
+        on_truncated: called with the id of each document that was truncated.
         on_texts: called with the texts and tokens done since its last call.
         journal: what an earlier run has computed, and where this one keeps what it computes.
 
@@ -63,7 +63,7 @@ def embed_documents(
         ModelError, OutputError: what stops the whole run.
 
     """
-    account = Account()
+    account = RunSummary()
     ids: deque[str] = deque()
 
     def fail(failure: Unreadable) -> None:
@@ -81,7 +81,7 @@ def embed_documents(
                 yield document.text
 
     def cut(warning: TruncationWarning) -> None:
-        on_cut(ids[warning.index - taken], warning)
+        on_truncated(ids[warning.index - taken], warning)
 
     taken = 0
     vectors = model.stream(
@@ -92,7 +92,7 @@ def embed_documents(
         precision=request.precision,
         errors="return",
         on_texts=on_texts,
-        on_cut=cut,
+        on_truncated=cut,
         journal=journal,
     )
     # Closed at once when the writer fails, or the work would go on behind the error.
@@ -111,7 +111,7 @@ def embed_documents(
     return account
 
 
-def describe(model: Embedder, request: Request) -> dict[str, object]:
+def run_metadata(model: Embedder, request: EncodeOptions) -> dict[str, object]:
     """Say how vectors were made, so that they can be made again and never be mixed up."""
     return {
         "model": model.profile.name,
@@ -134,7 +134,7 @@ def computed_by(
 
     Args:
         model: an open model.
-        description: what `describe` says.
+        description: what `run_metadata` says.
         gpu_layers: as the model was opened with.
 
     """

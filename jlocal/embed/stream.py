@@ -23,7 +23,7 @@ from jlocal.outputs.journal import Journal
 from jlocal.progress import OnTexts
 from jlocal.vectors import Floats
 
-OnCut = Callable[[TruncationWarning], None]
+OnTruncated = Callable[[TruncationWarning], None]
 
 # Enough texts to find company of like length for each, few enough that memory does not grow with
 # the input. The first windows are small, so that the first vectors come soon.
@@ -33,7 +33,7 @@ _WINDOW_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Reader:
+class TextStream:
     """Turns texts into full-length vectors.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reader:
         dimensions: how many leading components of a vector will be kept.
         truncate: whether a longer text is cut, or is an error.
         errors: whether the `TextError` of an unusable text is raised, or stands in for its vector.
-        on_cut: called for each truncated text, which is otherwise a warning.
+        on_truncated: called for each truncated text, which is otherwise a warning.
         journal: what need not be computed, because it was before.
 
     """
@@ -54,7 +54,7 @@ class Reader:
     dimensions: int
     truncate: bool
     errors: Literal["raise", "return"]
-    on_cut: OnCut | None
+    on_truncated: OnTruncated | None
     journal: Journal | None = None
 
     def windows(
@@ -160,8 +160,8 @@ class Reader:
         if not self.truncate:
             raise TextTooLongError(index, len(tokens), self.limit)
         cut = TruncationWarning(index, len(tokens), self.limit)
-        if self.on_cut:
-            self.on_cut(cut)
+        if self.on_truncated:
+            self.on_truncated(cut)
         else:
             warn(cut)
         closing = self.runtime.tokenizer.closing_tokens

@@ -54,7 +54,7 @@ def _data(picture: Picture, title: str) -> dict[str, object]:
     low, high = picture.points.min(axis=0), picture.points.max(axis=0)
     # One scale for both axes: a narrow cloud stays narrow.
     scale = _HALF / (max(float((high - low).max()), 1e-12) / 2)
-    places = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
+    locations = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
     paths = sorted({passage.path for passage in picture.passages})
     numbers = {path: number for number, path in enumerate(paths)}
     passages = picture.passages
@@ -67,11 +67,11 @@ def _data(picture: Picture, title: str) -> dict[str, object]:
         "grouping": picture.grouping,
         "groups": picture.groups,
         "paths": paths,
-        "x": places[:, 0].tolist(),
-        "y": places[:, 1].tolist(),
+        "x": locations[:, 0].tolist(),
+        "y": locations[:, 1].tolist(),
         "group": picture.group_of,
         "path": [numbers[passage.path] for passage in passages],
         "where": [passage.where for passage in passages],
-        "places": [passage.places for passage in passages],
+        "places": [passage.locations for passage in passages],
         "text": [passage.text for passage in passages],
     }

@@ -30,14 +30,14 @@ class Passage:
     Attributes:
         path: of the document, below the folder that all documents have in common.
         where: what follows the path: a line, a page, or nothing.
-        places: in how many places it stands; `path` and `where` are the first.
+        locations: in how many places it stands; `path` and `where` are the first.
         text: its beginning, with single spaces between words.
 
     """
 
     path: str
     where: str
-    places: int
+    locations: int
     text: str
 
 
@@ -149,13 +149,13 @@ def _blocks(store: Store, ids: Ids) -> Iterator[Floats]:
 
 
 def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
-    places = list(store.first_places(ids))
-    if len(places) != len(ids):
+    locations = list(store.first_locations(ids))
+    if len(locations) != len(ids):
         raise CollectionError(f"{store.path} is damaged; delete it and index again")
-    paths = below_common_folder([place.path for place, _ in places])
+    paths = below_common_folder([location.path for location, _ in locations])
     return [
-        Passage(path, place.label, count, _beginning(store.text(id)[1], characters))
-        for id, path, (place, count) in zip(ids.tolist(), paths, places, strict=True)
+        Passage(path, location.label, count, _beginning(store.text(id)[1], characters))
+        for id, path, (location, count) in zip(ids.tolist(), paths, locations, strict=True)
     ]
 
 

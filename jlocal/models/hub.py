@@ -18,7 +18,7 @@ from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
 from jlocal.models.cache import Cached, cached_file, is_safe
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
-from jlocal.models.listing import Listing, describe, explain
+from jlocal.models.listing import Listing, explain, read_listing
 from jlocal.models.locks import OnWait, locked
 from jlocal.models.parts import lock_of, part_of, sweep_old_parts
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
@@ -78,7 +78,7 @@ def locate(reference: Reference, revision: str | None = None) -> Remote:
     types: set[str] = set()
     for repository in reference.repositories:
         try:
-            listing = describe(repository, revision)
+            listing = read_listing(repository, revision)
         except NotPublishedError as error:
             absent.append(error)
             continue

@@ -14,7 +14,7 @@ from jlocal.models.profile import profile_of
 from jlocal.models.registry import at
 
 
-def describe(header: Header) -> dict[str, object]:
+def model_info(header: Header) -> dict[str, object]:
     """Name what a user of the model needs, as values that JSON can hold."""
     profile = profile_of(header)
     vocabulary = header.metadata.get("tokenizer.ggml.tokens")

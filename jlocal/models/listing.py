@@ -74,7 +74,7 @@ class Listing:
         return File(name, size, digest)
 
 
-def describe(repository: str, revision: str | None = None) -> Listing:
+def read_listing(repository: str, revision: str | None = None) -> Listing:
     """Ask the hub what a repository holds.
 
     Args:

@@ -12,10 +12,10 @@ from jlocal.embed.embedder import Embedder
 from jlocal.errors import ArgumentError, TextError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
-from jlocal.models.info import describe
+from jlocal.models.info import model_info
 from jlocal.models.names import resolve
 from jlocal.models.profile import profile_of
-from jlocal.progress import texts_bar
+from jlocal.progress import text_progress_bar
 from jlocal.vectors import Floats
 from jlocal.verify.encoders import Encoded, ModelInfo, encode_with
 from jlocal.verify.texts import Text
@@ -43,7 +43,7 @@ class GGUFEncoder:
         profile = profile_of(header)
         if task and profile.task and task != profile.task:
             raise ArgumentError(f"{profile.path} holds the adapter of {profile.task!r}, not {task}")
-        weights, source = describe(header)["type"], header.metadata.get("jlocal.source_sha256")
+        weights, source = model_info(header)["type"], header.metadata.get("jlocal.source_sha256")
         self.info = ModelInfo(
             name=profile.name,
             origin=str(profile.path),
@@ -64,7 +64,7 @@ class GGUFEncoder:
         """Encode as `Encoder` says."""
         with (
             Embedder(self.info.origin, **self._options) as model,
-            texts_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
+            text_progress_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
         ):
             nothing = np.full(model.profile.dimensions, np.nan, np.float32)
 

@@ -18,7 +18,7 @@ from jlocal import Hit
 from jlocal.cli.display.hits import near, show
 from jlocal.cli.display.screen import Screen
 from jlocal.cli.opener import opening
-from jlocal.collection.location import Place
+from jlocal.collection.location import Location
 
 SCREEN = Screen(
     is_terminal=True, columns=80, rows=24, has_color=False, has_links=False, is_unicode=True
@@ -29,7 +29,7 @@ LONG = Hit(
     "A sentence of a backup that goes on for a while, and for a while more. " * 40,
     headings=("An outer heading " * 5, "The inner one " * 9),
     relevance=0.61,
-    others=tuple(Place(f"/somewhere/else/{number}.md", 0, 7, 9) for number in range(40)),
+    others=tuple(Location(f"/somewhere/else/{number}.md", 0, 7, 9) for number in range(40)),
     state="changed",
 )
 WIDE = dataclasses.replace(
@@ -95,7 +95,7 @@ def test_a_text_without_a_file_has_its_id(capsys) -> None:
 
 
 def test_more_places_of_a_passage(capsys) -> None:
-    others = (Place("/d/b.md", 0, 3, 4), Place("/d/c.pdf", 1, 1, 1))
+    others = (Location("/d/b.md", 0, 3, 4), Location("/d/c.pdf", 1, 1, 1))
     hit = Hit("/d/a.md", 1, 2, 0.5, "text", others=others)
     assert printed([hit], "x", SCREEN, capsys)[2] == "   also in /d/b.md:3, /d/c.pdf p. 2"
     lines = printed([LONG] * 5, "x", SCREEN, capsys)

@@ -77,7 +77,7 @@ def test_another_chunk_size_without_a_terminal(jlocal, notes: Path) -> None:
     done = jlocal("index", "--rebuild", "--chunk", 32)
     assert done.returncode == 0
     with Collection() as collection:
-        assert collection.recipe.chunk == 32
+        assert collection.config.chunk == 32
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
@@ -93,4 +93,4 @@ def test_another_chunk_size_at_a_terminal(notes: Path) -> None:
         child.close()
         assert child.exitstatus == (0 if answer == "y" else 1)
         with Collection() as collection:
-            assert collection.recipe.chunk == chunk
+            assert collection.config.chunk == chunk

@@ -248,11 +248,11 @@ def test_long_files_are_cut_unless_they_are_to_be_whole(
     with Collection(tmp_path / "notes.db", model) as collection:
         (failure,) = collection.index(notes).failures
         assert "chunk=512" in failure.reason
-        assert collection.recipe.chunk is None
+        assert collection.config.chunk is None
     with Collection(tmp_path / "chunks.db", model) as collection:
         report = collection.index(notes)
         assert (report.new, report.failed) == (4, 0)
-        assert collection.recipe.chunk == chunking_of(model.profile).tokens
+        assert collection.config.chunk == chunking_of(model.profile).tokens
         assert report.embedded > 8
     check(tmp_path / "chunks.db")
 
@@ -261,7 +261,7 @@ def test_a_collection_keeps_its_chunks(index, notes: Path, tmp_path: Path, model
     index(chunk=100, overlap=12)
     index()
     with Collection(tmp_path / "notes.db", model) as collection:
-        assert (collection.recipe.chunk, collection.recipe.overlap) == (100, 12)
+        assert (collection.config.chunk, collection.config.overlap) == (100, 12)
     for chunk, other in ((64, "chunks of 64 tokens"), (None, "whole texts")):
         with pytest.raises(CollectionError, match="100 tokens") as error:
             index(chunk=chunk)

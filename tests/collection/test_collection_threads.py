@@ -105,7 +105,7 @@ def test_a_closed_collection_says_so(database: Path, notes: Path, model: Embedde
         lambda: collection.made_with(),
         lambda: collection.model_file(),
         lambda: collection.check_model(),
-        lambda: collection.recipe,
+        lambda: collection.config,
         lambda: collection.__enter__(),
     ):
         with pytest.raises(CollectionError, match="db is closed; make a new"):

@@ -242,7 +242,7 @@ def test_killed(tmp_path: Path) -> None:
         "        if number == 900: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        yield row\n"
         "@contextmanager\ndef until(path):\n"
-        "    with rows(path) as (recipe, found): yield recipe, some(found)\n"
+        "    with rows(path) as (config, found): yield config, some(found)\n"
         "llm.open_rows = until\n"
         "llm.export_to_llm(Path(sys.argv[1]), Path(sys.argv[2]), 'notes')\n"
     )

@@ -21,13 +21,13 @@ from jlocal.collection.search.ranking import MODES, search
 from jlocal.models.profile import read_profile
 from jlocal.models.starter import FILE
 from jlocal.vectors import normalize
-from support.collection_files import recipe_for
+from support.collection_files import config_for
 
 
 def made(path: Path, texts: list[str], vectors: np.ndarray) -> Store:
     """Make a store of documents with one passage each."""
     store = Store(path, create=True)
-    store.set_recipe(recipe_for(vectors.shape[1]))
+    store.set_config(config_for(vectors.shape[1]))
     batch = Batch()
     for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
         digest = digest_of(text)

@@ -241,7 +241,7 @@ def test_headings_are_kept_found_and_embedded(starter: Embedder, tmp_path: Path)
     (tmp_path / "b.py").write_text("# NAS\n\nprint()\n")
     with Collection(tmp_path / "c.db", starter) as collection:
         collection.index(tmp_path, include=["a.md", "b.py"])
-        assert collection.recipe.headings
+        assert collection.config.headings
         hits = collection.search("copies of the disks every night", mode="meaning")
     best = next(hit for hit in hits if hit.path.endswith("a.md"))
     assert best.headings[:2] == ("Home", "NAS")
@@ -257,7 +257,7 @@ def test_whole_texts_are_embedded_as_they_are(starter: Embedder, tmp_path: Path)
     (tmp_path / "a.md").write_text(NOTE)
     with Collection(tmp_path / "c.db", starter) as collection:
         collection.index(tmp_path / "a.md", chunk=None)
-        assert not collection.recipe.headings
+        assert not collection.config.headings
     ((passage, vector),) = vectors(tmp_path / "c.db").items()
     assert passage == ("Home\nNAS", NOTE.rstrip())
     assert vector @ starter.encode_document(NOTE.rstrip()) > 0.9999

@@ -16,7 +16,7 @@ import pytest
 from jlocal import Collection, CollectionError, Embedder
 from jlocal.collection.index import rebuild
 from jlocal.collection.index.rebuild import file_beside, unfinished
-from jlocal.errors import EmptyCollectionError, MissingCollectionError, OtherRecipeError
+from jlocal.errors import EmptyCollectionError, MissingCollectionError, OtherConfigError
 from support.collection_files import check
 
 # Embeds one passage, and is then stopped from outside.
@@ -54,7 +54,7 @@ def names(collection: Collection) -> set[str]:
 
 
 def test_other_chunks(collection: Collection, notes: Path, tmp_path: Path) -> None:
-    with pytest.raises(OtherRecipeError, match="rebuild=True"):
+    with pytest.raises(OtherConfigError, match="rebuild=True"):
         collection.index(notes, chunk=32)
     passages = collection.status().passages
     with Collection(collection.path, collection.model) as reader:
@@ -62,7 +62,7 @@ def test_other_chunks(collection: Collection, notes: Path, tmp_path: Path) -> No
         report = collection.index(rebuild=True, chunk=32)
         assert (report.new, report.failed) == (40, 0)
         # Who had it open sees the new one.
-        assert reader.recipe.chunk == 32
+        assert reader.config.chunk == 32
         assert reader.status().passages > passages
         assert reader.search("note 7", 3)[0].path == before[0].path
     assert collection.folders().keys() == {str(notes)}
@@ -83,14 +83,14 @@ def test_texts_that_are_cut_as_before_are_not_computed_again(collection: Collect
 def test_another_model(collection: Collection, converted, notes: Path) -> None:
     with Embedder(converted("eurobert", "retrieval", "F32")) as other:
         with Collection(collection.path, other) as wrong:
-            with pytest.raises(OtherRecipeError, match="is another file"):
+            with pytest.raises(OtherConfigError, match="is another file"):
                 wrong.index(notes)
             report = wrong.index(rebuild=True)
             assert report.embedded == wrong.status().passages
-            assert wrong.recipe.model == other.profile.name
+            assert wrong.config.model == other.profile.name
             assert len(names(wrong)) == 40
         # With the old one it cannot be searched any more.
-        with pytest.raises(OtherRecipeError):
+        with pytest.raises(OtherConfigError):
             collection.search("note")
 
 
@@ -103,14 +103,14 @@ def test_an_interrupted_rebuild_goes_on(
     ) as child:  # fmt: skip
         assert child.stdout.readline() == b"embedded\n"
         # The old one answers meanwhile.
-        assert collection.recipe.chunk == 64
+        assert collection.config.chunk == 64
         assert len(names(collection)) == 40
         child.kill()
     assert unfinished(collection.path).chunk == 48
     assert collection.status().is_rebuilt
     # It goes on as it was begun.
     report = collection.index(rebuild=True)
-    assert collection.recipe.chunk == 48
+    assert collection.config.chunk == 48
     assert report.embedded < collection.status().passages
     assert not file_beside(collection.path).exists()
     assert len(names(collection)) == 40
@@ -122,7 +122,7 @@ def test_a_disk_that_is_not_mounted_loses_nothing(
     notes.rename(tmp_path / "away")
     with pytest.raises(CollectionError, match=r"no file is left in .*notes, whose 40 documents"):
         collection.index(rebuild=True, chunk=32)
-    assert collection.recipe.chunk == 64
+    assert collection.config.chunk == 64
     (tmp_path / "other").mkdir()
     (tmp_path / "other/o.md").write_text("other note")
     report = collection.index(tmp_path / "other", rebuild=True, chunk=32, prune=True)
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> 
     )  # fmt: skip
     assert done.returncode == 1
     assert "no space is left" in done.stderr or "may be full" in done.stderr
-    assert collection.recipe.chunk == 64
+    assert collection.config.chunk == 64
     check(collection.path)
     assert collection.index(rebuild=True, chunk=32).failed == 0
 
@@ -177,8 +177,8 @@ def test_killed_at_any_moment(collection: Collection, model_file: Path, notes: P
             child.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
         check(collection.path)
         assert len(names(collection)) == 40
-        assert collection.recipe.chunk in (32, 64)
-        if collection.recipe.chunk == 32:
+        assert collection.config.chunk in (32, 64)
+        if collection.config.chunk == 32:
             collection.index(rebuild=True, chunk=64)
 
 
@@ -193,7 +193,7 @@ def test_added_texts_are_taken_over(collection: Collection, model: Embedder, tmp
         texts.add([text], ids=["one"], chunk=64)
         texts.index(rebuild=True, chunk=32)
         assert texts.get("one").text == text
-        assert texts.recipe.chunk == 32
+        assert texts.config.chunk == 32
 
 
 def interrupted(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_what_was_removed_does_not_come_back(
     report = collection.index(rebuild=True)
     assert (report.failed, report.embedded) == (0, 0)
     assert (len(collection), list(collection.folders())) == (40, [str(notes)])
-    assert collection.recipe.chunk == 32
+    assert collection.config.chunk == 32
     check(collection.path)
 
 
@@ -236,7 +236,7 @@ def test_compacting_deletes_it_from_an_interrupted_rebuild_too(
     assert b"quokka" not in beside.read_bytes() + collection.path.read_bytes()
     # What else was computed is used.
     assert collection.index(rebuild=True).embedded == 0
-    assert (len(collection), collection.recipe.chunk) == (40, 32)
+    assert (len(collection), collection.config.chunk) == (40, 32)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")

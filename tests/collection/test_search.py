@@ -27,7 +27,7 @@ from jlocal.collection.search.nearest import agreement
 from jlocal.collection.search.ranking import MODES, search
 from jlocal.errors import ArgumentError, TextError
 from jlocal.vectors import normalize
-from support.collection_files import recipe_for
+from support.collection_files import config_for
 from support.texts import AWKWARD, prose
 
 
@@ -68,7 +68,7 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
     spread = rng.standard_normal((groups, each, dimensions)) * 0.7
     vectors = normalize((centres + spread).reshape(-1, dimensions).astype(np.float32))
     store = Store(path, create=True)
-    store.set_recipe(recipe_for(dimensions))
+    store.set_config(config_for(dimensions))
     batch = Batch()
     for group in range(groups):
         chunks = []
@@ -89,7 +89,7 @@ def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Sto
 
 def fill(store: Store, vectors: np.ndarray) -> None:
     """Write a document of one passage for each vector."""
-    store.set_recipe(recipe_for(vectors.shape[1]))
+    store.set_config(config_for(vectors.shape[1]))
     batch = Batch()
     for number, vector in enumerate(vectors):
         digest = digest_of(str(number))
@@ -385,7 +385,7 @@ def test_a_collection_that_was_never_filled(tmp_path: Path, model: Embedder) -> 
         # It may still become another one.
         (tmp_path / "good.md").write_text("good")
         assert collection.index(tmp_path / "good.md", chunk=64).new == 1
-        assert collection.recipe.chunk == 64
+        assert collection.config.chunk == 64
 
 
 def test_importing_jlocal_stays_light() -> None:

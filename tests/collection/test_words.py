@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jlocal import CollectionError
 from jlocal.collection.chunking.chunks import whole
 from jlocal.collection.database.batch import Batch, Entry
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import digest_of, digest_of_passage
 from support.collection_files import by_hand, check
@@ -199,6 +199,6 @@ def test_a_python_without_fts5_is_told(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
     with (
         pytest.raises(CollectionError, match=r"the SQLite of this Python lacks FTS5.*another"),
-        plain_errors(path),
+        translated_errors(path),
     ):
         raise sqlite3.OperationalError("no such module: fts5")

@@ -23,7 +23,7 @@ from jlocal.bundle.standalone import END, RefusedError, header, parse_manifest
 from jlocal.errors import ModelError
 from jlocal.gguf.consistency import check_consistency
 from jlocal.gguf.header import read_header
-from jlocal.models.info import describe, metadata_of
+from jlocal.models.info import metadata_of, model_info
 from jlocal.models.profile import profile_of
 from support.bundles import MEMBERS, MODEL, manifest, member, pack
 from support.fuzzing import fuzzer, mutations
@@ -120,7 +120,7 @@ headers = st.builds(
 def describe_all(path: Path) -> None:
     read = read_header(path)
     profile_of(read)
-    json.dumps([describe(read), metadata_of(read)])
+    json.dumps([model_info(read), metadata_of(read)])
 
 
 @fuzz

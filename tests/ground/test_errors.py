@@ -25,7 +25,7 @@ from jlocal.errors import (
     InsideFolderError,
     JlocalError,
     ModelError,
-    OtherRecipeError,
+    OtherConfigError,
     OutputError,
     TextError,
     TextTooLongError,
@@ -187,7 +187,7 @@ def test_errors_of_collections_name_their_file(tmp_path: Path, model: Embedder) 
         collection.index(folder)
         error = caught(InsideFolderError, lambda: collection.forget(folder / "inner"))
         assert (error.path, error.outer) == (folder / "inner", folder)
-        error = caught(OtherRecipeError, lambda: collection.index(folder, prompt="x: "))
+        error = caught(OtherConfigError, lambda: collection.index(folder, prompt="x: "))
         assert error.path == busy
         with sole_indexer(busy, 0):
             error = caught(BusyError, lambda: collection.index(folder, wait=False))

@@ -11,7 +11,7 @@ import pytest
 
 import gguf
 from jlocal import Embedder
-from jlocal.embed.run import Request, describe
+from jlocal.embed.run import EncodeOptions, run_metadata
 from jlocal.errors import ArgumentError, DeviceWarning, ModelError
 from jlocal.gguf.header import read_header
 from jlocal.llama.library import api
@@ -84,7 +84,7 @@ def test_q8_0_equals_the_reference(converted, expected, backbone, compute_type):
     path = converted(backbone, kind="Q8_0")
     with Embedder(path, compute_type=compute_type) as model:
         assert model.compute_type == compute_type
-        assert describe(model, Request())["compute_type"] == compute_type
+        assert run_metadata(model, EncodeOptions())["compute_type"] == compute_type
         for prompt, vectors in expected(backbone, "retrieval").items():
             assert below(0.999, model.encode(TEXTS, prompt), vectors) == {}
 

@@ -196,8 +196,8 @@ def test_names_of_files(tmp_path: Path) -> None:
     made(tmp_path / "c.db", list("abcd"), names=names)
     write(tmp_path / "c.db", tmp_path / "map.html")
     data = data_of((tmp_path / "map.html").read_bytes())
-    places = zip(data["path"], data["where"], strict=True)
-    shown = [data["paths"][path] + where for path, where in places]
+    locations = zip(data["path"], data["where"], strict=True)
+    shown = [data["paths"][path] + where for path, where in locations]
     assert shown == ["a.pdf p. 1", "<b>/b.html", "\udcff.md:3", "\u202e\x1b.txt:4"]
     assert data["groups"] == ["./", "<b>/"]
 
@@ -247,7 +247,7 @@ def test_few_points(tmp_path: Path) -> None:
 def test_a_text_in_many_places_is_one_point(tmp_path: Path) -> None:
     made(tmp_path / "c.db", ["same", "same", "other", "same"])
     picture = draw(tmp_path / "c.db")
-    assert [(p.text, p.places, p.path) for p in picture.passages] == [
+    assert [(p.text, p.locations, p.path) for p in picture.passages] == [
         ("same", 3, "a/0.md"),
         ("other", 1, "c/2.md"),
     ]

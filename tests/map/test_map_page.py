@@ -41,7 +41,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "map.html"
 
 
-def place(chromium: Browser, index: int) -> tuple[float, float]:
+def location(chromium: Browser, index: int) -> tuple[float, float]:
     """Where a point is on the canvas."""
     return tuple(
         chromium.run("[screenX(data.x[arguments[0]]), screenY(data.y[arguments[0]])]", index)
@@ -86,7 +86,7 @@ def search(chromium: Browser, text: str) -> str:
 
 def test_nothing_is_asked_for_and_nothing_goes_wrong(chromium: Browser, page: Path) -> None:
     chromium.open(page)
-    chromium.point_at(*place(chromium, alone(chromium)), click=True)
+    chromium.point_at(*location(chromium, alone(chromium)), click=True)
     assert search(chromium, "folder a") == "40 of 120 points found"
     assert chromium.complaints() == []
     assert set(chromium.requests()) <= {page.as_uri(), "about:blank"}
@@ -99,7 +99,7 @@ def test_a_point_that_is_pointed_at(chromium: Browser, page: Path) -> None:
     assert not chromium.find("#card").is_displayed()
     index = alone(chromium)
     data = data_of(page.read_bytes())
-    chromium.point_at(*place(chromium, index))
+    chromium.point_at(*location(chromium, index))
     assert chromium.find("#card").is_displayed()
     assert chromium.text("#card .group") == data["groups"][data["group"][index]]
     expected = data["paths"][data["path"][index]] + data["where"][index]
@@ -109,7 +109,7 @@ def test_a_point_that_is_pointed_at(chromium: Browser, page: Path) -> None:
     # It goes with the mouse, and stays when it was clicked.
     chromium.point_at(5, 5)
     assert not chromium.find("#card").is_displayed()
-    chromium.point_at(*place(chromium, index), click=True)
+    chromium.point_at(*location(chromium, index), click=True)
     chromium.point_at(5, 5)
     assert chromium.find("#card").is_displayed()
     ActionChains(chromium.driver).send_keys(Keys.ESCAPE).perform()
@@ -154,7 +154,7 @@ def test_the_legend(chromium: Browser, page: Path) -> None:
     first, second, _ = buttons(chromium)
     assert [button.text for button in buttons(chromium)] == ["a/\n40", "b/\n40", "c/\n40"]
     index = next(n for n in range(120) if n % 3 == 1)
-    spot = place(chromium, index)
+    spot = location(chromium, index)
     before, picture = ink(chromium), paint(chromium)
     second.click()
     chromium.frame()
@@ -184,13 +184,13 @@ def test_the_legend(chromium: Browser, page: Path) -> None:
 
 def test_moving_and_zooming(chromium: Browser, page: Path) -> None:
     chromium.open(page)
-    start = np.array(place(chromium, 7))
+    start = np.array(location(chromium, 7))
     whole = paint(chromium)
     canvas = chromium.find("#canvas")
 
     def now() -> np.ndarray:
         chromium.frame()
-        return np.array(place(chromium, 7))
+        return np.array(location(chromium, 7))
 
     drag = ActionChains(chromium.driver, duration=0).move_to_element(canvas).click_and_hold()
     drag.move_by_offset(3, 0).move_by_offset(-60, -40).release().perform()
@@ -325,11 +325,11 @@ def test_one_point(chromium: Browser, tmp_path: Path) -> None:
         )
         write(tmp_path / f"{len(texts)}.db", tmp_path / "map.html")
         chromium.open(tmp_path / "map.html")
-        chromium.point_at(*place(chromium, 0), click=True)
+        chromium.point_at(*location(chromium, 0), click=True)
         assert chromium.text("#card .passage") == texts[0]
         if len(texts) == 2:
             assert "1 point more very near" in chromium.text("#card .more")
-            chromium.point_at(*place(chromium, 0), click=True)
+            chromium.point_at(*location(chromium, 0), click=True)
             assert chromium.text("#card .passage") == "two"
         assert chromium.complaints() == []
 

@@ -18,7 +18,7 @@ from jlocal.errors import HubError
 from jlocal.models import hub, transfer
 from jlocal.models.cache import is_safe
 from jlocal.models.catalogue import parse
-from jlocal.models.listing import describe
+from jlocal.models.listing import read_listing
 from jlocal_convert.checkpoint.download import locate as locate_checkpoint
 from support.gguf_files import placeholder
 from support.hub import Faults, serve
@@ -192,12 +192,12 @@ def test_listings_of_wrong_types_are_one_error(listing, cache, faults, tmp_path)
 )
 def test_a_card_of_a_wrong_type_names_no_licence(card, cache, faults) -> None:
     faults.listing = changed(cardData=card)
-    assert describe(NAME).license is None
+    assert read_listing(NAME).license is None
 
 
 def test_a_licence_is_safe_to_show(cache, faults) -> None:
     faults.listing = changed(cardData={"license": "mit\x1b]0;x\x07\r\n\u202e" + "x" * 100_000})
-    licence = describe(NAME).license
+    licence = read_listing(NAME).license
     assert licence is not None
     assert licence.startswith("mit\ufffd]0;x")
     assert licence.isprintable()

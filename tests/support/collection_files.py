@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jlocal.collection.chunking.chunks import Chunk
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database import codes
 from jlocal.collection.database.batch import Batch, Entry
 from jlocal.collection.database.codes import pack
@@ -84,9 +84,9 @@ def rows(path: Path) -> list[tuple]:
     return found + counts
 
 
-def recipe_for(dimensions: int) -> Recipe:
+def config_for(dimensions: int) -> CollectionConfig:
     """Say how vectors of this length could have been made."""
-    return Recipe(
+    return CollectionConfig(
         model="model",
         model_path="/model.gguf",
         model_sha256="0" * 64,
@@ -104,7 +104,7 @@ def recipe_for(dimensions: int) -> Recipe:
 def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
     """Make a collection of (path, texts) with random vectors (8,), a record for each text."""
     store = Store(path, create=True)
-    store.set_recipe(recipe_for(8))
+    store.set_config(config_for(8))
     rng = np.random.default_rng(0)
     for name, texts in documents:
         batch, chunks = Batch(), []

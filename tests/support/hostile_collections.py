@@ -163,8 +163,8 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
         return render(picture, "Map")
 
     def rows(path: Path) -> object:
-        with open_rows(path) as (recipe, found):
-            return recipe, [(row.id, row.columns, row.text, row.vector.tolist()) for row in found]
+        with open_rows(path) as (config, found):
+            return config, [(row.id, row.columns, row.text, row.vector.tolist()) for row in found]
 
     def to_llm(path: Path) -> object:
         target = scratch / "llm.db"

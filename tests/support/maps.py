@@ -16,7 +16,7 @@ from jlocal.collection.database.values import digest_of
 from jlocal.map.page import render
 from jlocal.map.picture import draw
 from jlocal.vectors import normalize
-from support.collection_files import recipe_for
+from support.collection_files import config_for
 from support.texts import AWKWARD
 
 HOSTILE = [
@@ -56,7 +56,7 @@ def made(
             Entry(f"/home/notes/{name}", None, digest_of(str(number)), [(0, chunk, digest)])
         )
     store = Store(path, create=True)
-    store.set_recipe(recipe_for(np.shape(vectors)[1]))
+    store.set_config(config_for(np.shape(vectors)[1]))
     store.write(batch)
     store.close()
 

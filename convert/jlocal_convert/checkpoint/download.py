@@ -11,7 +11,7 @@ from jlocal.errors import CheckpointError, HubError
 from jlocal.models.cache import cached_file
 from jlocal.models.catalogue import TASKS
 from jlocal.models.hub import download, remote
-from jlocal.models.listing import describe
+from jlocal.models.listing import read_listing
 from jlocal.models.offline import is_offline
 from jlocal.models.transfer import ConnectionFailedError
 
@@ -83,7 +83,7 @@ def _download(
     )
     adapters = [f"adapters/{task}/adapter_model.safetensors" for task in requested]
     try:
-        listing = describe(repository, revision)
+        listing = read_listing(repository, revision)
     except HubError as error:
         if isinstance(error.__cause__, ConnectionFailedError):
             return _from_cache(repository, revision)

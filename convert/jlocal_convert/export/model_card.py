@@ -20,7 +20,7 @@ from jlocal._version import __version__
 from jlocal.errors import VectorError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
-from jlocal.models.info import describe
+from jlocal.models.info import model_info
 from jlocal.outputs.atomic import atomic_write
 from jlocal_convert.export.verification import Reports
 from jlocal_convert.quantization.calibration import DEFAULT, DEFAULT_NAME
@@ -86,7 +86,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path, self.header = path, read_header(path)
-        self.info: dict[str, Any] = describe(self.header)
+        self.info: dict[str, Any] = model_info(self.header)
 
     def text(self, key: str) -> str | None:
         value = self.header.metadata.get(key)

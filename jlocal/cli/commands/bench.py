@@ -15,7 +15,7 @@ from jlocal.cli import output
 from jlocal.cli.completion import complete_model
 from jlocal.cli.options import compute_options, default_model
 from jlocal.printable import printable
-from jlocal.progress import make_bar, say
+from jlocal.progress import log, make_bar
 
 if TYPE_CHECKING:
     from jlocal.bench.machine import Machine
@@ -170,7 +170,7 @@ def _report_failures(report: Report) -> None:
     if report.failed and len(report.models) == 1:
         raise click.ClickException(report.failed[0].reason)
     for model in report.failed:
-        say(f"Not measured: {model.file}: {model.reason}")
+        log(f"Not measured: {model.file}: {model.reason}")
     if report.failed:
         count = f"{len(report.failed)} of {len(report.models)} models"
         raise click.ClickException(f"{count} could not be measured")

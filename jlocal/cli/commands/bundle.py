@@ -15,7 +15,7 @@ from jlocal.cli.completion import complete_model
 from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import line, path
-from jlocal.progress import make_bar, say
+from jlocal.progress import log, make_bar
 
 if TYPE_CHECKING:
     from jlocal.bundle.create import OnStep
@@ -140,7 +140,7 @@ def install(bundle: Path, quiet: bool) -> None:
         models = run(bundle, on_bytes)
     for model in models:
         if not quiet and model.license:
-            say(f"Licence of {model.name}: {_shown(model.license)}")
+            log(f"Licence of {model.name}: {_shown(model.license)}")
         line(model.name)
 
 

@@ -13,7 +13,7 @@ from jlocal.cli.group import Group
 from jlocal.cli.options import confirm, offline_option, size_text
 from jlocal.errors import EmptyCollectionError, JlocalError
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 _HEADINGS = ("NAME", "DOCUMENTS", "FOLDERS", "MODEL", "SIZE")
 
@@ -83,12 +83,12 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
         paths[name] = found[name]
     if not yes:
         for row in map(_row, paths, paths.values()):
-            say(f"{row.name}  {row.documents:,} documents  {size_text(row.size)}  {row.path}")
+            log(f"{row.name}  {row.documents:,} documents  {size_text(row.size)}  {row.path}")
         confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
     for name, path in paths.items():
         delete(path)
         if not quiet:
-            say(f"Removed {name}")
+            log(f"Removed {name}")
 
 
 for _part in command.commands.values():
@@ -113,7 +113,7 @@ def _list(*, as_json: bool) -> None:
         )  # fmt: skip
         return
     if not rows:
-        say("No collection has a name yet; jlocal index FOLDER makes one.")
+        log("No collection has a name yet; jlocal index FOLDER makes one.")
         return
     cells = [_HEADINGS, *(tuple(printable(cell) for cell in _cells(row)) for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
@@ -121,7 +121,7 @@ def _list(*, as_json: bool) -> None:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         output.line(line.rstrip())
     for name in (row.name for row in rows if row.error):
-        say(f"Note: {name} cannot be read; jlocal status -d {name} says why.")
+        log(f"Note: {name} cannot be read; jlocal status -d {name} says why.")
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
@@ -138,10 +138,10 @@ def _row(name: str, path: Path) -> _Row:
     size = size_of(path)
     try:
         with contextlib.closing(Store(path)) as store:
-            recipe = store.recipe()
+            config = store.config()
             return _Row(
                 name, path, size, store.count_documents(), tuple(store.folders()),
-                recipe.model if recipe else None,
+                config.model if config else None,
             )  # fmt: skip
     except EmptyCollectionError:
         return _Row(name, path, size)

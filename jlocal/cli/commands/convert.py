@@ -10,7 +10,7 @@ import click
 from jlocal.cli.options import calibration_options, threads_option
 from jlocal.cli.output import path
 from jlocal.cli.progress import progress_bar
-from jlocal.progress import say
+from jlocal.progress import log
 
 
 @click.command("convert")
@@ -104,4 +104,4 @@ def _note_licence(file: Path) -> None:
     from jlocal.models.profile import read_profile
 
     if licence := read_profile(file).license:
-        say(f"Licence of these weights: {licence}")
+        log(f"Licence of these weights: {licence}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from jlocal.cli import flags
-from jlocal.cli.encodings import encoding_option, say_encodings
+from jlocal.cli.encodings import encoding_option, log_encodings
 from jlocal.cli.inputs import found_or_missing, is_piped, paths_and_texts
 from jlocal.cli.options import (
     format_option,
@@ -27,11 +27,11 @@ from jlocal.errors import OutputError, TruncationWarning
 from jlocal.inputs.documents import Document, Unreadable, read_file
 from jlocal.inputs.lines import count_lines, read_lines
 from jlocal.inputs.walk import find_files
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.embed.embedder import Embedder
-    from jlocal.embed.run import Account, Request
+    from jlocal.embed.run import EncodeOptions, RunSummary
     from jlocal.outputs.journal import Journal
     from jlocal.outputs.writers import Writer
 
@@ -114,8 +114,8 @@ def command(
     jlocal embed -i lines.txt -m MODEL.gguf -o lines.npy
     cat lines.txt | jlocal embed
     """
-    from jlocal.embed.run import Request, embed_documents
-    from jlocal.progress import texts_bar
+    from jlocal.embed.run import EncodeOptions, embed_documents
+    from jlocal.progress import text_progress_bar
 
     paths, texts = paths_and_texts(named)
     content += tuple(texts)
@@ -123,13 +123,13 @@ def command(
         if not is_piped():
             raise click.UsageError("nothing to embed: name files or folders, or a text in quotes")
         inputs = ("-",)
-    request = Request(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    request = EncodeOptions(*prompt_arguments(prompt, prompt_text), dimensions, precision)
     chosen = _format(output, format)
     if safe_cells and chosen != "csv":
         raise click.UsageError("--safe-cells works only with csv")
     found = list(map(found_or_missing, find_files(paths, include)))
     if texts and not quiet:
-        say(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
+        log(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
     if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
         for item in found:
             _report(cast(Unreadable, item))
@@ -142,7 +142,7 @@ def command(
         _open_output(
             output, chosen, model, request, model_arguments["gpu_layers"], safe_cells=safe_cells
         ) as (writer, journal),
-        texts_bar(total, show=show) as on_texts,
+        text_progress_bar(total, show=show) as on_texts,
     ):
         account = embed_documents(
             model,
@@ -150,14 +150,14 @@ def command(
             request,
             writer,
             on_failure=_report,
-            on_cut=_report_cut,
+            on_truncated=_report_cut,
             on_texts=on_texts,
             journal=journal,
         )
         if account.done == 0:
             raise OutputError("nothing was embedded, so nothing was written")
     if not quiet:
-        say_encodings(read_as)
+        log_encodings(read_as)
     _summarise(account, journal, output, quiet)
     if account.failed:
         click.get_current_context().exit(1)
@@ -207,12 +207,12 @@ def _open_output(
     output: Path | None,
     format: str,
     model: Embedder,
-    request: Request,
+    request: EncodeOptions,
     gpu_layers: int | None,
     *,
     safe_cells: bool,
 ) -> Iterator[tuple[Writer, Journal | None]]:
-    from jlocal.embed.run import computed_by, describe
+    from jlocal.embed.run import computed_by, run_metadata
     from jlocal.outputs.journal import open_journal
     from jlocal.outputs.writers import JsonLines, open_writer
 
@@ -220,10 +220,10 @@ def _open_output(
         with binary() as file:
             yield JsonLines(file), None
         return
-    description = describe(model, request)
+    description = run_metadata(model, request)
     made = computed_by(model, description, gpu_layers)
     with (
-        open_journal(output, made, model.profile.dimensions, say) as journal,
+        open_journal(output, made, model.profile.dimensions, log) as journal,
         open_writer(output, format, description, safe_cells=safe_cells) as writer,
     ):
         yield writer, journal
@@ -238,20 +238,22 @@ def _total(
 
 
 def _report(failure: Unreadable) -> None:
-    say(f"Not embedded: {failure.id}: {flags.worded(failure.reason)}")
+    log(f"Not embedded: {failure.id}: {flags.worded(failure.reason)}")
 
 
 def _report_cut(id: str, cut: TruncationWarning) -> None:
-    say(f"Truncated: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
+    log(f"Truncated: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
 
 
-def _summarise(account: Account, journal: Journal | None, output: Path | None, quiet: bool) -> None:
+def _summarise(
+    account: RunSummary, journal: Journal | None, output: Path | None, quiet: bool
+) -> None:
     if account.failed:
         total = account.done + account.failed
-        say(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
+        log(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
     if quiet or journal is None:
         return
     if journal.had:
         taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
-        say(taken)
-    say(f"Wrote {account.done:,} vector{'s' if account.done != 1 else ''} to {output}")
+        log(taken)
+    log(f"Wrote {account.done:,} vector{'s' if account.done != 1 else ''} to {output}")

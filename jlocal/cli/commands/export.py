@@ -11,7 +11,7 @@ from jlocal.cli import flags
 from jlocal.cli.database import database_option
 from jlocal.cli.options import format_option, safe_cells_option
 from jlocal.cli.output import binary
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.export import OnFailure
@@ -73,7 +73,7 @@ def command(
     def on_failure(failure: Unreadable) -> None:
         nonlocal failed
         failed += 1
-        say(f"Not written: {failure.id}: {flags.worded(failure.reason)}")
+        log(f"Not written: {failure.id}: {flags.worded(failure.reason)}")
 
     if llm is not None:
         if output is not None or format is not None or safe_cells:
@@ -87,9 +87,9 @@ def command(
     else:
         count = _to_file(database, output, format, safe_cells, on_failure)
     if not quiet and str(output) != "-":
-        say(f"Wrote {count:,} vector{'s' if count != 1 else ''} to {output or llm}")
+        log(f"Wrote {count:,} vector{'s' if count != 1 else ''} to {output or llm}")
     if failed:
-        say(f"Error: {failed:,} of {count + failed:,} vectors were not written.")
+        log(f"Error: {failed:,} of {count + failed:,} vectors were not written.")
         click.get_current_context().exit(1)
 
 

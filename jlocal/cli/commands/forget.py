@@ -11,7 +11,7 @@ import click
 from jlocal.cli.database import database_option, flag
 from jlocal.cli.options import confirm
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 
 @click.command("forget")
@@ -54,8 +54,8 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     if quiet:
         return
     if planned.outer:
-        say(f"Forgot {folder}; its files stay, as a part of {planned.outer}.")
+        log(f"Forgot {folder}; its files stay, as a part of {planned.outer}.")
     else:
-        say(f"Forgot {folder}, and removed {what}.")
+        log(f"Forgot {folder}, and removed {what}.")
         if count:
-            say(f"Note: jlocal index --compact{flag(database)} deletes the texts for good.")
+            log(f"Note: jlocal index --compact{flag(database)} deletes the texts for good.")

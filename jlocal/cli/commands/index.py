@@ -9,11 +9,11 @@ import click
 
 from jlocal.cli.completion import complete_model
 from jlocal.cli.database import database_option
-from jlocal.cli.display.index_report import say_failure
+from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import chunk_options, compute_options, prompt_arguments, text_options
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
@@ -164,7 +164,7 @@ def command(
             prompt=prefix,
             truncate_dim=dimensions,
             dry_run=dry_run,
-            on_failure=say_failure,
+            on_failure=log_failure,
             on_progress=on_progress,
         )
 
@@ -177,8 +177,8 @@ def _compact(database: Path, *, quiet: bool) -> None:
     with Collection(database) as collection:
         done = collection.compact()
     if done.reason:
-        say(f"Note: {database} was not made smaller: {done.reason}")
+        log(f"Note: {database} was not made smaller: {done.reason}")
     if not quiet:
         texts = "text" if done.texts == 1 else "texts"
         freed = f"{done.freed / 1e6:,.1f} MB"
-        say(f"Deleted {done.texts:,} {texts}; {freed} of disk space are free again.")
+        log(f"Deleted {done.texts:,} {texts}; {freed} of disk space are free again.")

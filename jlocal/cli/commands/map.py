@@ -14,7 +14,7 @@ from jlocal.cli.database import database_option
 from jlocal.cli.options import WholeNumber
 from jlocal.cli.output import binary
 from jlocal.cli.output import path as print_path
-from jlocal.progress import say
+from jlocal.progress import log
 
 _CLUSTERS = 8
 _MOST_CLUSTERS = 12
@@ -120,10 +120,10 @@ def command(
     drawn = len(picture.passages)
     if drawn < picture.total:
         sample = f"a random sample of {drawn:,} of {picture.total:,} passages"
-        say(f"Note: {sample}; --limit draws more.")
+        log(f"Note: {sample}; --limit draws more.")
     if not quiet:
         noun = "point" if drawn == 1 else "points"
-        say(f"{drawn:,} {noun}. {picture.layout}")
+        log(f"{drawn:,} {noun}. {picture.layout}")
     if output is None:
         print_path(page)
     if shown or (shown is None and output is None and has_desktop()):

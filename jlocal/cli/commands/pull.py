@@ -10,7 +10,7 @@ import click
 
 from jlocal.cli.completion import complete_published
 from jlocal.cli.options import confirm, size_text
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.models.catalogue import Reference
@@ -79,7 +79,7 @@ def _source(
     """Ask the hub where a model comes from; what was made or brought here otherwise stays."""
     from jlocal.errors import ModelError, NotPublishedError
     from jlocal.models import hub, registry
-    from jlocal.models.listing import describe
+    from jlocal.models.listing import read_listing
 
     here = registry.find(reference.name)
     own = here if here and here.cached is None else None
@@ -94,7 +94,7 @@ def _source(
             raise NotPublishedError(
                 f"{error}; make it here with `jlocal pull {reference.name} --convert`"
             ) from error
-        listing = describe(reference.model.base, revision)
+        listing = read_listing(reference.model.base, revision)
         return _ToConvert(reference.model.base, listing.commit, listing.license)
     if own and own.sha256 != remote.digest:
         raise ModelError(
@@ -126,7 +126,7 @@ def _accept_licences(
             terms = f"licence {licence}" if licence else "licence not stated: see the repository"
             if licence and "-nc" in licence:
                 terms += " (no commercial use)"
-            say(f"{reference.name}: {what}; {terms}")
+            log(f"{reference.name}: {what}; {terms}")
     if new and not yes:
         confirm("Accept and download?", "the licence is accepted on a terminal, or with --yes")
 
@@ -149,7 +149,7 @@ def _bring(
         return _convert(reference, source, facts, show=show, quiet=quiet)
 
     def on_wait() -> None:
-        say(f"Waiting for another process that downloads {reference.name}")
+        log(f"Waiting for another process that downloads {reference.name}")
 
     cached = hub.download(source, show_progress=show, on_wait=None if quiet else on_wait)
     return registry.pin(cached, reference.name, facts | {"sha256": source.digest})
@@ -176,7 +176,7 @@ def _convert(
     models = home() / "models"
 
     def on_wait() -> None:
-        say(f"Waiting for another process that makes {reference.name}")
+        log(f"Waiting for another process that makes {reference.name}")
 
     try:
         with locked(registry.lock_file(reference.name), None if quiet else on_wait):

@@ -10,7 +10,7 @@ import click
 
 from jlocal.cli.completion import complete_installed
 from jlocal.cli.options import confirm, size_text
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.models.registry import Installed
@@ -38,18 +38,18 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     parts = {path: size for _, sizes in found for path, size in sizes.items()}
     if not yes:
         for model in models.values():
-            say(f"{model.name}  {size_text(model.size)}  {model.path}")
+            log(f"{model.name}  {size_text(model.size)}  {model.path}")
         for path, size in parts.items():
-            say(f"an unfinished download  {size_text(size)}  {path}")
+            log(f"an unfinished download  {size_text(size)}  {path}")
         confirm("Remove?", "there is no terminal to ask on; to remove without asking, add --yes")
     for model in models.values():
         remove(model)
         if not quiet:
-            say(f"Removed {model.name}, {size_text(model.size)}")
+            log(f"Removed {model.name}, {size_text(model.size)}")
     for path, size in parts.items():
         _remove_part(path)
         if not quiet:
-            say(f"Removed an unfinished download, {size_text(size)}")
+            log(f"Removed an unfinished download, {size_text(size)}")
 
 
 def _find(name: str) -> tuple[Installed | None, dict[Path, int]]:

@@ -64,7 +64,7 @@ def _facts(status: Status) -> dict[str, object]:
         "passages": status.passages,
         "kept": status.kept,
         "unfinished": status.unfinished,
-        "made_with": asdict(status.recipe) if status.recipe else None,
+        "made_with": asdict(status.config) if status.config else None,
         "has_model": status.has_model,
         "unfinished_rebuild": status.is_rebuilt,
     }
@@ -85,13 +85,13 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     if status.outside:
         documents += f", {status.outside:,} of them in no folder above"
     lines.append(("Documents", documents))
-    if recipe := status.recipe:
-        size = f"chunks of up to {recipe.chunk:,} tokens" if recipe.chunk else "whole texts"
+    if config := status.config:
+        size = f"chunks of up to {config.chunk:,} tokens" if config.chunk else "whole texts"
         more = f"; {status.unfinished:,} more are computed for files to index"
         passages = f"{status.passages:,}, {size}{more if status.unfinished else ''}"
         lines.append(("Passages", passages))
-        where = "" if status.has_model else f", which is no longer at {recipe.model_path}"
-        lines.append(("Model", f"{recipe.model}, {recipe.dimensions:,} dimensions{where}"))
+        where = "" if status.has_model else f", which is no longer at {config.model_path}"
+        lines.append(("Model", f"{config.model}, {config.dimensions:,} dimensions{where}"))
     kept = ""
     if status.kept:
         command = f"jlocal index --compact{flag(status.path)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jlocal.cli.database import database_option
-from jlocal.cli.display.index_report import say_failure
+from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import compute_options
 
@@ -51,6 +51,6 @@ def command(
     """
 
     def work(collection: Collection, on_progress: OnProgress | None, _rebuild: bool) -> Report:
-        return collection.update(prune=prune, on_failure=say_failure, on_progress=on_progress)
+        return collection.update(prune=prune, on_failure=log_failure, on_progress=on_progress)
 
     run(Run(database, model, None, compute, verbose, quiet), work)

@@ -16,7 +16,7 @@ from jlocal.cli.completion import complete_model
 from jlocal.cli.display.columns import clipped
 from jlocal.cli.options import compute_options
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.verify import Report
@@ -111,7 +111,7 @@ def command(
     with _notes(show=not quiet):
         if save and against is None:
             stored = save_reference(model, save, **options)
-            _say_stored(save, stored, quiet)
+            _log_stored(save, stored, quiet)
             return
         report = verify(model, against, save=save, **options)
     if as_json:
@@ -122,7 +122,7 @@ def command(
     if plot:
         draw(report, plot)
     if save:
-        _say_stored(save, report.texts, quiet)
+        _log_stored(save, report.texts, quiet)
     if min_cosine is not None and report.least.cosine < min_cosine:
         raise click.ClickException(
             f"the least cosine is {report.least.cosine:.6f}, below {min_cosine:g}: "
@@ -151,7 +151,7 @@ def _notes(*, show: bool) -> Iterator[None]:
             warnings.simplefilter("always", kind)
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught if show):
-        say(f"Note: {message}.")
+        log(f"Note: {message}.")
 
 
 def _page(report: Report) -> Iterator[str]:
@@ -169,11 +169,11 @@ def _shown(pair: Pair) -> str:
     return f"{printable(language)}{pair.prompt}, {pair.tokens:,} tokens: {text or '(white space)'}"
 
 
-def _say_stored(target: Path, stored: TextSet, quiet: bool) -> None:
+def _log_stored(target: Path, stored: TextSet, quiet: bool) -> None:
     if quiet:
         return
     for left in stored.left_out:
-        say(f"Left out: a text of {left.tokens:,} tokens, above the {left.limit:,} of {left.model}")
+        log(f"Left out: a text of {left.tokens:,} tokens, above the {left.limit:,} of {left.model}")
     if stored.repeated:
-        say(f"Note: {stored.repeated:,} repeated texts count once.")
-    say(f"Stored the vectors of {len(stored.texts):,} texts in {target}")
+        log(f"Note: {stored.repeated:,} repeated texts count once.")
+    log(f"Stored the vectors of {len(stored.texts):,} texts in {target}")

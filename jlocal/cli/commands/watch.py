@@ -12,11 +12,11 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.database import database_option
-from jlocal.cli.display.index_report import say_failure
+from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, made_with, opened
 from jlocal.cli.options import compute_options
 from jlocal.errors import EmptyCollectionError
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.watch import Kind
@@ -42,8 +42,8 @@ def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> N
     from jlocal.collection.watch import check_installed, watch
 
     check_installed()
-    recipe = made_with(database)
-    if recipe is None:
+    config = made_with(database)
+    if config is None:
         raise EmptyCollectionError(database)
 
     def on_change(kind: Kind, path: str) -> None:
@@ -53,14 +53,14 @@ def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> N
 
     def on_note(note: str) -> None:
         if not quiet:
-            say(f"Note: {note}")
+            log(f"Note: {note}")
 
-    with opened(Run(database, model, None, compute, False, quiet), recipe) as collection:
+    with opened(Run(database, model, None, compute, False, quiet), config) as collection:
         if not quiet:
             count = len(collection.folders())
             what = "1 folder" if count == 1 else f"{count:,} folders"
-            say(f"Watching {what}; Ctrl-C ends it.")
-        watch(collection, on_change, say_failure, on_note)
+            log(f"Watching {what}; Ctrl-C ends it.")
+        watch(collection, on_change, log_failure, on_note)
 
 
 def _short(path: str) -> str:

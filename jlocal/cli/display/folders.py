@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.index.folders import Folder
@@ -30,11 +30,11 @@ def log_folders(before: Mapping[str, Folder], after: Mapping[str, Folder], repor
         if path in before and before[path] != folder:
             was = " ".join(filter_options(before[path])) or "without filters"
             now = " ".join(filter_options(folder)) or "without filters"
-            say(f"  {path} is read {now} from now on; until now {was}.")
+            log(f"  {path} is read {now} from now on; until now {was}.")
     for path, outer in report.absorbed.items():
-        say(f"  {path} is not remembered by itself any more: it is a part of {outer}.")
+        log(f"  {path} is not remembered by itself any more: it is a part of {outer}.")
     for name, outer in report.parts.items():
         if os.path.abspath(name) not in report.absorbed:  # noqa: PTH100
-            say(f"  {name} is a part of {outer}, which is remembered already.")
+            log(f"  {name} is a part of {outer}, which is remembered already.")
     for path in report.forgotten:
-        say(f"  {path} was deleted, and is not remembered any more.")
+        log(f"  {path} was deleted, and is not remembered any more.")

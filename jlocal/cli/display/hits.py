@@ -15,7 +15,7 @@ from jlocal.cli.display.screen import Screen
 from jlocal.cli.display.terms import Terms
 from jlocal.collection.location import label
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.search.hits import Hit
@@ -56,12 +56,12 @@ def as_row(hit: Hit) -> dict[str, Any]:
         "state": hit.state,
         "others": [
             {
-                "path": place.path,
-                "page": place.page,
-                "first_line": place.lines[0],
-                "last_line": place.lines[1],
+                "path": location.path,
+                "page": location.page,
+                "first_line": location.lines[0],
+                "last_line": location.lines[1],
             }
-            for place in hit.others
+            for location in hit.others
         ],
         "id": hit.id,
         "metadata": None if hit.metadata is None else dict(hit.metadata),
@@ -88,7 +88,7 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
 
     """
     if not hits:
-        say("Nothing found.")
+        log("Nothing found.")
         return
     terms = Terms(query)
     lines, is_spaced = _room(len(hits), screen)
@@ -136,19 +136,19 @@ def _head(number: int, hit: Hit, screen: Screen, terms: Terms, indent: int) -> s
     headings = [" ".join(heading.split()) for heading in hit.headings]
     headings = [screen.encodable(printable(heading)) for heading in headings]
     if not screen.is_terminal:
-        place = screen.style(path, fg="magenta", bold=True) + line
-        return f"{count}{hit.relevance:.2f}  {place}{state}{_above(headings, screen, terms)}"
+        location = screen.style(path, fg="magenta", bold=True) + line
+        return f"{count}{hit.relevance:.2f}  {location}{state}{_above(headings, screen, terms)}"
     relevance = _dots(hit.relevance, screen)
     room = screen.columns - indent - width(relevance) - 2
     path = clipped_left(path, max(room - width(line + state), 8), screen.ellipsis)
     room -= width(path + line + state)
     above = _above(_fitting(headings, room, screen), screen, terms)
     plain = _above(_fitting(headings, room, screen), None, terms)
-    place = screen.style(path, fg="magenta", bold=True) + line
+    location = screen.style(path, fg="magenta", bold=True) + line
     if hit.id is None:
-        place = screen.link(place, hit.path)
+        location = screen.link(location, hit.path)
     gap = " " * max(room - width(plain) + 2, 2)
-    return f"{count}{place}{screen.style(state, bold=True)}{above}{gap}{relevance}"
+    return f"{count}{location}{screen.style(state, bold=True)}{above}{gap}{relevance}"
 
 
 def _dots(relevance: float, screen: Screen) -> str:
@@ -183,8 +183,8 @@ def _also(hit: Hit, screen: Screen, indent: int) -> str:
     """Return the line that names the other places of a passage, as many as it holds."""
     room = screen.columns - indent
     text = "also in "
-    for number, place in enumerate(hit.others):
-        name = f"{', ' if number else ''}{printable(near(place.path))}{place.label}"
+    for number, location in enumerate(hit.others):
+        name = f"{', ' if number else ''}{printable(near(location.path))}{location.label}"
         name = screen.encodable(name)
         rest = f" and {len(hit.others) - number - 1:,} more"
         if number and width(text + name + rest) > room:

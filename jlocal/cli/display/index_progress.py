@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jlocal.cli.display.columns import clipped_left
 from jlocal.cli.display.quantities import counted, duration
 from jlocal.printable import printable
-from jlocal.progress import make_bar, say
+from jlocal.progress import log, make_bar
 
 if TYPE_CHECKING:
     from jlocal.collection.index.report import OnProgress, Progress
@@ -80,7 +80,7 @@ class _Screen:
         last = self._last
         if last and last.total:
             files = counted(last.total, "file")
-            say(f"{last.files:,} of {files} done and kept; the same command goes on from there.")
+            log(f"{last.files:,} of {files} done and kept; the same command goes on from there.")
 
     def _announce(self, progress: Progress) -> None:
         left = progress.seconds_left
@@ -89,8 +89,8 @@ class _Screen:
         self._is_announced = True
         if left > _LONG:
             files = counted(progress.total - progress.files, "file")
-            say(f"  This takes about {duration(left)} more ({files} left).")
-            say("  Ctrl-C keeps what is done, and the same command goes on from there.")
+            log(f"  This takes about {duration(left)} more ({files} left).")
+            log("  Ctrl-C keeps what is done, and the same command goes on from there.")
 
 
 def _described(progress: Progress, columns: int) -> str:

@@ -13,12 +13,12 @@ from jlocal.cli import flags, output
 from jlocal.cli.database import flag
 from jlocal.cli.display.columns import clipped, wrapped
 from jlocal.cli.display.quantities import counted, duration, rounded
-from jlocal.cli.encodings import say_encodings
+from jlocal.cli.encodings import log_encodings
 from jlocal.cli.options import size_text
 from jlocal.extras import pip_command
 from jlocal.inputs.formats import format_of
 from jlocal.printable import printable
-from jlocal.progress import say
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.collection.index.report import Report, Skipped
@@ -41,24 +41,24 @@ _REASONS = {
 }
 
 
-def say_model(model: Embedder) -> None:
+def log_model(model: Embedder) -> None:
     """Name the model that a new collection is made with."""
     from jlocal.models import starter
 
     path = model.profile.path
     size = size_text(path.stat().st_size)
     if path.resolve() == starter.FILE.resolve():
-        say(f"  Model: starter (English, {size}). Better, in 100 languages:  jlocal pull small")
+        log(f"  Model: starter (English, {size}). Better, in 100 languages:  jlocal pull small")
     else:
-        say(f"  Model: {model.profile.name} ({size})")
+        log(f"  Model: {model.profile.name} ({size})")
 
 
-def say_failure(failure: Unreadable) -> None:
+def log_failure(failure: Unreadable) -> None:
     """Name a file that was not indexed, and say why."""
-    _say(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
+    _log(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
 
 
-def say_report(report: Report, database: Path, seconds: float, *, verbose: bool = False) -> None:
+def log_report(report: Report, database: Path, seconds: float, *, verbose: bool = False) -> None:
     """Sum up a run.
 
     Args:
@@ -70,34 +70,34 @@ def say_report(report: Report, database: Path, seconds: float, *, verbose: bool 
     """
     if verbose:
         for item in report.skipped:
-            _say(f"Skipped: {item.path}: {_reason(item)}")
+            _log(f"Skipped: {item.path}: {_reason(item)}")
     if report.files or not report.failed:
         said = " · ".join(_done(report, seconds))
         bar = f"{_FULL_BAR} " if report.new and not report.failed and _shows_blocks() else ""
-        _say(f"  {bar}{said}")
-    say_encodings(report.encodings, indent="  ")
+        _log(f"  {bar}{said}")
+    log_encodings(report.encodings, indent="  ")
     for line in _skipped_lines(report):
-        _say(f"  {line}")
+        _log(f"  {line}")
     if report.kept and (verbose or report.removed):
         verb, them = ("stays", "it") if report.kept == 1 else ("stay", "them")
-        _say(
+        _log(
             f"  Note: {counted(report.kept, 'text')} of removed or changed documents {verb} in the "
             f"collection; jlocal index --compact{flag(database)} deletes {them}."
         )
 
 
-def say_next(report: Report, database: Path) -> None:
+def log_next_step(report: Report, database: Path) -> None:
     """Show a person what to do with a collection in which there is something new."""
     if report.new and sys.stderr.isatty():
-        say(f"  Next:  jlocal search{flag(database)} your question")
+        log(f"  Next:  jlocal search{flag(database)} your question")
 
 
-def say_error(report: Report) -> None:
+def log_error(report: Report) -> None:
     """Count what failed, for the end of the screen."""
     would = "was not" if report.failed == 1 else "were not"
     if report.plan:
         would = "would not be"
-    say(f"Error: {counted(report.failed, 'input')} {would} indexed.")
+    log(f"Error: {counted(report.failed, 'input')} {would} indexed.")
 
 
 def show_plan(report: Report) -> None:
@@ -116,18 +116,18 @@ def show_plan(report: Report) -> None:
             f"; about {counted(plan.passages, 'new passage')}, {rounded(plan.tokens)} tokens, "
             f"{duration(plan.seconds)} with this model"
         )
-    _say(f"Nothing was written. To do: {counts}{cost}.")
+    _log(f"Nothing was written. To do: {counts}{cost}.")
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     """Print on stderr; a terminal's lines end between words."""
     if not sys.stderr.isatty():
-        say(text)
+        log(text)
         return
     said = printable(text).strip()
     indent = "  " if text.startswith(" ") else ""
     for start, end in wrapped(said, shutil.get_terminal_size().columns - len(indent), len(said)):
-        say(indent + said[start:end])
+        log(indent + said[start:end])
 
 
 def _done(report: Report, seconds: float) -> Iterator[str]:

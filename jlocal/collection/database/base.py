@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.database.check import bound_work
-from jlocal.collection.database.connect import Alone, connect, plain_errors
+from jlocal.collection.database.check import limit_work
+from jlocal.collection.database.connect import Alone, connect, translated_errors
 
 _ROWS = 1024
 # Bytes of blocks that are kept in memory for the next search. A server has up to eight files open.
@@ -49,8 +49,8 @@ class Database:
         return _identity(self.path) == self._file
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
+        with translated_errors(self.path):
+            limit_work(self._connection, self.path)
             return self._connection.execute(statement, values).fetchall()
 
     def _value(self, statement: str, *values: object) -> Any:
@@ -58,12 +58,12 @@ class Database:
         return rows[0][0] if rows else None
 
     def _blocks(self, statement: str, *values: object) -> Iterator[list[Any]]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
+        with translated_errors(self.path):
+            limit_work(self._connection, self.path)
             cursor = self._connection.execute(statement, values)
             while rows := cursor.fetchmany(_ROWS):
                 yield rows
-                bound_work(self._connection, self.path)
+                limit_work(self._connection, self.path)
 
     # What was read and checked is kept for as long as nobody writes the file.
 
@@ -103,8 +103,8 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
+        with translated_errors(self.path):
+            limit_work(self._connection, self.path)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -121,12 +121,12 @@ class Database:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read the file as it is now, whatever an indexer does meanwhile."""
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             self._connection.execute("BEGIN")
         try:
             yield
         finally:
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 self._connection.execute("ROLLBACK")
 
     def copy_to(self, other: Database) -> None:
@@ -136,7 +136,7 @@ class Database:
             CollectionError: there is no room; the other file is as it was.
 
         """
-        with plain_errors(other.path):
+        with translated_errors(other.path):
             self._connection.backup(other._connection)
             other._kept = {}
 

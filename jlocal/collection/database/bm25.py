@@ -61,8 +61,8 @@ class Scores:
         """Scores of these rows (m,); 0 where there is none."""
         if not len(self.ids):
             return np.zeros(len(ids), np.float32)
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[places] == ids, self.scores[places], np.float32(0))
+        locations = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[locations] == ids, self.scores[locations], np.float32(0))
 
     def best(self, most: int) -> Ids:
         """Ids of the best rows, best first."""
@@ -109,9 +109,9 @@ def score(
 
 def _added_up(parts: Sequence[tuple[Ids, _Doubles]]) -> tuple[Ids, _Doubles]:
     """Add up the scores of each row, as ascending ids (n,) and sums (n,)."""
-    ids, places = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
+    ids, locations = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
     scores = np.concatenate([scores for _, scores in parts])
-    return ids, np.bincount(places, scores, len(ids)).astype(np.float64)
+    return ids, np.bincount(locations, scores, len(ids)).astype(np.float64)
 
 
 def _weight(rows: int, count: int) -> float:

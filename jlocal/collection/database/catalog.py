@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jlocal.collection.database.base import Database
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.metadata import Condition, stored_metadata
 from jlocal.collection.database.values import (
     DamagedError,
@@ -51,7 +51,7 @@ class StoredDocument:
 
 
 @dataclass(frozen=True)
-class Piece:
+class StoredChunk:
     """A passage where it stands.
 
     Attributes:
@@ -81,14 +81,14 @@ class Catalog(Database):
         rows = self._rows(
             f"{_DOCUMENT}WHERE id > ? ORDER BY id LIMIT ?", LONGEST_METADATA, after, _ROWS
         )
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             last = ascending(ids_of([id for id, *_ in rows]), after)
             return [_document(*row) for _, *row in rows], last
 
     def document(self, id: str) -> StoredDocument | None:
         """Find a document by its id or absolute path."""
         rows = self._rows(f"{_DOCUMENT}WHERE path = ?", LONGEST_METADATA, stored_path(id))
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return _document(*rows[0][1:]) if rows else None
 
     def matching(self, holds: Condition) -> set[str]:
@@ -100,13 +100,13 @@ class Catalog(Database):
             LONGEST_METADATA,
             holds({}),
         ):
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 for path, metadata, has_none in rows:
                     if holds({} if has_none else stored_metadata(metadata)):
                         found.add(path_of(path))
         return found
 
-    def pieces(self, id: str) -> Iterator[Piece]:
+    def iter_chunks(self, id: str) -> Iterator[StoredChunk]:
         """Go through the passages of a document in their order."""
         blocks = self._blocks(
             "SELECT record, start, first_line, last_line, heading, text, passage.sha256 "
@@ -116,13 +116,13 @@ class Catalog(Database):
         )
         last = (0, -1)
         for rows in blocks:
-            with plain_errors(self.path):
-                pieces = [_piece(*row) for row in rows]
-                for piece in pieces:
-                    if (piece.record, piece.start) <= last:
+            with translated_errors(self.path):
+                chunks = [_stored_chunk(*row) for row in rows]
+                for chunk in chunks:
+                    if (chunk.record, chunk.start) <= last:
                         raise DamagedError("passages come twice")
-                    last = (piece.record, piece.start)
-            yield from pieces
+                    last = (chunk.record, chunk.start)
+            yield from chunks
 
 
 def _document(
@@ -134,7 +134,7 @@ def _document(
     return StoredDocument(path_of(path), "text" if is_added else "file", known, passages)
 
 
-def _piece(
+def _stored_chunk(
     record: object,
     start: object,
     first_line: object,
@@ -142,17 +142,17 @@ def _piece(
     heading: object,
     text: object,
     digest: object,
-) -> Piece:
+) -> StoredChunk:
     _, text = passage_of(heading, text, digest)
-    number, place, first, last = (
+    number, location, first, last = (
         value if type(value) is int else -1 for value in (record, start, first_line, last_line)
     )
-    if number < 0 or place < 0 or not 1 <= first <= last:
+    if number < 0 or location < 0 or not 1 <= first <= last:
         raise DamagedError("a passage stands in no lines of its document")
-    return Piece(number, place, first, last, text)
+    return StoredChunk(number, location, first, last, text)
 
 
-def text_of(pieces: Iterable[Piece]) -> str:
+def text_of(chunks: Iterable[StoredChunk]) -> str:
     """Put a document's passages together: without what they share, and records a line apart.
 
     It is the text that was read, but for white space between passages, of which only the line
@@ -161,17 +161,17 @@ def text_of(pieces: Iterable[Piece]) -> str:
     records: list[str] = []
     number, end, line = -1, 0, 1
     parts: list[str] = []
-    for piece in pieces:
-        if piece.record != number:
+    for chunk in chunks:
+        if chunk.record != number:
             records.append("".join(parts))
-            number, end, line, parts = piece.record, piece.start, piece.first_line, []
-        known = max(0, end - piece.start)
-        if known >= len(piece.text):
+            number, end, line, parts = chunk.record, chunk.start, chunk.first_line, []
+        known = max(0, end - chunk.start)
+        if known >= len(chunk.text):
             continue
-        gap = piece.start - end
+        gap = chunk.start - end
         if gap > 0:
-            parts.append("\n" * min(gap, max(0, piece.first_line - line)) or " " * gap)
-        parts.append(piece.text[known:])
-        end, line = piece.start + len(piece.text), piece.last_line
+            parts.append("\n" * min(gap, max(0, chunk.first_line - line)) or " " * gap)
+        parts.append(chunk.text[known:])
+        end, line = chunk.start + len(chunk.text), chunk.last_line
     records.append("".join(parts))
     return "\n".join(records[1:])

@@ -102,7 +102,7 @@ def distrust(connection: sqlite3.Connection) -> None:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
 
 
-def bound_work(connection: sqlite3.Connection, path: Path) -> None:
+def limit_work(connection: sqlite3.Connection, path: Path) -> None:
     """Let a statement end as "interrupted" where it does not end by itself, or give a row.
 
     In a damaged file a page may be among its own descendants. To be called before each statement,

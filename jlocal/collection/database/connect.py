@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jlocal.collection.database.check import bound_work, check_files, check_schema, distrust
+from jlocal.collection.database.check import check_files, check_schema, distrust, limit_work
 from jlocal.collection.database.migrations import FORMATS, migrate
 from jlocal.collection.database.schema import APPLICATION_ID, TABLES, VERSION
 from jlocal.collection.database.values import DamagedError
@@ -52,7 +52,7 @@ class Alone(Connection):
 
 
 @contextlib.contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors, and values that are wrong, into one line that says what to do.
 
     Raises:
@@ -95,7 +95,7 @@ def _explain(path: Path, message: str) -> str:
 
 # What SQLite and its module for Python say of values and pages that no sound file has.
 _DAMAGE = (
-    "interrupted",  # see `bound_work`
+    "interrupted",  # see `limit_work`
     "user-defined function raised exception",
     "Could not decode to UTF-8",
     "string or blob too big",
@@ -118,11 +118,11 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     check_files(path)
     if not create and not path.exists():
         raise missing(path)
-    with plain_errors(path):
+    with translated_errors(path):
         connection = _open(path, create)
         try:
             distrust(connection)
-            bound_work(connection, path)
+            limit_work(connection, path)
             # Before anything is written: the file may be someone else's.
             version = _version(connection, path)
             if not version and not create:

@@ -6,10 +6,10 @@ import numpy as np
 
 from jlocal.collection.database.base import Database
 from jlocal.collection.database.bm25 import Scores
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.fulltext import PASSAGES, PATHS, Index
-from jlocal.collection.database.values import Ids, ids_of, place_of
-from jlocal.collection.location import Place
+from jlocal.collection.database.values import Ids, ids_of, location_of
+from jlocal.collection.location import Location
 from jlocal.errors import CollectionError
 
 
@@ -60,10 +60,10 @@ class Finding(Database):
         return self._search(PATHS, query, self.count_documents(), None)
 
     def _search(self, index: Index, query: str, rows: int, allowed: Ids | None) -> Scores:
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return index.search(self._rows, query, rows, allowed)
 
-    def places(self, passage: int, limit: int) -> list[tuple[int, Place]]:
+    def locations(self, passage: int, limit: int) -> list[tuple[int, Location]]:
         """Where a passage first stands in each record of documents whose paths are wanted.
 
         Each with the id of its document.
@@ -75,9 +75,11 @@ class Finding(Database):
             passage,
             limit,
         )
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             ids = ids_of([id for id, *_ in rows])
-            return [(id, place_of(*row)) for id, (_, *row) in zip(ids.tolist(), rows, strict=True)]
+            return [
+                (id, location_of(*row)) for id, (_, *row) in zip(ids.tolist(), rows, strict=True)
+            ]
 
     def passages_in(self, documents: Ids, limit: int) -> Ids:
         """Ids of passages in these documents, ascending, at most so many of each."""
@@ -91,5 +93,5 @@ class Finding(Database):
                 limit,
             )
         ]
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return np.unique(ids_of([id for (id,) in rows]))

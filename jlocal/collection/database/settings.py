@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.base import Database
-from jlocal.collection.database.connect import plain_errors
-from jlocal.collection.database.values import is_sha256, object_of, path_of, recipe_of, stored_path
+from jlocal.collection.database.connect import translated_errors
+from jlocal.collection.database.values import config_of, is_sha256, object_of, path_of, stored_path
 from jlocal.files import sha256_of
 
 _MOST_SETTINGS = 1024
@@ -25,19 +25,19 @@ class Settings(Database):
 
     # How vectors are made
 
-    def recipe(self) -> Recipe | None:
+    def config(self) -> CollectionConfig | None:
         """Read how the vectors are made; None where nothing was indexed yet."""
-        return self._once("recipe", self._read_recipe)
+        return self._once("config", self._read_config)
 
-    def _read_recipe(self) -> Recipe | None:
+    def _read_config(self) -> CollectionConfig | None:
         rows = self._rows(
             "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM setting LIMIT ?",
             _LONGEST_SETTING,
             _MOST_SETTINGS,
         )
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             if rows or self.has_documents() or self.has_passages():
-                return recipe_of(dict(rows))
+                return config_of(dict(rows))
         return None
 
     @property
@@ -48,15 +48,15 @@ class Settings(Database):
             CollectionError: the file does not say how its vectors are made.
 
         """
-        recipe = self.recipe()
-        return recipe.dimensions if recipe else 0
+        config = self.config()
+        return config.dimensions if config else 0
 
-    def set_recipe(self, recipe: Recipe) -> None:
+    def set_config(self, config: CollectionConfig) -> None:
         """Write how the vectors are made."""
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in recipe.to_settings().items()],
+                [(key, json.dumps(value)) for key, value in config.to_settings().items()],
             )
 
     def sha256_of_model(self, path: Path) -> str:
@@ -93,7 +93,7 @@ class Settings(Database):
             "ORDER BY path",
             _LONGEST_SETTING,
         )
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
 
     def set_folders(self, folders: Mapping[str, Mapping[str, Any]]) -> None:

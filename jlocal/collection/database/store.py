@@ -14,9 +14,9 @@ import numpy as np
 from jlocal.collection.database import codes
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import LONGEST_METADATA, Catalog
-from jlocal.collection.database.check import MISSING, bound_work
+from jlocal.collection.database.check import MISSING, limit_work
 from jlocal.collection.database.codes import Bits
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.finding import Finding
 from jlocal.collection.database.fulltext import PASSAGES, PATHS
 from jlocal.collection.database.metadata import stored_metadata
@@ -26,15 +26,15 @@ from jlocal.collection.database.values import (
     Ids,
     ascending,
     ids_of,
+    location_of,
     order_of,
     passage_of,
     path_of,
-    place_of,
     stored_path,
     vector_of,
     vectors_of,
 )
-from jlocal.collection.location import Place
+from jlocal.collection.location import Location
 from jlocal.vectors import Floats
 
 _ROWS, _FEW = 1024, 256
@@ -82,7 +82,7 @@ class Store(Settings, Catalog, Finding):
         for rows in self._blocks(
             "SELECT id, path FROM document WHERE is_added = ? ORDER BY id", is_added
         ):
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 last = ascending(ids_of([id for id, _ in rows]), last)
                 paths = [path_of(path) for _, path in rows]
             yield from paths
@@ -100,7 +100,7 @@ class Store(Settings, Catalog, Finding):
             LONGEST_METADATA,
             stored_path(path),
         )
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return None if value is None else stored_metadata(value)
 
     def check_links(self) -> None:
@@ -113,7 +113,7 @@ class Store(Settings, Catalog, Finding):
         self._once("links", self._check_links)
 
     def _check_links(self) -> None:
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             for missing, statement in MISSING.items():
                 if self._rows(statement):
                     raise DamagedError(missing)
@@ -131,7 +131,7 @@ class Store(Settings, Catalog, Finding):
                 "SELECT count(DISTINCT passage_id) FROM chunk INDEXED BY chunk_passage "
                 "WHERE content_id IN (SELECT content_id FROM document)"
             )
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 if self.count_passages() < wanted:
                     raise DamagedError("a passage has no code")
             self._has_sound_codes = True
@@ -152,7 +152,7 @@ class Store(Settings, Catalog, Finding):
             "SELECT path, sha256 FROM document JOIN content ON content.id = content_id "
             "WHERE NOT is_added"
         ):
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 yield from [(path_of(path), digest) for path, digest in rows]
 
     def has_content(self, digest: bytes) -> bool:
@@ -218,8 +218,8 @@ class Store(Settings, Catalog, Finding):
         return self._blocks_once("codes", self._read_codes)
 
     def _read_codes(self) -> Iterator[tuple[Ids, Bits]]:
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
+        with translated_errors(self.path):
+            limit_work(self._connection, self.path)
             yield from codes.read(self._connection, self.dimensions)
 
     # Searching
@@ -239,7 +239,7 @@ class Store(Settings, Catalog, Finding):
 
     def _all_vectors(self) -> Iterator[tuple[Ids, Floats]]:
         rows = self._rows(f"{_WANTED})")
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             ids = ids_of([id for (id,) in rows])
         return self._vectors(ids)
 
@@ -254,23 +254,23 @@ class Store(Settings, Catalog, Finding):
         )
         last, count = 0, 0
         for rows in blocks:
-            with plain_errors(self.path):
+            with translated_errors(self.path):
                 found = ids_of([id for id, _ in rows])
                 last, count = ascending(found, last), count + len(found)
                 vectors = vectors_of([vector for _, vector in rows], dimensions)
             yield found, vectors
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             if count != len(ids):
                 raise DamagedError("a passage is missing")
 
     def use_path_filter(self, matches: Callable[[str], bool]) -> None:
-        """Set what `passages_under` and `places` ask of a path: a function of str to bool."""
+        """Set what `passages_under` and `locations` ask of a path: a function of str to bool."""
         self._connection.create_function("wanted", 1, lambda path: matches(path_of(path)))
 
     def passages_under(self) -> Ids:
         """Ids of passages in documents whose paths are wanted."""
         rows = self._rows(f"{_WANTED} WHERE wanted(path))")
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return ids_of([id for (id,) in rows])
 
     def count_records(self) -> int:
@@ -283,7 +283,7 @@ class Store(Settings, Catalog, Finding):
             )
         )
 
-    def first_places(self, ids: Ids) -> Iterator[tuple[Place, int]]:
+    def first_locations(self, ids: Ids) -> Iterator[tuple[Location, int]]:
         """Where each of these passages first stands, by ascending id, and in how many places.
 
         Passages that stand nowhere are left out.
@@ -295,20 +295,20 @@ class Store(Settings, Catalog, Finding):
             json.dumps(ids.tolist()),
         )
         rows = itertools.chain.from_iterable(blocks)
-        for _, places in itertools.groupby(rows, key=operator.itemgetter(0)):
-            (_, *first), *others = places
-            with plain_errors(self.path):
-                place = place_of(*first)
-            yield place, 1 + len(others)
+        for _, locations in itertools.groupby(rows, key=operator.itemgetter(0)):
+            (_, *first), *others = locations
+            with translated_errors(self.path):
+                location = location_of(*first)
+            yield location, 1 + len(others)
 
-    def standing(self) -> Iterator[tuple[Place, str, Floats]]:
+    def standing(self) -> Iterator[tuple[Location, str, Floats]]:
         """Each place in the order of paths and lines, with its text and vector (d,).
 
         A row at a time: texts may be long.
         """
         dimensions = self.dimensions
-        with plain_errors(self.path):
-            bound_work(self._connection, self.path)
+        with translated_errors(self.path):
+            limit_work(self._connection, self.path)
             # The joins in this order need no sorting.
             cursor = self._connection.execute(
                 "SELECT path, record, first_line, last_line, start, passage.sha256, heading, text, "
@@ -319,18 +319,18 @@ class Store(Settings, Catalog, Finding):
             )
             last: tuple[bool, bytes, int, int] = (False, b"", 0, 0)
             for number, (*numbers, start, digest, heading, text, vector) in enumerate(cursor, 1):
-                place = place_of(*numbers)
-                position = (*order_of(place.path), place.record, start)
+                location = location_of(*numbers)
+                position = (*order_of(location.path), location.record, start)
                 if type(start) is not int or position <= last:
                     raise DamagedError("passages occur twice")
                 last = position
                 _, text = passage_of(heading, text, digest)
-                yield place, text, vector_of(vector, dimensions)
+                yield location, text, vector_of(vector, dimensions)
                 if number % _ROWS == 0:
-                    bound_work(self._connection, self.path)
+                    limit_work(self._connection, self.path)
 
     def text(self, passage: int) -> tuple[str, str]:
         """Heading and text of a passage."""
         rows = self._rows("SELECT heading, text, sha256 FROM passage WHERE id = ?", passage)
-        with plain_errors(self.path):
+        with translated_errors(self.path):
             return passage_of(*(rows[0] if rows else (None, None, None)))

@@ -13,8 +13,8 @@ from typing import Any, NoReturn, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.config import Recipe
-from jlocal.collection.location import Place, is_id
+from jlocal.collection.config import CollectionConfig
+from jlocal.collection.location import Location, is_id
 from jlocal.vectors import Floats
 
 Ids = npt.NDArray[np.int64]
@@ -56,13 +56,13 @@ def order_of(path: str) -> tuple[bool, bytes]:
     return isinstance(stored, bytes), stored.encode() if isinstance(stored, str) else stored
 
 
-def place_of(path: object, *numbers: object) -> Place:
+def location_of(path: object, *numbers: object) -> Location:
     """Read a place, of which the numbers are record, first line and last line."""
     record, first, last = (number if type(number) is int else -1 for number in numbers)
     if not (0 <= record < _LARGEST and 1 <= first <= last < _LARGEST):
         raise DamagedError("a passage stands in no lines of its document")
     known = path_of(path)
-    return Place(known, record, first, last, is_id(known))
+    return Location(known, record, first, last, is_id(known))
 
 
 def ids_of(values: Sequence[object]) -> Ids:
@@ -148,16 +148,17 @@ def is_sha256(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
-def recipe_of(settings: Mapping[str, object]) -> Recipe:
+def config_of(settings: Mapping[str, object]) -> CollectionConfig:
     """Read how vectors are made, from JSON values."""
     read: dict[str, Any] = {
-        field.name: _setting(field.name, settings.get(field.name)) for field in fields(Recipe)
+        field.name: _setting(field.name, settings.get(field.name))
+        for field in fields(CollectionConfig)
     }
     read["fields"] = tuple(read["fields"])
-    recipe = Recipe(**read)
-    if not (0 <= recipe.overlap < (recipe.chunk or 1)):
+    config = CollectionConfig(**read)
+    if not (0 <= config.overlap < (config.chunk or 1)):
         _refuse("overlap")
-    return recipe
+    return config
 
 
 _POSITIVE = range(1, 1 << 31)

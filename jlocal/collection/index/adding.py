@@ -15,7 +15,7 @@ from jlocal.arguments import check_texts, no_text
 from jlocal.collection.chunking.chunks import Chunk
 from jlocal.collection.chunking.markup import outline_of
 from jlocal.collection.chunking.splitter import Splitter
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.batch import Batch, Entry
 from jlocal.collection.database.metadata import Scalar, checked
 from jlocal.collection.database.store import Store
@@ -130,7 +130,7 @@ def _check_ids(ids: Sequence[object]) -> None:
 def add(
     store: Store,
     model: Embedder,
-    recipe: Recipe,
+    config: CollectionConfig,
     texts: Iterable[AddedText],
     on_texts: OnTexts | None = None,
 ) -> None:
@@ -141,8 +141,8 @@ def add(
 
     Args:
         store: of which this is the only indexer.
-        model: the one that the recipe names.
-        recipe: how texts become vectors.
+        model: the one that the config names.
+        config: how texts become vectors.
         texts: what to add.
         on_texts: called with the passages and tokens done since the last call.
 
@@ -151,7 +151,7 @@ def add(
         CollectionError, ModelError: what stops the whole run.
 
     """
-    adder = _Adder(store, model, recipe, on_texts)
+    adder = _Adder(store, model, config, on_texts)
     first = 0
     for part in _parts(texts):
         adder.write(part, first)
@@ -173,15 +173,15 @@ def _parts(texts: Iterable[AddedText]) -> Iterator[list[AddedText]]:
 
 class _Adder:
     def __init__(
-        self, store: Store, model: Embedder, recipe: Recipe, on_texts: OnTexts | None
+        self, store: Store, model: Embedder, config: CollectionConfig, on_texts: OnTexts | None
     ) -> None:
-        self._store, self._model, self._recipe = store, model, recipe
+        self._store, self._model, self._config = store, model, config
         self._on_texts = on_texts
         self._splitter = Splitter(
-            recipe.chunk,
-            recipe.overlap,
-            recipe.headings,
-            lambda text: len(model.tokenize(text, recipe.prompt)),
+            config.chunk,
+            config.overlap,
+            config.headings,
+            lambda text: len(model.tokenize(text, config.prompt)),
         )
 
     def write(self, texts: Sequence[AddedText], first: int) -> None:
@@ -210,8 +210,8 @@ class _Adder:
     def _embed(self, pending: Mapping[bytes, tuple[int, Chunk]]) -> None:
         vectors = self._model.stream(
             (self._splitter.embedded(chunk) for _, chunk in pending.values()),
-            prompt=self._recipe.prompt,
-            truncate_dim=self._recipe.dimensions,
+            prompt=self._config.prompt,
+            truncate_dim=self._config.dimensions,
             errors="return",
             on_texts=self._on_texts,
         )

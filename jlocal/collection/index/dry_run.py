@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.folders import Choice
 from jlocal.collection.index.large import tokens_of_text
@@ -30,7 +30,7 @@ def dry_run(
     path: Path,
     store: Store | None,
     model: Embedder,
-    recipe: Recipe,
+    config: CollectionConfig,
     choice: Choice,
     on_failure: OnFailure | None = None,
     on_progress: OnProgress | None = None,
@@ -40,14 +40,14 @@ def dry_run(
     Args:
         path: of the collection.
         store: open for reading; None where there is no collection yet.
-        model: the one that the recipe names.
-        recipe: how texts would become vectors.
+        model: the one that the config names.
+        config: how texts would become vectors.
         choice: the files.
         on_failure: called with each file that would not be taken in.
         on_progress: called with how far the reading has come.
 
     """
-    run = _DryRun(path, store, model, recipe, on_failure, on_progress)
+    run = _DryRun(path, store, model, config, on_failure, on_progress)
     return run.all(choice)
 
 
@@ -57,14 +57,14 @@ class _DryRun:
         path: Path,
         store: Store | None,
         model: Embedder,
-        recipe: Recipe,
+        config: CollectionConfig,
         on_failure: OnFailure | None,
         on_progress: OnProgress | None,
     ) -> None:
         self._path, self._store = path, store
-        self._fields = recipe.fields
+        self._fields = config.fields
         self._on_failure, self._on_progress = on_failure, on_progress
-        self._estimate = _Estimate(model, recipe)
+        self._estimate = _Estimate(model, config)
         self._report = Report()
         self._new: list[str] = []
         self._changed: list[str] = []
@@ -133,17 +133,17 @@ class _DryRun:
 class _Estimate:
     """What texts would cost."""
 
-    def __init__(self, model: Embedder, recipe: Recipe) -> None:
-        self._model, self._recipe = model, recipe
+    def __init__(self, model: Embedder, config: CollectionConfig) -> None:
+        self._model, self._config = model, config
         self.passages, self.tokens = 0, 0.0
         self._seen: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self._samples: list[str] = []
         around = self.count("")
-        chunk = recipe.chunk
-        self._new_in_chunk = _FILLED * (chunk - around) - recipe.overlap if chunk else None
+        chunk = config.chunk
+        self._new_in_chunk = _FILLED * (chunk - around) - config.overlap if chunk else None
 
     def count(self, text: str) -> int:
-        return len(self._model.tokenize(text, self._recipe.prompt))
+        return len(self._model.tokenize(text, self._config.prompt))
 
     def add(self, candidate: Candidate, document: Document) -> None:
         """Add what the text of a file would cost; a file of records counts as one text."""
@@ -160,15 +160,15 @@ class _Estimate:
         if self._new_in_chunk:
             chunks = max(1, round(own / self._new_in_chunk))
         self.passages += chunks
-        self.tokens += own + (chunks - 1) * self._recipe.overlap
+        self.tokens += own + (chunks - 1) * self._config.overlap
 
     def seconds(self) -> float:
         """Tell how long the tokens would take, by computing a few of them."""
         if not self._samples:
             return 0.0
         # The first texts pay for what is set up once.
-        self._model.encode(self._samples[:1], prompt=self._recipe.prompt)
+        self._model.encode(self._samples[:1], prompt=self._config.prompt)
         began = time.monotonic()
-        self._model.encode(self._samples, prompt=self._recipe.prompt)
+        self._model.encode(self._samples, prompt=self._config.prompt)
         tokens = sum(map(self.count, self._samples))
         return (time.monotonic() - began) * self.tokens / max(1, tokens)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import DamagedError
 from jlocal.collection.index.nesting import known_spelling, owners
@@ -156,11 +156,11 @@ def choose(
     folders = dict(remembered) | {path: change.of(remembered.get(path)) for path in named}
     unsaid = named.keys() - remembered.keys() if change == Change() else set()
     parts = owners(folders, unsaid)
-    places = {os.path.realpath(path) for path in named}
+    locations = {os.path.realpath(path) for path in named}
     looked_at = named.keys() | {
         path
         for path in remembered
-        if everything or any(above in places for above in folders_above(os.path.realpath(path)))
+        if everything or any(above in locations for above in folders_above(os.path.realpath(path)))
     }
     roots = {}
     for path in (*named, *(path for path in remembered if path not in named)):
@@ -185,7 +185,7 @@ def remembered_by(store: Store) -> dict[str, Folder]:
         CollectionError: they are not what jlocal writes.
 
     """
-    with plain_errors(store.path):
+    with translated_errors(store.path):
         return {path: Folder.of(options) for path, options in store.folders().items()}
 
 

@@ -41,19 +41,19 @@ def plan(store: Store, path: str | Path) -> Forgetting:
         InsideFolderError: the path is only a part of a folder that is remembered.
 
     """
-    place = absolute(path)
+    location = absolute(path)
     remembered = store.folders()
-    folders = tuple(folder for folder in remembered if _is_in(folder, place))
+    folders = tuple(folder for folder in remembered if _is_in(folder, location))
     others = roots_of_all({name: Folder() for name in remembered if name not in folders})
-    outer = innermost(place, others)
+    outer = innermost(location, others)
     if outer and not folders:
-        raise InsideFolderError(Path(place), Path(outer.name))
-    documents = () if outer else tuple(name for name in store.paths() if _is_in(name, place))
+        raise InsideFolderError(Path(location), Path(outer.name))
+    documents = () if outer else tuple(name for name in store.paths() if _is_in(name, location))
     if not folders and not documents:
         raise CollectionError(
             f"{path} is not in this collection{_listed(list(remembered))}", path=Path(path)
         )
-    return Forgetting(place, folders, documents, outer.name if outer else None)
+    return Forgetting(location, folders, documents, outer.name if outer else None)
 
 
 def forget(store: Store, path: str | Path) -> int:
@@ -66,8 +66,8 @@ def forget(store: Store, path: str | Path) -> int:
     return len(forgetting.documents)
 
 
-def _is_in(path: str, place: str) -> bool:
-    return path == place or place in folders_above(path)
+def _is_in(path: str, location: str) -> bool:
+    return path == location or location in folders_above(path)
 
 
 def _listed(names: list[str]) -> str:

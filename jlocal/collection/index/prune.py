@@ -55,11 +55,11 @@ def plan(
         (path, here)
         for path in known
         if path not in seen
-        and (here := {place for place in _lineage(path) if place in roots})
-        and not any(place in unread for place in _lineage(path))
+        and (here := {location for location in _lineage(path) if location in roots})
+        and not any(location in unread for location in _lineage(path))
     ]
     folders = {os.path.dirname(path) for path in seen}  # noqa: PTH120
-    alive = {place for folder in folders for place in _lineage(folder) if place in roots}
+    alive = {location for folder in folders for location in _lineage(folder) if location in roots}
     alive |= _elsewhere({root for _, here in lost for root in here} - alive, seen)
     removed = [path for path, here in lost if prune or here <= alive]
     kept = Counter(root for _, here in lost for root in here - alive)

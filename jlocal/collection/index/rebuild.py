@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import text_of
 from jlocal.collection.database.compact import compact
@@ -18,8 +18,8 @@ from jlocal.collection.index.adding import AddedText, add
 from jlocal.collection.index.folders import Choice, Root, innermost
 from jlocal.collection.index.paths import REBUILD
 from jlocal.collection.index.report import Listeners, Report
+from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_config
 from jlocal.collection.index.run import run_and_remember
-from jlocal.collection.index.settle import RecipeOptions, made_with, settle
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, TextError
 from jlocal.models.chunking import chunking_of
@@ -36,7 +36,7 @@ def file_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}{REBUILD}")
 
 
-def unfinished(path: Path) -> Recipe | None:
+def unfinished(path: Path) -> CollectionConfig | None:
     """Return how an interrupted rebuild makes vectors; None where there is none to go on with."""
     beside = file_beside(path)
     # A link may lead to another collection, which would be taken for this one.
@@ -44,12 +44,12 @@ def unfinished(path: Path) -> Recipe | None:
         return None
     try:
         with contextlib.closing(Store(beside)) as store:
-            return store.recipe()
+            return store.config()
     except CollectionError:
         return None
 
 
-def recipe_to_rebuild(store: Store) -> Recipe:
+def config_to_rebuild(store: Store) -> CollectionConfig:
     """Return how vectors are made where nothing else is asked: as an interrupted rebuild does.
 
     Raises:
@@ -63,7 +63,7 @@ def recipe_to_rebuild(store: Store) -> Recipe:
 
 
 def rebuild(
-    old: Store, model: Embedder, options: RecipeOptions, choice: Choice, listeners: Listeners
+    old: Store, model: Embedder, options: ConfigOptions, choice: Choice, listeners: Listeners
 ) -> Report:
     """Make a collection anew.
 
@@ -81,20 +81,20 @@ def rebuild(
             as it was, and what was computed is used by the next rebuild.
 
     """
-    base = recipe_to_rebuild(old)
+    base = config_to_rebuild(old)
     sha256 = old.sha256_of_model(model.profile.path)
     options = replace(options, fields=tuple(options.fields) or base.fields)
     same = base if base.model_sha256 == sha256 else None
-    recipe = settle(options, model, sha256, same)
+    config = resolve_config(options, model, sha256, same)
     # Nobody is asked for these, and an earlier version had none.
-    headings = recipe.chunk is not None and chunking_of(model.profile).headings
-    recipe = replace(recipe, headings=headings)
+    headings = config.chunk is not None and chunking_of(model.profile).headings
+    config = replace(config, headings=headings)
     if not choice.prune:
         files = {path for path in old.paths() if os.path.lexists(path)}
         _check_complete(old, files, choice.roots)
-    with _new_store(old, recipe) as new:
-        report = run_and_remember(new, model, recipe, choice, listeners)
-        _add_again(old, new, model, recipe, listeners)
+    with _new_store(old, config) as new:
+        report = run_and_remember(new, model, config, choice, listeners)
+        _add_again(old, new, model, config, listeners)
         if not choice.prune:
             _check_complete(old, set(new.paths()), choice.roots)
         # So that the first search need not compute it.
@@ -109,7 +109,7 @@ def rebuild(
 
 
 def _add_again(
-    old: Store, new: Store, model: Embedder, recipe: Recipe, listeners: Listeners
+    old: Store, new: Store, model: Embedder, config: CollectionConfig, listeners: Listeners
 ) -> None:
     """Take over the texts that were added without files, which nobody else may have.
 
@@ -120,9 +120,9 @@ def _add_again(
     for id in old.added():
         document = old.document(id)
         metadata = document.metadata if document else None
-        text = AddedText(id, text_of(old.pieces(id)), metadata)
+        text = AddedText(id, text_of(old.iter_chunks(id)), metadata)
         try:
-            add(new, model, recipe, [text], listeners.on_texts)
+            add(new, model, config, [text], listeners.on_texts)
         except TextError as error:
             raise CollectionError(
                 f"{old.path} cannot be made anew: the added text {printable(id)} {error.reason}",
@@ -132,12 +132,12 @@ def _add_again(
 
 
 @contextlib.contextmanager
-def _new_store(old: Store, recipe: Recipe) -> Iterator[Store]:
+def _new_store(old: Store, config: CollectionConfig) -> Iterator[Store]:
     """Open the new collection: the one that an interrupted rebuild has left, or an empty one.
 
     Args:
         old: the collection, of which this is the only indexer.
-        recipe: how the new one makes vectors. What the old one computed is used again where it is
+        config: how the new one makes vectors. What the old one computed is used again where it is
             the same.
 
     Raises:
@@ -146,17 +146,17 @@ def _new_store(old: Store, recipe: Recipe) -> Iterator[Store]:
     """
     path = file_beside(old.path)
     left = unfinished(old.path)
-    if left is None or _plain(left) != _plain(recipe):
+    if left is None or _plain(left) != _plain(config):
         discard(old.path)
         _make_file(path, old.path)
     with contextlib.closing(Store(path, create=True)) as new:
-        if new.recipe() is None:
-            made = old.recipe()
-            if made and _embedding(made) == _embedding(recipe):
+        if new.config() is None:
+            made = old.config()
+            if made and _embedding(made) == _embedding(config):
                 old.copy_to(new)
                 _empty(new)
                 new.delete_kept_chunks()
-            new.set_recipe(recipe)
+            new.set_config(config)
         else:
             # Documents may have been removed from the old one since.
             _empty(new)
@@ -242,14 +242,14 @@ def _make_file(path: Path, beside: Path) -> None:
         ) from error
 
 
-def _plain(recipe: Recipe) -> Recipe:
+def _plain(config: CollectionConfig) -> CollectionConfig:
     """Return what two collections have in common that are made in the same way."""
-    return replace(recipe, model="", model_path="", compute_type="")
+    return replace(config, model="", model_path="", compute_type="")
 
 
-def _embedding(recipe: Recipe) -> Recipe:
+def _embedding(config: CollectionConfig) -> CollectionConfig:
     """Return only what a vector of a given passage depends on."""
-    return replace(_plain(recipe), chunk=None, overlap=0, fields=())
+    return replace(_plain(config), chunk=None, overlap=0, fields=())
 
 
 def _empty(store: Store) -> None:

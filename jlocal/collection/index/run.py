@@ -16,7 +16,7 @@ import numpy as np
 from jlocal.collection.chunking.chunks import Chunk
 from jlocal.collection.chunking.markup import outline_of
 from jlocal.collection.chunking.splitter import Splitter
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.batch import Batch, Entry
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import digest_of_passage
@@ -33,7 +33,7 @@ from jlocal.collection.index.report import (
     Skipped,
 )
 from jlocal.collection.index.survey import Candidate, Survey, Surveyor, stamp_of, to_read_again
-from jlocal.collection.location import Place
+from jlocal.collection.location import Location
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
 from jlocal.inputs.documents import Document, Unreadable, reason_of
@@ -60,7 +60,7 @@ _NAMED_RECORDS = 20
 def run(
     store: Store,
     model: Embedder,
-    recipe: Recipe,
+    config: CollectionConfig,
     choice: Choice,
     on_failure: OnFailure | None = None,
     on_texts: OnTexts | None = None,
@@ -70,8 +70,8 @@ def run(
 
     Args:
         store: of which this is the only indexer.
-        model: the one that the recipe names.
-        recipe: how texts become vectors.
+        model: the one that the config names.
+        config: how texts become vectors.
         choice: the files. Documents below the chosen folders that are not among them are removed.
         on_failure: called with each file that is not taken in.
         on_texts: called with the texts and tokens done since the last call.
@@ -81,11 +81,11 @@ def run(
         CollectionError, ModelError: what stops the whole run; what was written before stays.
 
     """
-    return _Run(store, model, recipe, on_failure, on_texts, on_progress).all(choice)
+    return _Run(store, model, config, on_failure, on_texts, on_progress).all(choice)
 
 
 def run_and_remember(
-    store: Store, model: Embedder, recipe: Recipe, choice: Choice, listeners: Listeners
+    store: Store, model: Embedder, config: CollectionConfig, choice: Choice, listeners: Listeners
 ) -> Report:
     """Bring a collection up to date as `run` does, and remember what its folders are.
 
@@ -97,7 +97,7 @@ def run_and_remember(
     for path in choice.absorbed:
         store.remove_folder(path)
     on_failure, on_texts = listeners.on_failure, listeners.on_texts
-    report = run(store, model, recipe, choice, on_failure, on_texts, listeners.on_progress)
+    report = run(store, model, config, choice, on_failure, on_texts, listeners.on_progress)
     report.absorbed = dict(choice.absorbed)
     report.parts = {root.name: root.outer for root in there.values() if root.outer}
     if choice.prune:
@@ -112,12 +112,12 @@ class _Run:
         self,
         store: Store,
         model: Embedder,
-        recipe: Recipe,
+        config: CollectionConfig,
         on_failure: OnFailure | None,
         on_texts: OnTexts | None,
         on_progress: OnProgress | None,
     ) -> None:
-        self._store, self._model, self._recipe = store, model, recipe
+        self._store, self._model, self._config = store, model, config
         self._on_failure, self._on_texts, self._on_progress = on_failure, on_texts, on_progress
         self._report = Report()
         self._pending: dict[bytes, Chunk] = {}
@@ -140,7 +140,7 @@ class _Run:
         surveyor = Surveyor(
             self._store.path,
             self._store.stamp,
-            self._recipe.fields,
+            self._config.fields,
             self._fail,
             self._found,
         )
@@ -242,7 +242,7 @@ class _Run:
     def _records(self, path: Path, text: str, bad: list[BadRecord]) -> Iterator[Record]:
         """Yield the records of a file, and collect the bad ones; some must be good."""
         found = False
-        for record in records_of(path, text, self._recipe.fields):
+        for record in records_of(path, text, self._config.fields):
             if isinstance(record, Record):
                 found = True
                 yield record
@@ -280,12 +280,12 @@ class _Run:
 
     @functools.cached_property
     def _splitter(self) -> Splitter:
-        recipe = self._recipe
-        return Splitter(recipe.chunk, recipe.overlap, recipe.headings, self._count)
+        config = self._config
+        return Splitter(config.chunk, config.overlap, config.headings, self._count)
 
     @functools.cached_property
     def _count(self) -> Callable[[str], int]:
-        model, prompt = self._model, self._recipe.prompt
+        model, prompt = self._model, self._config.prompt
         return lambda text: len(model.tokenize(text, prompt))
 
     def _is_due(self) -> bool:
@@ -326,8 +326,8 @@ class _Run:
             stamp = to_read_again(entry.stamp) if entry.stamp else None
             entry = Entry(entry.path, stamp, rest, good)
         for number, chunk in bad.items():
-            place = Place(name, number, chunk.first_line, chunk.last_line)
-            self._fail(Unreadable(f"{name}{place.label}", reasons[number]))
+            location = Location(name, number, chunk.first_line, chunk.last_line)
+            self._fail(Unreadable(f"{name}{location.label}", reasons[number]))
         if known == entry.digest:
             self._report.unchanged += 1
             self._batch.stamps.append((entry.path, entry.stamp))
@@ -345,8 +345,8 @@ class _Run:
         began = self._computing_since = time.monotonic()
         vectors = self._model.stream(
             map(self._splitter.embedded, chunks.values()),
-            prompt=self._recipe.prompt,
-            truncate_dim=self._recipe.dimensions,
+            prompt=self._config.prompt,
+            truncate_dim=self._config.dimensions,
             errors="return",
             on_texts=self._computed,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.folders import Choice, Folder, innermost, remembered_by, roots_of_all
 from jlocal.collection.index.paths import absolute
@@ -60,7 +60,7 @@ class Status:
         kept: passages of removed and changed documents, which no search finds.
         unfinished: passages that an interrupted run has computed for files that it did not finish;
             the next run uses them.
-        recipe: how the vectors are made; None where nothing was indexed.
+        config: how the vectors are made; None where nothing was indexed.
         has_model: whether the model is still where it was.
         size: bytes on the disk.
         is_rebuilt: whether a rebuild was interrupted, and can go on.
@@ -74,7 +74,7 @@ class Status:
     passages: int
     kept: int
     unfinished: int
-    recipe: Recipe | None
+    config: CollectionConfig | None
     has_model: bool
     size: int
     is_rebuilt: bool
@@ -97,12 +97,12 @@ def status_of(store: Store) -> Status:
     with store.snapshot():
         folders = remembered_by(store)
         roots = roots_of_all(folders)
-        recipe = store.recipe()
+        config = store.config()
         failures: list[Unreadable] = []
         surveyor = Surveyor(
             store.path,
             store.stamp,
-            recipe.fields if recipe else (),
+            config.fields if config else (),
             failures.append,
             lambda _: None,
         )
@@ -144,8 +144,8 @@ def status_of(store: Store) -> Status:
             passages=store.count_passages(),
             kept=store.count_kept() - begun,
             unfinished=begun,
-            recipe=recipe,
-            has_model=recipe is not None and Path(recipe.model_path).is_file(),
+            config=config,
+            has_model=config is not None and Path(config.model_path).is_file(),
             size=size_of(store.path),
             is_rebuilt=unfinished(store.path) is not None,
         )

@@ -107,7 +107,7 @@ class Surveyor:
         Args:
             collection: its file, which is not indexed into itself.
             known: what the collection holds of an absolute path.
-            fields: of records, as of the recipe.
+            fields: of records, as in the config.
             on_failure: called with what cannot be looked at.
             on_found: called now and then with the number of files that were found.
 

@@ -10,7 +10,7 @@ import numpy as np
 from jlocal.collection.database.bm25 import Scores
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import Ids, order_of
-from jlocal.collection.location import Place
+from jlocal.collection.location import Location
 from jlocal.collection.search.fusion import PATH_WEIGHT, Scale
 from jlocal.collection.search.state import State, state_of
 from jlocal.vectors import Floats
@@ -56,7 +56,7 @@ class Hit:
     cosine: float | None = None
     bm25: float | None = None
     relevance: float = 0.0
-    others: tuple[Place, ...] = ()
+    others: tuple[Location, ...] = ()
     state: State = "current"
     id: str | None = None
     metadata: Mapping[str, object] | None = None
@@ -102,14 +102,19 @@ class _Row:
     """A passage where it stands: its position among the scored ones, and what its path adds."""
 
     number: int
-    place: Place
+    location: Location
     score: float
     of_path: float
 
     @property
     def order(self) -> tuple[object, ...]:
         """What rows sort by: the best first, and ties as in the files."""
-        return -self.score, order_of(self.place.path), self.place.record, self.place.first_line
+        return (
+            -self.score,
+            order_of(self.location.path),
+            self.location.record,
+            self.location.first_line,
+        )
 
 
 def hits_of(
@@ -131,7 +136,7 @@ def hits_of(
     """
     most = max(_FIRST, 2 * n)
     while True:
-        chosen = np.union1d(np.arange(min(most, len(scored.ids))), _places_of(named, scored.ids))
+        chosen = np.union1d(np.arange(min(most, len(scored.ids))), _locations_of(named, scored.ids))
         rows = [row for number in chosen.tolist() for row in _rows(store, scored, number, paths)]
         rows.sort(key=lambda row: row.order)
         hits = _hits(store, scored, rows, n)
@@ -147,33 +152,33 @@ def hits_of(
     return kept, n if len(kept) == len(hits) else len(kept)
 
 
-def _places_of(some: Ids, ids: Ids) -> Ids:
+def _locations_of(some: Ids, ids: Ids) -> Ids:
     """Positions (m,) of some ids among ids (n,)."""
     return np.flatnonzero(np.isin(ids, some)) if len(some) else np.empty(0, np.int64)
 
 
 def _rows(store: Store, scored: Scored, number: int, paths: Scores | None) -> Iterator[_Row]:
     score = float(scored.scores[number])
-    places = store.places(int(scored.ids[number]), _MOST_PLACES)
-    documents = np.array([document for document, _ in places], np.int64)
-    of_paths = PATH_WEIGHT * paths.of(documents) if paths else np.zeros(len(places))
-    for (_, place), of_path in zip(places, of_paths.tolist(), strict=True):
-        yield _Row(number, place, score + of_path, of_path)
+    locations = store.locations(int(scored.ids[number]), _MOST_PLACES)
+    documents = np.array([document for document, _ in locations], np.int64)
+    of_paths = PATH_WEIGHT * paths.of(documents) if paths else np.zeros(len(locations))
+    for (_, location), of_path in zip(locations, of_paths.tolist(), strict=True):
+        yield _Row(number, location, score + of_path, of_path)
 
 
 def _hits(store: Store, scored: Scored, rows: Sequence[_Row], n: int) -> list[Hit]:
     hits: list[Hit] = []
-    others: list[list[Place]] = []
+    others: list[list[Location]] = []
     number_of: dict[str, int] = {}
     seen: set[tuple[str, int]] = set()
     for row in rows:
-        key = (row.place.path, row.place.record)
+        key = (row.location.path, row.location.record)
         if key in seen:
             continue
         seen.add(key)
         heading, text = store.text(int(scored.ids[row.number]))
         if text in number_of:
-            others[number_of[text]].append(row.place)
+            others[number_of[text]].append(row.location)
         elif len(hits) < n:
             number_of[text] = len(hits)
             hits.append(_hit(store, scored, row, heading, text))
@@ -181,19 +186,19 @@ def _hits(store: Store, scored: Scored, rows: Sequence[_Row], n: int) -> list[Hi
         else:
             break
     pairs = zip(hits, others, strict=True)
-    return [replace(hit, others=tuple(places[:_MOST_PLACES])) for hit, places in pairs]
+    return [replace(hit, others=tuple(locations[:_MOST_PLACES])) for hit, locations in pairs]
 
 
 def _hit(store: Store, scored: Scored, row: _Row, heading: str, text: str) -> Hit:
-    first, last = row.place.lines
-    path = row.place.path
-    is_added, known = row.place.is_added, store.stamp(path)
+    first, last = row.location.lines
+    path = row.location.path
+    is_added, known = row.location.is_added, store.stamp(path)
     cosines, bm25 = scored.cosines, scored.bm25
     relevance = scored.scale.relevance(row.score)
     # A fused score is on a scale of its own for each query.
     score = row.score if cosines is None or bm25 is None else relevance
     return Hit(
-        *(path, first, last, score, text, row.place.page),
+        *(path, first, last, score, text, row.location.page),
         headings=tuple(heading.splitlines()),
         cosine=None if cosines is None else float(cosines[row.number]),
         bm25=None if bm25 is None else float(bm25[row.number]) + row.of_path,

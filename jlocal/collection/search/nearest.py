@@ -75,10 +75,10 @@ def agreement(codes: Bits, query: Floats) -> Floats:
     # The sum of each byte's components is looked up, by its place and its value.
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
     table = (components.reshape(width, 8) @ bits.astype(np.float32).T).ravel()
-    places, ones = 256 * np.arange(width), np.ones(width, np.float32)
+    locations, ones = 256 * np.arange(width), np.ones(width, np.float32)
     sums = np.empty(len(codes), np.float32)
     for start in range(0, len(codes), _ROWS):
-        rows = packed[start : start + _ROWS] + places
+        rows = packed[start : start + _ROWS] + locations
         # All are in the table; "clip" is the mode that is fast.
         sums[start : start + _ROWS] = table.take(rows, mode="clip") @ ones
     return sums

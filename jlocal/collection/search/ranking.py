@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from jlocal.collection.database.bm25 import Scores
-from jlocal.collection.database.connect import plain_errors
+from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import Ids
 from jlocal.collection.search import fusion
@@ -58,7 +58,7 @@ def search(
 
     """
     store.use_path_filter(path_filter(path))
-    with plain_errors(store.path), store.snapshot():
+    with translated_errors(store.path), store.snapshot():
         allowed = None if path is None else store.passages_under()
         words = paths = None
         if text is not None:

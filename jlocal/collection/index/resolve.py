@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jlocal.collection.config import Recipe
+from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.store import Store
 from jlocal.errors import ArgumentError, CollectionError
 from jlocal.models.chunking import chunking_of
@@ -21,8 +21,8 @@ _CHUNK, _OVERLAP = Argument("chunk"), Argument("overlap")
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
-    """What is asked of a recipe, with the arguments of `Collection.index`."""
+class ConfigOptions:
+    """What is requested of a config, with the arguments of `Collection.index`."""
 
     chunk: int | Literal["auto"] | None = "auto"
     overlap: int | None = None
@@ -32,12 +32,14 @@ class RecipeOptions:
     truncate_dim: int | None = None
 
 
-def made_with(store: Store) -> Recipe | None:
+def made_with(store: Store) -> CollectionConfig | None:
     """Read how vectors are made; None where there are no vectors, and nothing to mix with."""
-    return store.recipe() if store.has_documents() or store.has_passages() else None
+    return store.config() if store.has_documents() or store.has_passages() else None
 
 
-def settle(options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | None) -> Recipe:
+def resolve_config(
+    options: ConfigOptions, model: Embedder, sha256: str, made: CollectionConfig | None
+) -> CollectionConfig:
     """Settle how a model makes vectors.
 
     Args:
@@ -61,7 +63,7 @@ def settle(options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | 
     if overlap is None:
         overlap = made.overlap if made and made.chunk == chunk else default.overlap if chunk else 0
     dimensions = made.dimensions if made else model.get_embedding_dimension()
-    recipe = Recipe(
+    config = CollectionConfig(
         model=model.profile.name,
         model_path=str(model.profile.path.absolute()),
         model_sha256=sha256,
@@ -75,13 +77,13 @@ def settle(options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | 
         fields=tuple(options.fields) or (made.fields if made else ()),
         headings=made.headings if made else chunk is not None and default.headings,
     )
-    _check_chunks(recipe, model)
-    return recipe
+    _check_chunks(config, model)
+    return config
 
 
-def settle_same(
-    options: RecipeOptions, model: Embedder, sha256: str, made: Recipe | None, path: Path
-) -> Recipe:
+def resolve_same_config(
+    options: ConfigOptions, model: Embedder, sha256: str, made: CollectionConfig | None, path: Path
+) -> CollectionConfig:
     """Settle how a model makes vectors that can be mixed with those in the file at `path`.
 
     Raises:
@@ -90,26 +92,26 @@ def settle_same(
 
     """
     if made is None:
-        return settle(options, model, sha256, made)
+        return resolve_config(options, model, sha256, made)
     try:
-        recipe = settle(options, model, sha256, made)
+        config = resolve_config(options, model, sha256, made)
     except ArgumentError as error:
         terms = error.message.terms
         raise CollectionError(f"{path} cannot be added to: {error}", *terms, path=path) from None
-    made.check_same(recipe, path)
-    return recipe
+    made.check_same(config, path)
+    return config
 
 
-def _check_chunks(recipe: Recipe, model: Embedder) -> None:
-    if recipe.chunk is None:
-        if recipe.overlap:
+def _check_chunks(config: CollectionConfig, model: Embedder) -> None:
+    if config.chunk is None:
+        if config.overlap:
             raise ArgumentError(f"{_OVERLAP} needs {_CHUNK}", _OVERLAP, _CHUNK, argument="overlap")
         return
     from jlocal.collection.chunking.chunks import check_size
 
     check_size(
-        recipe.chunk,
-        recipe.overlap,
-        lambda text: len(model.tokenize(text, recipe.prompt)),
+        config.chunk,
+        config.overlap,
+        lambda text: len(model.tokenize(text, config.prompt)),
         model.max_seq_length,
     )
