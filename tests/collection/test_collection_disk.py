@@ -81,11 +81,11 @@ def test_a_full_disk_does_not_prevent_searching(small_disk, killed: bool, shared
 def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bool) -> None:
     path = made(tmp_path / "c.db", killed=killed)
     code = (
-        "import sys; from pathlib import Path; sys.path.append(sys.argv[2]); "
+        "import sys; from pathlib import Path; sys.path += sys.argv[2:]; "
         "from test_collection_disk import found; print(len(found(Path(sys.argv[1]))))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, path, Path(__file__).parent],
+        [sys.executable, "-c", code, path, *Path(__file__).parents[:2]],
         env=UNCOMPILED,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
         stdout=subprocess.PIPE, text=True, check=True,

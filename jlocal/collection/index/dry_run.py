@@ -73,7 +73,8 @@ class _DryRun:
     def all(self, choice: Choice) -> Report:
         report, store = self._report, self._store
         known = store.stamp if store else lambda _: None
-        surveyor = Surveyor(self._path, known, self._fields, self._fail, self._tell)
+        paths = store.paths if store else lambda: iter(())
+        surveyor = Surveyor(self._path, known, paths, self._fields, self._fail, self._tell)
         self._tell(0)
         survey = surveyor.look(choice)
         report.unchanged, report.forgotten = survey.unchanged, survey.forgotten

@@ -51,25 +51,30 @@ def plan(
         prune: remove documents even where no file was found.
 
     """
-    lost = [
+    unseen = [
         (path, here)
         for path in known
         if path not in seen
         and (here := {location for location in _lineage(path) if location in roots})
-        and not any(location in unread for location in _lineage(path))
+    ]
+    lost = [
+        (path, here)
+        for path, here in unseen
+        if not any(location in unread for location in _lineage(path))
     ]
     folders = {os.path.dirname(path) for path in seen}  # noqa: PTH120
     alive = {location for folder in folders for location in _lineage(folder) if location in roots}
     alive |= _elsewhere({root for _, here in lost for root in here} - alive, seen)
     removed = [path for path, here in lost if prune or here <= alive]
-    kept = Counter(root for _, here in lost for root in here - alive)
+    without_files = {root for _, here in lost for root in here - alive}
+    kept = Counter(root for _, here in unseen for root in here - alive)
     failures = []
     for root, name in roots.items():
         reason = empty.get(root)
-        if kept[root] and not prune:
+        if root in without_files and not prune:
             advice = f"{reason or _state(root)}; {_advice(kept[root])}"
             failures.append(Unreadable(name, Message(advice, _PRUNE)))
-        elif reason and not kept[root]:
+        elif reason and root not in without_files:
             failures.append(Unreadable(name, reason))
     return Pruning(removed, failures)
 

@@ -140,6 +140,7 @@ class _Run:
         surveyor = Surveyor(
             self._store.path,
             self._store.stamp,
+            self._store.paths,
             self._config.fields,
             self._fail,
             self._found,

@@ -102,6 +102,7 @@ def status_of(store: Store) -> Status:
         surveyor = Surveyor(
             store.path,
             store.stamp,
+            store.paths,
             config.fields if config else (),
             failures.append,
             lambda _: None,

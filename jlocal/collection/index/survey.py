@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,7 @@ class Surveyor:
         self,
         collection: Path,
         known: Known,
+        paths: Callable[[], Iterable[str]],
         fields: Sequence[str],
         on_failure: Callable[[Unreadable], None],
         on_found: Callable[[int], None],
@@ -107,12 +108,13 @@ class Surveyor:
         Args:
             collection: its file, which is not indexed into itself.
             known: what the collection holds of an absolute path.
+            paths: the absolute paths of all its documents that are files.
             fields: of records, as in the config.
             on_failure: called with what cannot be looked at.
             on_found: called now and then with the number of files that were found.
 
         """
-        self._collection, self._known = collection, known
+        self._collection, self._known, self._paths = collection, known, paths
         self._fields = fields
         self._on_failure, self._on_found = on_failure, on_found
         self._result = Survey()
@@ -171,9 +173,15 @@ class Surveyor:
 
     def _dangling(self, item: Path, path: str) -> None:
         """Pass over a link that leads nowhere: there is nothing that could be read."""
-        self._result.skipped.append(Skipped(str(item), "link"))
         # What it leads to may be on a disk that is not mounted.
-        if not is_deleted(os.path.realpath(item)):
+        is_kept = not is_deleted(os.path.realpath(item))
+        if not is_kept and any(known.startswith(f"{path}{os.sep}") for known in self._paths()):
+            # A folder may have been moved, and one link is not proof that all its files are gone.
+            is_kept = True
+            self._on_failure(Unreadable(str(item), _missing(item)))
+        else:
+            self._result.skipped.append(Skipped(str(item), "link"))
+        if is_kept:
             self._result.unread.add(path)
 
     def _file(self, item: Path, path: str) -> None:
