@@ -6,19 +6,58 @@ import os
 import sys
 from pathlib import Path
 
+from jlocal.errors import OutputError
+
 
 def home() -> Path:
-    """Return the folder of models and collections: JLOCAL_HOME, or the platform's data folder."""
-    if chosen := os.environ.get("JLOCAL_HOME"):
-        return Path(chosen).expanduser()
+    """Return the folder of models and collections: JLOCAL_HOME, or the platform's data folder.
+
+    Raises:
+        OutputError: JLOCAL_HOME names a file.
+
+    """
+    if chosen := _chosen("JLOCAL_HOME"):
+        return chosen
     return _folder("user_data_path", "Application Support")
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's cache."""
-    if chosen := os.environ.get("JLOCAL_CACHE"):
-        return Path(chosen).expanduser()
+    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's cache.
+
+    Raises:
+        OutputError: JLOCAL_CACHE names a file.
+
+    """
+    if chosen := _chosen("JLOCAL_CACHE"):
+        return chosen
     return _folder("user_cache_path", "Caches")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone.
+
+    `Path.mkdir` makes those above as the umask has it, which may be for everyone to write.
+
+    Raises:
+        OSError: one cannot be made.
+
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _chosen(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"{variable} names a file, {folder}; name a folder, or unset it", path=folder
+        )
+    return folder
 
 
 def _folder(kind: str, library: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
 from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.gguf.header import read_header
-from jlocal.locations import home
+from jlocal.locations import home, make_private
 from jlocal.models.profile import profile_of
 from jlocal.models.registry import Installed, adopt, check_name, find, vector_file
 from jlocal.outputs.staging import scratch_folder, sweep
@@ -133,7 +133,7 @@ def _check_model(name: str, staged: Path) -> None:
 @contextmanager
 def _staging(manifest: Manifest) -> Iterator[Path]:
     """Make a folder on the disk of the models, with room for them; gone at the end."""
-    home().mkdir(parents=True, exist_ok=True)
+    make_private(home())
     sweep(home())
     need = sum(m.size for m in manifest.members if m.path.startswith("models/"))
     free = shutil.disk_usage(home()).free

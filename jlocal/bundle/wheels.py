@@ -19,7 +19,7 @@ from typing import Any
 from jlocal import child
 from jlocal._version import __version__
 from jlocal.errors import BundleError
-from jlocal.locations import cache_folder
+from jlocal.locations import cache_folder, make_private
 from jlocal.models.offline import is_offline
 from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder
@@ -229,7 +229,7 @@ def _compile_portable() -> None:
                 f"compiler and an index, or take the one that runs here: {native}",
                 native,
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with atomic_write(folder / built[0].name) as file, built[0].open("rb") as source:
             shutil.copyfileobj(source, file)
 

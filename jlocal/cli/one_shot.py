@@ -81,13 +81,13 @@ def _forget_others(collection: Collection, paths: Sequence[str]) -> None:
 
 
 def _path_of(scope: Scope, model: Embedder) -> Path:
-    from jlocal.locations import cache_folder
+    from jlocal.locations import cache_folder, make_private
 
     key = "\0".join((os.path.realpath(scope.root), scope.glob, str(model.profile.path)))
     name = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
     folder = cache_folder() / "folders"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         folder.chmod(0o700)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from jlocal import child
 from jlocal.errors import ModelError, OutputError
 from jlocal.files import sha256_of
-from jlocal.locations import cache_folder
+from jlocal.locations import cache_folder, make_private
 from jlocal.models.profile import Profile
 from jlocal.models.starter import FILE as STARTER
 from jlocal.outputs.atomic import atomic_write
@@ -155,7 +155,7 @@ def _recorded(record: Path) -> bytes | None:
 def _remember(record: Path, identity: bytes) -> None:
     # Without the record the file is tried again next time.
     with contextlib.suppress(OSError, OutputError):
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(record.parent)
         with atomic_write(record, follow_link=False) as file:
             file.write(identity)
         _forget_oldest(record.parent)

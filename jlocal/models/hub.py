@@ -16,6 +16,7 @@ from urllib.parse import quote
 from jlocal.errors import HubError, ModelError, NotPublishedError, OutputError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
+from jlocal.locations import make_private
 from jlocal.models.cache import Cached, cached_file, is_safe
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
 from jlocal.models.listing import Listing, explain, read_listing
@@ -138,7 +139,7 @@ def download(
     blob = remote.blob
     sweep_old_parts()
     try:
-        blob.parent.mkdir(parents=True, exist_ok=True)
+        make_private(blob.parent)
         # Two at once: the second waits, and finds the file.
         with locked(lock_of(blob), on_wait):
             fresh = not _is_right(remote, blob) and not _is_right(remote, remote.cached.path)

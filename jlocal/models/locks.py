@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from jlocal.locations import make_private
+
 OnWait = Callable[[], None]
 
 
@@ -24,7 +26,7 @@ def locked(path: Path, on_wait: OnWait | None = None) -> Iterator[None]:
     from filelock import Timeout
     from huggingface_hub.utils import WeakFileLock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     with ExitStack() as held:
         try:
             held.enter_context(WeakFileLock(path, timeout=1))

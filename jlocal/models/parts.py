@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from jlocal.locations import make_private
 from jlocal.models.cache import cache_folder, repository_folder
 
 _SUFFIX = ".jlocal.incomplete"
@@ -48,7 +49,7 @@ def remove_part(part: Path) -> bool:
     from huggingface_hub.utils import WeakFileLock
 
     lock = lock_of(part.with_name(part.name.removesuffix(_SUFFIX)))
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_private(lock.parent)
     try:
         with WeakFileLock(lock, timeout=0.1):
             part.unlink(missing_ok=True)

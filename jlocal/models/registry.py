@@ -18,7 +18,7 @@ from typing import Any
 
 from jlocal.errors import ModelError, OutputError
 from jlocal.files import read_regular, sha256_of
-from jlocal.locations import home
+from jlocal.locations import home, make_private
 from jlocal.models.cache import Cached, cached_file, cached_files, free, is_safe, revisions
 from jlocal.models.catalogue import canonical, is_split, model_of, type_in
 from jlocal.outputs.atomic import atomic_write
@@ -237,7 +237,8 @@ def _record_path(name: str) -> Path:
 def _write(name: str, facts: Mapping[str, object]) -> None:
     path = _record_path(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(home())
+        path.parent.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from error
     with atomic_write(path) as file:

@@ -146,3 +146,38 @@ def test_did_you_mean(jlocal, model: Embedder, tmp_path: Path) -> None:
     assert done.stderr.endswith("make it with: jlocal index FOLDER -d poems\n")
     done = jlocal("search", "x", "-d", "two words.db")
     assert done.stderr.endswith("make it with: jlocal index FOLDER -d 'two words.db'\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_nobody_else_may_write_what_is_made_where_the_umask_allows_it(
+    jlocal, tmp_path: Path, model_file: Path
+) -> None:
+    for name in ("note.md", "other.md"):
+        (tmp_path / name).write_text("A note about water.")
+    places = {"JLOCAL_HOME": "data/jlocal", "JLOCAL_CACHE": "cache/jlocal"}
+    environment = {name: str(tmp_path / place) for name, place in places.items()}
+    before = os.umask(0)
+    try:
+        done = jlocal("index", "note.md", "-m", model_file, **environment)
+        jlocal("search", "water", "--in", "other.md", **environment)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0
+    made = [path for place in ("data", "cache") for path in (tmp_path / place).rglob("*")]
+    folders = [tmp_path / "data", tmp_path / "cache", *filter(Path.is_dir, made)]
+    assert {path.name for path in folders} >= {"collections", "loaded", "folders"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+
+
+@pytest.mark.parametrize("variable", ["JLOCAL_HOME", "JLOCAL_CACHE"])
+def test_a_variable_that_names_a_file_is_explained(
+    jlocal, tmp_path: Path, model_file: Path, variable: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    environment = {variable: str(tmp_path / "file")}
+    done = jlocal("index", tmp_path / "file", "-m", model_file, **environment)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: {variable} names a file, {tmp_path / 'file'}; name a folder, or unset it"
+    )
+    assert "Traceback" not in done.stderr

@@ -166,7 +166,7 @@ def _convert(
     """Make the file in a folder beside its place, so that it appears at once or not at all."""
     from jlocal.cli.progress import progress_bar
     from jlocal.errors import OutputError
-    from jlocal.locations import home
+    from jlocal.locations import home, make_private
     from jlocal.models import registry
     from jlocal.models.locks import locked
     from jlocal.outputs.staging import scratch_folder
@@ -183,7 +183,8 @@ def _convert(
             made = registry.find(reference.name)
             if made and made.source == "convert" and made.revision == source.revision:
                 return made
-            models.mkdir(parents=True, exist_ok=True)
+            make_private(home())
+            models.mkdir(mode=0o755, exist_ok=True)
             with scratch_folder(models) as folder:
                 with progress_bar(show=show) as progress:
                     (file,) = run(
