@@ -103,21 +103,29 @@ class Collection(TextCollection):
             raise wrong("mode", mode, f"choose one of: {', '.join(MODES)}")
         holds = None if where is None else condition(where)
         with self._unless_closed():
-            config = self.config
-            vectors: Iterable[Floats | None] = [None] * len(queries)
-            if mode != "words":
-                vectors = self._load(config).encode_query(
-                    queries, prompt_name, prompt, truncate_dim=config.dimensions
-                )
-            texts = [None if mode == "meaning" else text for text in queries]
-            weight = weight_of(config.model)
-            with self._readers.one() as store, chosen_paths(path) as chosen:
-                if holds:
-                    chosen = both(chosen, store.matching(holds))
-                hits = [
-                    search(store, vector, n, chosen, min_score, text=text, weight=weight)
-                    for vector, text in zip(vectors, texts, strict=True)
-                ]
+            hits = None
+            while hits is None:
+                config = self.config
+                vectors: Iterable[Floats | None] = [None] * len(queries)
+                if mode != "words":
+                    vectors = self._load(config).encode_query(
+                        queries, prompt_name, prompt, truncate_dim=config.dimensions
+                    )
+                texts = [None if mode == "meaning" else text for text in queries]
+                weight = weight_of(config.model)
+                with (
+                    self._readers.one() as store,
+                    chosen_paths(path) as chosen,
+                    store.snapshot(),
+                ):
+                    if store.config() != config:
+                        continue  # The collection was made anew since the query was embedded.
+                    if holds:
+                        chosen = both(chosen, store.matching(holds))
+                    hits = [
+                        search(store, vector, n, chosen, min_score, text=text, weight=weight)
+                        for vector, text in zip(vectors, texts, strict=True)
+                    ]
         return hits[0] if isinstance(query, str) else hits
 
 

@@ -148,6 +148,9 @@ class OpenCollection:
 
         with self._loading:
             self._readers.check()
+            if made and self._given is None and not self._made(made):
+                # It was made anew with another model. Other threads may still use this one.
+                self._model, self._model_sha256 = None, ""
             if self._model is None:
                 source = None if isinstance(self._given, Embedder) else self._given
                 if source is None and made:
@@ -155,14 +158,19 @@ class OpenCollection:
                 source = names.default() if source is None else source
                 pooling = {"pooling": made.pooling} if made else {}
                 self._model = Embedder(source, **pooling | self._options)
-            path = self._model.profile.path
-            if made and not self._model_sha256:
-                with self._readers.one() as store:
-                    self._model_sha256 = store.sha256_of_model(path)
             if made:
-                made.check_model(str(path), self._model_sha256, self.path)
+                self._made(made)
+                path = str(self._model.profile.path)
+                made.check_model(path, self._model_sha256, self.path)
                 made.check_dimensions(self._model.profile.dimensions, self.path)
             return self._model
+
+    def _made(self, config: CollectionConfig) -> bool:
+        """Whether the model that is loaded, if one is, made the vectors."""
+        if self._model and not self._model_sha256:
+            with self._readers.one() as store:
+                self._model_sha256 = store.sha256_of_model(self._model.profile.path)
+        return self._model is None or self._model_sha256 == config.model_sha256
 
 
 def _is_open(model: str | Path | Embedder | None) -> TypeGuard[Embedder]:

@@ -94,6 +94,76 @@ def test_another_model(collection: Collection, converted, notes: Path) -> None:
             collection.search("note")
 
 
+def test_a_search_that_meets_a_rebuild_answers_from_the_old_or_the_new_one(
+    collection: Collection, converted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = collection.path
+    files = [converted(name, "retrieval", "F32") for name in ("eurobert", "qwen3")]
+    encode, due = Embedder.encode_query, [files[0]]
+
+    def rebuilt(*arguments, **options):
+        """Embed the query, and make the collection anew before it is compared."""
+        vectors = encode(*arguments, **options)
+        if due:
+            with Collection(path, due.pop()) as other:
+                other.index(rebuild=True)
+        return vectors
+
+    monkeypatch.setattr(Embedder, "encode_query", rebuilt)
+    with Collection(path) as reader:
+        old = reader.config.model_sha256
+        assert len(reader.search("note", 100, mode="meaning")) == 40
+        assert reader.config.model_sha256 != old
+
+        def chosen(_: str) -> bool:
+            """Make it anew while a search reads it."""
+            while files:
+                with Collection(path, files.pop()) as other:
+                    other.index(rebuild=True)
+            return True
+
+        assert len(reader.search("note", 100, chosen)) == 40
+        assert reader.config.model_path == str(converted("eurobert", "retrieval", "F32"))
+        assert len(reader.search("note", 100)) == 40
+    check(path)
+
+
+def test_documents_that_cannot_be_read_any_more_are_not_lost(
+    collection: Collection, notes: Path
+) -> None:
+    long = "water " * (collection.model.max_seq_length + 1)
+    (notes / "07.md").write_text(long)
+    collection.update()
+    with pytest.raises(CollectionError, match=r"without losing \S+07\.md: .*prune=True") as error:
+        collection.index(rebuild=True, chunk=None)
+    assert "\n" not in str(error.value)
+    assert collection.config.chunk == 64
+    assert "07.md" in names(collection)
+    # What was computed is used.
+    (notes / "07.md").write_text("Short now.")
+    report = collection.index(rebuild=True, chunk=None)
+    assert (report.failed, report.embedded) == (0, 1)
+    assert len(names(collection)) == 40
+    (notes / "07.md").write_text(long)
+    report = collection.index(rebuild=True, chunk=None, prune=True)
+    assert report.failed == 1
+    assert len(names(collection)) == 39
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_documents_in_a_closed_folder_are_not_lost(collection: Collection, notes: Path) -> None:
+    (notes / "inner").mkdir()
+    (notes / "inner" / "a.md").write_text("note inside")
+    collection.update()
+    (notes / "inner").chmod(0)
+    try:
+        with pytest.raises(CollectionError, match=r"without losing \S+a\.md: Permission denied"):
+            collection.index(rebuild=True, chunk=32)
+    finally:
+        (notes / "inner").chmod(0o700)
+    assert len(collection) == 41
+
+
 def test_an_interrupted_rebuild_goes_on(
     collection: Collection, model_file: Path, notes: Path
 ) -> None:

@@ -120,7 +120,10 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read the file as it is now, whatever an indexer does meanwhile."""
+        """Read the file as it is now, whatever an indexer does meanwhile; may be nested."""
+        if self._connection.in_transaction:
+            yield
+            return
         with translated_errors(self.path):
             self._connection.execute("BEGIN")
         try:

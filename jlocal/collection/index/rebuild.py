@@ -16,7 +16,7 @@ from jlocal.collection.database.compact import compact
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.adding import AddedText, add
 from jlocal.collection.index.folders import Choice, Root, innermost
-from jlocal.collection.index.paths import REBUILD
+from jlocal.collection.index.paths import REBUILD, absolute, folders_above
 from jlocal.collection.index.report import Listeners, Report
 from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_config
 from jlocal.collection.index.run import run_and_remember
@@ -96,7 +96,9 @@ def rebuild(
         report = run_and_remember(new, model, config, choice, listeners)
         _add_again(old, new, model, config, listeners)
         if not choice.prune:
-            _check_complete(old, set(new.paths()), choice.roots)
+            kept = set(new.paths())
+            _check_complete(old, kept, choice.roots)
+            _check_read(old, kept, report)
         # So that the first search need not compute it.
         new.sha256_of_model(model.profile.path)
         compact(new)
@@ -229,6 +231,35 @@ def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> No
                 f"what is lost with {_PRUNE}",
                 _PRUNE,
             )
+
+
+def _check_read(old: Store, kept: set[str], report: Report) -> None:
+    """Check that no document is lost because its file cannot be read or embedded now.
+
+    Args:
+        old: the collection.
+        kept: paths of documents that the new one has.
+        report: what failed.
+
+    Raises:
+        CollectionError: one is.
+
+    """
+    reasons = {absolute(failure.id): failure.reason for failure in report.failures}
+    lost = []
+    for path in old.paths():
+        locations = () if path in kept else (path, *folders_above(path))
+        lost += [(path, reasons[location]) for location in locations if location in reasons][:1]
+    if lost:
+        (path, reason), *others = lost
+        more = f" and {len(others):,} more" if others else ""
+        raise CollectionError(
+            f"{old.path} cannot be made anew without losing {path}{more}: {reason}; mend that and "
+            f"run it again, or remove what is lost with {_PRUNE}; what was computed is kept",
+            *terms_of(reason),
+            _PRUNE,
+            path=Path(path),
+        )
 
 
 def _make_file(path: Path, beside: Path) -> None:
