@@ -36,7 +36,8 @@ class TextCollection(IndexedCollection):
 
         They are cut to chunks as files are. A text whose id is here already replaces the old one,
         with its metadata; what is embedded already is not embedded again. All arguments are
-        checked before anything is embedded, and texts are written a few hundred at a time.
+        checked before anything is embedded, and texts are written a few hundred at a time. Each
+        call opens the file and waits for the disk, so pass many texts as one list.
 
         Args:
             texts: one text, or several.

@@ -24,6 +24,7 @@ from jlocal.collection.location import is_id
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import ArgumentError, TextError
 from jlocal.progress import OnTexts
+from jlocal.vectors import Floats
 
 # Texts that are embedded and written together.
 _TEXTS, _CHARACTERS = 512, 400_000
@@ -197,8 +198,8 @@ class _Adder:
             entries.append(
                 Entry(item.id, None, digest, chunks, is_added=True, metadata=item.metadata)
             )
-        self._embed(pending)
-        self._store.write(Batch(entries=entries))
+        # In one transaction: each waits for the disk.
+        self._store.write(Batch(self._embed(pending), entries))
 
     def _chunks(self, text: str, index: int) -> list[tuple[int, Chunk, bytes]]:
         try:
@@ -207,7 +208,10 @@ class _Adder:
             raise error.at(index) from None
         return [(0, chunk, digest_of_passage(chunk.heading, chunk.text)) for chunk in chunks]
 
-    def _embed(self, pending: Mapping[bytes, tuple[int, Chunk]]) -> None:
+    def _embed(
+        self, pending: Mapping[bytes, tuple[int, Chunk]]
+    ) -> dict[bytes, tuple[str, str, Floats]]:
+        """Return the passages by their digests; what an error leaves of them is written."""
         vectors = self._model.stream(
             (self._splitter.embedded(chunk) for _, chunk in pending.values()),
             prompt=self._config.prompt,
@@ -215,7 +219,7 @@ class _Adder:
             errors="return",
             on_texts=self._on_texts,
         )
-        passages = {}
+        passages: dict[bytes, tuple[str, str, Floats]] = {}
         try:
             with contextlib.closing(vectors):
                 for (digest, (index, chunk)), vector in zip(pending.items(), vectors, strict=True):
@@ -223,7 +227,9 @@ class _Adder:
                         raise vector.at(index)
                     floats = vector.astype(np.float32, copy=False)
                     passages[digest] = chunk.heading, chunk.text, floats
-        finally:
+        except BaseException:
             # What was computed before an error or an interruption need not be computed again.
             if passages:
                 self._store.write(Batch(passages=passages))
+            raise
+        return passages
