@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import unicodedata
 
+from jlocal.filenames import rejoined
+
 # They join letters and the parts of one emoji, or keep letters apart, and command nothing.
 _JOINERS = "\u200c\u200d"
 
@@ -16,6 +18,7 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
+    text = rejoined(text)
     return "".join(letter if _is_harmless(letter) else "\ufffd" for letter in text)
 
 
@@ -27,7 +30,7 @@ def printable_json(value: object, indent: int | None = None) -> str:
         indent: as there; None gives one line.
 
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = rejoined(json.dumps(value, ensure_ascii=False, indent=indent))
     # The line breaks are JSON's own: those of strings are escaped.
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)

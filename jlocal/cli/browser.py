@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from jlocal.errors import OutputError
+from jlocal.filenames import native, portable
 from jlocal.progress import log
 
 
@@ -19,18 +20,18 @@ def cached_page(database: Path) -> Path:
 
     """
     from jlocal.collection.names import name_of
-    from jlocal.locations import cache_folder
+    from jlocal.locations import cache_folder, make_private
 
     name = name_of(database)
     if name is None:
         digest = hashlib.sha256(os.fsencode(database.absolute())).hexdigest()[:8]
-        name = f"{database.stem}-{digest}"
+        name = f"{portable(database.stem)}-{digest}"
     folder = cache_folder() / "maps"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
-    return folder / f"{name}.html"
+    return folder / native(f"{name}.html")
 
 
 def has_desktop() -> bool:

@@ -15,6 +15,7 @@ from jlocal.cli.display.hits import as_row, show
 from jlocal.cli.display.screen import Screen
 from jlocal.cli.opener import open_hit
 from jlocal.errors import ArgumentError, TextError, TextTooLongError
+from jlocal.filenames import rejoined
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -160,7 +161,7 @@ def _typed() -> Iterator[str | TextError]:
             return
         if not line.strip():
             return
-        yield line
+        yield rejoined(line)
 
 
 def _ask() -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from jlocal.cli.completion import complete_model
+from jlocal.filenames import rejoined
 from jlocal.progress import log
 
 if TYPE_CHECKING:
@@ -233,7 +234,8 @@ def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str |
     """Turn the two prompt options into `prompt_name` and `prompt` of `Embedder.encode`."""
     if prompt is not None and prompt_text is not None:
         raise click.UsageError("give --prompt or --prompt-text, not both")
-    return (None, "") if prompt == "none" else (prompt, prompt_text)
+    text = None if prompt_text is None else rejoined(prompt_text)
+    return (None, "") if prompt == "none" else (prompt, text)
 
 
 def _set_offline(_context: click.Context, _option: click.Parameter, offline: bool) -> None:

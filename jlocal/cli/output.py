@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import select
 import sys
@@ -79,7 +80,15 @@ def styled(text: str = "") -> None:
 
 def data(value: object, indent: int | None = None) -> None:
     """Print a value as JSON on standard output; None for the indent makes it one line."""
-    print(printable_json(value, indent), flush=indent is None)  # noqa: T201
+    text = printable_json(value, indent)
+    if not text.isascii() and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        # JSON in another encoding is none, and a stream's escapes are not those of JSON.
+        text = "".join(map(_escaped, text))
+    print(text, flush=indent is None)  # noqa: T201
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isascii() else json.dumps(letter)[1:-1]
 
 
 def path(name: Path, end: str = os.linesep) -> None:
@@ -88,7 +97,14 @@ def path(name: Path, end: str = os.linesep) -> None:
         line(str(name))
     else:
         with binary() as file:
-            file.write(os.fsencode(name) + end.encode())
+            file.write(_bytes_of(str(name)) + end.encode())
+
+
+def _bytes_of(name: str) -> bytes:
+    try:
+        return os.fsencode(name)
+    except UnicodeEncodeError:  # the id of a text, in letters that this locale lacks
+        return name.encode("utf-8", "surrogatepass")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from jlocal.filenames import portable
 from jlocal.inputs.selection import composed
 from jlocal.printable import printable
 
@@ -64,7 +65,7 @@ class Scope:
         if not _is_in(path, self.root) or not self.glob:
             return _is_in(path, self.root)
         below = path[len(self.root) :].replace(os.sep, "/").lstrip("/")
-        return bool(_expression(composed(self.glob)).match(composed(below)))
+        return bool(_expression(composed(portable(self.glob))).match(composed(portable(below))))
 
     def among(self, folders: Iterable[str]) -> Scope | None:
         """Return the same scope by the path that a collection knows; None where it does not.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jlocal.errors import CollectionError, OtherConfigError
+from jlocal.filenames import portable
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -49,7 +50,7 @@ class CollectionConfig:
 
     def to_settings(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self)
+        return asdict(self) | {"model_path": portable(self.model_path)}
 
     def check_same(self, other: CollectionConfig, collection: Path) -> None:
         """Raise OtherConfigError where vectors of `other` cannot be mixed with those of this."""

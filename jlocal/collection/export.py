@@ -60,7 +60,7 @@ def _rows(store: Store) -> Iterator[Row]:
     for location, text, vector in store.standing():
         if location.path != here:
             here, seen = location.path, Counter()
-        id = f"{location.path}{location.label}"
+        id = f"{location.name}{location.label}"
         seen[id] += 1
         unique = id if seen[id] == 1 else f"{id}#{seen[id]}"
         yield Row(unique, _columns(location), text, vector)
@@ -68,7 +68,7 @@ def _rows(store: Store) -> Iterator[Row]:
 
 def _columns(location: Location) -> Columns:
     first, last = location.lines
-    return {"path": location.path, "page": location.page, "first_line": first, "last_line": last}
+    return {"path": location.name, "page": location.page, "first_line": first, "last_line": last}
 
 
 def export(

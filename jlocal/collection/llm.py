@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import time
@@ -116,7 +117,7 @@ def export_to_llm(
 def _transaction(
     target: Path, path: str, journal: str | None = None
 ) -> Iterator[sqlite3.Connection]:
-    uri = f"file:{quote(path, errors='surrogateescape')}?mode=rw"
+    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
     try:
         with closing(
             sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
+from jlocal.filenames import portable
 from jlocal.inputs import formats
 
 
@@ -21,6 +22,11 @@ class Location:
     first_line: int
     last_line: int
     is_added: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path, or the id, as text that is the same in every locale."""
+        return self.path if self.is_added else portable(self.path)
 
     @property
     def page(self) -> int | None:

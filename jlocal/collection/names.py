@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 
 from jlocal.errors import ArgumentError, CollectionError, MissingCollectionError
+from jlocal.filenames import native, portable
 from jlocal.files import open_regular
 from jlocal.inputs.selection import composed
-from jlocal.locations import home
+from jlocal.locations import home, make_private
 
 DEFAULT = "default"
 _ENDING = ".db"
@@ -49,7 +50,7 @@ def collection_path(name_or_path: str | Path | None = None) -> Path:
         )
     if _is_path(name_or_path):
         return Path(name_or_path)
-    return folder() / f"{check_name(name_or_path)}{_ENDING}"
+    return folder() / native(f"{check_name(name_or_path)}{_ENDING}")
 
 
 def _is_path(text: str) -> bool:
@@ -74,11 +75,13 @@ def check_name(name: str) -> str:
         ArgumentError: it is not.
 
     """
-    name = composed(name)
+    name = composed(portable(name))
     reason = ""
     if not name:
         reason = "it is empty"
-    elif len(name) > _LONGEST_NAME or len(os.fsencode(name)) > 2 * _LONGEST_NAME:
+    elif (
+        len(name) > _LONGEST_NAME or len(name.encode("utf-8", "surrogatepass")) > 2 * _LONGEST_NAME
+    ):
         reason = "it is too long"
     elif name[0] in ".-~" or name[-1] in ". " or name[0] == " ":
         reason = "it begins or ends with a character that file names should not"
@@ -96,8 +99,10 @@ def name_of(path: Path) -> str | None:
     if path.suffix != _ENDING or path.absolute().parent != folder().absolute():
         return None
     with contextlib.suppress(ArgumentError):
-        if collection_path(check_name(path.stem)).absolute() == path.absolute():
-            return path.stem
+        name = check_name(path.stem)
+        # The name in its composed form is what `collection_path` makes a path of.
+        if native(f"{name}{_ENDING}") == path.name and not _is_path(path.stem):
+            return name
     return None
 
 
@@ -114,7 +119,7 @@ def collections() -> dict[str, Path]:
         return {}
     except OSError as error:
         raise CollectionError(f"cannot read {folder()}: {error.strerror or error}") from error
-    found = {path.stem: path for path in files if name_of(path)}
+    found = {name: path for path in files if (name := name_of(path))}
     return dict(sorted(found.items(), key=lambda item: (item[0].casefold(), item[0])))
 
 
@@ -141,7 +146,7 @@ def make_parent_folder(path: Path) -> None:
     if name_of(path) is None:
         return
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jlocal.errors import TextError
+from jlocal.filenames import portable
 from jlocal.files import read_regular
 from jlocal.inputs.gitignore import Rules
 
@@ -184,8 +185,9 @@ def matches(path: str, globs: Sequence[str]) -> bool:
 
     Composed and decomposed letters are the same.
     """
-    path = composed(path)
+    path = composed(portable(path))
     name = path.rpartition("/")[2]
     return any(
-        fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in map(composed, globs)
+        fnmatch.fnmatchcase(path if "/" in glob else name, glob)
+        for glob in map(composed, map(portable, globs))
     )

@@ -152,7 +152,7 @@ def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
     locations = list(store.first_locations(ids))
     if len(locations) != len(ids):
         raise CollectionError(f"{store.path} is damaged; delete it and index again")
-    paths = below_common_folder([location.path for location, _ in locations])
+    paths = below_common_folder([location.name for location, _ in locations])
     return [
         Passage(path, location.label, count, _beginning(store.text(id)[1], characters))
         for id, path, (location, count) in zip(ids.tolist(), paths, locations, strict=True)

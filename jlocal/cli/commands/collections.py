@@ -12,6 +12,7 @@ from jlocal.cli import output
 from jlocal.cli.group import Group
 from jlocal.cli.options import confirm, offline_option, size_text
 from jlocal.errors import EmptyCollectionError, JlocalError
+from jlocal.filenames import native, portable
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -59,7 +60,7 @@ def path_command(name: str | None) -> None:
     """Print where the file of a collection is, or the folder of all of them."""
     from jlocal.collection.names import check_name, collection_path, folder
 
-    output.path(folder() if name is None else collection_path(check_name(name)))
+    output.path(folder() if name is None else collection_path(native(check_name(name))))
 
 
 @command.command("rm")
@@ -79,7 +80,7 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     paths = {}
     for name in names:
         if name not in found:
-            raise missing(collection_path(check_name(name)))
+            raise missing(collection_path(native(check_name(name))))
         paths[name] = found[name]
     if not yes:
         for row in map(_row, paths, paths.values()):
@@ -103,7 +104,7 @@ def _list(*, as_json: bool) -> None:
         output.data(
             [
                 {
-                    "name": row.name, "path": str(row.path), "size": row.size,
+                    "name": row.name, "path": portable(str(row.path)), "size": row.size,
                     "documents": row.documents, "folders": row.folders, "model": row.model,
                     "error": row.error or None,
                 }

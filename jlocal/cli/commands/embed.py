@@ -24,6 +24,7 @@ from jlocal.cli.options import (
 )
 from jlocal.cli.output import binary
 from jlocal.errors import OutputError, TruncationWarning
+from jlocal.filenames import rejoined
 from jlocal.inputs.documents import Document, Unreadable, read_file
 from jlocal.inputs.lines import count_lines, read_lines
 from jlocal.inputs.walk import find_files
@@ -118,7 +119,7 @@ def command(
     from jlocal.progress import text_progress_bar
 
     paths, texts = paths_and_texts(named)
-    content += tuple(texts)
+    content = tuple(map(rejoined, (*content, *texts)))
     if not (paths or inputs or content):
         if not is_piped():
             raise click.UsageError("nothing to embed: name files or folders, or a text in quotes")

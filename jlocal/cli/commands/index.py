@@ -13,6 +13,7 @@ from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import chunk_options, compute_options, prompt_arguments, text_options
+from jlocal.filenames import rejoined
 from jlocal.progress import log
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def command(
             rebuild=rebuild,
             chunk=chunk,
             overlap=overlap,
-            fields=fields,
+            fields=tuple(map(rejoined, fields)),
             encoding=encoding,
             prompt_name=prompt_name,
             prompt=prefix,

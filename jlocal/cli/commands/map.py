@@ -14,6 +14,7 @@ from jlocal.cli.database import database_option
 from jlocal.cli.options import WholeNumber
 from jlocal.cli.output import binary
 from jlocal.cli.output import path as print_path
+from jlocal.filenames import rejoined
 from jlocal.progress import log
 
 _CLUSTERS = 8
@@ -116,7 +117,7 @@ def command(
         picture = draw(
             database, method=method, clusters=clusters, limit=limit, characters=characters
         )
-        file.write(render(picture, title or database.stem))
+        file.write(render(picture, rejoined(title or database.stem)))
     drawn = len(picture.passages)
     if drawn < picture.total:
         sample = f"a random sample of {drawn:,} of {picture.total:,} passages"

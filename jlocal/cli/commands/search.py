@@ -17,6 +17,7 @@ from jlocal.cli.interactive import converse
 from jlocal.cli.opener import open_hit
 from jlocal.cli.options import WholeNumber, compute_options, prompt_arguments
 from jlocal.cli.source import Source, opened_search
+from jlocal.filenames import rejoined
 
 if TYPE_CHECKING:
     from jlocal.collection.search.ranking import Mode
@@ -145,7 +146,7 @@ def command(
         null=null,
         as_json=as_json,
     )
-    words = " ".join(query)
+    words = rejoined(" ".join(query))
     with ExitStack() as stack:
         search = opened_search(
             stack,

@@ -12,6 +12,7 @@ from jlocal.cli.display.columns import clipped
 from jlocal.cli.display.screen import ColorChoice, Screen, color_option
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
 from jlocal.errors import TextError
+from jlocal.filenames import rejoined
 from jlocal.printable import printable
 
 # The least columns for a text.
@@ -44,6 +45,7 @@ def command(
     \b
     jlocal similar "a cat" "a kitten" "a stock exchange"
     """
+    texts = tuple(map(rejoined, texts))
     if len(texts) < 2:
         raise click.UsageError("name at least two texts, each in quotes")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)

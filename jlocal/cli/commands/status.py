@@ -13,6 +13,7 @@ from jlocal.cli.database import database_option, flag
 from jlocal.cli.display.folders import filter_options
 from jlocal.cli.display.quantities import counted
 from jlocal.cli.options import size_text
+from jlocal.filenames import portable
 
 if TYPE_CHECKING:
     from jlocal.collection.index.status import FolderStatus, Status
@@ -50,10 +51,10 @@ def _facts(status: Status) -> dict[str, object]:
 
     return {
         "name": name_of(status.path),
-        "path": str(status.path.absolute()),
+        "path": portable(str(status.path.absolute())),
         "size": status.size,
         "folders": [
-            {"path": folder.path}
+            {"path": portable(folder.path)}
             | folder.folder.to_options()
             | {name: getattr(folder, name) for name in _COUNTS}
             for folder in status.folders

@@ -14,6 +14,7 @@ from jlocal.cli.display.excerpts import Line, excerpt, marked
 from jlocal.cli.display.screen import Screen
 from jlocal.cli.display.terms import Terms
 from jlocal.collection.location import label
+from jlocal.filenames import portable
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -43,7 +44,7 @@ _CODE = frozenset(_CODE_ENDINGS.split())
 def as_row(hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON values."""
     return {
-        "path": hit.path,
+        "path": hit.path if hit.id is not None else portable(hit.path),
         "page": hit.page,
         "first_line": hit.first_line,
         "last_line": hit.last_line,
@@ -56,7 +57,7 @@ def as_row(hit: Hit) -> dict[str, Any]:
         "state": hit.state,
         "others": [
             {
-                "path": location.path,
+                "path": location.name,
                 "page": location.page,
                 "first_line": location.lines[0],
                 "last_line": location.lines[1],

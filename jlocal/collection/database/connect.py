@@ -182,7 +182,7 @@ def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
 
 
 def _connect(path: Path, parameters: str, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
-    name = quote(str(path.absolute()), errors="surrogateescape")
+    name = quote(os.fsencode(path.absolute()))
     return sqlite3.connect(
         f"file:{name}?{parameters}",
         uri=True,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jlocal.collection.database.bm25 import Scores, Select, score
-from jlocal.collection.database.values import DamagedError, Ids, ids_of, path_of
+from jlocal.collection.database.values import DamagedError, Ids, ids_of, path_text_of
 from jlocal.collection.database.words import query_terms, segmented
 
 # Vowel signs are parts of words. English endings are cut off: measured, that finds more, also in
@@ -120,4 +120,4 @@ def _text(value: object) -> str:
 PASSAGES = Index(
     "words", ("heading", "text"), "SELECT heading, text FROM passage WHERE id = ?", _text
 )
-PATHS = Index("path_words", ("path",), "SELECT path FROM document WHERE id = ?", path_of)
+PATHS = Index("path_words", ("path",), "SELECT path FROM document WHERE id = ?", path_text_of)

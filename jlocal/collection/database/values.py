@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.location import Location, is_id
+from jlocal.filenames import native, portable, rejoined
 from jlocal.vectors import Floats
 
 Ids = npt.NDArray[np.int64]
@@ -29,25 +30,38 @@ class DamagedError(ValueError):
 
 
 def path_of(value: object) -> str:
-    """Read a document's path, which is a BLOB only if it is no UTF-8."""
+    """Read a document's path as this locale has it; it is a BLOB only if it is no UTF-8."""
+    path = path_text_of(value)
+    return path if is_id(path) else native(path)
+
+
+def path_text_of(value: object) -> str:
+    """Read a document's path as text that is the same in every locale."""
     if isinstance(value, bytes):
-        path = os.fsdecode(value)
         try:
             value.decode()
         except UnicodeDecodeError:
-            value = path
+            value = portable(os.fsdecode(value))
     if not isinstance(value, str) or not value or "\0" in value:
         raise DamagedError("the path of a document is not a path")
     return value
 
 
 def stored_path(path: str) -> str | bytes:
-    """Return a path as it is written: a BLOB if it is no UTF-8."""
+    """Return a path as it is written, the same in every locale: a BLOB if it is no UTF-8."""
+    known = rejoined(path) if is_id(path) else portable(path)
     try:
-        path.encode("utf-8")
+        known.encode("utf-8")
     except UnicodeEncodeError:
+        return _bytes_of(path)
+    return known
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
         return os.fsencode(path)
-    return path
+    except UnicodeEncodeError:  # no path of this system, and so of no document
+        return path.encode("utf-8", "surrogatepass")
 
 
 def order_of(path: str) -> tuple[bool, bytes]:
@@ -155,6 +169,7 @@ def config_of(settings: Mapping[str, object]) -> CollectionConfig:
         for field in fields(CollectionConfig)
     }
     read["fields"] = tuple(read["fields"])
+    read["model_path"] = native(read["model_path"])
     config = CollectionConfig(**read)
     if not (0 <= config.overlap < (config.chunk or 1)):
         _refuse("overlap")

@@ -14,8 +14,12 @@ from jlocal.collection.database.values import DamagedError
 from jlocal.collection.index.nesting import known_spelling, owners
 from jlocal.collection.index.paths import absolute, folders_above
 from jlocal.errors import ArgumentError
+from jlocal.filenames import native, portable
 from jlocal.inputs.encodings import known
 from jlocal.inputs.selection import Filters
+
+# Options that hold names of files, and are written as the same text in every locale.
+_GLOBS = ("include", "exclude")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Folder:
 
     def to_options(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self)
+        globs = {name: tuple(map(portable, getattr(self, name))) for name in _GLOBS}
+        return asdict(self) | globs
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Folder:
@@ -55,11 +60,11 @@ class Folder:
 
         """
         values = dict(options)
-        for name in ("include", "exclude"):
+        for name in _GLOBS:
             globs = values.get(name)
             if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
                 raise DamagedError("the options of a folder are none")
-            values[name] = tuple(globs)
+            values[name] = tuple(map(native, globs))
         flags = [values.get("gitignore"), values.get("large")]
         encoding = values.get("encoding")
         if set(values) != {field.name for field in fields(cls)} or set(map(type, flags)) != {bool}:

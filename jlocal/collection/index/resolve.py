@@ -12,6 +12,7 @@ from jlocal.collection.database.store import Store
 from jlocal.errors import ArgumentError, CollectionError
 from jlocal.models.chunking import chunking_of
 from jlocal.models.prompts import document_prompt
+from jlocal.printable import printable
 from jlocal.terms import Argument
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def resolve_config(
         overlap = made.overlap if made and made.chunk == chunk else default.overlap if chunk else 0
     dimensions = made.dimensions if made else model.get_embedding_dimension()
     config = CollectionConfig(
-        model=model.profile.name,
+        model=printable(model.profile.name),
         model_path=str(model.profile.path.absolute()),
         model_sha256=sha256,
         pooling=model.profile.pooling,

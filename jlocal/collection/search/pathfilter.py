@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
+from jlocal.collection.location import is_id
 from jlocal.errors import ArgumentError, CollectionError
+from jlocal.filenames import portable
 from jlocal.inputs.selection import composed
 
 PathFilter = str | Path | Callable[[str], bool]
@@ -33,9 +35,9 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
         return lambda path: bool(chosen(path))
     if not isinstance(chosen, (str, Path)):
         raise ArgumentError(f"path={chosen!r:.80}; it is a glob, or a function of a path")
-    glob = _slashed(str(chosen))
+    glob = _slashed(_typed(str(chosen)))
     if glob.startswith("~/"):
-        glob = _slashed(os.path.expanduser("~")) + glob[1:]  # noqa: PTH111
+        glob = _slashed(portable(os.path.expanduser("~"))) + glob[1:]  # noqa: PTH111
     glob = re.sub(r"^(\./+)+", "", glob)
     ignores_case = glob == glob.lower()
     if "/" not in glob.rstrip("/"):
@@ -44,7 +46,7 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
         return lambda path: _has_name(path, name, only_folders=only_folders)
     ends = (glob.rstrip("/"), f"{glob.rstrip('/')}/*") if not glob.endswith("/") else (f"{glob}*",)
     patterns = [_compiled(g, ignores_case) for end in ends for g in (end, f"*/{end}")]
-    return lambda path: any(pattern(_slashed(path)) for pattern in patterns)
+    return lambda path: any(pattern(_slashed(_text(path))) for pattern in patterns)
 
 
 @contextlib.contextmanager
@@ -81,8 +83,22 @@ def both(chosen: Callable[[str], bool] | None, paths: Container[str]) -> Callabl
 
 
 def _has_name(path: str, name: Callable[[str], object], *, only_folders: bool) -> bool:
-    *folders, file = _slashed(path).split("/")
+    *folders, file = _slashed(_text(path)).split("/")
     return any(name(part) for part in (folders if only_folders else [*folders, file]) if part)
+
+
+def _text(path: str) -> str:
+    return path if is_id(path) else portable(path)
+
+
+def _typed(glob: str) -> str:
+    """Return a glob as text: bytes that are UTF-8 as such, others as letters of the locale."""
+    name = portable(glob)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return glob
+    return name
 
 
 def _slashed(path: str) -> str:
