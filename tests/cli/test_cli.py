@@ -106,6 +106,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert out.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_embed_files(jlocal, model: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     (notes / "sub").mkdir(parents=True)
@@ -137,6 +138,7 @@ def test_embed_files(jlocal, model: Path, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_embed_lines_and_texts(jlocal, model: Path) -> None:
     done = jlocal(
         "embed", "-i", "-", "-c", "three", "-m", model, "--prompt", "query", "--dimensions", 32,
@@ -150,6 +152,7 @@ def test_embed_lines_and_texts(jlocal, model: Path) -> None:
     np.testing.assert_allclose([line["embedding"] for line in lines], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_prompts_on_the_command_line(jlocal, model: Path) -> None:
     def vector(*options: str) -> list[float]:
         done = jlocal("embed", "-m", model, *options)
@@ -163,6 +166,7 @@ def test_prompts_on_the_command_line(jlocal, model: Path) -> None:
     assert all(isinstance(value, int) and 0 <= value < 256 for value in packed)
 
 
+@pytest.mark.slow
 def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -187,6 +191,7 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
     assert np.load(tmp_path / "out.npz")["ids"].tolist() == ["notes/good.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything"
 )
@@ -209,6 +214,7 @@ def test_what_may_not_be_read_does_not_stop_the_rest(model: Path, tmp_path: Path
         assert "good.txt" in done.stdout or ": 1 new" in done.stderr
 
 
+@pytest.mark.slow
 def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("word " * 1500)
     nano = tmp_path / "nano.gguf"
@@ -221,12 +227,14 @@ def test_truncation_is_reported(jlocal, converted, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_similar_names_a_text_by_the_number_that_it_prints(jlocal, model: Path) -> None:
     done = jlocal("similar", "-m", model, "a cat", "not UTF-8: \udcff")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: text 2 has ")
 
 
+@pytest.mark.slow
 def test_similar(jlocal, model: Path) -> None:
     done = jlocal("similar", "-m", model, "a cat", "a\ndog", "a cat")
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -321,6 +329,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line(name: str, model: Path, tmp_path: Path) -> None:
     arguments, status, message = MISTAKES[name]
@@ -342,6 +351,7 @@ def test_a_mistake_is_one_line(name: str, model: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_full_standard_output(model: Path) -> None:
     for arguments in (["embed", "-c", "x", "-m", model], ["show", model]):
         with Path("/dev/full").open("wb") as full:
@@ -353,6 +363,7 @@ def test_a_full_standard_output(model: Path) -> None:
         assert done.stderr == "Error: cannot write standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_characters(model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "jlocal", "similar", "日本", "b", "-m", model],
@@ -370,6 +381,7 @@ def start(model: Path, folder: Path, words: int, *options: object) -> subprocess
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("format", ["npy", "npz", "jsonl"])
 def test_ctrl_c(format: str, stop: int, status: int, model: Path, tmp_path: Path) -> None:
@@ -390,6 +402,7 @@ def test_ctrl_c(format: str, stop: int, status: int, model: Path, tmp_path: Path
     assert left == ([f".{output.name}.jlocal-journal"] if b" is kept in " in stderr else [])
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves(model: Path, tmp_path: Path) -> None:
     with start(model, tmp_path, 3) as child:
         child.stdout.readline()
@@ -400,6 +413,7 @@ def test_a_reader_that_leaves(model: Path, tmp_path: Path) -> None:
     assert stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
 @pytest.mark.parametrize("format", ["npy", "npz", "jsonl"])
 def test_full_disk(format: str, jlocal, model: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from support.bundles import MEMBERS, manifest, pack
 from support.hostile_folder import Trap, everything, imported_at_start
 from support.hub import serve
 
+pytestmark = pytest.mark.slow
+
 JLOCAL = Path(sysconfig.get_path("scripts")) / ("jlocal.exe" if os.name == "nt" else "jlocal")
 HUB_NAME = "jinaai/jina-embeddings-v5-text-small-retrieval-GGUF"
 

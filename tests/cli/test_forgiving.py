@@ -178,6 +178,7 @@ def test_embed_takes_a_text(run: Callable[..., Result], tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_embed_reads_standard_input_where_nothing_is_named(tmp_path: Path) -> None:
     def embed(data: bytes) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -234,6 +234,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_file_that_is_opened_is_an_argument(notes: Path) -> None:
     (notes / "opener.sh").write_text(
         '#!/bin/sh\nprintf "%s\\n" "$#" "$@" > opened.txt\nexit $STATUS'
@@ -260,6 +261,7 @@ def test_a_file_that_is_opened_is_an_argument(notes: Path) -> None:
     assert "cannot run ./none" in opened("--open", "1", JLOCAL_OPENER="./none").stderr
 
 
+@pytest.mark.slow
 def test_on_a_real_terminal(notes: Path) -> None:
     """All on 80x24, nothing wider; a number at the prompt opens that hit."""
     environment = {**os.environ, "TERM": "xterm", "JLOCAL_OPENER": "echo opened"}

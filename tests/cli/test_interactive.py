@@ -16,6 +16,8 @@ import pytest
 from jlocal import Collection
 from support.texts import AWKWARD
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = ["-m", "jlocal", "search", "-d", "notes.db", "--interactive"]
 PROMPT = "search> "
 WAIT = 120

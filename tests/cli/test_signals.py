@@ -17,7 +17,10 @@ from jlocal import child
 
 RUN = [sys.executable, "-m", "jlocal"]
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals"),
+]
 
 # More than any of this takes on a busy machine, and less than what it took before.
 SOON = 30

@@ -183,6 +183,7 @@ def test_awkward_names(index, notes: Path, tmp_path: Path, model: Embedder) -> N
     assert index() == {"unchanged": 3, "removed": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_model_whose_path_is_not_utf8(notes: Path, tmp_path: Path, model: Embedder) -> None:
     path = tmp_path / os.fsdecode(b"latin-1 \xe9.gguf")
@@ -240,6 +241,7 @@ def test_the_collection_itself_is_left_out(tmp_path: Path, notes: Path, model: E
             assert collection.index(tmp_path).failed == 0
 
 
+@pytest.mark.slow
 def test_long_files_are_cut_unless_they_are_to_be_whole(
     index, notes: Path, tmp_path: Path, model: Embedder
 ) -> None:
@@ -269,6 +271,7 @@ def test_a_collection_keeps_its_chunks(index, notes: Path, tmp_path: Path, model
         assert "rebuild=True" in str(error.value)
 
 
+@pytest.mark.slow
 def test_nothing_is_mixed(
     index, notes: Path, tmp_path: Path, model: Embedder, converted, model_file: Path
 ) -> None:

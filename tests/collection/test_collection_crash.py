@@ -25,6 +25,8 @@ from jlocal.collection.database.lock import sole_indexer
 from support.collection_files import check, rows
 from support.texts import prose
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("TEST_KILLS", "12"))
 FILES = int(os.environ.get("TEST_FILES", "300"))
 

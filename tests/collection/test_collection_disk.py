@@ -93,6 +93,7 @@ def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bo
     assert done.stdout == "2\n"
 
 
+@pytest.mark.slow
 def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
     tmp_path: Path, converted
 ) -> None:
@@ -164,6 +165,7 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     assert done.stderr.count("sync(") >= 5
 
 
+@pytest.mark.slow
 def test_compacting_frees_a_disk_that_is_nearly_full(small_disk: Path) -> None:
     """Deleting and writing anew take less room than the file had."""
     texts = [f"A secret, number {number}. " * 40 for number in range(4000)]

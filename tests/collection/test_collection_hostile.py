@@ -113,6 +113,7 @@ def _is_right(name: str, found: object, right: object) -> bool:
     return found == right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", [f"{t}.{c}" for t, columns in _COLUMNS.items() for c in columns])
 def test_any_value_in_any_column(
     column: str, sound: Path, tmp_path: Path, every: Mapping[str, Reader], right: Mapping
@@ -226,6 +227,7 @@ _ALLOWED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     ["model", "model_path", "model_sha256", "pooling", "prompt", "dimensions", "precision",
@@ -369,6 +371,7 @@ def test_no_file_is_deleted_for_a_journal(sound: Path, tmp_path: Path, every: Ma
             assert precious.exists()
 
 
+@pytest.mark.slow
 def test_pages_that_come_again_and_again(
     tmp_path: Path, sound: Path, every: Mapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +422,7 @@ def _interior(child: int, size: int, *, is_table: bool) -> bytes:
     return (header + pointers).ljust(start, b"\0") + cell * count
 
 
+@pytest.mark.slow
 def test_on_the_command_line(sound: Path, tmp_path: Path, model_file: Path) -> None:
     path, pipe = tmp_path / "notes.db", tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -327,6 +327,7 @@ def test_removed_documents_do_not_crowd_out_others(tmp_path: Path, monkeypatch) 
     store.close()
 
 
+@pytest.mark.slow
 def test_compacting_deletes_what_is_kept_and_gives_space_back(
     tmp_path: Path, model: Embedder
 ) -> None:
@@ -412,6 +413,7 @@ def test_another_recipe_does_not_throw_away_what_is_kept(index, notes, tmp_path)
     assert index(chunk=64) == {"new": 1, "embedded": 1}
 
 
+@pytest.mark.slow
 def test_a_model_that_moved_does_not_throw_away_what_is_kept(
     index, notes: Path, tmp_path: Path, model_file: Path
 ) -> None:
@@ -441,6 +443,7 @@ def test_a_file_of_the_first_version(tmp_path: Path, model: Embedder) -> None:
     check(path)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path, notes: Path, model_file: Path) -> None:
     def jlocal(*arguments: object) -> tuple[int, list[str]]:
         done = subprocess.run(

@@ -113,6 +113,7 @@ def test_overlaps_are_not_read_twice(tmp_path: Path, notes: Path, model: Embedde
         assert collection.get(notes / "long.md").text == text
 
 
+@pytest.mark.slow
 def test_whole_texts(collection: Collection) -> None:
     text = "word " * 3000
     collection.add(text, chunk=None)
@@ -185,6 +186,7 @@ def test_indexing_leaves_added_texts_alone(collection: Collection, notes: Path) 
     assert set(IDS) <= {document.id for document in collection.documents()}
 
 
+@pytest.mark.slow
 def test_deleting_while_going_through(collection: Collection) -> None:
     collection.add([f"text {number}" for number in range(1030)], chunk=None)
     deleted = sum(collection.delete(d.id) for d in list(collection.documents())[:3])

@@ -139,6 +139,7 @@ def test_closing_while_threads_search(own: bool, database: Path, model: Embedder
     assert not list(database.parent.glob("notes.db-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_closing_ends_an_index_and_keeps_what_was_computed(
     own: bool, tmp_path: Path, notes: Path, model: Embedder, model_file: Path
@@ -169,6 +170,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
 def test_threads_that_end_leave_nothing_open(database: Path, model: Embedder) -> None:
     with Collection(database, model) as collection:

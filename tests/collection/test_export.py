@@ -112,6 +112,7 @@ def test_tables(format: str, database: Path, standing, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"v.{format}"]
 
 
+@pytest.mark.slow
 def test_arrays_and_metadata(database: Path, standing, tmp_path: Path) -> None:
     for name in ("v.npy", "v.npz", "v.parquet", "v.jsonl"):
         assert jlocal("export", "-q", "-d", database, "-o", tmp_path / name).stderr == ""

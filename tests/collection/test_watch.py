@@ -17,7 +17,7 @@ import pytest
 from jlocal import Collection, Embedder
 
 pytest.importorskip("watchfiles")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals end it")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals end it")]
 WAIT = 90.0
 
 

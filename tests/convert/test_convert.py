@@ -108,6 +108,8 @@ def peft_weights(folder: Path) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
+# PEFT says that it ignores fan_in_fan_out for these modules, as it is to.
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to True:UserWarning:peft")
 @pytest.mark.parametrize(
     ("backbone", "adapter"), [*(("qwen3", name) for name in ADAPTERS), ("eurobert", "patterns")]
 )
@@ -120,6 +122,8 @@ def test_merging_equals_peft(tmp_path, backbone, adapter) -> None:
         np.testing.assert_allclose(ours[name], weight, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+# PEFT says that it saves the embeddings, as it is to.
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning:peft")
 @pytest.mark.parametrize(
     ("backbone", "adapter"), [*(("qwen3", name) for name in SAVED), ("eurobert", "all")]
 )

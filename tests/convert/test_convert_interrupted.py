@@ -14,6 +14,8 @@ from jlocal.errors import OutputError
 from jlocal_convert import convert
 from support.checkpoints import build
 
+pytestmark = pytest.mark.slow
+
 # Says on stdout how far it is, so that the test knows when to interrupt it.
 RUN = """
 import sys

@@ -14,6 +14,8 @@ from jlocal_convert import convert
 from support.checkpoints import merged, write_pooling
 from support.gguf_files import GGUF, edit, tensor_bytes
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("F32", "F16", "BF16", "Q8_0")
 # One process for all conversions: it imports torch and transformers.
 RUN = """

@@ -27,6 +27,8 @@ from jlocal_convert.quantization.run import Options, quantize
 from support.checkpoints import build
 from support.gguf_files import few_tokens
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def narrow(converted):

@@ -20,6 +20,8 @@ from jlocal_convert.export import model_card
 from jlocal_convert.reference import CheckpointEncoder
 from support.gguf_files import edit, few_tokens, replace, variant
 
+pytestmark = pytest.mark.slow
+
 STARTER = Path(__file__).parents[2] / "starter" / "jlocal-starter"
 
 

@@ -15,6 +15,8 @@ from support.gguf_files import KINDS
 from support.reference import Reference
 from support.texts import AWKWARD, PROMPTS, prose, scrambled
 
+pytestmark = pytest.mark.slow
+
 BACKBONES = ("qwen3", "eurobert")
 TEXTS = list(AWKWARD.values())
 

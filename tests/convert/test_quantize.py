@@ -24,6 +24,8 @@ from jlocal_convert.gguf_file import DIRECT_TYPES
 from jlocal_convert.quantization.run import Options, exactly
 from support.gguf_files import GGUF, tensor_bytes, values
 
+pytestmark = pytest.mark.slow
+
 TOPICS = ("cats", "dogs", "rain", "law", "bread", "trees", "music", "rivers")
 TEXTS = [f"a text about {topic}" for topic in TOPICS]
 # The least cosine of a random model's vectors to the source's, far below what is measured: a file

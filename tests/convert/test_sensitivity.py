@@ -20,6 +20,8 @@ from jlocal_convert.quantization.mix.sensitivity import (
 from jlocal_convert.quantization.run import Options, quantize
 from support.gguf_files import GGUF
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def narrow(converted):

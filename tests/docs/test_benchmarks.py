@@ -9,6 +9,8 @@ import pytest
 
 from jlocal.models.starter import FILE
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "collection.py": ["3 tickets", "T1", "T2", "['T2', 'T3']"],

@@ -110,6 +110,7 @@ def test_task_of_the_file(model: Embedder, converted) -> None:
         Embedder(converted("qwen3"), task="clustering")
 
 
+@pytest.mark.slow
 def test_stream_is_encode(model: Embedder) -> None:
     texts = [f"text {number}" for number in range(3000)] + TEXTS
     streamed = np.stack(list(model.stream(text for text in texts)))
@@ -157,6 +158,7 @@ def test_nano_has_a_token_for_the_empty_text(nano: Embedder) -> None:
     assert nano.encode("", prompt="").shape == (nano.get_embedding_dimension(),)
 
 
+@pytest.mark.slow
 def test_too_long(nano: Embedder, converted, tmp_path: Path) -> None:
     long = "word " * 1500
     path = tmp_path / "short.gguf"
@@ -223,6 +225,7 @@ def test_prompts_of_other_families(converted) -> None:
         assert (model.encode("x") == model.encode("x", prompt="")).all()
 
 
+@pytest.mark.slow
 def test_closing_ends_what_goes_on(converted) -> None:
     """Neither the queue nor a text that is being tokenised keeps a model, or is left in it."""
     model = Embedder(converted("qwen3"))
@@ -250,6 +253,7 @@ def test_closing_ends_what_goes_on(converted) -> None:
         list(stream)
 
 
+@pytest.mark.slow
 def test_callers_take_turns(converted) -> None:
     with Embedder(converted("qwen3")) as model:
         stream = model.stream("word " * 300 + str(number) for number in range(3000))
@@ -298,6 +302,7 @@ def test_similarity(model: Embedder) -> None:
         model.similarity(bits, bits)
 
 
+@pytest.mark.slow
 def test_pooling_of_files_that_name_none(converted, tmp_path: Path) -> None:
     source = converted("qwen3")
     path = tmp_path / "model.gguf"

@@ -254,6 +254,7 @@ def test_vectors_of_extreme_length_keep_their_direction() -> None:
     assert not found[3].any()
 
 
+@pytest.mark.slow
 def test_verification_and_model_card_say_which_type_overflows(
     overflowing_checkpoint: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_devices() -> None:
             layers_on(device, layers)
 
 
+@pytest.mark.slow
 def test_the_default_model_is_that_of_the_command_line(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +223,7 @@ def test_paraphrases(model: Embedder, package: ModuleType) -> None:
 
 
 def test_evaluators(model: Embedder, package: ModuleType, tmp_path: Path) -> None:
-    from sentence_transformers import evaluation
+    from sentence_transformers.sentence_transformer import evaluation
 
     queries = {"1": "guitar", "2": "a film", "3": "Italian food"}
     corpus = {str(number): text for number, text in enumerate(TEXTS)}
@@ -258,7 +259,7 @@ def test_evaluators(model: Embedder, package: ModuleType, tmp_path: Path) -> Non
 
 
 def test_evaluators_fill_a_model_card_of_the_package(package: ModuleType) -> None:
-    from sentence_transformers.evaluation import TripletEvaluator
+    from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 
     card = package.SentenceTransformerModelCardData(local_files_only=True)
     with Embedder("starter", model_card_data=card) as model:

@@ -79,6 +79,9 @@ def answers(paths: list[Path], **environment: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
+# That of BERT says which texts llama.cpp tokenises otherwise.
+@pytest.mark.filterwarnings("ignore::jlocal.errors.TokenizerWarning")
 @pytest.mark.parametrize("architecture", ["qwen3", "eurobert", "bert"])
 def test_sound_files_pass(architecture: str, sound) -> None:
     with Embedder(sound(architecture)) as model:
@@ -191,6 +194,7 @@ def test_other_versions_are_named(version: int, word: str, sound, tmp_path: Path
         read_header(path)
 
 
+@pytest.mark.slow
 def test_the_check_is_quick_for_the_largest_tables(tmp_path: Path, sound) -> None:
     import time
 
@@ -241,6 +245,7 @@ def killers(base: Editable) -> dict[str, Editable]:
     }
 
 
+@pytest.mark.slow
 def test_what_would_kill_llama_cpp_is_refused_in_one_line(sound, tmp_path: Path) -> None:
     base = Editable(sound("qwen3"))
     files = {
@@ -268,6 +273,7 @@ def children(tmp_path: Path, monkeypatch) -> Callable[[], list[str]]:
     return lambda: log.read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_a_file_is_tried_once(sound, children, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "model.gguf"
@@ -353,6 +359,7 @@ def test_a_child_that_cannot_start_is_a_model_error(sound, tmp_path: Path, monke
         Embedder(sound("qwen3"))
 
 
+@pytest.mark.slow
 def test_every_way_to_load_a_model_tries_it(sound, tmp_path: Path) -> None:
     path = tmp_path / "killer.gguf"
     base = Editable(sound("qwen3"))
@@ -383,6 +390,7 @@ def test_the_loader_answers_for_a_sound_file(sound) -> None:
     assert answers([sound("qwen3"), sound("bert")]) == ["vectors", "vectors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["default", "tekken", None])
 def test_a_long_word_does_not_overflow_the_stack(split: str | None, sound, tmp_path: Path) -> None:
     """llama.cpp splits text by most rules with std::regex, which recurses for each character."""

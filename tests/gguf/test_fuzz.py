@@ -123,6 +123,7 @@ def describe_all(path: Path) -> None:
     json.dumps([model_info(read), metadata_of(read)])
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(MODEL), headers, headers.flatmap(mutations), st.binary()))
 def test_headers(scratch: Path, data: bytes) -> None:
@@ -218,6 +219,7 @@ def test_the_header_that_is_changed_is_sound(scratch: Path) -> None:
     check_all(path)
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(complete(KEYS, TABLE)), changed_headers(), headers))
 def test_consistency_of_headers(scratch: Path, data: bytes) -> None:
@@ -276,6 +278,7 @@ manifests = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @fuzz
 @given(value=manifests)
 def test_manifests(value: Any) -> None:
@@ -318,6 +321,7 @@ archives = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=archives)
 def test_bundles(scratch: Path, data: bytes) -> None:

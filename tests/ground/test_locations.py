@@ -123,6 +123,7 @@ def test_a_collection_without_a_path_is_the_default_one(model: Embedder, tmp_pat
     assert list(collections()) == ["default", "work"]
 
 
+@pytest.mark.slow
 def test_the_first_minute_names_no_collection(jlocal, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("alpha")
     for arguments in (["search", "x"], ["export", "-o", "x.npz"], ["map", "-o", "x.html"]):
@@ -136,6 +137,7 @@ def test_the_first_minute_names_no_collection(jlocal, model_file: Path, tmp_path
     assert done.stderr.endswith("named work; make it with: jlocal index FOLDER\n")
 
 
+@pytest.mark.slow
 def test_did_you_mean(jlocal, model: Embedder, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("alpha")
     with Collection("work", model) as collection:

@@ -50,6 +50,7 @@ def jlocal(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="they are missing there anyway")
 def test_the_program_runs_without_what_only_linux_has(tmp_path: Path) -> None:
     notes = tmp_path / "notes"

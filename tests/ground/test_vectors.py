@@ -84,6 +84,7 @@ def test_similarity_shapes() -> None:
     assert pairwise_similarity(VECTORS, VECTORS).shape == (50,)
 
 
+@pytest.mark.slow
 def test_bits_have_no_cosine(converted) -> None:
     """Eight bits share a byte, so that their cosine would be a plausible wrong number."""
     with Embedder(converted("qwen3")) as model:

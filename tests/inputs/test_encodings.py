@@ -68,6 +68,7 @@ def test_a_text_is_read_in_its_encoding(language: str, encoding: str) -> None:
     assert decode(text.encode(encoding), encoding).text == text
 
 
+@pytest.mark.slow
 def test_a_short_text_is_read_right_or_refused() -> None:
     wrong, count = [], 0
     for language, encoding in CASES:

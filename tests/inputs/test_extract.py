@@ -131,6 +131,7 @@ def test_what_cannot_be_read_is_said(
         assert [Path(hit.path).name for hit in collection.search("budget", 20)] == ["c.md"]
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_read_is_reported_each_time_and_the_others_are_kept(
     jlocal: Callable, notes: Path
 ) -> None:
@@ -198,6 +199,7 @@ def own_lines(stderr: str) -> list[str]:
     return [line for line in lines if not line.startswith(("AMX is not ready", "  Model: "))]
 
 
+@pytest.mark.slow
 def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     # Readers repair this.
     data = (notes / "a.pdf").read_bytes()
@@ -222,6 +224,7 @@ def test_on_the_command_line(jlocal: Callable, notes: Path) -> None:
     assert {(row["page"], row["first_line"]) for row in rows} == {(1, None), (3, None)}
 
 
+@pytest.mark.slow
 def test_embedded_files(jlocal: Callable, notes: Path, model: Embedder) -> None:
     (notes / "locked.pdf").write_bytes(b"%PDF-1.7 locked")
     done = jlocal("embed", "notes")

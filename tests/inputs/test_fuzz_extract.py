@@ -165,6 +165,7 @@ pages = st.builds(
 )
 
 
+@pytest.mark.slow
 @fuzz
 @given(
     data=st.one_of(

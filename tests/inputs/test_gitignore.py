@@ -86,6 +86,7 @@ def is_ignored(rules: Rules, path: str, folder: bool) -> bool:
     return bool(verdict)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("git"), reason="git says what is right")
 def test_every_verdict_is_that_of_git(tmp_path: Path) -> None:
     rng = random.Random(14)
@@ -151,6 +152,7 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_many_patterns_keep_little_in_memory() -> None:
     rng = random.Random(1)
     lines = ("*".join(rng.choices("abmd", k=25)) + "q" for _ in range(500))

@@ -238,6 +238,7 @@ def test_hostile_html_takes_no_time(source: str) -> None:
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_a_page_that_takes_forever() -> None:
     attributes = " ".join(f"a{number}=x" for number in range(100_000))
     with closing(Worker("jlocal.inputs.html", seconds=2, memory=2 << 30)) as worker:

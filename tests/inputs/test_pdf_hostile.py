@@ -101,6 +101,7 @@ def test_no_flipped_bit_is_a_traceback() -> None:
         assert outcome(changed).isprintable()
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_forever() -> None:
     assert len(FOREVER) < 100_000
     with closing(Worker(READER, seconds=2, memory=2 << 30)) as worker:

@@ -112,6 +112,7 @@ def sequences(model: Embedder, count: int) -> list[np.ndarray]:
     return [model.tokenize("word " * int(n) + str(i)) for i, n in enumerate(lengths)]
 
 
+@pytest.mark.slow
 def test_a_job_is_what_its_planned_batches_are(plain: Embedder) -> None:
     """Bit for bit, whatever else is computed between its batches."""
     inputs = sequences(plain, 90)

@@ -38,6 +38,7 @@ def test_scrambled_texts(pair, seed):
     assert differing(pair, scrambled(1000, added[:26], seed), "Query: ") == []
 
 
+@pytest.mark.slow
 def test_every_character_of_the_basic_plane(pair):
     """Alone, between letters and between spaces."""
     everything = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
@@ -54,6 +55,7 @@ def test_marks_newer_than_the_normaliser(pair):
     assert differing(pair, [*texts, *pairs]) == []
 
 
+@pytest.mark.slow
 def test_long_texts(pair):
     many = "<|endoftext|> <|mask|>\u0338 <|end_of_text|>x" * 20_000
     texts = [huge(), prose(20_000), "a" * 100_000, "中文字" * 30_000, many]
@@ -66,6 +68,7 @@ def test_added_tokens_close_together(pair):
     assert differing(pair, [token * 2000, f" {token}x" * 2000]) == []
 
 
+@pytest.mark.slow
 def test_special_tokens_of_the_post_processor(converted):
     """Small adds nothing; nano adds its end token, even to an empty text."""
     with Embedder(converted("qwen3", "retrieval", "F16")) as model:

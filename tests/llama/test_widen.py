@@ -21,6 +21,8 @@ from support.alike import below, cosines
 from support.gguf_files import GGUF, tensor_bytes
 from support.texts import AWKWARD
 
+pytestmark = pytest.mark.slow
+
 TEXTS = list(AWKWARD.values())
 
 BACKBONES = ("qwen3", "eurobert")

@@ -118,6 +118,7 @@ def test_folders() -> None:
     assert np.bincount(numbers).tolist() == [*range(20, 9, -1), sum(range(1, 10))]
 
 
+@pytest.mark.slow
 def test_a_page(jlocal, tmp_path: Path) -> None:
     made(tmp_path / "notes.db")
     done = jlocal("-d", "notes.db", "-o", "map.html")
@@ -143,6 +144,7 @@ def test_a_page(jlocal, tmp_path: Path) -> None:
     assert jlocal("-d", "notes.db", "-o", "-").stdout.encode() == page
 
 
+@pytest.mark.slow
 def test_clusters_on_the_page(jlocal, tmp_path: Path) -> None:
     made(tmp_path / "notes.db")
     arguments = ("-d", "notes.db", "-o", "map.html", "--title", "</title> & all")
@@ -275,6 +277,7 @@ def test_beginnings(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
     made(tmp_path / "notes.db")
     (tmp_path / "text.db").write_text("no database, but long enough to be read as one " * 9)

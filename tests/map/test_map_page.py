@@ -21,7 +21,10 @@ from jlocal.map.picture import Passage, Picture
 from support.browser import CHROMIUM, DRIVER, Browser, browser
 from support.maps import HOSTILE, data_of, made, write
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium is installed"),
+]
 
 # What the page shows instead of characters that act on text or cannot be seen.
 SHOWN_AS_MARK = re.compile("[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

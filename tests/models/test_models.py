@@ -78,6 +78,7 @@ def test_what_is_no_name(name: str, monkeypatch, tmp_path) -> None:
         resolve(name)
 
 
+@pytest.mark.slow
 def test_the_catalogue_agrees_with_the_headers(converted) -> None:
     assert len(MODELS) == 8
     for backbone, size in (("qwen3", "small"), ("eurobert", "nano")):
@@ -253,6 +254,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_socket_is_opened(command: str, nano: str, tmp_path) -> None:
     arguments, status = COMMANDS[command]
@@ -263,6 +265,7 @@ def test_no_socket_is_opened(command: str, nano: str, tmp_path) -> None:
     assert ("Error: " in done.stderr) == bool(status)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
 @pytest.mark.parametrize("command", ["embed", "list", "missing", "pull"])
 def test_no_connection_is_made(command: str, nano: str, tmp_path) -> None:
@@ -296,6 +299,7 @@ def test_pull_offline_is_one_line(variable: str | None) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_embedding_by_name_is_embedding_by_path(nano: str, converted) -> None:
     with Embedder("nano:F16") as named, Embedder(converted("eurobert")) as path:
         assert np.array_equal(named.encode("text"), path.encode("text"))

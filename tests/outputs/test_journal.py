@@ -25,6 +25,8 @@ from jlocal import Embedder
 from jlocal.outputs.journal import Journal, open_journal
 from support.texts import AWKWARD, prose
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("TEST_KILLS", "12"))
 LINES = int(os.environ.get("TEST_LINES", "800"))
 FORMATS = ("npy", "npz", "jsonl", "csv", "parquet")

@@ -21,6 +21,8 @@ from jlocal_convert import convert
 from support.reference import Reference
 from support.texts import AWKWARD
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "starter" / "jlocal-starter"
 TASKS = ("retrieval", "text-matching", "clustering", "classification")
