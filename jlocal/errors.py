@@ -19,7 +19,7 @@
         │   ├── EmptyCollectionError
         │   ├── NoFoldersError
         │   ├── BusyError
-        │   ├── OtherRecipeError
+        │   ├── OtherConfigError
         │   └── InsideFolderError       outer
         ├── VerifyError
         └── OutputError

@@ -195,10 +195,10 @@ def test_errors_of_collections_name_their_file(tmp_path: Path, model: Embedder) 
 
 
 def test_errors_of_outputs_name_their_file(tmp_path: Path) -> None:
-    from jlocal.outputs.atomic import write_aside
+    from jlocal.outputs.atomic import atomic_write
 
     for path in (tmp_path, tmp_path / "none" / "a.npz"):
-        error = caught(OutputError, lambda path=path: write_aside(path).__enter__())
+        error = caught(OutputError, lambda path=path: atomic_write(path).__enter__())
         assert error.path == path
 
 
