@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from jlocal.errors import ArgumentError
 from jlocal.terms import Argument
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar("_T", bound="DataclassInstance")
 
 
 def wrong(name: str, value: object, advice: str) -> ArgumentError:
@@ -27,6 +33,23 @@ def wrong(name: str, value: object, advice: str) -> ArgumentError:
         return ArgumentError(f"{name}=None; {advice}", argument=name)
     term = Argument(name, value)
     return ArgumentError(f"{term}; {advice}", term, argument=name)
+
+
+def of_keywords(kind: type[_T], function: str, given: Mapping[str, Any]) -> _T:
+    """Make a dataclass of the keyword arguments of a function.
+
+    Args:
+        kind: the dataclass; its fields are the arguments.
+        function: name of the function that was called.
+        given: the arguments.
+
+    Raises:
+        TypeError: an argument has another name, as Python says it.
+
+    """
+    if unknown := given.keys() - {field.name for field in fields(kind)}:
+        raise TypeError(f"{function}() got an unexpected keyword argument {min(unknown)!r}")
+    return kind(**given)
 
 
 def whole(name: str, value: object, least: int | None = None) -> int:

@@ -251,17 +251,19 @@ def _adapted(model: Any, folder: Path) -> Any:
     from safetensors.torch import load_file
 
     if read_json_config(folder / "adapter_config.json").get("peft_type") != "LORA":
-        raise CheckpointError(f"{folder} is not a LoRA adapter")
+        raise CheckpointError(f"{folder} is not a LoRA adapter", path=folder)
     # PEFT would look for what is missing on the hub, or take pickled weights.
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
-        raise CheckpointError(f"{folder} has no adapter_model.safetensors; it is incomplete")
+        raise CheckpointError(
+            f"{folder} has no adapter_model.safetensors; it is incomplete", path=folder
+        )
     adapted = PeftModel.from_pretrained(model, folder)
     loaded, stored = get_peft_model_state_dict(adapted), load_file(weights)
     for name, tensor in loaded.items():
         there = stored.get(name)
         if there is None or not torch.equal(tensor.float(), there.float()):
-            raise CheckpointError(f"{folder}: PEFT could not load {name}")
+            raise CheckpointError(f"{folder}: PEFT could not load {name}", path=folder)
     if len(stored) != len(loaded):
-        raise CheckpointError(f"{folder} has weights that PEFT does not know")
+        raise CheckpointError(f"{folder} has weights that PEFT does not know", path=folder)
     return adapted

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jlocal._version import __version__
+from jlocal.embed.options import ComputeOptions
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class Machine:
     system_info: str
 
 
-def this_machine(threads: int | None = None, gpu_layers: int | None = None, **_: object) -> Machine:
-    """Describe this machine; the arguments are those of `Embedder`."""
+def this_machine(options: ComputeOptions) -> Machine:
+    """Describe this machine, as far as these options let it be used."""
     from jlocal.llama.library import api
     from jlocal.llama.threads import default_threads
 
     return Machine(
         cpu=_cpu(),
-        threads=threads or default_threads(),
-        gpu=gpu_layers != 0 and bool(api.llama_supports_gpu_offload()),
+        threads=options.threads or default_threads(),
+        gpu=options.gpu_layers != 0 and bool(api.llama_supports_gpu_offload()),
         jlocal=__version__,
         llama_cpp=api.llama_version().decode(),
         llama_cpp_python=version("llama-cpp-python"),

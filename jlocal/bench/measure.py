@@ -17,6 +17,7 @@ from jlocal.bench.machine import this_machine
 from jlocal.bench.report import LENGTHS, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embed.embedder import Embedder
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 from jlocal.llama.trial import try_once
 from jlocal.memory import peak_memory
@@ -49,11 +50,12 @@ def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, A
     # Only the first load of a file ever tries it out in another process.
     try_once(read_profile(job["file"]))
     on_step("loading")
+    options = ComputeOptions(**job["options"])
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         for kind in (DeviceWarning, TokenizerWarning):
             warnings.simplefilter("always", kind)
-        model = Embedder(job["file"], **job["options"])
+        model = Embedder(job["file"], **vars(options))
     loaded = time.perf_counter()
     with model:
         model.encode(SENTENCES[0])
@@ -80,7 +82,7 @@ def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, A
             "speeds": speeds,
             "tokens": [tokens_of(model, text).tolist() for text in texts],
             "vectors": vectors,
-            "machine": dataclasses.asdict(this_machine(**job["options"])),
+            "machine": dataclasses.asdict(this_machine(options)),
         }
 
 

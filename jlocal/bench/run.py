@@ -14,17 +14,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jlocal import child
+from jlocal.arguments import of_keywords
 from jlocal.bench.machine import Machine
 from jlocal.bench.report import Failed, Measured, Report, Speed
+from jlocal.embed.options import ComputeOptions
 from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, read_profile
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal.embed.options import ComputeArguments
 
 OnStep = Callable[[str, str], None]
 
@@ -34,7 +41,7 @@ def bench(
     *,
     seconds: float = 90.0,
     on_step: OnStep | None = None,
-    **options: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> Report:
     """Measure model files, one after the other.
 
@@ -43,7 +50,7 @@ def bench(
         seconds: how long all may take together. It is exceeded where one round at each length,
             after one that warms up, takes longer.
         on_step: called with the name of a file and what is done with it next.
-        options: of `Embedder`, as JSON can hold them: threads, gpu_layers, compute_type.
+        **compute: of `Embedder`: threads, gpu_layers, compute_type, capture.
 
     Returns:
         What was measured. A file that cannot be loaded or computed is among the models as
@@ -53,6 +60,7 @@ def bench(
         ModelError: a file is missing or is no usable GGUF file; nothing has been measured then.
 
     """
+    options = of_keywords(ComputeOptions, "bench", compute)
     profiles = [read_profile(resolve(model)) for model in models]
     names = _names([profile.path for profile in profiles])
     deadline = time.perf_counter() + seconds
@@ -63,7 +71,7 @@ def bench(
         job = {
             "file": str(profile.path),
             "seconds": (deadline - time.perf_counter()) / (len(profiles) - number),
-            "options": options,
+            "options": vars(options),
             "compare": len(profiles) > 1,
         }
         try:

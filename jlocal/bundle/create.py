@@ -63,7 +63,9 @@ def create(
     """
     if target.is_dir() or not target.parent.is_dir():
         # Now, and not after minutes of work.
-        raise OutputError(f"cannot write {target}: name a file in a folder that exists")
+        raise OutputError(
+            f"cannot write {target}: name a file in a folder that exists", path=target
+        )
     if extras:
         from jlocal.bundle.wheels import check_extras
 
@@ -109,7 +111,7 @@ def create(
         try:
             end = standalone.parse_manifest(text).end
         except standalone.RefusedError as error:
-            raise BundleError(f"{target}: cannot make this bundle: {error}") from error
+            raise BundleError(f"{target}: cannot make this bundle: {error}", path=target) from error
         with atomic_write(target) as file:
             _write(file, text, members, sources, on_step("writing", end))
     return target
@@ -202,7 +204,7 @@ def _measure(path: str, source: _Source, on_step: OnStep) -> Member:
     try:
         return Member(path, source.stat().st_size, sha256_of(source))
     except OSError as error:
-        raise ModelError(f"cannot read {source}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {source}: {error.strerror or error}", path=source) from error
 
 
 def _write(

@@ -127,7 +127,7 @@ def _check_model(name: str, staged: Path) -> None:
     try:
         profile_of(read_header(staged))
     except ModelError as error:
-        raise RefusedError(str(error).replace(str(staged), name)) from error
+        raise RefusedError(error.message.replace(str(error.path), name)) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jlocal.collection.config import CollectionConfig
     from jlocal.collection.index.folders import Folder
     from jlocal.collection.index.report import OnProgress, Report
+    from jlocal.embed.options import ComputeOptions
 
 # Given the collection, whom to tell of progress, and whether to make the collection anew.
 Work = Callable[["Collection", "OnProgress | None", bool], "Report"]
@@ -46,7 +47,7 @@ class Run:
         database: file of the collection.
         model: that was named; None takes the one that the collection was made with.
         task: that the model must be for.
-        compute: values of `compute_options`.
+        compute: how the model is computed.
         verbose: name each file that is skipped.
         quiet: show no progress and no summary.
 
@@ -55,7 +56,7 @@ class Run:
     database: Path
     model: str | None
     task: str | None
-    compute: dict[str, Any]
+    compute: ComputeOptions
     verbose: bool
     quiet: bool
 
@@ -127,9 +128,9 @@ def opened(what: Run, config: CollectionConfig | None) -> Iterator[Collection]:
     # What the environment names is for when nothing else does.
     if config and (model is None or source == ParameterSource.ENVIRONMENT):
         model = str(model_file(config, what.database))
-    compute = what.compute | {"pooling": config.pooling if config else None}
+    pooling = config.pooling if config else None
     with (
-        open_model(what.task, model or names.default(), **compute) as embedder,
+        open_model(what.task, model or names.default(), what.compute, pooling=pooling) as embedder,
         Collection(what.database, embedder) as collection,
     ):
         yield collection

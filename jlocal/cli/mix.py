@@ -18,6 +18,8 @@ from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.progress import log
 
 if TYPE_CHECKING:
+    from jlocal_convert.progress import OnProgress
+    from jlocal_convert.quantization.mix.options import MixtureOptions
     from jlocal_convert.quantization.mix.search import Mixture
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -97,13 +99,30 @@ def mix_options(function: _F) -> _F:
     return function
 
 
-def make(model: str, target: Target, *, quiet: bool, **arguments: Any) -> Path:
+@dataclass(frozen=True)
+class Writing:
+    """Arguments of `jlocal_convert.quantize` that say how files are written."""
+
+    output: Path
+    overwrite: bool
+    threads: int
+    progress: OnProgress | None
+
+
+def make(
+    model: str, target: Target, writing: Writing, options: MixtureOptions, *, quiet: bool
+) -> Path:
     """Search, write the file, and say on stderr what it is."""
     from jlocal_convert.quantization.mix.search import quantize_mixture
 
     size = None if target.target_size is None else int(target.target_size * 1e6)
     mixture = quantize_mixture(
-        model, size=size, cosine=target.target_cosine, tensor_types=target.mix_of, **arguments
+        model,
+        size=size,
+        cosine=target.target_cosine,
+        tensor_types=target.mix_of,
+        **vars(writing),
+        **vars(options),
     )
     if not quiet:
         for line in page(mixture):

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
@@ -16,7 +16,9 @@ from jlocal.filenames import rejoined
 from jlocal.progress import log
 
 if TYPE_CHECKING:
-    from jlocal.embed.embedder import Embedder
+    from jlocal.embed.embedder import Embedder, OnLong
+    from jlocal.embed.loading import Pooling
+    from jlocal.embed.options import ComputeOptions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -206,15 +208,23 @@ def default_model(*, quiet: bool = False) -> str:
 
 
 def open_model(
-    task: str | None, model: str | None, *, quiet: bool = False, **options: Any
+    task: str | None,
+    model: str | None,
+    compute: ComputeOptions,
+    *,
+    pooling: str | None = None,
+    on_long: OnLong = "error",
+    quiet: bool = False,
 ) -> Embedder:
     """Load a model with the values of `model_options`, and check that it is for the task.
 
     Args:
         task: that it must be for; None for any.
         model: a name or path; None chooses one.
+        compute: how it is computed.
+        pooling: of `Embedder`.
+        on_long: of `Embedder`.
         quiet: say nothing of which was chosen.
-        options: of `Embedder`.
 
     """
     from jlocal.embed.embedder import Embedder
@@ -224,7 +234,8 @@ def open_model(
     with warnings.catch_warnings(record=True) as caught:
         for kind in (DeviceWarning, TokenizerWarning):
             warnings.simplefilter("always", kind)
-        embedder = Embedder(model, task=task, **options)
+        pooled = cast("Pooling | None", pooling)
+        embedder = Embedder(model, task=task, pooling=pooled, on_long=on_long, **vars(compute))
     for warning in caught:
         log(f"Note: {warning.message}.")
     return embedder

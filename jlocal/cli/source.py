@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
     from jlocal.collection.config import CollectionConfig
     from jlocal.collection.search.ranking import Mode
+    from jlocal.embed.options import ComputeOptions
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class _Known:
 def opened_search(
     stack: ExitStack,
     source: Source,
-    compute: dict[str, Any],
+    compute: ComputeOptions,
     prompts: tuple[str | None, str | None],
     *,
     path: str | None,
@@ -84,7 +85,7 @@ def opened_search(
         model = _model(source, known, is_its_own=unknown is None)
         pooling = known.config.pooling if known and not unknown else None
         embedder = stack.enter_context(
-            open_model(None, model, quiet=source.quiet, pooling=pooling, **compute)
+            open_model(None, model, compute, pooling=pooling, quiet=source.quiet)
         )
         if unknown:
             from jlocal.cli.one_shot import collection_of

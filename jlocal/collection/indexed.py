@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from jlocal.arguments import listed
+from jlocal.arguments import listed, of_keywords
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.lock import sole_indexer
 from jlocal.collection.database.store import Store
@@ -28,9 +29,57 @@ from jlocal.progress import OnTexts
 
 # What reads and cuts files is imported by the methods that do so: a search needs none of it.
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.collection.database.compact import Compaction
     from jlocal.collection.index.status import Status
     from jlocal.embed.embedder import Embedder
+
+
+class IndexArguments(TypedDict, total=False):
+    """The rarer keyword arguments of `Collection.index`."""
+
+    include: Sequence[str] | None
+    exclude: Sequence[str] | None
+    gitignore: bool | None
+    large: bool | None
+    encoding: str | None
+    overlap: int | None
+    fields: Sequence[str]
+    prompt_name: str | None
+    prompt: str | None
+    truncate_dim: int | None
+    on_texts: OnTexts | None
+    on_progress: OnProgress | None
+
+
+@dataclass(frozen=True)
+class _IndexOptions:
+    """What `IndexArguments` come to."""
+
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+    gitignore: bool | None = None
+    large: bool | None = None
+    encoding: str | None = None
+    overlap: int | None = None
+    fields: Sequence[str] = ()
+    prompt_name: str | None = None
+    prompt: str | None = None
+    truncate_dim: int | None = None
+    on_texts: OnTexts | None = None
+    on_progress: OnProgress | None = None
+
+    @property
+    def change(self) -> Change:
+        """What is remembered of folders."""
+        encoding = None if self.encoding is None else known(self.encoding)
+        return Change(self.include, self.exclude, self.gitignore, self.large, encoding)
+
+    def config(self, chunk: int | Literal["auto"] | None) -> ConfigOptions:
+        """Return how the vectors are made."""
+        prompts = self.prompt_name, self.prompt
+        return ConfigOptions(chunk, self.overlap, self.fields, *prompts, self.truncate_dim)
 
 
 class IndexedCollection(OpenCollection):
@@ -40,24 +89,13 @@ class IndexedCollection(OpenCollection):
         self,
         paths: str | Path | Sequence[str | Path] = (),
         *,
-        include: Sequence[str] | None = None,
-        exclude: Sequence[str] | None = None,
-        gitignore: bool | None = None,
-        prune: bool = False,
-        large: bool | None = None,
-        rebuild: bool = False,
         chunk: int | Literal["auto"] | None = "auto",
-        overlap: int | None = None,
-        fields: Sequence[str] = (),
-        encoding: str | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        truncate_dim: int | None = None,
-        wait: float = 10,
+        prune: bool = False,
+        rebuild: bool = False,
         dry_run: bool = False,
+        wait: float = 10,
         on_failure: OnFailure | None = None,
-        on_texts: OnTexts | None = None,
-        on_progress: OnProgress | None = None,
+        **more: Unpack[IndexArguments],
     ) -> Report:
         """Embed files that are new or changed, and remove the documents of deleted files.
 
@@ -81,19 +119,25 @@ class IndexedCollection(OpenCollection):
                 them whose files are no longer there, or no longer chosen, are removed; but where a
                 path is missing, cannot be read, or has no file left, its documents are kept and it
                 is one of the failures.
+            chunk: cut texts to at most so many tokens, the prompt included; "auto" is the size
+                that suits the model. None keeps each text whole, and one above the context fails.
+            prune: remove documents also where a path is missing or has no file left, and do not
+                remember a missing path.
+            rebuild: make the collection anew, of all folders that it remembers and of these, with
+                what is given instead of what it was made with. Until that is complete it stays as
+                it is; what an interrupted rebuild has computed is used by the next.
+            dry_run: write nothing; `Report.plan` says what would be done, and its cost.
+            wait: how many seconds to wait for another indexer of this collection.
+            on_failure: called with each file that is not taken in.
+            **more: rarer arguments, as follows.
+
+        Keyword Args:
             include: globs that files in folders must match, as in `jlocal.inputs.walk.find_files`.
                 Where this, `exclude` or `gitignore` is given, all three are remembered anew;
                 otherwise they are as remembered, or for a new folder none, none and True.
             exclude: globs of files and folders that are left out.
             gitignore: leave out what .gitignore files name.
-            prune: remove documents also where a path is missing or has no file left, and do not
-                remember a missing path.
             large: take files of folders however many tokens they have; None as remembered.
-            rebuild: make the collection anew, of all folders that it remembers and of these, with
-                what is given instead of what it was made with. Until that is complete it stays as
-                it is; what an interrupted rebuild has computed is used by the next.
-            chunk: cut texts to at most so many tokens, the prompt included; "auto" is the size
-                that suits the model. None keeps each text whole, and one above the context fails.
             overlap: how many tokens of a chunk's end come again in the next; by default none.
             fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
                 record. A bad record is reported, in each run, and the others are taken in.
@@ -102,9 +146,6 @@ class IndexedCollection(OpenCollection):
             prompt_name: as in `Embedder.encode`; by default the one for documents.
             prompt: as in `Embedder.encode`.
             truncate_dim: length of the vectors.
-            wait: how many seconds to wait for another indexer of this collection.
-            dry_run: write nothing; `Report.plan` says what would be done, and its cost.
-            on_failure: called with each file that is not taken in.
             on_texts: called with the texts and tokens done since the last call.
             on_progress: called with how far the run has come, a few times a second.
 
@@ -115,10 +156,9 @@ class IndexedCollection(OpenCollection):
 
         """
         chosen = listed("paths", paths)
-        named = None if encoding is None else known(encoding)
-        change = Change(include, exclude, gitignore, large, named)
-        options = ConfigOptions(chunk, overlap, fields, prompt_name, prompt, truncate_dim)
-        listeners = Listeners(on_failure, self._until_closed(on_texts), on_progress)
+        given = of_keywords(_IndexOptions, "index", more)
+        change, options = given.change, given.config(chunk)
+        listeners = Listeners(on_failure, self._until_closed(given.on_texts), given.on_progress)
         if not chosen and change != Change():
             raise ArgumentError(
                 "the paths are missing that this is to be remembered of", argument="paths"

@@ -99,7 +99,7 @@ def export_to_llm(
             try:
                 check_files(target)
             except CollectionError as error:
-                raise OutputError(str(error)) from None
+                raise OutputError(error.message, path=error.path) from None
             with _transaction(target, str(target.absolute())) as connection:
                 _check(connection, target, name)
                 # The tables are sound; there may be any number of rows.

@@ -150,4 +150,6 @@ def make_parent_folder(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise CollectionError(f"cannot make {path}: {error.strerror or error}") from error
+        raise CollectionError(
+            f"cannot make {path}: {error.strerror or error}", path=path
+        ) from error

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.check import check_files
@@ -20,7 +20,11 @@ from jlocal.terms import Argument
 
 # It brings llama.cpp, which a search for words does not need.
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.embed.embedder import Embedder
+    from jlocal.embed.loading import Pooling
+    from jlocal.embed.options import EmbedderArguments
 
 _MODEL = Argument("model")
 _Self = TypeVar("_Self", bound="OpenCollection")
@@ -33,7 +37,7 @@ class OpenCollection:
         self,
         path: str | Path | None = None,
         model: str | Path | Embedder | None = None,
-        **options: Any,
+        **options: Unpack[EmbedderArguments],
     ) -> None:
         """Name a collection; nothing is opened yet.
 
@@ -42,7 +46,7 @@ class OpenCollection:
                 None is the default collection.
             model: an open model, which stays open, or where its GGUF file is; None takes the one
                 that the collection was made with, and for a new one that of `Embedder()`.
-            options: more arguments of `Embedder`.
+            **options: more arguments of `Embedder`.
 
         """
         self.path = collection_path(path)
@@ -156,8 +160,10 @@ class OpenCollection:
                 if source is None and made:
                     source = model_file(made, self.path)
                 source = names.default() if source is None else source
-                pooling = {"pooling": made.pooling} if made else {}
-                self._model = Embedder(source, **pooling | self._options)
+                options: EmbedderArguments = self._options
+                if made:
+                    options = {"pooling": cast("Pooling | None", made.pooling), **options}
+                self._model = Embedder(source, **options)
             if made:
                 self._made(made)
                 path = str(self._model.profile.path)
@@ -182,7 +188,7 @@ def _is_open(model: str | Path | Embedder | None) -> TypeGuard[Embedder]:
 
 
 def _reopened(
-    kind: type[_Self], path: Path, model: str | Path | Embedder | None, options: dict[str, Any]
+    kind: type[_Self], path: Path, model: str | Path | Embedder | None, options: EmbedderArguments
 ) -> _Self:
     return kind(path, model, **options)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
-from jlocal.arguments import check_texts, whole, wrong
+from jlocal.arguments import check_texts, of_keywords, whole, wrong
 from jlocal.caller import warn
 from jlocal.embed import compatibility
 from jlocal.embed.interface import Interface
-from jlocal.embed.loading import ComputeOptions, LazyModel, Pooling
+from jlocal.embed.loading import LazyModel, Pooling
+from jlocal.embed.options import ComputeOptions
 from jlocal.embed.stream import OnTruncated, TextStream
 from jlocal.errors import ArgumentError, TextError, TokenizerWarning
 from jlocal.llama.model import ComputeType
@@ -24,7 +26,27 @@ from jlocal.outputs.journal import Journal
 from jlocal.progress import OnTexts
 from jlocal.vectors import Floats, Vectors, check_precision, finish
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 OnLong = Literal["error", "truncate"]
+
+
+class StreamArguments(TypedDict, total=False):
+    """The rarer keyword arguments of `Embedder.stream`."""
+
+    on_texts: OnTexts | None
+    on_truncated: OnTruncated | None
+    journal: Journal | None
+
+
+@dataclass(frozen=True)
+class _StreamOptions:
+    """What `StreamArguments` come to."""
+
+    on_texts: OnTexts | None = None
+    on_truncated: OnTruncated | None = None
+    journal: Journal | None = None
 
 
 class Embedder(Interface):
@@ -35,7 +57,7 @@ class Embedder(Interface):
     options, and loads the file when it is first used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         model: str | Path | None = None,
         *,
@@ -244,9 +266,7 @@ class Embedder(Interface):
         truncate_dim: int | None = ...,
         precision: str = ...,
         errors: Literal["raise"] = ...,
-        on_texts: OnTexts | None = ...,
-        on_truncated: OnTruncated | None = ...,
-        journal: Journal | None = ...,
+        **more: Unpack[StreamArguments],
     ) -> Generator[Vectors, None, None]: ...
 
     @overload
@@ -259,9 +279,7 @@ class Embedder(Interface):
         truncate_dim: int | None = ...,
         precision: str = ...,
         errors: Literal["return"],
-        on_texts: OnTexts | None = ...,
-        on_truncated: OnTruncated | None = ...,
-        journal: Journal | None = ...,
+        **more: Unpack[StreamArguments],
     ) -> Generator[Vectors | TextError, None, None]: ...
 
     def stream(
@@ -273,9 +291,7 @@ class Embedder(Interface):
         truncate_dim: int | None = None,
         precision: str = "float32",
         errors: Literal["raise", "return"] = "raise",
-        on_texts: OnTexts | None = None,
-        on_truncated: OnTruncated | None = None,
-        journal: Journal | None = None,
+        **more: Unpack[StreamArguments],
     ) -> Generator[Vectors | TextError, None, None]:
         """Embed an iterable of any length in bounded memory.
 
@@ -287,6 +303,9 @@ class Embedder(Interface):
             precision: as in `encode`.
             errors: "return" puts the `TextError` of an unusable text in its vector's place and
                 goes on; "raise" raises it.
+            **more: rarer arguments, as follows.
+
+        Keyword Args:
             on_texts: called with the texts and tokens done since the last call.
             on_truncated: called for each truncated text, which is otherwise a warning.
             journal: keeps what is computed, and gives back what an earlier run has computed of
@@ -308,8 +327,9 @@ class Embedder(Interface):
             raise wrong("errors", errors, "it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        reader = self._reader(prefix, dimensions, errors, on_truncated, journal)
-        return self._stream(reader.windows(texts, on_texts), dimensions, precision)
+        given = of_keywords(_StreamOptions, "stream", more)
+        reader = self._reader(prefix, dimensions, errors, given.on_truncated, given.journal)
+        return self._stream(reader.windows(texts, given.on_texts), dimensions, precision)
 
     def _stream(
         self,

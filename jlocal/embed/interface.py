@@ -56,7 +56,7 @@ class Interface(ABC):
     @abstractmethod
     def _check_task(self, task: str | None) -> None: ...
 
-    def encode(
+    def encode(  # noqa: PLR0913
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
@@ -145,7 +145,7 @@ class Interface(ABC):
         single = convert_to_tensor or isinstance(texts, str)
         return vectors if single else cast(Vectors, list(vectors))
 
-    def encode_query(
+    def encode_query(  # noqa: PLR0913
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
@@ -185,7 +185,7 @@ class Interface(ABC):
             task=task,
         )
 
-    def encode_document(
+    def encode_document(  # noqa: PLR0913
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
@@ -318,7 +318,7 @@ class Interface(ABC):
         """Do nothing: the pool is empty."""
         del pool
 
-    def encode_multi_process(
+    def encode_multi_process(  # noqa: PLR0913
         self,
         sentences: Sequence[str],
         pool: _Pool,

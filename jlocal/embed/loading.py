@@ -6,14 +6,13 @@ import dataclasses
 import hashlib
 import os
 import threading
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import ModelError
 from jlocal.files import open_regular
-from jlocal.llama.model import ComputeType
 from jlocal.llama.runtime import Runtime
 from jlocal.models.profile import Profile, read_profile
 
@@ -21,24 +20,6 @@ Pooling = Literal["last", "mean", "cls"]
 
 # How much of a file tells it from another: enough to meet any other weights, and read in no time.
 _SAMPLES, _SAMPLE = 64, 4096
-
-
-@dataclass(frozen=True)
-class ComputeOptions:
-    """How a model is computed; see `Embedder`.
-
-    Attributes:
-        threads: CPU threads; None takes one for each physical core.
-        gpu_layers: layers on a GPU; -1 for all, None for all if they fit.
-        compute_type: "stored", "bfloat16" or "auto".
-        capture: whether hidden states are captured; None chooses by the model.
-
-    """
-
-    threads: int | None = None
-    gpu_layers: int | None = None
-    compute_type: ComputeType = "auto"
-    capture: bool | None = None
 
 
 class LazyModel:

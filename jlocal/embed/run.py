@@ -10,22 +10,13 @@ from importlib.metadata import version
 
 from jlocal._version import __version__
 from jlocal.embed.embedder import Embedder
+from jlocal.embed.options import EncodeOptions
 from jlocal.errors import TextError, TruncationWarning
 from jlocal.files import sha256_of
 from jlocal.inputs.documents import Document, Unreadable
 from jlocal.outputs.journal import Journal
 from jlocal.outputs.writers import Writer
 from jlocal.progress import OnTexts
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """How documents are embedded; the fields are arguments of `Embedder.encode`."""
-
-    prompt_name: str | None = None
-    prompt: str | None = None
-    truncate_dim: int | None = None
-    precision: str = "float32"
 
 
 @dataclass
@@ -39,7 +30,7 @@ class RunSummary:
 def embed_documents(
     model: Embedder,
     documents: Iterable[Document | Unreadable],
-    request: EncodeOptions,
+    options: EncodeOptions,
     writer: Writer,
     *,
     on_failure: Callable[[Unreadable], None],
@@ -52,7 +43,7 @@ def embed_documents(
     Args:
         model: an open model.
         documents: read a window at a time.
-        request: how to embed.
+        options: how to embed.
         writer: takes the vectors.
         on_failure: called with each document that gave no vector.
         on_truncated: called with the id of each document that was truncated.
@@ -86,10 +77,10 @@ def embed_documents(
     taken = 0
     vectors = model.stream(
         texts(),
-        request.prompt_name,
-        request.prompt,
-        truncate_dim=request.truncate_dim,
-        precision=request.precision,
+        options.prompt_name,
+        options.prompt,
+        truncate_dim=options.truncate_dim,
+        precision=options.precision,
         errors="return",
         on_texts=on_texts,
         on_truncated=cut,
@@ -111,15 +102,15 @@ def embed_documents(
     return account
 
 
-def run_metadata(model: Embedder, request: EncodeOptions) -> dict[str, object]:
+def run_metadata(model: Embedder, options: EncodeOptions) -> dict[str, object]:
     """Say how vectors were made, so that they can be made again and never be mixed up."""
     return {
         "model": model.profile.name,
         "model_sha256": sha256_of(model.profile.path),
         "task": model.profile.task,
-        "prompt": model.prompt_text(request.prompt, request.prompt_name),
-        "dimensions": request.truncate_dim or model.get_embedding_dimension(),
-        "precision": request.precision,
+        "prompt": model.prompt_text(options.prompt, options.prompt_name),
+        "dimensions": options.truncate_dim or model.get_embedding_dimension(),
+        "precision": options.precision,
         "compute_type": model.compute_type,
         "jlocal": __version__,
     }

@@ -96,13 +96,16 @@ class FakeQuantizer:
             tensor = self._stored[name]
             if tensor.type not in _STORED:
                 raise ModelError(
-                    f"{self._profile.path} has tensors of other types than F32 and F16"
+                    f"{self._profile.path} has tensors of other types than F32 and F16",
+                    path=self._profile.path,
                 )
             if len(tensor.shape) == 2:
                 columns, rows = tensor.shape
                 actual = tensor_at(self._tensors[name])
                 if actual.type != tensor.type or list(actual.ne) != [columns, rows, 1, 1]:
-                    raise ModelError(f"{self._profile.path} has changed; run this again")
+                    raise ModelError(
+                        f"{self._profile.path} has changed; run this again", path=self._profile.path
+                    )
                 shapes[name] = (rows, columns)
         return shapes
 
@@ -124,7 +127,10 @@ class FakeQuantizer:
             self._runtime.scheduler.submit_job(sequences).result().astype(np.float64)
         )
         if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
-            raise ModelError(f"{self._profile.path} gives vectors that are not finite, or zero")
+            raise ModelError(
+                f"{self._profile.path} gives vectors that are not finite, or zero",
+                path=self._profile.path,
+            )
         return vectors
 
     @contextmanager
@@ -199,7 +205,8 @@ class FakeQuantizer:
             if not np.abs(values).max() <= _LARGEST:
                 raise ModelError(
                     f"{tensor.name} of {self._profile.path} has weights above {_LARGEST:,.0f}, "
-                    "or not finite; no quantised type can hold them"
+                    "or not finite; no quantised type can hold them",
+                    path=self._profile.path,
                 )
             back = _round_trip(values, tensor_type, importance)
             squares = np.square(back - values).sum(axis=0, dtype=np.float64)
@@ -217,7 +224,9 @@ class FakeQuantizer:
             values = np.fromfile(header.path, dtype, count * columns, offset=offset)
             return values.reshape(count, columns)
         except (OSError, ValueError) as error:
-            raise ModelError(f"cannot read {tensor.name} of {header.path}: {error}") from error
+            raise ModelError(
+                f"cannot read {tensor.name} of {header.path}: {error}", path=header.path
+            ) from error
 
     def _write(self, name: str, values: npt.NDArray[Any], offset: int) -> None:
         ggml.ggml_backend_tensor_set(self._tensors[name], values.ctypes.data, offset, values.nbytes)

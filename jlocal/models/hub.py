@@ -91,11 +91,16 @@ def locate(reference: Reference, revision: str | None = None) -> Remote:
         types |= {type_in(name) or Path(name).stem for name in gguf_files(listing.entries)}
     if len(absent) == len(reference.repositories):
         # A revision that is not there is no reason to convert another one.
-        raise (HubError(str(absent[0])) if revision else absent[0])
+        first = absent[0]
+        raise (HubError(first.message, repository=first.repository) if revision else first)
     if split:
         raise split
     there = f"there are {_some(types)}" if types else "there is no GGUF file at all"
-    raise NotPublishedError(f"{reference.name} is not published; {there}")
+    raise NotPublishedError(
+        f"{reference.name} is not published; {there}",
+        repository=reference.repositories[0],
+        types=tuple(sorted(types)),
+    )
 
 
 def remote(listing: Listing, name: str, revision: str | None) -> Remote:
@@ -188,10 +193,12 @@ def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
             part.unlink()
             raise HubError(
                 f"{remote.file} of {remote.repository} {error} and was removed; run it again, "
-                "and tell the hub if it happens twice"
+                "and tell the hub if it happens twice",
+                repository=remote.repository,
             ) from error
         except HubError as error:
-            raise HubError(explain(error, remote.repository, remote.revision)) from error
+            message = explain(error, remote.repository, remote.revision)
+            raise HubError(message, repository=remote.repository) from error
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -208,15 +215,16 @@ def _check(remote: Remote, part: Path) -> None:
         name = "SHA-256" if len(digest) == 64 else "SHA-1"
         raise HubError(
             f"{where} came with the {name} {digest[:12]}… instead of {remote.digest[:12]}… and "
-            "was removed; run it again, and tell the hub if it happens twice"
+            "was removed; run it again, and tell the hub if it happens twice",
+            repository=remote.repository,
         )
     if not remote.file.casefold().endswith(".gguf"):
         return
     try:
         read_header(part)
     except ModelError as error:
-        reason = str(error).removeprefix(f"{part} ").rpartition(";")[0]
-        raise HubError(f"{where} {reason}; it was removed") from error
+        reason = error.message.replace(str(error.path), where)
+        raise HubError(f"{reason}; it was removed", repository=remote.repository) from error
 
 
 def _is_right(remote: Remote, path: Path) -> bool:

@@ -61,16 +61,25 @@ class Listing:
         """
         shown = printable(name)[:80]
         if not is_safe(name):
-            raise HubError(f"the hub offers a file with the unusable name {shown!r}")
+            raise HubError(
+                f"the hub offers a file with the unusable name {shown!r}",
+                repository=self.repository,
+            )
         entry = self.entries[name]
         lfs = entry.get("lfs")
         facts = lfs if isinstance(lfs, dict) else entry
         digest = facts.get("sha256", entry.get("blobId"))
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise HubError(f"the hub names no SHA-256 for {shown}; it cannot be checked")
+            raise HubError(
+                f"the hub names no SHA-256 for {shown}; it cannot be checked",
+                repository=self.repository,
+            )
         size = facts.get("size")
         if type(size) is not int or not 0 <= size < _MAX_SIZE:
-            raise HubError(f"the hub names no usable size for {shown}; it cannot be downloaded")
+            raise HubError(
+                f"the hub names no usable size for {shown}; it cannot be downloaded",
+                repository=self.repository,
+            )
         return File(name, size, digest)
 
 
@@ -87,7 +96,9 @@ def read_listing(repository: str, revision: str | None = None) -> Listing:
 
     """
     if is_offline():
-        raise HubError(f"cannot ask for {repository}: this machine is set to be offline")
+        raise HubError(
+            f"cannot ask for {repository}: this machine is set to be offline", repository=repository
+        )
     from huggingface_hub import constants
 
     url = f"{constants.ENDPOINT}/api/models/{quote(repository)}"
@@ -98,8 +109,8 @@ def read_listing(repository: str, revision: str | None = None) -> Listing:
     except (StatusError, ConnectionFailedError) as error:
         message = explain(error, repository, revision)
         if _is_absent(error):
-            raise NotPublishedError(message) from error
-        raise HubError(message) from error
+            raise NotPublishedError(message, repository=repository) from error
+        raise HubError(message, repository=repository) from error
 
 
 def explain(error: HubError, repository: str, revision: str | None) -> str:
@@ -151,12 +162,15 @@ def _has_token() -> bool:
 
 
 def _listing(repository: str, answer: Any) -> Listing:
-    unusable = HubError(f"the hub's answer about {repository} is not a listing; try again later")
+    unusable = HubError(
+        f"the hub's answer about {repository} is not a listing; try again later",
+        repository=repository,
+    )
     if not isinstance(answer, dict):
         raise unusable
     commit, siblings = answer.get("sha"), answer.get("siblings")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-        raise HubError(f"the hub names no commit of {repository}")
+        raise HubError(f"the hub names no commit of {repository}", repository=repository)
     siblings = [] if siblings is None else siblings
     if not isinstance(siblings, list) or not all(_is_named(entry) for entry in siblings):
         raise unusable

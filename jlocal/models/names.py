@@ -26,7 +26,7 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
     if path := _file(model):
         return path
     if isinstance(model, Path) or _is_path(model):
-        raise ModelError(f"no such file: {model}{_near_file(model)}")
+        raise ModelError(f"no such file: {model}{_near_file(model)}", path=Path(model))
     if starter.is_meant(model):
         return starter.FILE
     if found := registry.find(model):
@@ -35,7 +35,8 @@ def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
     if broken := registry.damaged(model):
         raise ModelError(
             f"{broken.path} is damaged: its size is not the {broken.size:,} bytes that were "
-            f"checked; `jlocal pull {broken.name}` or install its bundle again"
+            f"checked; `jlocal pull {broken.name}` or install its bundle again",
+            path=broken.path,
         )
     raise ModelError(missing(model, is_offline() if offline is None else offline))
 

@@ -119,14 +119,20 @@ def _get(header: Header, key: str, kind: type, default: _T) -> _T:
         return default
     # In Python a bool is an int; in a header it is not.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ModelError(f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}")
+        raise ModelError(
+            f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}",
+            path=header.path,
+        )
     return cast(_T, value)
 
 
 def _need(header: Header, key: str, kind: type[_T]) -> _T:
     value = _get(header, key, kind, None)
     if value is None or (isinstance(value, int) and not 0 < value < 1 << 31):
-        raise ModelError(f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}")
+        raise ModelError(
+            f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}",
+            path=header.path,
+        )
     return value
 
 
@@ -152,7 +158,9 @@ def _matryoshka(header: Header, dimensions: int, published: bool) -> tuple[int, 
     if not isinstance(value, tuple) or not all(
         isinstance(size, int) and 0 < size <= dimensions for size in value
     ):
-        raise ModelError(f"{header.path} has unusable Matryoshka dimensions: {shown(value)}")
+        raise ModelError(
+            f"{header.path} has unusable Matryoshka dimensions: {shown(value)}", path=header.path
+        )
     return tuple(sorted(int(size) for size in value))
 
 
@@ -171,12 +179,16 @@ def _normalizer(header: Header) -> str:
     known = "NFC" if pre_tokenizer == "qwen2" else "none"
     normalizer = _get(header, "jlocal.unicode_normalizer", str, known)
     if normalizer not in ("NFC", "none"):
-        raise ModelError(f"{header.path} asks for the unknown normaliser {shown(normalizer)}")
+        raise ModelError(
+            f"{header.path} asks for the unknown normaliser {shown(normalizer)}", path=header.path
+        )
     return normalizer
 
 
 def _lstrip_tokens(header: Header, published_nano: bool) -> tuple[str, ...]:
     value = header.metadata.get("jlocal.lstrip_tokens", ())
     if isinstance(value, LongArray) or not isinstance(value, tuple):
-        raise ModelError(f"{header.path} is not a usable GGUF file: jlocal.lstrip_tokens")
+        raise ModelError(
+            f"{header.path} is not a usable GGUF file: jlocal.lstrip_tokens", path=header.path
+        )
     return tuple(str(token) for token in value) or (("<|mask|>",) if published_nano else ())

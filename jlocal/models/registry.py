@@ -240,7 +240,9 @@ def _write(name: str, facts: Mapping[str, object]) -> None:
         make_private(home())
         path.parent.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot make {path.parent}: {error.strerror or error}", path=path.parent
+        ) from error
     with atomic_write(path) as file:
         file.write(json.dumps(facts, indent=2, ensure_ascii=False).encode())
 
@@ -257,7 +259,9 @@ def _recorded() -> Iterator[Installed]:
             continue
         except (OSError, ValueError, KeyError, RecursionError, ModelError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ModelError(f"cannot use the record {path} ({reason}); remove it") from error
+            raise ModelError(
+                f"cannot use the record {path} ({reason}); remove it", path=path
+            ) from error
 
 
 def _is_whole(model: Installed) -> bool:

@@ -59,12 +59,12 @@ def format_of(path: Path) -> str:
     """
     suffix = path.suffix.lower().removeprefix(".")
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file")
+        raise OutputError(f"{path} is a folder; name a file", path=path)
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
         name = Argument("format")
         raise OutputError(
-            f"{path}: its ending names no format; add one with {name} ({known})", name
+            f"{path}: its ending names no format; add one with {name} ({known})", name, path=path
         )
     return suffix
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jlocal.embed.embedder import Embedder
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import ArgumentError, TextError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
@@ -26,13 +26,13 @@ class GGUFEncoder:
 
     texts = None
 
-    def __init__(self, model: str | Path, *, task: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: str | Path, *, task: str | None, options: ComputeOptions) -> None:
         """Read its header.
 
         Args:
             model: its path or its name.
             task: refuse a file that holds another task's adapter.
-            options: of `Embedder`.
+            options: how it is computed.
 
         Raises:
             ModelError: it cannot be found or used.
@@ -63,7 +63,7 @@ class GGUFEncoder:
     ) -> Encoded:
         """Encode as `Encoder` says."""
         with (
-            Embedder(self.info.origin, **self._options) as model,
+            Embedder(self.info.origin, **vars(self._options)) as model,
             text_progress_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
         ):
             nothing = np.full(model.profile.dimensions, np.nan, np.float32)

@@ -25,7 +25,7 @@ def check_plot(target: Path) -> None:
 
     """
     if target.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{target}: a plot ends in {' or '.join(_FORMATS)}")
+        raise OutputError(f"{target}: a plot ends in {' or '.join(_FORMATS)}", path=target)
     with extras.importing("plot", "a plot needs"):
         import matplotlib  # noqa: F401
 

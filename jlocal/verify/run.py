@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
+from jlocal.arguments import of_keywords
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import ArgumentError, TextError, VerifyError
 from jlocal.terms import Argument
 from jlocal.verify.encoders import Encoded, Encoder, ModelInfo
@@ -16,6 +18,11 @@ from jlocal.verify.measure import at_dimensions, cosines
 from jlocal.verify.report import Report
 from jlocal.verify.stored import StoredEncoder, shipped, write_reference
 from jlocal.verify.texts import LeftOut, Text, TextSet, default_texts
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal.embed.options import ComputeArguments
 
 NO_PROMPT: Mapping[str, str] = MappingProxyType({"none": ""})
 
@@ -35,7 +42,7 @@ def verify(
     save: Path | None = None,
     open_checkpoint: OpenCheckpoint | None = None,
     show_progress: bool = False,
-    **options: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> Report:
     """Compare a model's vectors with those of a reference.
 
@@ -51,7 +58,7 @@ def verify(
         open_checkpoint: what computes with a checkpoint's folder, such as
             `jlocal_convert.reference.CheckpointEncoder`.
         show_progress: show texts done, rate and time left on stderr.
-        options: of `Embedder` for GGUF files: threads, gpu_layers, compute_type.
+        **compute: of `Embedder` for GGUF files: threads, gpu_layers, compute_type, capture.
 
     Returns:
         What was measured. Of our texts and stored ones, those above the context of one of the two
@@ -67,6 +74,7 @@ def verify(
         OutputError: `save` cannot be written.
 
     """
+    options = of_keywords(ComputeOptions, "verify", compute)
     actual = _open(model, task, open_checkpoint, options)
     reference = _reference(against, actual.info, task, open_checkpoint, options)
     prompts = _check_alike(actual.info, reference.info)
@@ -103,7 +111,7 @@ def save_reference(
     task: str | None = None,
     open_checkpoint: OpenCheckpoint | None = None,
     show_progress: bool = False,
-    **options: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> TextSet:
     """Store a model's vectors as a reference, for this or another machine.
 
@@ -114,12 +122,13 @@ def save_reference(
         task: as of `verify`.
         open_checkpoint: as of `verify`.
         show_progress: as of `verify`.
-        options: as of `verify`.
+        **compute: as of `verify`.
 
     Raises:
         Like `verify`.
 
     """
+    options = of_keywords(ComputeOptions, "save_reference", compute)
     actual = _open(model, task, open_checkpoint, options)
     prompts = actual.info.prompts or NO_PROMPT
     text_set = _text_set(texts, None)
@@ -133,7 +142,7 @@ def _open(
     model: str | Path,
     task: str | None,
     open_checkpoint: OpenCheckpoint | None,
-    options: Mapping[str, Any],
+    options: ComputeOptions,
 ) -> Encoder:
     if not _is_checkpoint(Path(model)):
         return GGUFEncoder(model, task=task, options=options)
@@ -142,7 +151,7 @@ def _open(
             f"{model} is the folder of a checkpoint; pass what computes with it, "
             "open_checkpoint=jlocal_convert.reference.CheckpointEncoder"
         )
-    return open_checkpoint(Path(model), task, options.get("threads"))
+    return open_checkpoint(Path(model), task, options.threads)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -157,7 +166,7 @@ def _reference(
     actual: ModelInfo,
     task: str | None,
     open_checkpoint: OpenCheckpoint | None,
-    options: Mapping[str, Any],
+    options: ComputeOptions,
 ) -> Encoder:
     if against is None:
         return _shipped(actual)

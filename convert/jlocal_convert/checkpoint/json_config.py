@@ -69,14 +69,18 @@ class JsonConfig(Mapping[str, Any]):
     def wrong(self, key: str, expected: str) -> CheckpointError:
         """Build the error that says what a key should hold."""
         value = reprlib.repr(self.table.get(key))
-        return CheckpointError(f"{self.path}: {key} is {value}, and should be {expected}")
+        return CheckpointError(
+            f"{self.path}: {key} is {value}, and should be {expected}", path=self.path
+        )
 
     def _value(self, key: str, default: Any) -> Any:
         value = self.table.get(key)
         if value is None:
             value = default
         if value is _UNSET:
-            raise CheckpointError(f"{self.path} has no {key!r}; the checkpoint is incomplete")
+            raise CheckpointError(
+                f"{self.path} has no {key!r}; the checkpoint is incomplete", path=self.path
+            )
         return value
 
 
@@ -87,7 +91,7 @@ def read_json_config(path: Path, most_bytes: int = 16 << 20) -> JsonConfig:
         CheckpointError: the file cannot be read, is too large, or holds something else.
 
     """
-    return JsonConfig(path, parse_object(read_bytes(path, most_bytes), str(path)))
+    return JsonConfig(path, parse_object(read_bytes(path, most_bytes), path))
 
 
 def read_bytes(path: Path, most_bytes: int) -> bytes:
@@ -100,29 +104,40 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
     try:
         return read_regular(path, most_bytes)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} has no {path.name}; it is incomplete") from error
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}; it is incomplete", path=path.parent
+        ) from error
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise CheckpointError(
-                f"{path} is larger than {most_bytes:,} bytes; it cannot be right"
+                f"{path} is larger than {most_bytes:,} bytes; it cannot be right", path=path
             ) from error
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", path=path
+        ) from error
 
 
-def parse_object(content: bytes, where: str) -> dict[str, Any]:
+def parse_object(content: bytes, path: Path, *, what: str = "") -> dict[str, Any]:
     """Parse a JSON object in which no name occurs twice.
 
+    Args:
+        content: the object as JSON.
+        path: the file that it is from.
+        what: what stands before the file's name in a message.
+
     Raises:
-        CheckpointError: `content` is not that; the message begins with `where`.
+        CheckpointError: `content` is not that.
 
     """
     try:
         value = json.loads(content, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise CheckpointError(f"{where} is not valid JSON: {reason}; download it again") from error
+        raise CheckpointError(
+            f"{what}{path} is not valid JSON: {reason}; download it again", path=path
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{where} holds no JSON object; download it again")
+        raise CheckpointError(f"{what}{path} holds no JSON object; download it again", path=path)
     return value
 
 

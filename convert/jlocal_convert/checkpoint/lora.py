@@ -99,12 +99,15 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
     for name, module in modules.items():
         sides = factors[module]
         if set(sides) != {"A", "B"}:
-            raise CheckpointError(f"{folder} lacks lora_A or lora_B of {module}; it is incomplete")
+            raise CheckpointError(
+                f"{folder} lacks lora_A or lora_B of {module}; it is incomplete", path=folder
+            )
         deltas[name] = _delta(config, module, sides["A"], sides["B"])
         if deltas[name].shape != matrices[name]:
             raise CheckpointError(
                 f"{folder} is an adapter of another backbone: it changes {name} of shape "
-                f"{deltas[name].shape}, and here that has shape {matrices[name]}"
+                f"{deltas[name].shape}, and here that has shape {matrices[name]}",
+                path=folder,
             )
     return Adapter(folder, deltas)
 
@@ -132,15 +135,23 @@ def _factors(
     for name, tensor in tensors.items():
         match = _KEY.fullmatch(name)
         if not match:
-            raise CheckpointError(f"{folder} has the tensor {name!r}, which cannot be merged")
+            raise CheckpointError(
+                f"{folder} has the tensor {name!r}, which cannot be merged", path=folder
+            )
         sides = factors.setdefault(match["module"], {})
         if match["side"] in sides:
-            raise CheckpointError(f"{folder} has two lora_{match['side']} for {match['module']}")
+            raise CheckpointError(
+                f"{folder} has two lora_{match['side']} for {match['module']}", path=folder
+            )
         if len(tensor.shape) != 2:
-            raise CheckpointError(f"{folder}: {name!r} has shape {tensor.shape}, not a matrix")
+            raise CheckpointError(
+                f"{folder}: {name!r} has shape {tensor.shape}, not a matrix", path=folder
+            )
         sides[match["side"]] = tensor
     if len({module.startswith("model.") for module in factors}) > 1:
-        raise CheckpointError(f"{folder} names modules with and without `model.`; keep one")
+        raise CheckpointError(
+            f"{folder} names modules with and without `model.`; keep one", path=folder
+        )
     return factors
 
 
@@ -152,21 +163,26 @@ def _check_modules(
     if foreign := sorted(stored.difference(modules)):
         raise CheckpointError(
             f"{folder} is an adapter of another backbone: it changes {foreign[0]}"
-            f"{_and_others(foreign)}, which this one does not have"
+            f"{_and_others(foreign)}, which this one does not have",
+            path=folder,
         )
     named = targets(config, modules, prefix)
     if missing := sorted(named - stored):
         raise CheckpointError(
             f"{folder} has no weights for {missing[0]}{_and_others(missing)}, which its "
-            "target_modules name: it is incomplete, or of another backbone"
+            "target_modules name: it is incomplete, or of another backbone",
+            path=folder,
         )
     if extra := sorted(stored - named):
         raise CheckpointError(
             f"{folder} has weights for {extra[0]}{_and_others(extra)}, which its target_modules "
-            "do not name, or its exclude_modules or layers_to_transform leave out"
+            "do not name, or its exclude_modules or layers_to_transform leave out",
+            path=folder,
         )
     if not stored:
-        raise CheckpointError(f"{folder} changes nothing: it has no weights and no target_modules")
+        raise CheckpointError(
+            f"{folder} changes nothing: it has no weights and no target_modules", path=folder
+        )
 
 
 def _delta(config: JsonConfig, module: str, a: StoredTensor, b: StoredTensor) -> LowRank:
@@ -180,7 +196,8 @@ def _delta(config: JsonConfig, module: str, a: StoredTensor, b: StoredTensor) ->
     if a.shape[0] != rank or b.shape[1] != rank:
         raise CheckpointError(
             f"{config.path.parent}: the factors of {module} have shapes {b.shape} and {a.shape}, "
-            f"and its configuration says rank {rank}"
+            f"and its configuration says rank {rank}",
+            path=config.path.parent,
         )
     return LowRank(a, b, alpha / (rank**0.5 if config.flag("use_rslora", False) else rank))
 

@@ -68,7 +68,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror or error}", path=path
         ) from error
-    entries = parse_object(header, f"the header of {path}")
+    entries = parse_object(header, path, what="the header of ")
     entries.pop("__metadata__", None)
     data_start = 8 + length
     tensors = [_tensor(path, name, entry, data_start) for name, entry in entries.items()]

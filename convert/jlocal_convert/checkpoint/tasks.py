@@ -35,7 +35,10 @@ def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[st
         if task not in checkpoint.adapters:
             there = ", ".join(checkpoint.adapters)
             problem = "there is no adapter for" if task in TASKS else "there is no task"
-            raise CheckpointError(f"{checkpoint.folder}: {problem} {task!r}; there are {there}")
+            raise CheckpointError(
+                f"{checkpoint.folder}: {problem} {task!r}; there are {there}",
+                path=checkpoint.folder,
+            )
     return list(requested)
 
 
@@ -46,7 +49,8 @@ def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | N
     if len(asked) != 1 or asked[0] == "all":
         raise CheckpointError(
             f"{checkpoint.folder} has no adapters folder: it holds one task, merged already; "
-            "name that one, or give the base checkpoint"
+            "name that one, or give the base checkpoint",
+            path=checkpoint.folder,
         )
     task = asked[0]
     if task not in TASKS:
@@ -54,6 +58,7 @@ def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | N
     if named is not None and named != task:
         raise CheckpointError(
             f"{checkpoint.folder} has no adapter for {task!r}: by its name {named} is merged into "
-            "it; give the base checkpoint"
+            "it; give the base checkpoint",
+            path=checkpoint.folder,
         )
     return task

@@ -119,7 +119,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.exists():
         raise CheckpointError(f"{folder} has no tokenizer.json; download it again", path=folder)
-    values = parse_object(read_bytes(path, _MAX_BYTES), str(path))
+    values = parse_object(read_bytes(path, _MAX_BYTES), path)
     try:
         known, eos = _identify(values)
         tokens, types, lstrip = _vocabulary(values, vocabulary)

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from jlocal.arguments import of_keywords
 from jlocal.errors import ArgumentError
 from jlocal.llama.threads import default_threads
 from jlocal.terms import Argument
@@ -28,11 +30,38 @@ from jlocal_convert.export.plan import Job, Plan, make_plan, needs_f32
 from jlocal_convert.export.verification import check_reports, need_packages, verify_files
 from jlocal_convert.gguf_file import DIRECT_TYPES, GGUFFile, largest
 from jlocal_convert.progress import OnProgress, reporter
-from jlocal_convert.quantization.importance import Importance, check_used, importance
+from jlocal_convert.quantization.importance import (
+    Importance,
+    ImportanceOptions,
+    check_used,
+    importance,
+)
 from jlocal_convert.quantization.run import Options, write_type
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Each thread holds one block in several types at once; more threads would wait for the disk.
 _MAX_THREADS = 8
+
+
+class ConvertArguments(TypedDict, total=False):
+    """The rarer keyword arguments of `convert`."""
+
+    revision: str | None
+    name: str | None
+    calibration: Sequence[str | Path]
+    imatrix: str | Path | None
+
+
+@dataclass(frozen=True)
+class _ConvertOptions:
+    """What `ConvertArguments` come to."""
+
+    revision: str | None = None
+    name: str | None = None
+    calibration: Sequence[str | Path] = ()
+    imatrix: str | Path | None = None
 
 
 def convert(
@@ -41,14 +70,11 @@ def convert(
     tasks: Sequence[str] | None = None,
     types: Sequence[str] = ("F16",),
     output: str | Path,
-    revision: str | None = None,
-    name: str | None = None,
-    calibration: Sequence[str | Path] = (),
-    imatrix: str | Path | None = None,
     verify: bool = False,
     overwrite: bool = False,
     threads: int = 0,
     progress: OnProgress | None = None,
+    **more: Unpack[ConvertArguments],
 ) -> list[Path]:
     """Convert a checkpoint of jina-embeddings-v5-text to GGUF files.
 
@@ -58,17 +84,20 @@ def convert(
             there. None is retrieval, or whatever an already merged checkpoint holds.
         types: file types such as F16, Q8_0 or Q4_K_M.
         output: folder for the files; made if missing.
+        verify: compare the vectors of each file with the checkpoint's at the end, and write
+            README.md beside them, a model card that says what they lose.
+        overwrite: replace files that exist.
+        threads: CPU threads; 0 takes one for each core.
+        progress: called with a Progress now and then.
+        **more: rarer arguments, as follows.
+
+    Keyword Args:
         revision: branch, tag or commit of a repository.
         name: what to call the model; by default as its folder or its repository.
         calibration: files of texts from which each task's importance matrix is computed, which
             the types of llama.cpp then use: see `jlocal_convert.quantization.calibration`;
             "default" is jlocal's own.
         imatrix: an importance matrix in a GGUF file instead, for one task.
-        verify: compare the vectors of each file with the checkpoint's at the end, and write
-            README.md beside them, a model card that says what they lose.
-        overwrite: replace files that exist.
-        threads: CPU threads; 0 takes one for each core.
-        progress: called with a Progress now and then.
 
     Returns:
         The files, by task and then by type, in the order in which they were asked for; then the
@@ -85,14 +114,15 @@ def convert(
         ArgumentError: arguments do not go together.
 
     """
-    matrix_source = importance(calibration, imatrix)
+    given = of_keywords(_ConvertOptions, "convert", more)
+    matrix_source = importance(ImportanceOptions(given.calibration, given.imatrix))
     requested = outputs.check_types(types, with_importance=bool(matrix_source))
     check_used(matrix_source, requested)
     folder = outputs.check_folder(Path(output).expanduser())
     source = open_checkpoint(
-        locate(checkpoint, tasks, revision, show_progress=progress is not None)
+        locate(checkpoint, tasks, given.revision, show_progress=progress is not None)
     )
-    source = replace(source, name=check_name(source.name if name is None else name))
+    source = replace(source, name=check_name(source.name if given.name is None else given.name))
     plan = make_plan(source, tasks, requested, folder)
     _check_importance(matrix_source, plan)
     if verify:

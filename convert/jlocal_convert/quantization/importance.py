@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.gguf import imatrix
@@ -17,6 +18,30 @@ from jlocal_convert.progress import OnProgress, reporter
 from jlocal_convert.quantization.calibration import Calibration, calibrate, read_calibration
 
 _CALIBRATION = Argument("calibration")
+
+
+class ImportanceArguments(TypedDict, total=False):
+    """Where an importance matrix comes from, as keyword arguments."""
+
+    calibration: Sequence[str | Path]
+    imatrix: str | Path | None
+    save_imatrix: str | Path | None
+
+
+@dataclass(frozen=True)
+class ImportanceOptions:
+    """Where an importance matrix comes from.
+
+    Attributes:
+        calibration: files of texts that it is computed from; "default" is jlocal's own.
+        imatrix: a matrix in a GGUF file instead.
+        save_imatrix: where to keep the matrix that was computed.
+
+    """
+
+    calibration: Sequence[str | Path] = ()
+    imatrix: str | Path | None = None
+    save_imatrix: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,20 +103,12 @@ class Importance:
             yield path
 
 
-def importance(
-    calibration: Sequence[str | Path] = (),
-    file: str | Path | None = None,
-    save: str | Path | None = None,
-    *,
-    overwrite: bool = False,
-) -> Importance:
+def importance(options: ImportanceOptions, *, overwrite: bool = False) -> Importance:
     """Read what a matrix is to be made from.
 
     Args:
-        calibration: files of texts, as `calibration.read_calibration` takes them.
-        file: an importance matrix in a GGUF file, instead.
-        save: where to keep the computed matrix.
-        overwrite: replace the file that is there.
+        options: what that is.
+        overwrite: replace the file in which the matrix is kept.
 
     Raises:
         ArgumentError: the arguments do not go together.
@@ -100,6 +117,7 @@ def importance(
         OutputError: the matrix cannot be kept there.
 
     """
+    calibration, file, save = options.calibration, options.imatrix, options.save_imatrix
     if calibration and file is not None:
         raise ArgumentError(
             f"give either texts to calibrate with ({_CALIBRATION}) or a matrix", _CALIBRATION

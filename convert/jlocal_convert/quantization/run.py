@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from jlocal.arguments import of_keywords
 from jlocal.errors import ModelError, OutputError
 from jlocal.gguf.header import Header, read_header
 from jlocal.gguf.types import FILE_TYPES, TENSOR_TYPES
@@ -16,7 +18,12 @@ from jlocal.llama.threads import default_threads
 from jlocal.models.names import resolve
 from jlocal_convert import outputs
 from jlocal_convert.progress import OnProgress, reporter
-from jlocal_convert.quantization.importance import check_used, importance
+from jlocal_convert.quantization.importance import ImportanceOptions, check_used, importance
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal_convert.quantization.importance import ImportanceArguments
 
 __all__ = ["Options", "exactly", "quantize"]
 
@@ -30,12 +37,10 @@ def quantize(
     types: Sequence[str],
     output: str | Path,
     options: Options | None = None,
-    calibration: Sequence[str | Path] = (),
-    imatrix: str | Path | None = None,
-    save_imatrix: str | Path | None = None,
     overwrite: bool = False,
     threads: int = 0,
     progress: OnProgress | None = None,
+    **matrix: Unpack[ImportanceArguments],
 ) -> list[Path]:
     """Write a GGUF file in other types.
 
@@ -46,13 +51,16 @@ def quantize(
         output: a folder for the files, made if missing; or, for one type, a file that ends in
             `.gguf`.
         options: what to do otherwise than the types have it; its `importance` is set here.
+        overwrite: replace files that exist.
+        threads: CPU threads; 0 takes one for each physical core.
+        progress: called with a Progress now and then.
+        **matrix: where an importance matrix comes from, as follows.
+
+    Keyword Args:
         calibration: files of texts from which an importance matrix is computed; "default" is
             jlocal's own (`jlocal_convert.quantization.calibration.read_calibration`).
         imatrix: an importance matrix in a GGUF file instead.
         save_imatrix: where to keep the matrix that was computed.
-        overwrite: replace files that exist.
-        threads: CPU threads; 0 takes one for each physical core.
-        progress: called with a Progress now and then.
 
     Returns:
         The files, by type in the order in which they were asked for.
@@ -67,7 +75,8 @@ def quantize(
     """
     source, output = resolve(source), Path(output).expanduser()
     options, threads = options or Options(), threads or default_threads()
-    matrix_source = importance(calibration, imatrix, save_imatrix, overwrite=overwrite)
+    given = of_keywords(ImportanceOptions, "quantize", matrix)
+    matrix_source = importance(given, overwrite=overwrite)
     requested = outputs.check_types(types, with_importance=bool(matrix_source))
     check_used(matrix_source, requested, single=bool(options.tensor_types))
     header = read_header(source)
@@ -84,11 +93,9 @@ def quantize(
     outputs.make_folder(folder)
     with (
         outputs.hidden_files(folder, [path.name for path in targets.values()]) as hidden,
-        matrix_source.matrix_for(
-            source, _stem(source), threads=threads, progress=progress
-        ) as matrix,
+        matrix_source.matrix_for(source, _stem(source), threads=threads, progress=progress) as file,
     ):
-        options = replace(options, importance=matrix)
+        options = replace(options, importance=file)
         for path, (name, target) in zip(hidden, targets.items(), strict=True):
             on_tensor = reporter(progress, target.name, "tensors")
             write_type(source, path, name, options, threads=threads, on_tensor=on_tensor)

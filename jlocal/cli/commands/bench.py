@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +18,12 @@ from jlocal.printable import printable
 from jlocal.progress import log, make_bar
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.bench.machine import Machine
     from jlocal.bench.report import Measured, Report, Speed
     from jlocal.bench.run import OnStep
+    from jlocal.embed.options import ComputeArguments
 
 _WIDTH = 80
 
@@ -43,7 +46,7 @@ def command(
     seconds: float,
     as_json: bool,
     quiet: bool,
-    **model_arguments: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Measure model files on this machine, and recommend one.
 
@@ -60,7 +63,7 @@ def command(
 
     chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(quiet=quiet),)
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
-        report = bench(chosen, seconds=seconds, on_step=on_step, **model_arguments)
+        report = bench(chosen, seconds=seconds, on_step=on_step, **compute)
     if as_json:
         output.data(report.as_dict(), indent=2)
     elif report.measured:

@@ -53,7 +53,7 @@ from jlocal.progress import log
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
-def command(
+def command(  # noqa: PLR0913
     checkpoint: str,
     tasks: tuple[str, ...],
     types: tuple[str, ...],

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
@@ -23,6 +23,7 @@ from jlocal.cli.options import (
     text_options,
 )
 from jlocal.cli.output import binary
+from jlocal.embed.options import ComputeOptions, EncodeOptions
 from jlocal.errors import OutputError, TruncationWarning
 from jlocal.filenames import rejoined
 from jlocal.inputs.documents import Document, Unreadable, read_file
@@ -31,8 +32,12 @@ from jlocal.inputs.walk import find_files
 from jlocal.progress import log
 
 if TYPE_CHECKING:
-    from jlocal.embed.embedder import Embedder
-    from jlocal.embed.run import EncodeOptions, RunSummary
+    from typing_extensions import Unpack
+
+    from jlocal.embed.embedder import Embedder, OnLong
+    from jlocal.embed.loading import Pooling
+    from jlocal.embed.options import ComputeArguments
+    from jlocal.embed.run import RunSummary
     from jlocal.outputs.journal import Journal
     from jlocal.outputs.writers import Writer
 
@@ -75,7 +80,7 @@ if TYPE_CHECKING:
     help="What to do with a text that is longer than the model takes.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, no notes and no summary.")
-def command(
+def command(  # noqa: PLR0913
     named: tuple[str, ...],
     inputs: tuple[str, ...],
     content: tuple[str, ...],
@@ -90,7 +95,10 @@ def command(
     dimensions: int | None,
     prompt: str | None,
     prompt_text: str | None,
-    **model_arguments: Any,
+    model: str | None,
+    pooling: Pooling | None,
+    on_long: OnLong,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Embed files, folders, lines or texts.
 
@@ -115,7 +123,7 @@ def command(
     jlocal embed -i lines.txt -m MODEL.gguf -o lines.npy
     cat lines.txt | jlocal embed
     """
-    from jlocal.embed.run import EncodeOptions, embed_documents
+    from jlocal.embed.run import embed_documents
     from jlocal.progress import text_progress_bar
 
     paths, texts = paths_and_texts(named)
@@ -124,7 +132,8 @@ def command(
         if not is_piped():
             raise click.UsageError("nothing to embed: name files or folders, or a text in quotes")
         inputs = ("-",)
-    request = EncodeOptions(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    options = EncodeOptions(*prompt_arguments(prompt, prompt_text), dimensions, precision)
+    computed = ComputeOptions(**compute)
     chosen = _format(output, format)
     if safe_cells and chosen != "csv":
         raise click.UsageError("--safe-cells works only with csv")
@@ -139,16 +148,18 @@ def command(
     total = _total(found, inputs, content) if show else None
     read_as = Counter[str]()
     with (
-        open_model(task, quiet=quiet, **model_arguments) as model,
+        open_model(
+            task, model, computed, pooling=pooling, on_long=on_long, quiet=quiet
+        ) as embedder,
         _open_output(
-            output, chosen, model, request, model_arguments["gpu_layers"], safe_cells=safe_cells
+            output, chosen, embedder, options, computed.gpu_layers, safe_cells=safe_cells
         ) as (writer, journal),
         text_progress_bar(total, show=show) as on_texts,
     ):
         account = embed_documents(
-            model,
+            embedder,
             _documents(found, inputs, content, encoding, read_as),
-            request,
+            options,
             writer,
             on_failure=_report,
             on_truncated=_report_cut,
@@ -208,7 +219,7 @@ def _open_output(
     output: Path | None,
     format: str,
     model: Embedder,
-    request: EncodeOptions,
+    options: EncodeOptions,
     gpu_layers: int | None,
     *,
     safe_cells: bool,
@@ -221,7 +232,7 @@ def _open_output(
         with binary() as file:
             yield JsonLines(file), None
         return
-    description = run_metadata(model, request)
+    description = run_metadata(model, options)
     made = computed_by(model, description, gpu_layers)
     with (
         open_journal(output, made, model.profile.dimensions, log) as journal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,12 +13,16 @@ from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import chunk_options, compute_options, prompt_arguments, text_options
+from jlocal.embed.options import ComputeOptions
 from jlocal.filenames import rejoined
 from jlocal.progress import log
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.collection.collection import Collection
     from jlocal.collection.index.report import OnProgress, Report
+    from jlocal.embed.options import ComputeArguments
 
 
 @click.command("index")
@@ -84,7 +88,7 @@ if TYPE_CHECKING:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
-def command(
+def command(  # noqa: PLR0913
     paths: tuple[Path, ...],
     database: Path,
     include: tuple[str, ...],
@@ -106,7 +110,7 @@ def command(
     dimensions: int | None,
     prompt: str | None,
     prompt_text: str | None,
-    **compute: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Bring a collection up to date with files and folders.
 
@@ -169,7 +173,9 @@ def command(
             on_progress=on_progress,
         )
 
-    run(Run(database, model, task, compute, verbose, quiet), work, rebuild=rebuild)
+    run(
+        Run(database, model, task, ComputeOptions(**compute), verbose, quiet), work, rebuild=rebuild
+    )
 
 
 def _compact(database: Path, *, quiet: bool) -> None:

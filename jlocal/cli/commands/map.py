@@ -77,7 +77,7 @@ _MOST_CLUSTERS = 12
     "--title", metavar="TEXT", help="Title of the page; the name of the collection if not given."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
-def command(
+def command(  # noqa: PLR0913
     database: Path,
     output: Path | None,
     shown: bool | None,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from jlocal.cli.completion import complete_model
-from jlocal.cli.mix import Target, make, mix_options
+from jlocal.cli.mix import Target, Writing, make, mix_options
 from jlocal.cli.options import calibration_options, threads_option
 from jlocal.cli.output import path
 from jlocal.cli.progress import progress_bar
@@ -78,7 +77,7 @@ def _pairs(
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-def command(
+def command(  # noqa: PLR0913
     model: str,
     types: tuple[str, ...],
     output: Path,
@@ -120,6 +119,8 @@ def command(
         "--pure": pure,
     }
     target.check(calibrate, others)
+    from jlocal_convert.quantization.importance import ImportanceOptions
+    from jlocal_convert.quantization.mix.options import MixtureOptions
     from jlocal_convert.quantization.run import Options, quantize
 
     options = Options(
@@ -130,19 +131,12 @@ def command(
         allow_requantize=allow_requantize,
     )
     with progress_bar(show=not quiet and sys.stderr.isatty()) as progress:
-        arguments: dict[str, Any] = {
-            "output": output,
-            "calibration": calibrate,
-            "imatrix": imatrix,
-            "save_imatrix": save_imatrix,
-            "overwrite": force,
-            "threads": threads or 0,
-            "progress": progress,
-        }
+        writing = Writing(output, overwrite=force, threads=threads or 0, progress=progress)
+        matrix = ImportanceOptions(calibrate, imatrix, save_imatrix)
         if target.is_named:
-            arguments["allow_requantize"] = allow_requantize
-            files = [make(model, target, quiet=quiet, **arguments)]
+            mixture = MixtureOptions(**vars(matrix), allow_requantize=allow_requantize)
+            files = [make(model, target, writing, mixture, quiet=quiet)]
         else:
-            files = quantize(model, types=types, options=options, **arguments)
+            files = quantize(model, types=types, options=options, **vars(writing), **vars(matrix))
     for file in files:
         path(file)

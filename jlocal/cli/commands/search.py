@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,10 +17,14 @@ from jlocal.cli.interactive import converse
 from jlocal.cli.opener import open_hit
 from jlocal.cli.options import WholeNumber, compute_options, prompt_arguments
 from jlocal.cli.source import Source, opened_search
+from jlocal.embed.options import ComputeOptions
 from jlocal.filenames import rejoined
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.collection.search.ranking import Mode
+    from jlocal.embed.options import ComputeArguments
 
 _SHOWN = 5
 
@@ -88,7 +92,7 @@ _SHOWN = 5
 @click.option(
     "--prompt-text", metavar="TEXT", help="Put this before the query instead of a named prompt."
 )
-def command(
+def command(  # noqa: PLR0913
     query: tuple[str, ...],
     database: Path,
     count: int,
@@ -106,7 +110,7 @@ def command(
     model: str | None,
     prompt: str | None,
     prompt_text: str | None,
-    **compute: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Find what answers QUERY, best first.
 
@@ -151,7 +155,7 @@ def command(
         search = opened_search(
             stack,
             Source(database, model, inside, quiet),
-            compute,
+            ComputeOptions(**compute),
             prompt_arguments(prompt, prompt_text),
             n=max(count, opened or 0),
             mode=mode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +11,16 @@ from jlocal.cli import flags, output
 from jlocal.cli.display.columns import clipped
 from jlocal.cli.display.screen import ColorChoice, Screen, color_option
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import TextError
 from jlocal.filenames import rejoined
 from jlocal.printable import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal.embed.loading import Pooling
+    from jlocal.embed.options import ComputeArguments
 
 # The least columns for a text.
 _SHOWN = 20
@@ -26,7 +33,7 @@ _SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
 @color_option
-def command(
+def command(  # noqa: PLR0913
     texts: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -35,7 +42,9 @@ def command(
     dimensions: int | None,
     prompt: str | None,
     prompt_text: str | None,
-    **model_arguments: Any,
+    model: str | None,
+    pooling: Pooling | None,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Print how similar texts are: the cosine of each pair.
 
@@ -49,15 +58,16 @@ def command(
     if len(texts) < 2:
         raise click.UsageError("name at least two texts, each in quotes")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
-    with open_model(task, quiet=quiet, **model_arguments) as model:
+    options = ComputeOptions(**compute)
+    with open_model(task, model, options, pooling=pooling, quiet=quiet) as embedder:
         try:
-            vectors = model.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
+            vectors = embedder.encode(list(texts), prompt_name, prefix, truncate_dim=dimensions)
         except TextError as error:
             if error.index is None:
                 raise
             reason = flags.worded(error.reason)
             raise click.ClickException(f"text {error.index + 1} {reason}") from error
-        table = model.similarity(vectors, vectors).tolist()
+        table = embedder.similarity(vectors, vectors).tolist()
     if as_json:
         rounded = [[round(cosine, 6) for cosine in row] for row in table]
         output.data({"texts": texts, "similarity": rounded})

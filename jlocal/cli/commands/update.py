@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +11,14 @@ from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import compute_options
+from jlocal.embed.options import ComputeOptions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.collection.collection import Collection
     from jlocal.collection.index.report import OnProgress, Report
+    from jlocal.embed.options import ComputeArguments
 
 
 @click.command("update")
@@ -36,7 +40,7 @@ def command(
     model: str | None,
     verbose: bool,
     quiet: bool,
-    **compute: Any,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Bring a collection up to date with its folders.
 
@@ -53,4 +57,4 @@ def command(
     def work(collection: Collection, on_progress: OnProgress | None, _rebuild: bool) -> Report:
         return collection.update(prune=prune, on_failure=log_failure, on_progress=on_progress)
 
-    run(Run(database, model, None, compute, verbose, quiet), work)
+    run(Run(database, model, None, ComputeOptions(**compute), verbose, quiet), work)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,9 @@ from jlocal.printable import printable
 from jlocal.progress import log
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal.embed.options import ComputeArguments
     from jlocal.verify import Report
     from jlocal.verify.report import Pair
     from jlocal.verify.texts import TextSet
@@ -73,7 +76,7 @@ _LOWEST = 3
     help="Draw cosines and losses as .svg or .png; needs: pip install 'jlocal[plot]'.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
-def command(
+def command(  # noqa: PLR0913
     model: str,
     against: str | None,
     files: tuple[Path, ...],
@@ -82,7 +85,8 @@ def command(
     as_json: bool,
     plot: Path | None,
     quiet: bool,
-    **options: Any,
+    task: str | None,
+    **compute: Unpack[ComputeArguments],
 ) -> None:
     """Compare a model's vectors with those of a reference.
 
@@ -105,15 +109,31 @@ def command(
     _check_options(against, save, compares=as_json or plot is not None or min_cosine is not None)
     if plot:
         check_plot(plot)
-    options |= {"texts": read_texts(files) if files else None}
-    options |= {"open_checkpoint": CheckpointEncoder}
-    options |= {"show_progress": not quiet and sys.stderr.isatty()}
+    texts = read_texts(files) if files else None
+    show = not quiet and sys.stderr.isatty()
     with _notes(show=not quiet):
         if save and against is None:
-            stored = save_reference(model, save, **options)
+            stored = save_reference(
+                model,
+                save,
+                texts=texts,
+                task=task,
+                open_checkpoint=CheckpointEncoder,
+                show_progress=show,
+                **compute,
+            )
             _log_stored(save, stored, quiet)
             return
-        report = verify(model, against, save=save, **options)
+        report = verify(
+            model,
+            against,
+            texts=texts,
+            task=task,
+            save=save,
+            open_checkpoint=CheckpointEncoder,
+            show_progress=show,
+            **compute,
+        )
     if as_json:
         output.data(report.as_dict(), indent=2)
     else:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +15,15 @@ from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, made_with, opened
 from jlocal.cli.options import compute_options
+from jlocal.embed.options import ComputeOptions
 from jlocal.errors import EmptyCollectionError
 from jlocal.progress import log
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from jlocal.collection.watch import Kind
+    from jlocal.embed.options import ComputeArguments
 
 
 @click.command("watch")
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
 )
 @compute_options
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> None:
+def command(
+    database: Path, model: str | None, quiet: bool, **compute: Unpack[ComputeArguments]
+) -> None:
     """Keep a collection up to date while its files change.
 
     The model stays loaded, and each change is one line on standard output. A folder that is
@@ -55,7 +61,9 @@ def command(database: Path, model: str | None, quiet: bool, **compute: Any) -> N
         if not quiet:
             log(f"Note: {note}")
 
-    with opened(Run(database, model, None, compute, False, quiet), config) as collection:
+    with opened(
+        Run(database, model, None, ComputeOptions(**compute), False, quiet), config
+    ) as collection:
         if not quiet:
             count = len(collection.folders())
             what = "1 folder" if count == 1 else f"{count:,} folders"

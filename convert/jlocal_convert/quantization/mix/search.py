@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jlocal.arguments import of_keywords
 from jlocal.errors import ArgumentError, OutputError, TextError
 from jlocal.gguf.header import Header, read_header
 from jlocal.gguf.imatrix import read as read_matrix
@@ -32,6 +34,7 @@ from jlocal_convert.progress import OnProgress, reporter
 from jlocal_convert.quantization.calibration import DEFAULT, Calibration, read_calibration
 from jlocal_convert.quantization.importance import Importance, importance
 from jlocal_convert.quantization.mix.assignment import Choices, Mix
+from jlocal_convert.quantization.mix.options import MixtureOptions, Target
 from jlocal_convert.quantization.mix.sensitivity import (
     Columns,
     Offers,
@@ -45,6 +48,11 @@ from jlocal_convert.quantization.mix.sensitivity import (
 )
 from jlocal_convert.quantization.mix.targets import Trial, Trials, size_text, too_small
 from jlocal_convert.quantization.run import write_type
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal_convert.quantization.mix.options import MixtureArguments
 
 # One text of so many is held out.
 _HELD_OUT = 4
@@ -86,14 +94,11 @@ def quantize_mixture(
     output: str | Path,
     size: int | None = None,
     cosine: float | None = None,
-    calibration: Sequence[str | Path],
-    imatrix: str | Path | None = None,
-    save_imatrix: str | Path | None = None,
     tensor_types: Sequence[str] = (),
-    allow_requantize: bool = False,
     overwrite: bool = False,
     threads: int = 0,
     progress: OnProgress | None = None,
+    **more: Unpack[MixtureArguments],
 ) -> Mixture:
     """Write the best file of a size, or the smallest of a quality.
 
@@ -102,15 +107,18 @@ def quantize_mixture(
         output: the file to write; its name ends in `.gguf`.
         size: the most bytes that it may have; or
         cosine: the least mean cosine of its vectors to the source's, below 1.
-        calibration: files of texts like those that will be embedded, as `jlocal_convert.quantize`
-            takes them; a quarter is held out.
-        imatrix: an importance matrix instead of one that is computed from the texts.
-        save_imatrix: where to keep the matrix that was computed.
         tensor_types: to choose from, such as Q4_K; all that are worth it if none are named.
-        allow_requantize: take a Q8_0 file as the source.
         overwrite: replace a file that exists.
         threads: CPU threads; 0 takes one for each physical core.
         progress: called with a Progress now and then.
+        **more: rarer arguments, as follows.
+
+    Keyword Args:
+        calibration: files of texts like those that will be embedded, as `jlocal_convert.quantize`
+            takes them; a quarter is held out. They are needed.
+        imatrix: an importance matrix instead of one that is computed from the texts.
+        save_imatrix: where to keep the matrix that was computed.
+        allow_requantize: take a Q8_0 file as the source.
 
     Raises:
         ArgumentError: an argument is impossible, or nothing reaches the target.
@@ -120,10 +128,12 @@ def quantize_mixture(
 
     """
     source, output = resolve(source), Path(output).expanduser()
-    target = _Target(size, cosine)
+    target = Target(size, cosine)
     requested = check_tensor_types(tensor_types)
+    given = of_keywords(MixtureOptions, "quantize_mixture", more)
+    calibration = given.calibration
     matrix_source = importance(
-        () if imatrix else calibration, imatrix, save_imatrix, overwrite=overwrite
+        replace(given, calibration=()) if given.imatrix else given, overwrite=overwrite
     )
     if not calibration:
         texts = Argument("calibration", [DEFAULT])
@@ -133,7 +143,7 @@ def quantize_mixture(
         matrix_source = replace(matrix_source, calibration=searched)
     header = read_header(source)
     _check(header, output, target, overwrite=overwrite)
-    options = Options(allow_requantize=allow_requantize)
+    options = Options(allow_requantize=given.allow_requantize)
     stored = _matrices(header, options)
     matrix_source.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
     _check_size(header, target, stored, matrix_source, requested)
@@ -147,22 +157,6 @@ def quantize_mixture(
         columns = column_importance(read_matrix(matrix))
         found = run.search(wide, stored, columns, searched, held, requested)
         return run.write(found, matrix)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A size in bytes or a mean cosine."""
-
-    size: int | None
-    cosine: float | None
-
-    def __post_init__(self) -> None:
-        if (self.size is None) == (self.cosine is None):
-            raise ArgumentError("give a size or a cosine as the target, not both")
-        if self.size is not None and self.size < 1:
-            raise ArgumentError(f"the target size is {self.size:,} bytes")
-        if self.cosine is not None and not 0 < self.cosine < 1:
-            raise ArgumentError(f"the target cosine is {self.cosine:g}; it lies between 0 and 1")
 
 
 def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
@@ -180,9 +174,9 @@ def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
     return replace(calibration, texts=searched), replace(calibration, texts=held)
 
 
-def _check(header: Header, output: Path, target: _Target, *, overwrite: bool) -> None:
+def _check(header: Header, output: Path, target: Target, *, overwrite: bool) -> None:
     if output.suffix != ".gguf":
-        raise OutputError(f"{output} does not end in .gguf; name the file to write")
+        raise OutputError(f"{output} does not end in .gguf; name the file to write", path=output)
     outputs.check_absent([output], overwrite=overwrite)
     outputs.check_not_read([output], header.path)
     if target.size is not None and target.size >= header.file_size:
@@ -193,7 +187,7 @@ def _check(header: Header, output: Path, target: _Target, *, overwrite: bool) ->
 
 def _check_size(
     header: Header,
-    target: _Target,
+    target: Target,
     stored: Mapping[str, str],
     matrix_source: Importance,
     tensor_types: Sequence[str],
@@ -212,7 +206,7 @@ def _check_size(
     _check_offers(header, target, offers(shapes, stored, weighted, tensor_types))
 
 
-def _check_offers(header: Header, target: _Target, offered: Offers) -> None:
+def _check_offers(header: Header, target: Target, offered: Offers) -> None:
     least = _rest(header, offered) + sum(min(sizes.values()) for sizes in offered.values())
     if target.size is not None and least > target.size:
         raise too_small(target.size, least)
@@ -261,7 +255,7 @@ class _Run:
 
     source: Header
     output: Path
-    target: _Target
+    target: Target
     calibration: Sequence[str | Path]
     options: Options
     threads: int
