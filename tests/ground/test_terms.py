@@ -78,15 +78,35 @@ def test_errors_come_back_from_another_process(error: Exception) -> None:
             assert flags.message(again) == flags.message(error)
 
 
-def test_no_message_of_the_library_names_an_option() -> None:
-    paths = [*(ROOT / "jlocal").rglob("*.py"), *(ROOT / "convert").rglob("*.py")]
-    programs = (ROOT / "jlocal" / "cli", ROOT / "jlocal" / "bundle" / "standalone.py")
-    library = [path for path in paths if not {path, *path.parents}.intersection(programs)]
+# Commands of a shell, which the library prints as such: they are to be copied.
+SHELL = {"jlocal/doctor.py", "convert/jlocal_convert/export/model_card.py"}
+PROGRAMS = (ROOT / "jlocal" / "cli", ROOT / "jlocal" / "bundle" / "standalone.py")
+# Words of Python; `ffn_down=Q6_K` is a value of --tensor-type.
+PYTHON = re.compile(r"\b[a-z_]+=(True|None|'|X|\d)|\b\w+\(\)|\b[a-z]+_[a-z_]+=(?!Q6_K)")
+
+
+def modules(*, of_programs: bool) -> Iterator[tuple[str, ast.Module]]:
+    for path in [*(ROOT / "jlocal").rglob("*.py"), *(ROOT / "convert").rglob("*.py")]:
+        if bool({path, *path.parents}.intersection(PROGRAMS)) == of_programs:
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_no_text_of_the_library_names_an_option() -> None:
     found = {
-        f"{path.relative_to(ROOT)}: {text}"
-        for path in library
-        for text in _messages(ast.parse(path.read_text(encoding="utf-8")))
+        f"{name}: {text}"
+        for name, tree in modules(of_programs=False)
+        for text in (*_messages(tree), *(() if name in SHELL else _sentences(tree)))
         if OPTION.search(COMMAND.sub("", text))
+    }
+    assert not found
+
+
+def test_no_text_of_the_command_line_names_an_argument_of_python() -> None:
+    found = {
+        f"{name}: {text}"
+        for name, tree in modules(of_programs=True)
+        for text in _sentences(tree)
+        if PYTHON.search(text)
     }
     assert not found
 
@@ -97,6 +117,15 @@ def _messages(tree: ast.AST) -> Iterator[str]:
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if re.search(r"(Error|Warning|Message|Unreadable|BadRecord)$", name):
                 yield from _strings(node)
+
+
+def _sentences(tree: ast.Module) -> Iterator[str]:
+    """Yield all texts of several words but docstrings, wherever they stand."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    yield from (text for text in _strings(tree) if " " in text.strip())
 
 
 def _strings(node: ast.AST) -> Iterator[str]:
