@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ if hasattr(signal, "SIGHUP"):
 
 # huggingface_hub reads these when it is imported, which is before any fixture runs.
 _hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
+atexit.register(_hub.cleanup)
 for _name in list(os.environ):
     if re.match(r"HF_|HUGGING|JLOCAL_|.*_PROXY$", _name, re.IGNORECASE):
         del os.environ[_name]

@@ -44,6 +44,7 @@ def without_pooling(converted, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_table_and_a_recommendation(run, converted) -> None:
     files = [converted("qwen3", kind=kind) for kind in ("F32", "Q8_0")]
     done = run(*files)
@@ -61,6 +62,7 @@ def test_a_table_and_a_recommendation(run, converted) -> None:
     assert any(line.startswith("* from one round only") for line in lines) == ("*" in str(rows))
 
 
+@pytest.mark.slow
 def test_json_has_consistent_figures(run, converted) -> None:
     files = [converted("qwen3", kind="F32"), converted("qwen3", kind="F16"), converted("eurobert")]
     done = run("--json", "--threads", 1, *files)
@@ -88,6 +90,7 @@ def test_json_has_consistent_figures(run, converted) -> None:
     assert "with " + first["name"] in report["recommendation"]
 
 
+@pytest.mark.slow
 def test_one_model_from_the_environment(run, converted) -> None:
     done = run(JLOCAL_MODEL=str(converted("qwen3")))
     assert (done.returncode, done.stderr) == (0, "")
@@ -95,6 +98,7 @@ def test_one_model_from_the_environment(run, converted) -> None:
     assert last.startswith("1,000 texts of 256 tokens take about ")
 
 
+@pytest.mark.slow
 def test_a_small_context(run, converted, tmp_path: Path) -> None:
     patch(converted("qwen3"), tmp_path / "short.gguf", "qwen3.context_length", 32_768, 200)
     done = run("short.gguf", "--json")
@@ -105,6 +109,7 @@ def test_a_small_context(run, converted, tmp_path: Path) -> None:
     assert "short: its longest texts have 200 tokens" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_found_before_anything_is_measured(run, converted, tmp_path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
     for bad, message in (("broken.gguf", "middle of the header"), ("no.gguf", "no such file")):
@@ -115,6 +120,7 @@ def test_a_broken_file_is_found_before_anything_is_measured(run, converted, tmp_
         assert message in line
 
 
+@pytest.mark.slow
 def test_a_failure_does_not_hide_the_others(run, converted, without_pooling) -> None:
     done = run(without_pooling, converted("qwen3"))
     assert done.returncode == 1
@@ -159,6 +165,7 @@ def measuring(converted) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_leaves_no_process(measuring, stop: int, status: int) -> None:
     process, child = measuring
@@ -172,6 +179,7 @@ def test_ctrl_c_leaves_no_process(measuring, stop: int, status: int) -> None:
     assert not Path(f"/proc/{child}").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_reported(measuring) -> None:
     process, child = measuring
     os.kill(child, signal.SIGKILL)
@@ -190,6 +198,7 @@ def test_the_last_words_of_a_process() -> None:
     assert abort.endswith("ended by SIGABRT: ggml.c:1: GGML_ASSERT(x) failed")
 
 
+@pytest.mark.slow
 def test_rounds(converted, monkeypatch) -> None:
     monkeypatch.setattr(measure, "_ROUND_SECONDS", 0.02)
     with Embedder(converted("qwen3")) as model:

@@ -52,6 +52,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.mark.slow
 def test_models_cross_and_give_the_same_vectors(models, own_home, tmp_path) -> None:
     done = run("create", *models, "-o", tmp_path / "b.tar")
     assert (done.exit_code, done.output) == (0, f"{tmp_path / 'b.tar'}\n")
@@ -193,6 +194,7 @@ install(Path(sys.argv[1]), wait)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> None:
     content = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL + bytes(3 << 20)}
@@ -209,6 +211,7 @@ def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> No
     assert not list(own_home.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_killed_install_left_goes_with_the_next_one(tmp_path, own_home) -> None:
     content = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL + bytes(3 << 20)}
     (tmp_path / "b.tar").write_bytes(pack(None, content))
@@ -235,6 +238,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_no_socket_is_opened(tmp_path, own_home) -> None:
     (tmp_path / "b.tar").write_bytes(pack())
     for command in ("verify", "install"):
@@ -256,6 +260,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("needs", "reason"),
     [
@@ -281,6 +286,7 @@ def test_install_refuses_a_machine_before_it_touches_it(needs, reason, tmp_path)
     assert files_in(tmp_path) == {"b.tar"}
 
 
+@pytest.mark.slow
 def test_a_failed_install_of_the_program_leaves_no_environment(tmp_path) -> None:
     members = MEMBERS | {"wheels/x-1-py3-none-any.whl": b"no wheel"}
     (tmp_path / "b.tar").write_bytes(pack(manifest(members, program=NEEDS), members))

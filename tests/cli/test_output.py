@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUN = [sys.executable, "-m", "jlocal"]
 LINUX = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 FULL = "Error: cannot write standard output: No space left on device\n"

@@ -49,6 +49,7 @@ def kept() -> list[Path]:
     return sorted((cache_folder() / "folders").glob("*.db"))
 
 
+@pytest.mark.slow
 def test_a_folder_that_no_collection_knows_is_indexed_first(jlocal: Run, tmp_path: Path) -> None:
     arguments = ("search", "passwords", "--json", "--in", "work/shop")
     done = jlocal(*arguments)
@@ -69,6 +70,7 @@ def test_a_folder_that_no_collection_knows_is_indexed_first(jlocal: Run, tmp_pat
     assert kept() == [collection]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_collection(jlocal: Run, tmp_path: Path) -> None:
     assert jlocal("index", "notes", "-m", "starter").returncode == 0
     search = ("search", "where do trees bloom", "--json", "--in")
@@ -86,6 +88,7 @@ def test_a_part_of_a_collection(jlocal: Run, tmp_path: Path) -> None:
     assert len(kept()) == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
     done = jlocal("search", "x", "--in", "work/none")
     assert done.returncode == 2
@@ -98,6 +101,7 @@ def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
     assert "there is no text in" in done.stderr
 
 
+@pytest.mark.slow
 def test_files_that_a_glob_no_longer_fits_are_not_found(jlocal: Run, tmp_path: Path) -> None:
     arguments = ("search", "ship", "--json", "--in", "notes/travel/*/*.md")
     assert names(jlocal(*arguments)) == ["oslo.md"]
@@ -109,6 +113,7 @@ def test_files_that_a_glob_no_longer_fits_are_not_found(jlocal: Run, tmp_path: P
     assert "there is no text in" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes")
 @pytest.mark.parametrize("what", ["a link", "a pipe", "no collection", "a link to nothing"])
 def test_what_lies_in_the_cache_is_not_trusted(jlocal: Run, tmp_path: Path, what: str) -> None:
@@ -136,6 +141,7 @@ def test_what_lies_in_the_cache_is_not_trusted(jlocal: Run, tmp_path: Path, what
     assert (cached.stat().st_mode & 0o77, cached.parent.stat().st_mode & 0o77) == (0, 0)
 
 
+@pytest.mark.slow
 def test_only_the_last_ten_folders_are_kept(jlocal: Run, tmp_path: Path) -> None:
     folder = cache_folder() / "folders"
     folder.mkdir(parents=True)

@@ -44,6 +44,7 @@ def notes(tmp_path: Path, model: Embedder) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_status_says_what_is_out_of_date(jlocal, notes: Path, tmp_path: Path) -> None:
     with Collection() as collection:
         status = collection.status()
@@ -153,6 +154,7 @@ def test_passages_of_a_file_that_is_not_done_are_not_to_be_deleted(
         assert (status.unfinished, status.kept > 0) == (0, True)
 
 
+@pytest.mark.slow
 def test_status_of_a_folder_and_a_model_that_are_missing(
     jlocal, notes: Path, tmp_path: Path, model_file: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_status_of_a_folder_and_a_model_that_are_missing(
     assert f"no longer at {other}" in done.stdout
 
 
+@pytest.mark.slow
 def test_forget_on_the_command_line(jlocal, notes: Path, tmp_path: Path) -> None:
     done = jlocal("forget", notes)
     assert (done.returncode, done.stdout) == (1, "")
@@ -187,6 +190,7 @@ def test_forget_on_the_command_line(jlocal, notes: Path, tmp_path: Path) -> None
     assert json.loads(jlocal("status", "--json").stdout)["kept"] == 3
 
 
+@pytest.mark.slow
 def test_collections_are_listed_and_removed(jlocal, notes: Path, model: Embedder) -> None:
     with Collection("work", model) as collection:
         collection.index(notes / "a.md")

@@ -12,6 +12,8 @@ import pytest
 
 from jlocal import Collection, Embedder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def jlocal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:

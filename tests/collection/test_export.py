@@ -184,6 +184,7 @@ def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     assert read(tmp_path / "v.csv")[0] == ["/a.txt:1"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
     def peak(path: Path, format: str) -> int:
         tracemalloc.start()
@@ -205,6 +206,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_mistakes(database: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     (tmp_path / "text.db").write_text("no database" * 100)

@@ -72,6 +72,7 @@ def similar(llm, name: str, id: str, target: Path, count: int = 5) -> list[dict]
     return [json.loads(line) for line in found.splitlines()]
 
 
+@pytest.mark.slow
 def test_llm_reads_it(llm, database: Path, tmp_path: Path) -> None:
     target = tmp_path / "llm.db"
     done = jlocal("export", "-d", database, "--llm", target)

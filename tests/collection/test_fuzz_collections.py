@@ -123,12 +123,14 @@ def write(scratch: Path, data: bytes, **asides: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(WHOLE), st.binary(max_size=200).map(WHOLE[:100].__add__)))
 def test_bytes_of_the_file(scratch: Path, every: Mapping[str, Reader], data: bytes) -> None:
     read_all(write(scratch, data), every)
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(st.just(FILE), mutations(FILE)), log=mutations(LOG))
 def test_bytes_of_the_log(

@@ -35,6 +35,8 @@ from support.gguf_files import (
 )
 from support.reference import Reference
 
+pytestmark = pytest.mark.slow
+
 DIRECT = ("F32", "F16", "BF16", "Q8_0")
 PATTERNS = {
     "rank_pattern": {"q_proj": 4, "layers.1.mlp.up_proj": 2, r".*\.down_proj": 6},

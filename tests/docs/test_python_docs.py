@@ -16,6 +16,7 @@ from jlocal.collection.database.metadata import _TESTS
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JLOCAL_HOME", str(tmp_path / "home"))

@@ -68,6 +68,7 @@ def findings(result: Result) -> list[dict[str, Any]]:
     return json.loads(result.stdout)["findings"]
 
 
+@pytest.mark.slow
 def test_a_machine_in_order(bundle) -> None:
     models = install(bundle)
     done = subprocess.run(
@@ -87,6 +88,7 @@ def test_a_machine_in_order(bundle) -> None:
         assert [entry["name"] for entry in report["models"]] == sorted(m.name for m in models)
 
 
+@pytest.mark.slow
 def test_without_a_model_the_starter_model_is_tested() -> None:
     report = json.loads(run("--json").stdout)
     assert report["models"] == []
@@ -103,6 +105,7 @@ def test_an_unusable_model_is_broken(tmp_path) -> None:
         assert "Broken: the self-test with" in done.stdout
 
 
+@pytest.mark.slow
 def test_another_vector_than_that_of_the_sender_is_broken(bundle, own_home) -> None:
     (model, *_) = install(bundle)
     (stored,) = (own_home / "checks").glob(f"{model.sha256}.json")
@@ -343,6 +346,7 @@ def test_a_damaged_record_is_broken(machine, own_home) -> None:
     assert "x.json" in findings(done)[0]["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["gguf", "numpy", "huggingface_hub", "llama_cpp"])
 def test_a_package_that_is_missing_is_broken(package, tmp_path) -> None:
     code = """
@@ -373,6 +377,7 @@ def test_offline_is_shown(machine, monkeypatch) -> None:
     assert "offline             yes: HF_HUB_OFFLINE=1" in run().stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 @pytest.mark.parametrize("command", ["bundle verify", "bundle install", "doctor"])
 def test_no_network_is_tried(command, bundle, tmp_path) -> None:

@@ -324,6 +324,7 @@ def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:
         draw(tmp_path / "c.db")
 
 
+@pytest.mark.slow
 def test_umap_keeps_neighbours(
     tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

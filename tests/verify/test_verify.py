@@ -47,6 +47,7 @@ def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 # What is measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["qwen3", "eurobert"])
 def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     report = verify(
@@ -72,6 +73,7 @@ def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     assert not Path("never.npz").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["model_fp16.safetensors", "model.fp16.safetensors"])
 def test_weights_in_another_precision_beside_the_checkpoint(other, small_checkpoint, tmp_path):
     """Conversion and verification read the same files, and say so by the same digest."""
@@ -92,6 +94,7 @@ def test_a_checkpoint_needs_what_computes_with_it(starter_files) -> None:
         verify(starter_files["F16"], STARTER)
 
 
+@pytest.mark.slow
 def test_coarser_types_lose_more(starter_files, tmp_path) -> None:
     reference = tmp_path / "checkpoint.npz"
     save_reference(
@@ -246,6 +249,7 @@ def test_repeated_texts_count_once(starter_files) -> None:
     assert report.as_dict()["neighbours"] is None
 
 
+@pytest.mark.slow
 def test_what_is_above_the_context(starter_files, tmp_path, jlocal) -> None:
     """Stored and our own texts are left out and named; a user's own are an error."""
     short = tmp_path / "short.gguf"
@@ -272,6 +276,7 @@ def test_what_is_above_the_context(starter_files, tmp_path, jlocal) -> None:
 # The command
 
 
+@pytest.mark.slow
 def test_a_table(jlocal, starter_files, stored_reference) -> None:
     done = jlocal(starter_files["Q4_K_M"], "--reference", stored_reference, "--min-cosine", 0.5)
     assert (done.returncode, done.stderr) == (0, "")
@@ -283,6 +288,7 @@ def test_a_table(jlocal, starter_files, stored_reference) -> None:
     assert "the same token ids in both" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_json_a_plot_and_a_floor(jlocal, starter_files, stored_reference, tmp_path) -> None:
     done = jlocal(
         starter_files["Q4_K_M"], "--against", stored_reference, "--json",
@@ -311,6 +317,7 @@ def test_json_a_plot_and_a_floor(jlocal, starter_files, stored_reference, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plot.svg", "saved.npz"]
 
 
+@pytest.mark.slow
 def test_the_model_that_ships() -> None:
     """Made with: jlocal verify starter/jlocal-starter --task retrieval --save FILE."""
     report = verify(starter.FILE)
@@ -321,6 +328,7 @@ def test_the_model_that_ships() -> None:
     assert report.markdown().count("\n| ") > 8
 
 
+@pytest.mark.slow
 def test_a_picture_of_few_texts(starter_files, tmp_path) -> None:
     from jlocal.verify.plot import draw
 
@@ -359,6 +367,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line(
     name, jlocal, starter_files, stored_reference, converted, tmp_path
