@@ -218,6 +218,43 @@ def test_an_open_file_finds_what_was_written_since(tmp_path: Path, *, exact: boo
     writer.close()
 
 
+def test_a_code_that_no_query_chooses_is_checked_once_after_each_change(tmp_path: Path) -> None:
+    """Its passage would never be found, so one code of each block is compared with its vector."""
+    store, vectors = made(tmp_path / "c.db", 3000, 1)
+    search(store, vectors[-1], 5, exact=False)
+    with Store(tmp_path / "c.db")._transaction() as connection:
+        block, bits = connection.execute("SELECT min(block), bits FROM code").fetchone()
+        opposite = np.packbits(vectors[-1] <= 0).tobytes()
+        connection.execute(
+            "UPDATE code SET bits = ? WHERE block = ?", (opposite + bits[len(opposite) :], block)
+        )
+    for _ in range(2):
+        with pytest.raises(CollectionError, match="a code is not that of its vector"):
+            search(store, vectors[-1], 5, exact=False)
+    store.close()
+
+
+def test_the_background_is_read_once(tmp_path: Path, monkeypatch) -> None:
+    store, vectors = made(tmp_path / "c.db", 1500, 1)
+    monkeypatch.setattr(module, "_CANDIDATES", 100)
+    read: list[int] = []
+    whole_read = Store.vectors
+    monkeypatch.setattr(
+        Store, "vectors", lambda self, ids: read.append(len(ids)) or whole_read(self, ids)
+    )
+    first = search(store, vectors[0], 5, exact=False)
+    # 100 of 1,024 dimensions are as many as 400 of 256.
+    assert len(read) == 2
+    read.clear()
+    assert search(store, vectors[0], 5, exact=False) == first
+    assert read == [400]
+    # A filter has a background of its own.
+    read.clear()
+    search(store, vectors[0], 5, "/d/1", exact=False)
+    assert len(read) == 2
+    store.close()
+
+
 def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path, monkeypatch) -> None:
     store, vectors = made(tmp_path / "c.db", 3000, 4)
     paths = [hit.path for hit in search(store, vectors[0], 5, exact=False)]
@@ -227,6 +264,30 @@ def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path, monkeypatch) -
     store.write(Batch(removed=[paths.pop()]))
     assert [hit.path for hit in search(store, vectors[0], 4, exact=False)] == paths
     assert "codes" not in store._kept
+    store.close()
+
+
+def test_each_passage_has_its_first_places(tmp_path: Path) -> None:
+    """One that stands in very many documents takes no place from the others."""
+    store = Store(tmp_path / "c.db", create=True)
+    store.set_config(config_for(32))
+    batch = Batch()
+    for text, vector in zip(("common", "rare"), np.eye(2, 32, dtype=np.float32), strict=True):
+        batch.passages[digest_of(text)] = ("", text, vector)
+    for number in range(1, 1301):
+        text = "rare" if number % 650 == 0 else "common"
+        chunks = [(0, whole(text, number), digest_of(text))]
+        batch.entries.append(Entry(f"/d/{number:04}", None, digest_of(str(number)), chunks))
+    store.write(batch)
+    store.use_path_filter(lambda path: path > "/d/0002")
+    places: dict[int, list[str]] = {}
+    for passage, _, place in store.locations(np.array([1, 2, 3]), 5):
+        places.setdefault(passage, []).append(place.path)
+        assert place.path == f"/d/{place.first_line:04}"
+    assert sorted(places.values()) == [
+        [f"/d/{number:04}" for number in range(3, 8)],
+        ["/d/0650", "/d/1300"],
+    ]
     store.close()
 
 

@@ -74,7 +74,7 @@ class Database:
             self._kept, self._kept_version = {}, version
         return self._kept
 
-    def _once(self, name: str, read: Callable[[], _T]) -> _T:
+    def once(self, name: str, read: Callable[[], _T]) -> _T:
         """Return a value, which is read if it is not kept."""
         known = self._known()
         if name not in known:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import operator
+
 import numpy as np
 
 from jlocal.collection.database.base import Database
@@ -21,12 +25,12 @@ class Finding(Database):
     def count_passages(self) -> int:
         """How many passages of documents there are, and so vectors that a search may find."""
         statement = "SELECT coalesce(sum(length(passage_ids)), 0) FROM code"
-        return self._once("passages", lambda: int(self._value(statement)) // 8)
+        return self.once("passages", lambda: int(self._value(statement)) // 8)
 
     def count_documents(self) -> int:
         """How many documents there are, files and added texts."""
         statement = "SELECT count(id) FROM document"
-        return self._once("documents", lambda: int(self._value(statement)))
+        return self.once("documents", lambda: int(self._value(statement)))
 
     def check_words(self) -> None:
         """Check that all passages of documents have words, once while the file is open.
@@ -63,22 +67,33 @@ class Finding(Database):
         with translated_errors(self.path):
             return index.search(self._rows, query, rows, allowed)
 
-    def locations(self, passage: int, limit: int) -> list[tuple[int, Location]]:
-        """Where a passage first stands in each record of documents whose paths are wanted.
+    def locations(self, passages: Ids, limit: int) -> list[tuple[int, int, Location]]:
+        """Where each of these passages first stands in each record of documents that are wanted.
 
-        Each with the id of its document.
+        Args:
+            passages: ids (n,).
+            limit: the most locations of a passage.
+
+        Returns:
+            Of each location the ids of the passage and the document, and the location.
+
         """
-        rows = self._rows(
-            "SELECT document.id, path, record, min(first_line), last_line FROM chunk "
-            "JOIN document USING (content_id) WHERE passage_id = ? AND wanted(path) "
-            "GROUP BY path, record ORDER BY path, record LIMIT ?",
-            passage,
-            limit,
+        rows = itertools.chain.from_iterable(
+            self._blocks(
+                "SELECT passage_id, document.id, path, record, min(first_line), last_line "
+                "FROM chunk JOIN document USING (content_id) "
+                "WHERE passage_id IN (SELECT value FROM json_each(?)) AND wanted(path) "
+                "GROUP BY passage_id, path, record ORDER BY passage_id, path, record",
+                json.dumps(passages.tolist()),
+            )
         )
+        locations = itertools.groupby(rows, key=operator.itemgetter(0))
+        first = [row for _, some in locations for row in itertools.islice(some, limit)]
         with translated_errors(self.path):
-            ids = ids_of([id for id, *_ in rows])
+            documents = ids_of([document for _, document, *_ in first]).tolist()
             return [
-                (id, location_of(*row)) for id, (_, *row) in zip(ids.tolist(), rows, strict=True)
+                (passage, document, location_of(*location))
+                for document, (passage, _, *location) in zip(documents, first, strict=True)
             ]
 
     def passages_in(self, documents: Ids, limit: int) -> Ids:

@@ -27,7 +27,7 @@ class Settings(Database):
 
     def config(self) -> CollectionConfig | None:
         """Read how the vectors are made; None where nothing was indexed yet."""
-        return self._once("config", self._read_config)
+        return self.once("config", self._read_config)
 
     def _read_config(self) -> CollectionConfig | None:
         rows = self._rows(

@@ -110,7 +110,7 @@ class Store(Settings, Catalog, Finding):
             CollectionError: something is missing.
 
         """
-        self._once("links", self._check_links)
+        self.once("links", self._check_links)
 
     def _check_links(self) -> None:
         with translated_errors(self.path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,8 +137,7 @@ def hits_of(
     most = max(_FIRST, 2 * n)
     while True:
         chosen = np.union1d(np.arange(min(most, len(scored.ids))), _locations_of(named, scored.ids))
-        rows = [row for number in chosen.tolist() for row in _rows(store, scored, number, paths)]
-        rows.sort(key=lambda row: row.order)
+        rows = sorted(_rows(store, scored, chosen, paths), key=lambda row: row.order)
         hits = _hits(store, scored, rows, n)
         if len(hits) >= n or most >= len(scored.ids):
             break
@@ -157,13 +156,17 @@ def _locations_of(some: Ids, ids: Ids) -> Ids:
     return np.flatnonzero(np.isin(ids, some)) if len(some) else np.empty(0, np.int64)
 
 
-def _rows(store: Store, scored: Scored, number: int, paths: Scores | None) -> Iterator[_Row]:
-    score = float(scored.scores[number])
-    locations = store.locations(int(scored.ids[number]), _MOST_PLACES)
-    documents = np.array([document for document, _ in locations], np.int64)
+def _rows(store: Store, scored: Scored, numbers: Ids, paths: Scores | None) -> list[_Row]:
+    ids = scored.ids[numbers]
+    number_of = dict(zip(ids.tolist(), numbers.tolist(), strict=True))
+    locations = store.locations(ids, _MOST_PLACES)
+    documents = np.array([document for _, document, _ in locations], np.int64)
     of_paths = PATH_WEIGHT * paths.of(documents) if paths else np.zeros(len(locations))
-    for (_, location), of_path in zip(locations, of_paths.tolist(), strict=True):
-        yield _Row(number, location, score + of_path, of_path)
+    return [
+        _Row(number, location, float(scored.scores[number]) + of_path, of_path)
+        for (passage, _, location), of_path in zip(locations, of_paths.tolist(), strict=True)
+        for number in [number_of[passage]]
+    ]
 
 
 def _hits(store: Store, scored: Scored, rows: Sequence[_Row], n: int) -> list[Hit]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from jlocal.collection.database.codes import Bits, blocks_of, pack
@@ -9,10 +13,15 @@ from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import DamagedError, Ids
 from jlocal.vectors import Floats
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 # So many vectors taken evenly tell how cosines of a query are distributed.
 _BACKGROUND = 200
 # What is looked up for so many codes at a time stays in the processor's cache.
 _ROWS = 256
+# NumPy computes outside Python's lock, so threads share the work; and few blocks of codes wait.
+_THREADS, _MOST_WAITING = 2, 16
 # By how much two sums of the same components may differ.
 _ROUNDING = 1e-4
 
@@ -32,34 +41,64 @@ def nearest_by_codes(
     """Compare a query (d,) with the vectors whose signs agree best with it.
 
     Returns:
-        Ids (n,), ascending, and cosines (n,), of `wanted` passages and a few more; and cosines (m,)
-        of passages taken evenly.
+        Ids (n,), ascending, and cosines (n,), of `wanted` passages; and cosines (m,) of passages
+        taken evenly.
 
     """
-    blocks, agreements = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for block, codes in store.codes():
-        near = slice(None) if allowed is None else np.isin(block, allowed)
-        blocks.append(block[near])
-        agreements.append(agreement(codes[near], query))
-    ids, first_look = np.concatenate(blocks), np.concatenate(agreements)
+    ids, first_look = _first_look(store, query, allowed)
     if not len(ids):
         return ids, first_look, first_look
-    even = np.zeros(len(ids), np.bool_)
-    even[np.linspace(0, len(ids) - 1, min(len(ids), _BACKGROUND)).astype(np.int64)] = True
-    chosen = even.copy()
-    chosen[np.argpartition(-first_look, min(wanted, len(ids) - 1))[:wanted]] = True
-    # Of codes that are wrong none may be chosen, so one of each block is looked at as well.
-    chosen[np.flatnonzero(np.diff(blocks_of(ids), prepend=-1))] = True
-    order = np.argsort(ids[chosen])
-    ids, first_look, even = ids[chosen][order], first_look[chosen][order], even[chosen][order]
-    cosines = [np.empty(0, np.float32)]
-    for block, vectors in store.vectors(ids):
-        expected, first_look = first_look[: len(block)], first_look[len(block) :]
-        if not np.allclose(agreement(pack(vectors), query), expected, atol=_ROUNDING):
+    chosen = np.argpartition(-first_look, min(wanted, len(ids) - 1))[:wanted]
+    vectors = _vectors(store, query, ids[chosen], first_look[chosen])
+    cosines = np.concatenate([block @ query for block in vectors])
+
+    def background() -> Floats:
+        return _background(store, query, ids, first_look)
+
+    # Without a filter it is the same for all queries.
+    others = store.once("background", background) if allowed is None else background()
+    return np.sort(ids[chosen]), cosines, others @ query
+
+
+def _first_look(store: Store, query: Floats, allowed: Ids | None) -> tuple[Ids, Floats]:
+    """Ids (n,) of passages, and how well the signs of their vectors agree with a query (n,)."""
+    # Only a search in many passages needs it.
+    from concurrent.futures import ThreadPoolExecutor
+
+    blocks, looks = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[Future[Floats]] = deque()
+        for block, codes in store.codes():
+            near = slice(None) if allowed is None else np.isin(block, allowed)
+            blocks.append(block[near])
+            waiting.append(pool.submit(agreement, codes[near], query))
+            if len(waiting) > _MOST_WAITING:
+                looks.append(waiting.popleft().result())
+        looks += [future.result() for future in waiting]
+    return np.concatenate(blocks), np.concatenate(looks)
+
+
+def _vectors(store: Store, query: Floats, ids: Ids, first_look: Floats) -> Iterator[Floats]:
+    """Blocks of vectors (n, d) in the order of their ids, compared with the first look at them."""
+    expected = first_look[np.argsort(ids)]
+    for block, vectors in store.vectors(np.sort(ids)):
+        if not np.allclose(agreement(pack(vectors), query), expected[: len(block)], atol=_ROUNDING):
             raise DamagedError("a code is not that of its vector")
-        cosines.append(vectors @ query)
-    all_of_them = np.concatenate(cosines)
-    return ids, all_of_them, all_of_them[even]
+        expected = expected[len(block) :]
+        yield vectors
+
+
+def _background(store: Store, query: Floats, ids: Ids, first_look: Floats) -> Floats:
+    """Vectors (m, d) of passages taken evenly, and one of each block.
+
+    Of codes that are wrong none may be chosen as near, so one of each block is looked at as well.
+    """
+    even = np.linspace(0, len(ids) - 1, min(len(ids), _BACKGROUND)).astype(np.int64)
+    firsts = np.flatnonzero(np.diff(blocks_of(ids), prepend=-1))
+    some = np.union1d(even, firsts)
+    vectors = np.concatenate(list(_vectors(store, query, ids[some], first_look[some])))
+    # The vectors come in the order of their ids, in which not all codes stand.
+    return vectors[np.isin(np.sort(ids[some]), ids[even])]
 
 
 def agreement(codes: Bits, query: Floats) -> Floats:
