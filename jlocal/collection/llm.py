@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sqlite3
 import time
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import quote
 
-from jlocal.collection.database.check import check_files, distrust, limit_work
 from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
-from jlocal.errors import ArgumentError, CollectionError, OutputError
+from jlocal.errors import ArgumentError, OutputError
 from jlocal.outputs.atomic import atomic_write
+from jlocal.outputs.sqlite import FileKind, limit_work, open_file
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
@@ -44,6 +42,14 @@ CREATE TABLE embeddings (
 );
 CREATE INDEX idx_embeddings_content_hash ON embeddings (content_hash);
 """
+_DATABASE = FileKind(
+    error=OutputError,
+    name="an embeddings database of llm",
+    use="write",
+    outcome="nothing in it was changed",
+    if_damaged="name another file",
+    if_unusable="name another file",
+)
 # Seconds to wait for another program that writes there.
 _PATIENCE = 10
 _NAME = Argument("name")
@@ -96,18 +102,15 @@ def export_to_llm(
     with open_rows(database) as (config, rows):
         model = f"jlocal/{config.model}"
         if target.is_file() and target.stat().st_size:
-            try:
-                check_files(target)
-            except CollectionError as error:
-                raise OutputError(error.message, path=error.path) from None
-            with _transaction(target, str(target.absolute())) as connection:
+            _DATABASE.check_files(target)
+            with _transaction(target, target) as connection:
                 _check(connection, target, name)
                 # The tables are sound; there may be any number of rows.
                 connection.set_progress_handler(None, 0)
                 return _fill(connection, name, model, rows, on_failure)
         with (
             atomic_write(target) as file,
-            _transaction(target, file.name, journal="OFF") as connection,
+            _transaction(target, Path(file.name), journal="OFF") as connection,
         ):
             _make(connection)
             return _fill(connection, name, model, rows, on_failure)
@@ -115,32 +118,23 @@ def export_to_llm(
 
 @contextmanager
 def _transaction(
-    target: Path, path: str, journal: str | None = None
+    target: Path, path: Path, journal: str | None = None
 ) -> Iterator[sqlite3.Connection]:
-    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
-    try:
-        with closing(
-            sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
-        ) as connection:
-            distrust(connection)
-            if journal is None:
-                limit_work(connection, target)
-            else:
-                connection.execute(f"PRAGMA journal_mode = {journal}")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        # What SQLite says may hold a name from the file, and that may be no text.
-        is_plain = isinstance(error, sqlite3.Error) and str(error) != "interrupted"
-        reason = printable(str(error))[:200] if is_plain else "it is damaged"
-        raise OutputError(
-            f"cannot write {target}: {reason}; nothing in it was changed", path=target
-        ) from error
+    with (
+        _DATABASE.translated_errors(target),
+        closing(open_file(path, timeout=_PATIENCE)) as connection,
+    ):
+        if journal is None:
+            limit_work(connection, target)
+        else:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
 
 def _make(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 from jlocal.collection.config import CollectionConfig
-from jlocal.collection.database.check import check_files
+from jlocal.collection.database.check import COLLECTION
 from jlocal.collection.database.readers import Readers
 from jlocal.collection.index.resolve import made_with
 from jlocal.collection.names import collection_path
@@ -98,7 +98,7 @@ class OpenCollection:
 
         """
         self._readers.check()
-        check_files(self.path)
+        COLLECTION.check_files(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
             return None
         try:

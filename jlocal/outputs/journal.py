@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import OutputError
+from jlocal.outputs.sqlite import Cause, FileKind, cause_of, open_file
 from jlocal.outputs.staging import sweep
 from jlocal.vectors import Floats
 
@@ -24,6 +25,14 @@ Note = Callable[[str], None]
 
 _TABLE = "CREATE TABLE wave (key BLOB PRIMARY KEY, vectors BLOB NOT NULL, checksum BLOB NOT NULL)"
 
+_JOURNAL = FileKind(
+    error=OutputError,
+    name="a journal of jlocal",
+    use="write",
+    outcome="what was finished is kept",
+    if_damaged="remove it to start again",
+    if_unusable="remove it to start again",
+)
 # Where SQLite would quote what is no UTF-8, Python raises an error of its own.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
@@ -141,28 +150,15 @@ class Journal:
         return key.digest()
 
     def _execute(self, statement: str, *values: object) -> tuple[Any, ...] | None:
-        try:
-            with self._lock:
-                if self._connection is None:
-                    return None
-                row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
-                return row
-        except sqlite3.Error as error:
-            raise _explain(self._path, error) from error
+        with _JOURNAL.translated_errors(self._path), self._lock:
+            if self._connection is None:
+                return None
+            row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
+            return row
 
 
 def _checksum(key: bytes, data: bytes) -> bytes:
     return hashlib.sha256(key + data).digest()
-
-
-def _explain(path: Path, error: sqlite3.Error) -> OutputError:
-    full = {
-        "database or disk is full": "No space left on device",
-        "disk I/O error": "the disk reports an error, and may be full",
-    }.get(str(error))
-    if full:
-        return OutputError(f"cannot write {path}: {full}; make room and run it again", path=path)
-    return OutputError(f"cannot use {path}: {error}; remove it to start again", path=path)
 
 
 def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
@@ -175,13 +171,14 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise OutputError(f"{path} is not a regular file; remove it", path=path)
+        _JOURNAL.check_files(path)
         path.touch()
         before = path.stat().st_ino
     except OSError as error:
         raise OutputError(
             f"cannot write {output}: {error.strerror or error}", path=output
         ) from error
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    connection = open_file(path, timeout=0)
     try:
         _prepare(connection)
         # Who had it before may have removed it meanwhile.
@@ -190,7 +187,8 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
         return connection
     except sqlite3.OperationalError as error:
         connection.close()
-        raise busy if "locked" in str(error) else _explain(path, error) from error
+        is_busy = cause_of(error) is Cause.LOCKED
+        raise busy if is_busy else _JOURNAL.explained(path, error) from error
     except _DAMAGE:
         note(f"{path} is damaged, and is begun anew.")
         _remove(connection, path)

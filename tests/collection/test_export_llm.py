@@ -224,7 +224,9 @@ def test_a_busy_database(database: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("jlocal.collection.llm._PATIENCE", 0.1)
     connection = sqlite3.connect(target)
     connection.execute("BEGIN IMMEDIATE")
-    with pytest.raises(OutputError, match="database is locked; nothing in it was changed"):
+    with pytest.raises(
+        OutputError, match=r"own\.db is in use by another process; nothing in it was changed"
+    ):
         export_to_llm(database, target, "notes")
     connection.close()
 

@@ -218,7 +218,7 @@ def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> 
         capture_output=True, text=True, check=False, env=os.environ | {"JLOCAL_HOME": "/nowhere"},
     )  # fmt: skip
     assert done.returncode == 1
-    assert "no space is left" in done.stderr or "may be full" in done.stderr
+    assert "No space left on device" in done.stderr or "may be full" in done.stderr
     assert collection.config.chunk == 64
     check(collection.path)
     assert collection.index(rebuild=True, chunk=32).failed == 0

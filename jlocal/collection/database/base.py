@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from jlocal.collection.database.check import limit_work
 from jlocal.collection.database.connect import Alone, connect, translated_errors
+from jlocal.outputs.sqlite import limit_work
 
 _ROWS = 1024
 # Bytes of blocks that are kept in memory for the next search. A server has up to eight files open.

@@ -7,27 +7,18 @@ pipe beside the file would be waited for.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 import re
 import sqlite3
-import stat
 from functools import cache
 from pathlib import Path
 
 from jlocal.errors import CollectionError
+from jlocal.outputs.sqlite import FileKind
 from jlocal.printable import printable
 
-# No text of a document is longer in UTF-8, and no schema of ours has longer statements or more.
-_LONGEST_VALUE = 256 << 20
+# No schema of ours has longer statements, or more.
 _LONGEST_STATEMENT = 10_000
 _MOST_OBJECTS = 100
-
-# Work is counted in SQLite's virtual machine instructions, of which a second has about 10^8. A
-# statement over sound tables needs a few for each byte of the file at most.
-_UNIT = 10_000_000
-_LEAST_UNITS = 20
-_BYTES_PER_UNIT = 500_000
 
 # What may be missing in a file, and a statement that gives a row if it is.
 MISSING = {
@@ -40,80 +31,15 @@ MISSING = {
     "WHERE passage_id NOT IN (SELECT +id FROM passage) LIMIT 1",
 }
 
-_JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 
-
-def check_files(path: Path) -> None:
-    """Refuse a pipe, a device or a folder in place of the file, and links beside it.
-
-    Raises:
-        CollectionError: the file is none that SQLite should open, or one beside it is.
-
-    """
-    kind = _kind(path, follow=True)
-    if kind not in ("", "regular file"):
-        raise CollectionError(f"{path} is a {kind}; name a regular file", path=path)
-    # SQLite looks for them beside the file that a link names.
-    real = os.path.realpath(path)
-    for end in ("-wal", "-shm", "-journal"):
-        aside = Path(f"{real}{end}")
-        kind = _kind(aside, follow=False)
-        if kind not in ("", "regular file"):
-            raise CollectionError(
-                f"{aside} is a {kind}, where a file of {path} belongs; remove it", path=aside
-            )
-        if end == "-journal" and kind and _names_another_file(aside):
-            raise CollectionError(f"{aside} was not left by jlocal; remove it", path=aside)
-
-
-def _kind(path: Path, *, follow: bool) -> str:
-    """Name what a path leads to; nothing if there is nothing."""
-    try:
-        mode = (path.stat() if follow else path.lstat()).st_mode
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CollectionError(f"cannot open {printable(str(path))}: {reason}", path=path) from None
-    kinds = {stat.S_IFREG: "regular file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
-    kinds |= {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-    return kinds.get(stat.S_IFMT(mode), "device")
-
-
-def _names_another_file(journal: Path) -> bool:
-    """Whether SQLite might delete a file for this journal: the one whose name ends it."""
-    try:
-        with journal.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - len(_JOURNAL_END)))
-            return file.read() == _JOURNAL_END and size > len(_JOURNAL_END)
-    except OSError as error:
-        raise CollectionError(
-            f"cannot read {journal}: {error.strerror or error}", path=journal
-        ) from None
-
-
-def distrust(connection: sqlite3.Connection) -> None:
-    """Have SQLite check pages, run no function for a schema, and refuse values that are huge."""
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
-    # From Python 3.11 on.
-    if hasattr(connection, "setlimit"):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
-
-
-def limit_work(connection: sqlite3.Connection, path: Path) -> None:
-    """Let a statement end as "interrupted" where it does not end by itself, or give a row.
-
-    In a damaged file a page may be among its own descendants. To be called before each statement,
-    and between rows where there may be many.
-    """
-    size = 0
-    with contextlib.suppress(OSError):
-        size = path.stat().st_size
-    units = _LEAST_UNITS + size // _BYTES_PER_UNIT
-    # A function in Python would be where Ctrl-C arrives, and SQLite would swallow it.
-    connection.set_progress_handler(itertools.repeat(None, units).__next__, _UNIT)
+COLLECTION = FileKind(
+    error=CollectionError,
+    name="a collection of jlocal",
+    use="read or write",
+    outcome="what was finished is kept",
+    if_damaged="delete it and index again",
+    if_unusable="name another file",
+)
 
 
 def check_schema(connection: sqlite3.Connection, path: Path, statements: str) -> None:

@@ -5,43 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from jlocal.collection.database.check import check_files, check_schema, distrust, limit_work
+from jlocal.collection.database.check import COLLECTION, check_schema
 from jlocal.collection.database.migrations import FORMATS, migrate
 from jlocal.collection.database.schema import APPLICATION_ID, TABLES, VERSION
 from jlocal.collection.database.values import DamagedError
 from jlocal.collection.names import missing
 from jlocal.errors import CollectionError, EmptyCollectionError
-from jlocal.printable import printable
-
-
-class Connection(sqlite3.Connection):
-    """Ends what is still being read when it is closed.
-
-    An error keeps where it was raised, and so what was read there, and with it a lock of the file.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """Execute a statement, and remember it for as long as it is read."""
-        cursor = super().execute(*arguments)
-        self._cursors.add(cursor)
-        return cursor
-
-    def close(self) -> None:
-        """Close it, and all cursors. Idempotent."""
-        for cursor in list(self._cursors):
-            with contextlib.suppress(sqlite3.Error):
-                cursor.close()
-        super().close()
+from jlocal.outputs.sqlite import Cause, Connection, cause_of, limit_work, open_file
 
 
 class Alone(Connection):
@@ -60,48 +33,12 @@ def translated_errors(path: Path) -> Iterator[None]:
 
     """
     try:
-        yield
-    except sqlite3.Error as error:
-        raise CollectionError(_explain(path, str(error)), path=path) from error
-    except UnicodeDecodeError as error:
-        # What SQLite says holds a name from the file.
-        raise CollectionError(f"{path} is damaged; delete it and index again", path=path) from error
+        with COLLECTION.translated_errors(path):
+            yield
     except DamagedError as error:
         raise CollectionError(
-            f"{path} is damaged: {error}; delete it and index again", path=path
+            f"{path} is damaged: {error}; {COLLECTION.if_damaged}", path=path
         ) from error
-
-
-def _explain(path: Path, message: str) -> str:
-    known = {
-        "file is not a database": f"{path} is not a collection of jlocal: it is not an SQLite file",
-        "database disk image is malformed": f"{path} is damaged; delete it and index again",
-        "database is locked": f"{path} is in use by another process; try again later",
-        "database or disk is full": f"cannot write {path}: no space is left; what was finished "
-        "is kept, so make room and run it again",
-        "disk I/O error": f"cannot read or write {path}: the disk reports an error, and may be "
-        "full; what was finished is kept, so make room and run it again",
-        "attempt to write a readonly database": f"{path} cannot be written: it is read-only",
-        "no such module: fts5": "the SQLite of this Python lacks FTS5, which finds words; use "
-        "another Python, such as one from python.org",
-        "unable to open database file": f"cannot open {path}: no such folder, or no permission",
-    }
-    if message in known:
-        return known[message]
-    if message.startswith(_DAMAGE):
-        return f"{path} is damaged; delete it and index again"
-    return f"{path}: {printable(message)[:200]}"
-
-
-# What SQLite and its module for Python say of values and pages that no sound file has.
-_DAMAGE = (
-    "interrupted",  # see `limit_work`
-    "user-defined function raised exception",
-    "Could not decode to UTF-8",
-    "string or blob too big",
-    "malformed database schema",
-    "unsupported file format",
-)
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -115,13 +52,12 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         CollectionError: there is no such file, or it is no collection that can be read here.
 
     """
-    check_files(path)
+    COLLECTION.check_files(path)
     if not create and not path.exists():
         raise missing(path)
     with translated_errors(path):
         connection = _open(path, create)
         try:
-            distrust(connection)
             limit_work(connection, path)
             # Before anything is written: the file may be someone else's.
             version = _version(connection, path)
@@ -146,30 +82,30 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def _open(path: Path, create: bool) -> sqlite3.Connection:
-    connection = _connect(path, f"mode={'rwc' if create else 'rw'}", Connection)
+    connection = open_file(path, f"mode={'rwc' if create else 'rw'}", factory=Connection)
     try:
         connection.execute("PRAGMA schema_version")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        if create or str(error) not in (*_NO_ROOM, *_NO_ENTRY):
+        if create or cause_of(error) not in _NO_ROOM | _NO_ENTRY:
             raise
         return _open_alone(path, error)
     return connection
 
 
-# What SQLite says where it cannot make or enlarge a file, and where it may not.
-_NO_ROOM = ("disk I/O error", "database or disk is full")
-_NO_ENTRY = ("unable to open database file", "attempt to write a readonly database")
+# Why SQLite cannot make or enlarge a file, and why it may not.
+_NO_ROOM = {Cause.DISK_ERROR, Cause.NO_SPACE}
+_NO_ENTRY = {Cause.CANNOT_OPEN, Cause.READ_ONLY}
 
 
 def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
     """Open a file on a full disk or a read-only medium, which is where it cannot be shared."""
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or not log.stat().st_size:
-        return _connect(path, "immutable=1", Alone)
-    if str(error) in _NO_ROOM and os.name == "posix":
+        return open_file(path, "immutable=1", factory=Alone)
+    if cause_of(error) in _NO_ROOM and os.name == "posix":
         # The log is part of it. Locks would be kept in the memory that cannot be had.
-        connection = _connect(path, "mode=ro&vfs=unix-none", Alone)
+        connection = open_file(path, "mode=ro&vfs=unix-none", factory=Alone)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         return connection
     if os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK):
@@ -179,19 +115,6 @@ def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
             path=path,
         )
     raise error
-
-
-def _connect(path: Path, parameters: str, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
-    name = quote(os.fsencode(path.absolute()))
-    return sqlite3.connect(
-        f"file:{name}?{parameters}",
-        uri=True,
-        timeout=30,
-        isolation_level=None,
-        # Threads take turns.
-        check_same_thread=False,
-        factory=kind,
-    )
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -220,7 +143,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         migrate(connection, path)
     except sqlite3.Error as error:
         # Locked or damaged it says nothing else than it would say later.
-        if isinstance(connection, Alone) or str(error) in (*_NO_ROOM, *_NO_ENTRY):
+        if isinstance(connection, Alone) or cause_of(error) in _NO_ROOM | _NO_ENTRY:
             raise CollectionError(
                 f"{path} was made by an older jlocal, and has to be written once before it is "
                 "read; make room, or copy it into a folder that can be written",

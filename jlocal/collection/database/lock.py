@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jlocal.collection.database.check import check_files
+from jlocal.collection.database.check import COLLECTION
 from jlocal.errors import BusyError, CollectionError
+from jlocal.outputs.sqlite import Cause, cause_of, open_file
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
         CollectionError: another one is still at work.
 
     """
-    check_files(path)
+    COLLECTION.check_files(path)
     aside = path.with_name(f"{path.name}-lock")
     deadline = time.monotonic() + wait
     while (lock := _try_to_lock(aside, deadline)) is None:
@@ -52,7 +53,7 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
         status = aside.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size:
             raise CollectionError(f"{aside} is not a lock file of jlocal; remove it", path=aside)
-        check_files(aside)
+        COLLECTION.check_files(aside)
         before = status.st_ino
     except OSError as error:
         # Whoever had it may just have removed it.
@@ -66,14 +67,18 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
             f"cannot write {aside}: {error.strerror or error}", path=aside
         ) from error
     left = max(0.0, deadline - time.monotonic())
-    lock = sqlite3.connect(aside, timeout=left, isolation_level=None)
+    lock = open_file(aside, timeout=left)
     try:
         lock.execute("PRAGMA journal_mode = MEMORY")
         lock.execute("BEGIN EXCLUSIVE")
         # Whoever had it before has removed the file, and another may have made one since.
         if aside.stat().st_ino == before:
             return lock
-    except (sqlite3.Error, OSError):
+    except FileNotFoundError:
         pass
+    except sqlite3.Error as error:
+        if cause_of(error) not in (Cause.LOCKED, Cause.CANNOT_OPEN):
+            lock.close()
+            raise COLLECTION.explained(aside, error) from error
     lock.close()
     return None

@@ -14,7 +14,7 @@ import numpy as np
 from jlocal.collection.database import codes
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import LONGEST_METADATA, Catalog
-from jlocal.collection.database.check import MISSING, limit_work
+from jlocal.collection.database.check import MISSING
 from jlocal.collection.database.codes import Bits
 from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.finding import Finding
@@ -35,6 +35,7 @@ from jlocal.collection.database.values import (
     vectors_of,
 )
 from jlocal.collection.location import Location
+from jlocal.outputs.sqlite import limit_work
 from jlocal.vectors import Floats
 
 _ROWS, _FEW = 1024, 256
