@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import signal
 import sqlite3
@@ -10,12 +11,15 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jlocal import Collection, CollectionError, MigrationWarning
+from jlocal._version import __version__
+from jlocal.collection.database.migrations import MIGRATIONS
 from jlocal.collection.database.schema import VERSION
 from jlocal.collection.database.store import Store
 from jlocal.collection.search.ranking import search
@@ -23,15 +27,21 @@ from jlocal.models.starter import FILE
 from support.collection_files import check
 from support.disks import fill, read_only
 
-OLD = Path(__file__).parents[1] / "data" / "collections" / "format-1.db.xz"
+FROZEN = Path(__file__).parents[1] / "data" / "collections"
+FORMATS = range(1, VERSION + 1)
+
+
+def thaw(format: int, folder: Path) -> Path:
+    """A collection as the jlocal of that format wrote it."""
+    path = folder / "old.db"
+    path.write_bytes(lzma.decompress((FROZEN / f"format-{format}.db.xz").read_bytes()))
+    return path
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A collection of format 1, as the version before wrote it."""
-    path = tmp_path / "old.db"
-    path.write_bytes(lzma.decompress(OLD.read_bytes()))
-    return path
+    """A collection of format 1."""
+    return thaw(1, tmp_path)
 
 
 def said(path: Path) -> list[tuple]:
@@ -50,8 +60,76 @@ def version(path: Path) -> int:
         return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
+def recorded(path: Path) -> list[dict[str, str]]:
+    """The steps that a file says it went through."""
+    with closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT value FROM setting WHERE key = 'migrations'").fetchone()
+        return json.loads(row[0]) if row else []
+
+
 def found(store: Store, query: str) -> list[str]:
     return [store.text(int(id))[1] for id in store.words(query).best(1000)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_becomes_the_newest(format: int, tmp_path: Path) -> None:
+    path = thaw(format, tmp_path)
+    assert version(path) == format
+    before, began = said(path), datetime.now(timezone.utc).replace(microsecond=0)
+    with Collection(path) as collection:
+        assert "greenhouse" in collection.search("greenhouse", mode="words")[0].text
+        assert collection.search("黒猫", mode="words")
+    assert version(path) == VERSION
+    assert said(path) == before
+    check(path)
+    steps = recorded(path)
+    assert [step["name"] for step in steps] == [step.name for step in MIGRATIONS[format - 1 :]]
+    for step in steps:
+        assert began <= datetime.fromisoformat(step["applied_at"]) <= datetime.now(timezone.utc)
+        assert step["jlocal"] == __version__
+
+
+def test_the_tables_of_today_are_those_of_the_newest_frozen_file(tmp_path: Path) -> None:
+    """Whoever changes them makes a new format, a step to it, and a frozen file of it."""
+    assert len(MIGRATIONS) == VERSION - 1
+    names = {f"format-{format}.db.xz" for format in FORMATS}
+    assert {path.name for path in FROZEN.iterdir()} == names
+    path = thaw(VERSION, tmp_path)
+    before = path.read_bytes()
+    with closing(Store(path)) as store:
+        (id,) = store.added()
+        document = store.document(id)
+        assert document
+        assert document.metadata == {"n": 1}
+        assert [folder["exclude"] for folder in store.folders().values()] == [["*.log"]]
+        # As it was removed: kept, and found by nobody.
+        assert store.count_kept() == 1
+    assert path.read_bytes() == before
+
+
+def test_steps_are_named_and_in_order() -> None:
+    """The name of a step begins with the format that it makes, and no step is put between."""
+    assert [step.name for step in MIGRATIONS[:1]] == ["m002_words_and_headings"]
+    for number, step in enumerate(MIGRATIONS, 2):
+        assert step.name.startswith(f"m{number:03d}_")
+
+
+def test_a_file_in_which_nothing_was_indexed_is_migrated(old: Path) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        for table in ("chunk", "document", "content", "passage", "code", "setting"):
+            connection.execute(f"DELETE FROM {table}")
+    with closing(Store(old)) as store:
+        assert store.config() is None
+    assert version(old) == VERSION
+
+
+@pytest.mark.parametrize("damage", ["7", "[", "[" * 100_000, "null", b"\xff"])
+def test_a_damaged_record_of_steps_is_begun_anew(old: Path, damage: object) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO setting VALUES ('migrations', ?)", (damage,))
+    Store(old).close()
+    assert [step["name"] for step in recorded(old)] == [step.name for step in MIGRATIONS]
+    check(old)
 
 
 def test_a_search_migrates_and_finds_words(old: Path) -> None:
@@ -90,7 +168,7 @@ def test_what_the_version_before_embedded_is_not_embedded_again(old: Path, tmp_p
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from jlocal.collection import connect, migrations
+from jlocal.collection.database import connect
 from jlocal.collection.database.store import Store
 left = int(sys.argv[2])
 class Counting(connect.Connection):

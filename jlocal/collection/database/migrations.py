@@ -1,11 +1,23 @@
-"""How a file of an older format becomes one of the newest: named steps, in order."""
+"""How a file of an older format becomes one of the newest: named steps, in order.
+
+The format is the file's `user_version`. Which steps a file went through, and when, is in its
+setting "migrations", for people: readers of format 2 pass over settings that they do not know.
+
+A change of `schema.TABLES` is a new format: append the tables as they were, with the step that
+changes them, to `MIGRATIONS`, and run scripts/freeze_collection.py for the tests.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
+from jlocal._version import __version__
 from jlocal.caller import warn
 from jlocal.collection.database import codes
 from jlocal.collection.database.check import check_schema
@@ -48,7 +60,26 @@ CREATE TABLE chunk (
 CREATE INDEX chunk_passage ON chunk (passage_id);
 CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB NOT NULL, bits BLOB NOT NULL);
 """
-FORMATS: Mapping[int, str] = {1: _FORMAT_1}
+_RECORD = "migrations"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A step from a format to the next.
+
+    Attributes:
+        tables: of the older format, as they were made.
+        apply: changes these tables into those of the next format.
+
+    """
+
+    tables: str
+    apply: Callable[[sqlite3.Connection], None]
+
+    @property
+    def name(self) -> str:
+        """What the file calls the step."""
+        return self.apply.__name__
 
 
 def m002_words_and_headings(connection: sqlite3.Connection) -> None:
@@ -77,8 +108,10 @@ def m002_words_and_headings(connection: sqlite3.Connection) -> None:
     PATHS.add(connection, ids_of([id for (id,) in connection.execute("SELECT id FROM document")]))
 
 
-# The step at position n leads from format n + 1 to the next.
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (m002_words_and_headings,)
+# The one at position n leads from format n + 1 to the next.
+MIGRATIONS = (Migration(_FORMAT_1, m002_words_and_headings),)
+# Of the files that can be migrated.
+FORMATS = range(1, len(MIGRATIONS) + 1)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -95,12 +128,29 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         # Another process may have been faster.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version in FORMATS:
-            check_schema(connection, path, FORMATS[version])
-            for step in _STEPS[version - 1 :]:
-                step(connection)
-            connection.execute(f"PRAGMA user_version = {len(_STEPS) + 1}")
+            steps = MIGRATIONS[version - 1 :]
+            check_schema(connection, path, steps[0].tables)
+            for step in steps:
+                step.apply(connection)
+            _record(connection, [step.name for step in steps])
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _record(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    """Add steps to those that the file says it went through."""
+    row = connection.execute("SELECT value FROM setting WHERE key = ?", (_RECORD,)).fetchone()
+    earlier: object = None
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        earlier = json.loads(row[0]) if row else None
+    when = datetime.now(timezone.utc).isoformat("T", "seconds")
+    steps = [{"name": name, "applied_at": when, "jlocal": __version__} for name in names]
+    # Where nothing was indexed, there are no settings.
+    connection.execute(
+        "INSERT OR REPLACE INTO setting SELECT ?, ? WHERE EXISTS (SELECT 1 FROM setting)",
+        (_RECORD, json.dumps((earlier if isinstance(earlier, list) else []) + steps)),
+    )
