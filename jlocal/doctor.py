@@ -206,8 +206,8 @@ def _weights(header: Header, report: Report) -> int:
 
 
 def _tokenizer(report: Report, profile: Profile) -> None:
-    if profile.other_tokens:
-        report.add("warning", f"{profile.path}: {profile.other_tokens}.")
+    if profile.tokenizer_mismatch:
+        report.add("warning", f"{profile.path}: {profile.tokenizer_mismatch}.")
 
 
 def _folders(report: Report) -> None:
@@ -283,10 +283,12 @@ def _self_test(report: Report, model: str | None) -> None:
 
 def _stored(path: Path) -> dict[str, Any] | None:
     """Return the text and vector that came with a model file, where it came in a bundle."""
-    if not registry.vector_file("").parent.is_dir():
+    if not registry.reference_vector_file("").parent.is_dir():
         return None
     try:
-        value = json.loads(read_regular(registry.vector_file(sha256_of(path)), _MAX_STORED))
+        value = json.loads(
+            read_regular(registry.reference_vector_file(sha256_of(path)), _MAX_STORED)
+        )
         text, vector = value["text"], value["vector"]
         if not isinstance(text, str) or not isinstance(vector, list):
             raise TypeError("it holds no text and vector")

@@ -17,7 +17,7 @@ from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.gguf.header import read_header
 from jlocal.locations import home, make_private
 from jlocal.models.profile import profile_of
-from jlocal.models.registry import Installed, adopt, check_name, find, vector_file
+from jlocal.models.registry import Installed, check_name, find, install_file, reference_vector_file
 from jlocal.outputs.staging import scratch_folder, sweep
 
 # Bytes done since the last call.
@@ -105,11 +105,11 @@ def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
     for key, pattern in (("source", _SOURCE), ("revision", _REVISION)):
         if isinstance(model.get(key), str) and pattern.fullmatch(model[key]):
             record[key] = model[key]
-    check, target = folder / "check.json", vector_file(sha256)
+    check, target = folder / "check.json", reference_vector_file(sha256)
     if isinstance(model.get("check"), dict):
         target.parent.mkdir(parents=True, exist_ok=True)
         check.write_text(json.dumps(model["check"]), encoding="utf-8")
-    installed = adopt(staged, record)
+    installed = install_file(staged, record)
     if check.exists():
         check.replace(target)
     return installed

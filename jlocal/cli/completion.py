@@ -15,11 +15,11 @@ def complete_model(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
     """Offer the models on this machine, and files."""
-    from jlocal.models.names import known
+    from jlocal.models.names import local_names
 
     names: list[str] = []
     with suppress(JlocalError, OSError):
-        names = known()
+        names = local_names()
     return [*_matching(names, typed), CompletionItem(typed, type="file")]
 
 

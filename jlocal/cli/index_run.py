@@ -130,7 +130,9 @@ def opened(what: Run, config: CollectionConfig | None) -> Iterator[Collection]:
         model = str(model_file(config, what.database))
     pooling = config.pooling if config else None
     with (
-        open_model(what.task, model or names.default(), what.compute, pooling=pooling) as embedder,
+        open_model(
+            what.task, model or names.default_model(), what.compute, pooling=pooling
+        ) as embedder,
         Collection(what.database, embedder) as collection,
     ):
         yield collection

@@ -201,7 +201,7 @@ def default_model(*, quiet: bool = False) -> str:
     """Choose a model where none was named, and say so, unless quiet, where it is the starter."""
     from jlocal.models import names, starter
 
-    model = names.default()
+    model = names.default_model()
     if model == starter.NAME and not quiet:
         log("Note: using the small English starter model; for better results: jlocal pull small")
     return model

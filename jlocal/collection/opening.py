@@ -159,7 +159,7 @@ class OpenCollection:
                 source = None if isinstance(self._given, Embedder) else self._given
                 if source is None and made:
                     source = model_file(made, self.path)
-                source = names.default() if source is None else source
+                source = names.default_model() if source is None else source
                 options: EmbedderArguments = self._options
                 if made:
                     options = {"pooling": cast("Pooling | None", made.pooling), **options}

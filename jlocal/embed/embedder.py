@@ -168,15 +168,15 @@ class Embedder(Interface):
             compatibility.check_prompts(prompts)
         self.similarity_fn_name = similarity_fn_name
         self.on_long = on_long
-        source = names.default() if source is None else source
+        source = names.default_model() if source is None else source
         if not isinstance(source, (str, Path)):
             raise wrong("model", source, "it is a path or a name, as str or Path")
         path = names.resolve(source, offline=local_files_only or None)
         options = ComputeOptions(threads, layers, compute_type, capture)
         self._model = LazyModel(path, options, pooling)
         profile = self.profile
-        if profile.other_tokens:
-            warn(TokenizerWarning(f"{profile.path}: {profile.other_tokens}"))
+        if profile.tokenizer_mismatch:
+            warn(TokenizerWarning(f"{profile.path}: {profile.tokenizer_mismatch}"))
         self._check_task(task)
         self.prompts = dict(profile.prompts if prompts is None else prompts)
         self.default_prompt_name = default_prompt_name or (

@@ -1,1 +1,1 @@
-"""What a model is: names, headers, prompts. Nothing here loads weights."""
+"""Models on disk and on the hub: names, metadata, downloads. Nothing here loads weights."""

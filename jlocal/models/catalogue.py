@@ -1,4 +1,4 @@
-"""The published models, and what a user may call them."""
+"""The catalogue of published models, and the names that users give for them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Model:
     """One published model: a backbone with one task's adapter merged into it.
 
     Attributes:
-        architecture: as GGUF headers name it.
-        backbone: the model that it was trained from.
+        architecture: its name in GGUF headers.
+        backbone: repository of the model that it was trained from.
         dimensions: length of the full vector.
-        context: the most tokens in one text.
+        context: maximum number of tokens in a text.
 
     """
 
@@ -42,7 +42,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """As a user types it: "small-retrieval"."""
+        """The name that a user types, such as "small-retrieval"."""
         return f"{self.size}-{self.task}"
 
     @property
@@ -52,13 +52,13 @@ class Model:
 
     @property
     def repositories(self) -> tuple[str, str]:
-        """Where a GGUF file of it may be: the GGUF repository, then the merged one."""
+        """Repositories that may hold its GGUF file: the GGUF repository, then the merged one."""
         merged = f"{self.base}-{self.task}"
         return f"{merged}-GGUF", merged
 
     @property
     def matryoshka(self) -> tuple[int, ...]:
-        """The lengths that vectors may be cut to."""
+        """The lengths that its vectors may be truncated to."""
         return tuple(length for length in MATRYOSHKA if length <= self.dimensions)
 
 
@@ -82,12 +82,13 @@ _JINA = re.compile(r"(?:jinaai/)?jina-embeddings-v5-text-(.+?)(?:-gguf)?", re.IG
 
 @dataclass(frozen=True)
 class Reference:
-    """What a name means: a model of the catalogue or another repository, and a type.
+    """A parsed name: a model of the catalogue or another repository, and a type.
 
     Attributes:
-        model: the catalogue's entry, or None for another repository.
-        type: of the weights, such as "Q8_0"; of another repository also a file without ".gguf".
-        repositories: where to look for its file, in this order.
+        model: the catalogue's entry; None for another repository.
+        type: type of the weights, such as "Q8_0"; for another repository, a file name without
+            ".gguf" is also possible.
+        repositories: repositories to search for the file, in this order.
 
     """
 
@@ -97,77 +98,79 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """The name in its one full spelling, such as "small-retrieval:Q8_0"."""
+        """The name in full, such as "small-retrieval:Q8_0"."""
         return f"{self.model.name if self.model else self.repositories[0]}:{self.type}"
 
 
 def parse(name: str) -> Reference:
-    """Read a name.
+    """Parse a model's name.
 
     Args:
-        name: "small", "nano-clustering:F16", "owner/repo:TYPE"; in any case, Q8_0 by default.
+        name: "small", "nano-clustering:F16" or "owner/repo:TYPE", in any case; the type is Q8_0
+            by default.
 
     Raises:
-        ModelError: it names nothing; the message offers what is near.
+        ModelError: there is no model of this name; the message suggests similar names.
 
     """
-    reference = _read(name)
+    reference = _parse(name)
     if reference is None:
         raise ModelError(f"there is no model {name[:80]!r}{_suggest(name)}")
     if reference.model and reference.type not in KNOWN_FILE_TYPES:
-        raise ModelError(
-            f"there is no type {reference.type[:40]!r}{_near(reference.type, KNOWN_FILE_TYPES)}"
-        )
+        hint = _suggest_from(reference.type, KNOWN_FILE_TYPES)
+        raise ModelError(f"there is no type {reference.type[:40]!r}{hint}")
     return reference
 
 
 def canonical(name: str) -> str:
-    """Return the full spelling of a name; a name that the catalogue cannot read stays."""
-    reference = _read(name)
+    """Return a name in full; a name that cannot be parsed is returned unchanged."""
+    reference = _parse(name)
     return reference.name if reference else name
 
 
-def model_of(name: str) -> Model | None:
-    """Return the catalogue's entry that a name means, if it means one."""
-    reference = _read(name)
+def published_model(name: str) -> Model | None:
+    """Return the catalogue's entry for a name; None if there is none."""
+    reference = _parse(name)
     return reference.model if reference else None
 
 
 def type_in(file: str) -> str | None:
     """Find the type in a file's name, in any case, as a whole word; the longest match wins."""
-    found = [kind for kind in KNOWN_FILE_TYPES if _says(file, kind)]
-    return max(found, key=len) if found else None
+    matches = [name for name in KNOWN_FILE_TYPES if _has_type(file, name)]
+    return max(matches, key=len) if matches else None
 
 
-def is_split(file: str) -> bool:
-    """Say whether a file is one part of a model in several files."""
+def is_part_of_split(file: str) -> bool:
+    """Return whether a file is one part of a model that is split into several files."""
     return _SPLIT.search(file) is not None
 
 
 def choose(files: Iterable[str], reference: Reference) -> str | None:
-    """Choose a model's file from the listing of a repository; None if no file is of its type.
+    """Choose a model's file from the listing of a repository; None if no file has its type.
 
     Raises:
-        NotPublishedError: only a file in several parts is of its type.
-        HubError: several files are.
+        NotPublishedError: the only file of this type is split into parts.
+        HubError: several files have this type.
 
     """
-    found = [file for file in gguf_files(files) if _says(file, reference.type)]
-    wanted = reference.type.casefold()
-    exact = [file for file in found if PurePosixPath(file).stem.casefold() == wanted]
-    whole = exact or [file for file in found if not is_split(file)]
-    if found and not whole:
-        raise NotPublishedError(f"{found[0]} is split into several files, which jlocal cannot read")
-    if len(whole) > 1:
-        names = ", ".join(PurePosixPath(file).stem for file in sorted(whole))
-        raise HubError(
-            f"several files are of the type {reference.type}; name one as OWNER/REPO:FILE: {names}"
+    matches = [file for file in gguf_files(files) if _has_type(file, reference.type)]
+    requested = reference.type.casefold()
+    exact = [file for file in matches if PurePosixPath(file).stem.casefold() == requested]
+    unsplit = exact or [file for file in matches if not is_part_of_split(file)]
+    if matches and not unsplit:
+        raise NotPublishedError(
+            f"{matches[0]} is split into several files, which jlocal cannot read"
         )
-    return whole[0] if whole else None
+    if len(unsplit) > 1:
+        names = ", ".join(PurePosixPath(file).stem for file in sorted(unsplit))
+        raise HubError(
+            f"several files have the type {reference.type}; name one as OWNER/REPO:FILE: {names}"
+        )
+    return unsplit[0] if unsplit else None
 
 
 def gguf_files(files: Iterable[str]) -> list[str]:
-    """Keep the GGUF files that may be a text model."""
+    """Return the GGUF files that may be a text model."""
     return sorted(
         file
         for file in files
@@ -176,60 +179,62 @@ def gguf_files(files: Iterable[str]) -> list[str]:
     )
 
 
-def _says(file: str, kind: str) -> bool:
+def _has_type(file: str, type_name: str) -> bool:
     stem = re.sub(r"\.gguf$", "", file, flags=re.IGNORECASE)
-    return bool(re.search(rf"(?<![a-z0-9]){re.escape(kind)}(?![a-z0-9_])", stem, re.IGNORECASE))
+    return bool(
+        re.search(rf"(?<![a-z0-9]){re.escape(type_name)}(?![a-z0-9_])", stem, re.IGNORECASE)
+    )
 
 
-def _read(name: str) -> Reference | None:
-    body, colon, kind = name.partition(":")
-    kind = _type(kind) if colon else DEFAULT_TYPE
-    if not _TYPE.fullmatch(kind):
+def _parse(name: str) -> Reference | None:
+    base_name, colon, type_name = name.partition(":")
+    type_name = _canonical_type(type_name) if colon else DEFAULT_TYPE
+    if not _TYPE.fullmatch(type_name):
         return None
-    short = _short(body)
+    short = _short_name(base_name)
     if model := MODELS.get(short) or MODELS.get(f"{short}-{DEFAULT_TASK}"):
-        return Reference(model, kind, model.repositories)
-    if _JINA.fullmatch(body) or ".." in body or "--" in body:
+        return Reference(model, type_name, model.repositories)
+    if _JINA.fullmatch(base_name) or ".." in base_name or "--" in base_name:
         return None
-    if _REPOSITORY.fullmatch(body):
-        return Reference(None, kind, (body,))
+    if _REPOSITORY.fullmatch(base_name):
+        return Reference(None, type_name, (base_name,))
     return None
 
 
-def _short(body: str) -> str:
-    """Leave of jinaai's repository names what is our name."""
-    jina = _JINA.fullmatch(body)
-    return (jina[1] if jina else body).casefold()
+def _short_name(base_name: str) -> str:
+    """Shorten one of jinaai's repository names to the catalogue's name."""
+    jina = _JINA.fullmatch(base_name)
+    return (jina[1] if jina else base_name).casefold()
 
 
-def _type(text: str) -> str:
-    return next((kind for kind in KNOWN_FILE_TYPES if kind.casefold() == text.casefold()), text)
+def _canonical_type(text: str) -> str:
+    return next((name for name in KNOWN_FILE_TYPES if name.casefold() == text.casefold()), text)
 
 
-def near(name: str) -> str | None:
-    """Return the name of a published model that was most probably meant, if any is near."""
-    body, _, kind = name.partition(":")
-    found = nearest(_short(body), ("small", "nano", *MODELS))
-    kind = nearest(kind, KNOWN_FILE_TYPES) or ""
-    return found and f"{found}{kind and ':'}{kind}"
+def closest_published(name: str) -> str | None:
+    """Return the name of the published model that is closest to a name, if any is similar."""
+    base_name, _, type_name = name.partition(":")
+    model_name = closest(_short_name(base_name), ("small", "nano", *MODELS))
+    type_name = closest(type_name, KNOWN_FILE_TYPES) or ""
+    return model_name and f"{model_name}{type_name and ':'}{type_name}"
 
 
 def _suggest(name: str) -> str:
-    if meant := near(name):
+    if meant := closest_published(name):
         return f"; did you mean {meant}?"
-    if nearest(name.partition(":")[0], ["starter"]):
+    if closest(name.partition(":")[0], ["starter"]):
         return " to get; the starter model comes with jlocal and needs no download"
     return f"; there are {', '.join(MODELS)}, and any OWNER/REPO:TYPE of the hub"
 
 
-def _near(text: str, known: Iterable[str]) -> str:
-    near = nearest(text, known)
-    return f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
+def _suggest_from(text: str, names: Iterable[str]) -> str:
+    match = closest(text, names)
+    return f"; did you mean {match}?" if match else f"; there are {', '.join(names)}"
 
 
-def nearest(text: str, known: Iterable[str]) -> str | None:
-    """Return the name that is spelled most like a text, in any case, if any is."""
-    spelled = {word.casefold(): word for word in known}
+def closest(text: str, names: Iterable[str]) -> str | None:
+    """Return the name that is closest to a text, in any case; None if no name is similar."""
+    spelled = {word.casefold(): word for word in names}
     # difflib's time grows with the square of the length.
-    near = difflib.get_close_matches(text[:80].casefold(), spelled, n=1)
-    return spelled[near[0]] if near else None
+    match = difflib.get_close_matches(text[:80].casefold(), spelled, n=1)
+    return spelled[match[0]] if match else None

@@ -1,4 +1,4 @@
-"""How long texts are cut for each model, where nobody says."""
+"""The default length of chunks for each model."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from jlocal.models.profile import Profile
 
-_LONGEST, _SHORTEST = 512, 64
+_MAX_TOKENS, _MIN_TOKENS = 512, 64
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How a text becomes the passages that are found.
+    """How a text is split into chunks.
 
     Attributes:
-        tokens: the most in a chunk, prompt included.
-        overlap: how many tokens of a chunk's end come again in the next.
+        tokens: maximum number of tokens in a chunk, prompt included.
+        overlap: number of tokens that consecutive chunks share.
         headings: whether the headings above a chunk are embedded with it.
 
     """
@@ -25,18 +25,18 @@ class Chunking:
     headings: bool
 
 
-# By the name in the header; measured with benchmarks/chunking.py, see docs/inputs.md.
+# By the model's name in the header; measured with benchmarks/chunking.py, see docs/inputs.md.
 _MEASURED = {"Jlocal Starter Retrieval": Chunking(128, 0, headings=True)}
 
 
-def chunking_of(profile: Profile) -> Chunking:
-    """Choose how texts are cut for a model.
+def default_chunking(profile: Profile) -> Chunking:
+    """Return the chunking for a model.
 
-    The published models take 512 tokens: they were trained for long texts, and a person reads so
-    much at a glance. An unknown model gets half of its context, up to as much: models with a
+    The published models get 512 tokens: they were trained for long texts, and a person reads 512
+    tokens at a glance. An unknown model gets half of its context, up to 512 tokens: models with a
     context of 512 were mostly trained on shorter passages.
     """
     if measured := _MEASURED.get(profile.name):
         return measured
-    most = min(_LONGEST, profile.context // 2)
-    return Chunking(max(most, min(profile.context, _SHORTEST)), 0, headings=True)
+    tokens = min(_MAX_TOKENS, profile.context // 2)
+    return Chunking(max(tokens, min(profile.context, _MIN_TOKENS)), 0, headings=True)

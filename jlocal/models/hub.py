@@ -1,4 +1,4 @@
-"""Files from the model hub into huggingface_hub's cache, checked before they count."""
+"""Downloads from the model hub into huggingface_hub's cache, checked before they get a name."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from jlocal.errors import HubError, ModelError, NotPublishedError, OutputError
 from jlocal.files import sha256_of
 from jlocal.gguf.header import read_header
 from jlocal.locations import make_private
-from jlocal.models.cache import Cached, cached_file, is_safe
+from jlocal.models.cache import CachedFile, cached_file, is_safe
 from jlocal.models.catalogue import Reference, choose, gguf_files, type_in
-from jlocal.models.listing import Listing, explain, read_listing
+from jlocal.models.listing import Listing, failure_message, read_listing
 from jlocal.models.locks import OnWait, locked
-from jlocal.models.parts import lock_of, part_of, sweep_old_parts
+from jlocal.models.parts import lock_path, part_path, remove_old_parts
 from jlocal.models.transfer import OnBytes, TooLongError, fetch
 from jlocal.outputs.atomic import atomic_write
 from jlocal.printable import printable
 
-_SPARE = 16 << 20
-_MOST_NAMED = 20
+_DISK_RESERVE = 16 << 20
+_MAX_NAMES = 20
 
 
 @dataclass(frozen=True)
-class Remote:
-    """One file of a repository, as the hub describes it.
+class RemoteFile:
+    """A file of a repository on the hub.
 
     Attributes:
         revision: the commit, in hexadecimal.
-        branch: the branch or tag whose newest commit that is, or None.
-        size: in bytes.
-        digest: SHA-256, or git's SHA-1 of a small file, in hexadecimal.
+        branch: the branch or tag that points to the commit; None if it was asked for by commit.
+        size: size in bytes.
+        digest: SHA-256, or git's SHA-1 for a small file, in hexadecimal.
 
     """
 
@@ -51,26 +51,26 @@ class Remote:
     license: str | None
 
     @property
-    def cached(self) -> Cached:
-        """Where the cache keeps it, whether it is there or not."""
+    def cached(self) -> CachedFile:
+        """Its location in the cache, where it need not exist."""
         return cached_file(self.repository, self.revision, self.file)
 
     @property
     def blob(self) -> Path:
-        """The file itself in the cache."""
-        return self.cached.path_of_repository / "blobs" / self.digest
+        """The cache's blob that the file of the revision links to."""
+        return self.cached.repository_folder / "blobs" / self.digest
 
     @property
-    def is_here(self) -> bool:
-        """Whether the cache has it, unchecked."""
+    def is_cached(self) -> bool:
+        """Whether the cache holds it; its content is not checked."""
         return self.blob.exists() or self.cached.path.is_file()
 
 
-def locate(reference: Reference, revision: str | None = None) -> Remote:
+def locate(reference: Reference, revision: str | None = None) -> RemoteFile:
     """Ask the hub for the file of a model.
 
     Raises:
-        NotPublishedError: there is no file of this type.
+        NotPublishedError: the repository has no file of this type.
         HubError: the hub cannot be reached, or does not have the model.
 
     """
@@ -85,34 +85,34 @@ def locate(reference: Reference, revision: str | None = None) -> Remote:
             continue
         try:
             if file := choose(listing.entries, reference):
-                return remote(listing, file, revision)
+                return remote_file(listing, file, revision)
         except NotPublishedError as error:
             split = error
         types |= {type_in(name) or Path(name).stem for name in gguf_files(listing.entries)}
     if len(absent) == len(reference.repositories):
-        # A revision that is not there is no reason to convert another one.
+        # A revision that is not available is no reason to convert another one.
         first = absent[0]
         raise (HubError(first.message, repository=first.repository) if revision else first)
     if split:
         raise split
-    there = f"there are {_some(types)}" if types else "there is no GGUF file at all"
+    available = f"there are {_join_names(types)}" if types else "there is no GGUF file at all"
     raise NotPublishedError(
-        f"{reference.name} is not published; {there}",
+        f"{reference.name} is not published; {available}",
         repository=reference.repositories[0],
         types=tuple(sorted(types)),
     )
 
 
-def remote(listing: Listing, name: str, revision: str | None) -> Remote:
-    """Describe a file of a listing that was asked for by branch, tag or commit.
+def remote_file(listing: Listing, name: str, revision: str | None) -> RemoteFile:
+    """Return a file of a listing that was requested by branch, tag or commit.
 
     Raises:
-        HubError: it cannot be downloaded and checked.
+        HubError: the listing lacks what is needed to download and check the file.
 
     """
     file = listing.file(name)
     branch = "main" if revision is None else revision
-    return Remote(
+    return RemoteFile(
         listing.repository,
         listing.commit,
         branch if branch != listing.commit and is_safe(branch) else None,
@@ -124,54 +124,55 @@ def remote(listing: Listing, name: str, revision: str | None) -> Remote:
 
 
 def download(
-    remote: Remote, *, show_progress: bool = False, on_wait: OnWait | None = None
-) -> Cached:
-    """Bring a file into huggingface_hub's cache; what is there already is checked and kept.
+    remote: RemoteFile, *, show_progress: bool = False, on_wait: OnWait | None = None
+) -> CachedFile:
+    """Download a file into huggingface_hub's cache; a file that is cached is checked and kept.
 
-    What a broken connection leaves is used by the next call. The file gets its name in the cache
-    only when its size and digest are right, and the header of a GGUF file.
+    The next call resumes a broken download. The file gets its name in the cache only after its
+    size, its digest and, for GGUF, its header are checked.
 
     Args:
         remote: the file.
-        show_progress: show a bar on stderr.
-        on_wait: called once if another process is downloading the same file, which is waited for.
+        show_progress: show a progress bar on stderr.
+        on_wait: called once if another process is downloading the same file; this call then waits
+            for it.
 
     Raises:
-        HubError: it cannot be downloaded, or is not what the hub promised.
-        OutputError: the disk cannot take it.
+        HubError: the file cannot be downloaded, or differs from the hub's listing.
+        OutputError: the file cannot be written to disk.
 
     """
     blob = remote.blob
-    sweep_old_parts()
+    remove_old_parts()
     try:
         make_private(blob.parent)
-        # Two at once: the second waits, and finds the file.
-        with locked(lock_of(blob), on_wait):
-            fresh = not _is_right(remote, blob) and not _is_right(remote, remote.cached.path)
-            if fresh:
+        # Of two processes, the second waits and then finds the file.
+        with locked(lock_path(blob), on_wait):
+            is_new = not _is_intact(remote, blob) and not _is_intact(remote, remote.cached.path)
+            if is_new:
                 _fetch(remote, blob, show_progress=show_progress)
-            _link(remote, blob, fresh=fresh)
+            _link(remote, blob, is_new=is_new)
             return remote.cached
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-        what = "make room" if full else "see to it"
+        advice = "make room" if full else "check the folder"
         raise OutputError(
-            f"cannot write {remote.file} to {blob.parent}: {error.strerror or error}; {what}, or "
+            f"cannot write {remote.file} to {blob.parent}: {error.strerror or error}; {advice}, or "
             "set HF_HOME to a folder on another disk, and run it again"
         ) from error
 
 
-def _some(names: set[str]) -> str:
+def _join_names(names: set[str]) -> str:
     shown = [printable(name)[:80] for name in sorted(names)]
-    more = f" and {len(shown) - _MOST_NAMED:,} more" if len(shown) > _MOST_NAMED else ""
-    return ", ".join(shown[:_MOST_NAMED]) + more
+    remainder = f" and {len(shown) - _MAX_NAMES:,} more" if len(shown) > _MAX_NAMES else ""
+    return ", ".join(shown[:_MAX_NAMES]) + remainder
 
 
-def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
-    """Download to a file beside the blob, going on with what is there of it."""
+def _fetch(remote: RemoteFile, blob: Path, *, show_progress: bool) -> None:
+    """Download to a file beside the blob, or resume its download."""
     from huggingface_hub import constants
 
-    part = part_of(blob)
+    part = part_path(blob)
     url = (
         f"{constants.ENDPOINT}/{quote(remote.repository)}/resolve/{remote.revision}/"
         f"{quote(remote.file)}"
@@ -179,25 +180,25 @@ def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
     with part.open("ab") as file:
         if file.tell() > remote.size:
             file.truncate(0)
-        have = file.tell()
+        offset = file.tell()
         free = shutil.disk_usage(part.parent).free
-        if free < remote.size - have + _SPARE:
+        if free < remote.size - offset + _DISK_RESERVE:
             raise OutputError(
-                f"{remote.file} needs {(remote.size - have) / 1e6:,.0f} MB and {part.parent} has "
+                f"{remote.file} needs {(remote.size - offset) / 1e6:,.0f} MB and {part.parent} has "
                 f"{free / 1e6:,.0f} MB free; make room, or set HF_HOME to a folder on another disk"
             )
         try:
-            with _bar(remote, have, show=show_progress) as on_bytes:
+            with _bar(remote, offset, show=show_progress) as on_bytes:
                 fetch(url, file, remote.size, on_bytes)
         except TooLongError as error:
             part.unlink()
             raise HubError(
                 f"{remote.file} of {remote.repository} {error} and was removed; run it again, "
-                "and tell the hub if it happens twice",
+                "and report it to the hub if it happens twice",
                 repository=remote.repository,
             ) from error
         except HubError as error:
-            message = explain(error, remote.repository, remote.revision)
+            message = failure_message(error, remote.repository, remote.revision)
             raise HubError(message, repository=remote.repository) from error
         file.flush()
         os.fsync(file.fileno())
@@ -209,13 +210,13 @@ def _fetch(remote: Remote, blob: Path, *, show_progress: bool) -> None:
     part.replace(blob)
 
 
-def _check(remote: Remote, part: Path) -> None:
-    where = f"{remote.file} of {remote.repository}"
+def _check(remote: RemoteFile, part: Path) -> None:
+    source = f"{remote.file} of {remote.repository}"
     if (digest := _digest_of(part, remote.digest)) != remote.digest:
         name = "SHA-256" if len(digest) == 64 else "SHA-1"
         raise HubError(
-            f"{where} came with the {name} {digest[:12]}… instead of {remote.digest[:12]}… and "
-            "was removed; run it again, and tell the hub if it happens twice",
+            f"{source} came with the {name} {digest[:12]}… instead of {remote.digest[:12]}… and "
+            "was removed; run it again, and report it to the hub if it happens twice",
             repository=remote.repository,
         )
     if not remote.file.casefold().endswith(".gguf"):
@@ -223,11 +224,11 @@ def _check(remote: Remote, part: Path) -> None:
     try:
         read_header(part)
     except ModelError as error:
-        reason = error.message.replace(str(error.path), where)
+        reason = error.message.replace(str(error.path), source)
         raise HubError(f"{reason}; it was removed", repository=remote.repository) from error
 
 
-def _is_right(remote: Remote, path: Path) -> bool:
+def _is_intact(remote: RemoteFile, path: Path) -> bool:
     return (
         path.is_file()
         and path.stat().st_size == remote.size
@@ -235,9 +236,9 @@ def _is_right(remote: Remote, path: Path) -> bool:
     )
 
 
-def _digest_of(path: Path, like: str) -> str:
-    """Compute the digest of a file in the way of another one."""
-    if len(like) == 64:
+def _digest_of(path: Path, expected: str) -> str:
+    """Compute the digest of a file, of the same kind as the expected digest."""
+    if len(expected) == 64:
         return sha256_of(path)
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
@@ -247,17 +248,17 @@ def _digest_of(path: Path, like: str) -> str:
     return digest.hexdigest()
 
 
-def _link(remote: Remote, blob: Path, *, fresh: bool) -> None:
-    """Give the file its place in the revision, as huggingface_hub would."""
+def _link(remote: RemoteFile, blob: Path, *, is_new: bool) -> None:
+    """Link the file into its revision, as huggingface_hub does."""
     from huggingface_hub import constants
 
     path = remote.cached.path
     if blob.exists():
-        if path.exists() and not path.samefile(blob) and not _is_right(remote, path):
-            # A cache without links has copies, and this one is damaged.
+        if path.exists() and not path.samefile(blob) and not _is_intact(remote, path):
+            # A cache without links holds copies, and this copy is damaged.
             path.unlink()
         if not path.exists():
-            # A link may be there that leads nowhere.
+            # It may be a dangling link.
             path.unlink(missing_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -265,18 +266,18 @@ def _link(remote: Remote, blob: Path, *, fresh: bool) -> None:
                     raise OSError(errno.EPERM, "links are switched off")
                 path.symlink_to(os.path.relpath(blob, path.parent))
             except (OSError, NotImplementedError):
-                _place(blob, path, fresh=fresh)
+                _copy_blob(blob, path, is_new=is_new)
     if remote.branch:
-        # So that others who ask the cache for this repository find what is here.
-        refs = remote.cached.path_of_repository / "refs" / remote.branch
+        # Other programs find the revision in the cache by its branch.
+        refs = remote.cached.repository_folder / "refs" / remote.branch
         refs.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(refs) as file:
             file.write(remote.revision.encode())
 
 
-def _place(blob: Path, path: Path, *, fresh: bool) -> None:
-    """Put the file where no link can be."""
-    if fresh:
+def _copy_blob(blob: Path, path: Path, *, is_new: bool) -> None:
+    """Move or copy the blob into its revision, where links are not possible."""
+    if is_new:
         blob.replace(path)
         return
     with atomic_write(path) as copy, blob.open("rb") as source:
@@ -284,8 +285,8 @@ def _place(blob: Path, path: Path, *, fresh: bool) -> None:
 
 
 @contextmanager
-def _bar(remote: Remote, have: int, *, show: bool) -> Iterator[OnBytes | None]:
-    """Show how far a download has come, unless HF_HUB_DISABLE_PROGRESS_BARS is set."""
+def _bar(remote: RemoteFile, offset: int, *, show: bool) -> Iterator[OnBytes | None]:
+    """Show a progress bar for a download, unless HF_HUB_DISABLE_PROGRESS_BARS is set."""
     from huggingface_hub.utils import tqdm
 
     if not show:
@@ -293,7 +294,7 @@ def _bar(remote: Remote, have: int, *, show: bool) -> Iterator[OnBytes | None]:
         return
     name = remote.file.rpartition("/")[2]
     bar: Any = tqdm(
-        desc=name, total=remote.size, initial=have, unit="B", unit_scale=True, dynamic_ncols=True
+        desc=name, total=remote.size, initial=offset, unit="B", unit_scale=True, dynamic_ncols=True
     )
     try:
         yield bar.update

@@ -1,4 +1,4 @@
-"""A model file in words, for people and for JSON."""
+"""A summary of a model file, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jlocal.files import sha256_of
 from jlocal.gguf.header import Header, LongArray
 from jlocal.gguf.types import file_type_name, tensor_type_name
 from jlocal.models.profile import profile_of
-from jlocal.models.registry import at
+from jlocal.models.registry import find_by_path
 
 
 def model_info(header: Header) -> dict[str, object]:
-    """Name what a user of the model needs, as values that JSON can hold."""
+    """Return what a user needs to know about the model, as JSON values."""
     profile = profile_of(header)
     vocabulary = header.metadata.get("tokenizer.ggml.tokens")
     return {
@@ -35,21 +35,21 @@ def model_info(header: Header) -> dict[str, object]:
         "prompts": dict(profile.prompts),
         "default prompt": profile.default_prompt,
         "normalizer": profile.normalizer,
-        "tokenizer": profile.other_tokens,
+        "tokenizer": profile.tokenizer_mismatch,
         "vocabulary": vocabulary.length if isinstance(vocabulary, LongArray) else None,
         "license": profile.license,
         "source sha256": header.metadata.get("jlocal.source_sha256"),
     }
 
 
-def origin(path: Path) -> dict[str, object]:
-    """Say where a file is from and what it is, byte for byte: source, revision, license, sha256.
+def provenance(path: Path) -> dict[str, object]:
+    """Return where a file comes from, and its SHA-256: source, revision, license, sha256.
 
     Raises:
-        ModelError: the file, or a record of the models on this machine, cannot be read.
+        ModelError: the file, or the record of a model on this machine, cannot be read.
 
     """
-    known = at(path)
+    known = find_by_path(path)
     try:
         facts: dict[str, object] = {"sha256": sha256_of(path)}
     except OSError as error:
@@ -61,7 +61,7 @@ def origin(path: Path) -> dict[str, object]:
 
 
 def metadata_of(header: Header) -> dict[str, object]:
-    """All metadata of the header; long arrays by their length."""
+    """Return the metadata of the header, with the length in place of each long array."""
     return {
         key: f"({value.length:,} values)" if isinstance(value, LongArray) else value
         for key, value in header.metadata.items()

@@ -1,4 +1,4 @@
-"""What a hub says of a repository, of which nothing is used before it is checked."""
+"""The hub's listing of a repository, which is checked before it is used."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _MAX_LICENSE = 100
 
 
 @dataclass(frozen=True)
-class File:
+class ListedFile:
     """A file of a repository.
 
     Attributes:
-        name: its path inside the repository, safe to use on any system.
-        size: in bytes.
-        digest: SHA-256 of a file that is kept beside git, or else git's SHA-1, in hexadecimal.
+        name: path inside the repository, valid on every system.
+        size: size in bytes.
+        digest: SHA-256 of a file in Git LFS, or else git's SHA-1, in hexadecimal.
 
     """
 
@@ -41,9 +41,9 @@ class Listing:
     """A repository at one commit.
 
     Attributes:
-        commit: in hexadecimal.
-        license: as its model card names it.
-        entries: what the hub says of each file, by name; `file` checks it.
+        commit: the commit, in hexadecimal.
+        license: the license in its model card.
+        entries: the hub's unchecked metadata of each file, by name; `file` checks it.
 
     """
 
@@ -52,47 +52,47 @@ class Listing:
     license: str | None
     entries: Mapping[str, Mapping[str, Any]]
 
-    def file(self, name: str) -> File:
-        """Return a file, checked.
+    def file(self, name: str) -> ListedFile:
+        """Return a file after checking its metadata.
 
         Raises:
-            HubError: the name cannot be used on every system, or size or digest are missing.
+            HubError: the name is not valid on every system, or the size or digest is missing.
 
         """
-        shown = printable(name)[:80]
+        escaped = printable(name)[:80]
         if not is_safe(name):
             raise HubError(
-                f"the hub offers a file with the unusable name {shown!r}",
+                f"the hub offers a file with the invalid name {escaped!r}",
                 repository=self.repository,
             )
         entry = self.entries[name]
         lfs = entry.get("lfs")
-        facts = lfs if isinstance(lfs, dict) else entry
-        digest = facts.get("sha256", entry.get("blobId"))
+        details = lfs if isinstance(lfs, dict) else entry
+        digest = details.get("sha256", entry.get("blobId"))
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise HubError(
-                f"the hub names no SHA-256 for {shown}; it cannot be checked",
+                f"the hub names no SHA-256 for {escaped}; it cannot be checked",
                 repository=self.repository,
             )
-        size = facts.get("size")
+        size = details.get("size")
         if type(size) is not int or not 0 <= size < _MAX_SIZE:
             raise HubError(
-                f"the hub names no usable size for {shown}; it cannot be downloaded",
+                f"the hub names no usable size for {escaped}; it cannot be downloaded",
                 repository=self.repository,
             )
-        return File(name, size, digest)
+        return ListedFile(name, size, digest)
 
 
 def read_listing(repository: str, revision: str | None = None) -> Listing:
-    """Ask the hub what a repository holds.
+    """Ask the hub for the listing of a repository.
 
     Args:
-        repository: as `owner/name`.
+        repository: `owner/name`.
         revision: branch, tag or commit; None is the main branch.
 
     Raises:
-        NotPublishedError: it has no such repository or revision.
-        HubError: it cannot be reached, refuses, or answers with something else.
+        NotPublishedError: the hub does not have the repository or the revision.
+        HubError: the hub cannot be reached, refuses, or does not answer with a listing.
 
     """
     if is_offline():
@@ -105,23 +105,23 @@ def read_listing(repository: str, revision: str | None = None) -> Listing:
     if revision is not None:
         url += f"/revision/{quote(revision, safe='')}"
     try:
-        return _listing(repository, read_json(f"{url}?blobs=true"))
+        return _parse_listing(repository, read_json(f"{url}?blobs=true"))
     except (StatusError, ConnectionFailedError) as error:
-        message = explain(error, repository, revision)
-        if _is_absent(error):
+        message = failure_message(error, repository, revision)
+        if _is_not_found(error):
             raise NotPublishedError(message, repository=repository) from error
         raise HubError(message, repository=repository) from error
 
 
-def explain(error: HubError, repository: str, revision: str | None) -> str:
-    """Put a failure into one line that says what to do."""
+def failure_message(error: HubError, repository: str, revision: str | None) -> str:
+    """Explain a failure in one line, and say what to do."""
     from huggingface_hub import constants
 
     endpoint = constants.ENDPOINT
     if isinstance(error, ConnectionFailedError):
         return (
             f"cannot download {repository} from {endpoint}: {error}; check the connection and run "
-            "it again, which goes on where it stopped"
+            "it again: it continues where it stopped"
         )
     if not isinstance(error, StatusError):
         return str(error)
@@ -130,11 +130,11 @@ def explain(error: HubError, repository: str, revision: str | None) -> str:
             f"{repository} is gated: accept its terms at {endpoint}/{repository}, and set HF_TOKEN"
         )
     if error.code == "RevisionNotFound":
-        shown = printable(str(revision))[:80]
-        return f"{repository} has no revision {shown!r}; leave it out for the newest"
+        escaped = printable(str(revision))[:80]
+        return f"{repository} has no revision {escaped!r}; leave it out for the newest"
     if error.code == "EntryNotFound":
-        return f"{repository} no longer has the file; run it again to see what there is"
-    if _is_absent(error):
+        return f"{repository} no longer has the file; run it again to see the files it has"
+    if _is_not_found(error):
         return (
             f"the hub has no model {repository}; check the name, or set HF_TOKEN if it is private"
         )
@@ -145,13 +145,13 @@ def explain(error: HubError, repository: str, revision: str | None) -> str:
     return f"{endpoint} answers {repository} with status {error.status}; try again later"
 
 
-def _is_absent(error: HubError) -> bool:
-    """Tell whether the hub has no such repository or revision, for all that one may see."""
+def _is_not_found(error: HubError) -> bool:
+    """Return whether the hub does not have the repository or revision, or does not show it."""
     if not isinstance(error, StatusError):
         return False
     if error.code in ("RepoNotFound", "RevisionNotFound"):
         return True
-    # The hub says of repositories that are not there that one must log in.
+    # For a repository that does not exist, the hub asks for a login.
     return error.status == 401 and not error.code and not _has_token()
 
 
@@ -161,27 +161,27 @@ def _has_token() -> bool:
     return "authorization" in build_hf_headers()
 
 
-def _listing(repository: str, answer: Any) -> Listing:
-    unusable = HubError(
-        f"the hub's answer about {repository} is not a listing; try again later",
+def _parse_listing(repository: str, response: Any) -> Listing:
+    invalid = HubError(
+        f"the hub's response about {repository} is not a listing; try again later",
         repository=repository,
     )
-    if not isinstance(answer, dict):
-        raise unusable
-    commit, siblings = answer.get("sha"), answer.get("siblings")
+    if not isinstance(response, dict):
+        raise invalid
+    commit, siblings = response.get("sha"), response.get("siblings")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise HubError(f"the hub names no commit of {repository}", repository=repository)
     siblings = [] if siblings is None else siblings
-    if not isinstance(siblings, list) or not all(_is_named(entry) for entry in siblings):
-        raise unusable
+    if not isinstance(siblings, list) or not all(_is_valid_entry(entry) for entry in siblings):
+        raise invalid
     entries = {entry["rfilename"]: entry for entry in siblings}
     if len(entries) < len(siblings):
-        raise unusable
-    card = answer.get("cardData")
+        raise invalid
+    card = response.get("cardData")
     licence = card.get("license") if isinstance(card, dict) else None
-    shown = printable(licence)[:_MAX_LICENSE] if isinstance(licence, str) else None
-    return Listing(repository, commit, shown or None, entries)
+    escaped = printable(licence)[:_MAX_LICENSE] if isinstance(licence, str) else None
+    return Listing(repository, commit, escaped or None, entries)
 
 
-def _is_named(entry: Any) -> bool:
+def _is_valid_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("rfilename"), str)

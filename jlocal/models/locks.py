@@ -1,4 +1,4 @@
-"""Locks between processes, which end with the process that holds them."""
+"""Locks between processes; the end of a process releases its locks."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ OnWait = Callable[[], None]
 
 @contextmanager
 def locked(path: Path, on_wait: OnWait | None = None) -> Iterator[None]:
-    """Hold a lock file; wait for it as long as it takes.
+    """Hold a lock on a file; wait for it without a limit.
 
     Args:
-        path: of the lock file; it stays.
-        on_wait: called once if another process has held it for a second.
+        path: the lock file, which is not removed.
+        on_wait: called once, after waiting for another process for one second.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
 
     """
     from filelock import Timeout
     from huggingface_hub.utils import WeakFileLock
 
     make_private(path.parent)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(WeakFileLock(path, timeout=1))
+            stack.enter_context(WeakFileLock(path, timeout=1))
         except Timeout:
             if on_wait:
                 on_wait()
-            held.enter_context(WeakFileLock(path))
+            stack.enter_context(WeakFileLock(path))
         yield

@@ -1,4 +1,4 @@
-"""From what a user calls a model to a GGUF file on disk. Nothing here opens a connection."""
+"""Resolving a model's name to a GGUF file on disk. Nothing here uses the network."""
 
 from __future__ import annotations
 
@@ -12,46 +12,48 @@ from jlocal.terms import Argument
 
 
 def resolve(model: str | Path, *, offline: bool | None = None) -> Path:
-    """Find the file of a model.
+    """Return the path of a model's file.
 
     Args:
         model: path of a `.gguf` file, or the name of a model on this machine; "starter" is the
-            one that comes with jlocal.
-        offline: what the message about a missing model says; None asks the environment.
+            model that comes with jlocal.
+        offline: whether the message about a missing model is for an offline machine; None takes
+            it from the environment.
 
     Raises:
-        ModelError: there is no such file and no such model here; the message says how to get it.
+        ModelError: no file and no model on this machine has this name; the message says how to
+            get the model.
 
     """
-    if path := _file(model):
+    if path := _existing_file(model):
         return path
     if isinstance(model, Path) or _is_path(model):
-        raise ModelError(f"no such file: {model}{_near_file(model)}", path=Path(model))
-    if starter.is_meant(model):
+        raise ModelError(f"no such file: {model}{_suggest_file(model)}", path=Path(model))
+    if starter.is_starter(model):
         return starter.FILE
-    if found := registry.find(model):
-        registry.mark_used(found)
-        return found.path
-    if broken := registry.damaged(model):
+    if model_file := registry.find(model):
+        registry.mark_used(model_file)
+        return model_file.path
+    if broken := registry.find_damaged(model):
         raise ModelError(
             f"{broken.path} is damaged: its size is not the {broken.size:,} bytes that were "
             f"checked; `jlocal pull {broken.name}` or install its bundle again",
             path=broken.path,
         )
-    raise ModelError(missing(model, is_offline() if offline is None else offline))
+    raise ModelError(missing_message(model, is_offline() if offline is None else offline))
 
 
-def default() -> str:
-    """Choose the model when none is named.
+def default_model() -> str:
+    """Return the name of the default model.
 
-    That is the one of JLOCAL_MODEL, the only one on this machine, or the starter model.
+    It is the model of JLOCAL_MODEL, the only model on this machine, or the starter model.
 
     Raises:
-        ModelError: there are several, or a record cannot be read.
+        ModelError: several models are on this machine, or a record cannot be read.
 
     """
-    if named := os.environ.get("JLOCAL_MODEL"):
-        return named
+    if chosen := os.environ.get("JLOCAL_MODEL"):
+        return chosen
     models = registry.installed()
     if len(models) > 1:
         names = ", ".join(model.name for model in models)
@@ -62,65 +64,65 @@ def default() -> str:
     return models[0].name if models else starter.NAME
 
 
-def missing(name: str, offline: bool) -> str:
-    """Say how to get a model that is not on this machine.
+def missing_message(name: str, offline: bool) -> str:
+    """Explain how to get a model that is not on this machine.
 
     Raises:
-        ModelError: the name means nothing.
+        ModelError: the name is not a model's name.
 
     """
     try:
-        wanted = catalogue.parse(name).name
+        requested = catalogue.parse(name).name
     except ModelError:
-        near = _near(name)
-        hint = f"did you mean {near}?" if near else f"on this machine: {', '.join(known())}"
-        more = "" if near else "; `jlocal pull small` gets another"
-        raise ModelError(f"there is no model {name[:80]!r}; {hint}{more}") from None
+        near = _suggest_model(name)
+        hint = f"did you mean {near}?" if near else f"on this machine: {', '.join(local_names())}"
+        pull_hint = "" if near else "; `jlocal pull small` downloads another"
+        raise ModelError(f"there is no model {name[:80]!r}; {hint}{pull_hint}") from None
     if not offline:
-        return f"{wanted} is not on this machine; get it with `jlocal pull {wanted}`"
+        return f"{requested} is not on this machine; get it with `jlocal pull {requested}`"
     return (
-        f"{wanted} is not on this machine, which is offline; on a connected one, run "
-        f"`jlocal pull {wanted}` and `jlocal bundle create {wanted} -o model.tar`, "
+        f"{requested} is not on this machine, which is offline; on a connected one, run "
+        f"`jlocal pull {requested}` and `jlocal bundle create {requested} -o model.tar`, "
         "carry model.tar over, and run `jlocal bundle install model.tar`"
     )
 
 
-def _near_file(model: str | Path) -> str:
-    """Name a file of nearly this name in the same folder."""
+def _suggest_file(model: str | Path) -> str:
+    """Suggest a file with a similar name in the same folder."""
     path = Path(model).expanduser()
     try:
         files = [file.name for file in path.parent.glob("*.gguf")]
     except (OSError, ValueError):
         files = []
-    near = catalogue.nearest(path.name, files)
+    near = catalogue.closest(path.name, files)
     return f"; did you mean {path.parent / near}?" if near else "; pass the path of a .gguf file"
 
 
-def known() -> list[str]:
-    """List the names of the models on this machine, the starter model's included."""
+def local_names() -> list[str]:
+    """List the names of the models on this machine, including the starter model."""
     return [starter.NAME, *(model.name for model in registry.installed())]
 
 
-def _near(name: str) -> str | None:
-    """Return what is spelled most like a name, and how to get a model that is not here."""
-    here = known()
-    short = [model.partition(":")[0] for model in here]
-    published = catalogue.near(name)
-    near = catalogue.nearest(name, (*here, *short, *filter(None, [published]))) or published
-    if near is None or near in (*here, *short) or registry.find(near):
+def _suggest_model(name: str) -> str | None:
+    """Return the closest name, and how to get its model if it is not on this machine."""
+    local = local_names()
+    short = [model.partition(":")[0] for model in local]
+    published = catalogue.closest_published(name)
+    near = catalogue.closest(name, (*local, *short, *filter(None, [published]))) or published
+    if near is None or near in (*local, *short) or registry.find(near):
         return near
-    return f"{near}, which `jlocal pull {near}` gets"
+    return f"{near}, which `jlocal pull {near}` downloads"
 
 
-def _file(model: str | Path) -> Path | None:
-    """Return the path of a file that is there."""
+def _existing_file(model: str | Path) -> Path | None:
+    """Return the path if the file exists, or None."""
     try:
         path = Path(model).expanduser()
         if str(model) and path.is_dir():
-            # A folder of the name of a model that is here does not hide the model.
-            if isinstance(model, str) and not _is_path(model) and _is_here(model):
+            # A folder does not hide an installed model of the same name.
+            if isinstance(model, str) and not _is_path(model) and _is_installed(model):
                 return None
-            files = sorted(found.name for found in path.glob("*.gguf"))
+            files = sorted(model_file.name for model_file in path.glob("*.gguf"))
             inside = f"name one of: {', '.join(files)}" if files else "it has no .gguf file"
             raise ModelError(f"{path} is a folder; {inside}", path=path)
         return path if str(model) and path.exists() else None
@@ -129,8 +131,8 @@ def _file(model: str | Path) -> Path | None:
         raise ModelError(f"cannot use {str(model)[:80]!r} as a model: {reason}") from error
 
 
-def _is_here(name: str) -> bool:
-    return starter.is_meant(name) or registry.find(name) is not None
+def _is_installed(name: str) -> bool:
+    return starter.is_starter(name) or registry.find(name) is not None
 
 
 def _is_path(model: str) -> bool:

@@ -1,4 +1,4 @@
-"""Unfinished downloads in the hub's cache, which the next call goes on with."""
+"""Unfinished downloads in the hub's cache, which the next call resumes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _SUFFIX = ".jlocal.incomplete"
 _WEEK = 7 * 86_400
 
 
-def part_of(blob: Path) -> Path:
-    """Say where the part of a blob is kept that has come so far."""
+def part_path(blob: Path) -> Path:
+    """Return the path of a blob's unfinished download."""
     return blob.with_name(f"{blob.name}{_SUFFIX}")
 
 
-def lock_of(blob: Path) -> Path:
-    """Say which file is locked while a blob is downloaded."""
+def lock_path(blob: Path) -> Path:
+    """Return the path of the file that is locked while a blob is downloaded."""
     return blob.parents[2] / ".locks" / blob.parents[1].name / f"{blob.name}.jlocal.lock"
 
 
-def parts(repositories: Iterable[str]) -> list[Path]:
+def list_parts(repositories: Iterable[str]) -> list[Path]:
     """List the unfinished downloads of repositories."""
-    found = (repository_folder(name).glob(f"blobs/*{_SUFFIX}") for name in repositories)
-    return sorted(path for paths in found for path in paths)
+    matches = (repository_folder(name).glob(f"blobs/*{_SUFFIX}") for name in repositories)
+    return sorted(path for paths in matches for path in paths)
 
 
-def sweep_old_parts() -> None:
-    """Remove the unfinished downloads that nobody has gone on with for a week."""
+def remove_old_parts() -> None:
+    """Remove the unfinished downloads that have not changed for a week."""
     for part in cache_folder().glob(f"models--*/blobs/*{_SUFFIX}"):
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > _WEEK:
@@ -39,16 +39,16 @@ def sweep_old_parts() -> None:
 
 
 def remove_part(part: Path) -> bool:
-    """Remove an unfinished download; return whether no other process is at it.
+    """Remove an unfinished download; return False if another process is downloading it.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: the file cannot be removed.
 
     """
     from filelock import Timeout
     from huggingface_hub.utils import WeakFileLock
 
-    lock = lock_of(part.with_name(part.name.removesuffix(_SUFFIX)))
+    lock = lock_path(part.with_name(part.name.removesuffix(_SUFFIX)))
     make_private(lock.parent)
     try:
         with WeakFileLock(lock, timeout=0.1):

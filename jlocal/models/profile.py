@@ -1,4 +1,4 @@
-"""What the runtime must know of a model, from its header and, for published files, from here."""
+"""The properties of a model that embedding needs: from its header or, for published files, here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ POOLING = MappingProxyType({0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"
 _V5_NAME = re.compile(r"(?:^|jina-embeddings-)v5-(?:text-)?(?:small|nano)", re.IGNORECASE)
 _V5_CONTEXT = {model.architecture: model.context for model in MODELS.values()}
 
-# By the tokenizer's name in the header: where llama.cpp gives other tokens than the model's own
-# tokenizer. Of Hangul it keeps the first letter of each syllable, of Indic scripts it drops the
-# vowel signs, and it takes words apart that WordPiece takes for unknown.
-_OTHER_TOKENS = MappingProxyType(
+# Texts for which llama.cpp's tokens differ from the model's own tokenizer, by the tokenizer's name
+# in the header. llama.cpp keeps only the first letter of each Hangul syllable, drops the vowel
+# signs of Indic scripts, and splits long words that WordPiece treats as unknown.
+_TOKENIZER_MISMATCHES = MappingProxyType(
     {
         "bert": "llama.cpp tokenises Hangul, Indic scripts such as Devanagari, and words above 100 "
-        "characters otherwise than this model's own tokenizer; vectors of such texts are wrong"
+        "characters differently from this model's own tokenizer; vectors of these texts are wrong"
     }
 )
 
@@ -35,21 +35,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Profile:
-    """How texts become vectors with one GGUF file.
+    """How a GGUF file embeds texts.
 
     Attributes:
-        header: what it was read from.
+        header: the header that the profile was read from.
         pooling: "last", "mean", "cls", or "none" when the header names no pooling.
         causal: whether a token attends only to the tokens before it.
-        context: the most tokens in one text, prompt and special tokens included.
+        context: maximum number of tokens in a text, prompt and special tokens included.
         dimensions: length of the full vector.
         matryoshka: shorter lengths that the model was trained for, ascending; may be empty.
-        prompts: prompt name to the prefix that is put before the text.
-        default_prompt: the name of the prompt when none is asked for, or None.
+        prompts: the prefix of the text, by prompt name.
+        default_prompt: name of the prompt that is used when none is requested, or None.
         normalizer: "NFC" or "none", applied to the text before the tokenizer.
-        lstrip_tokens: added tokens that swallow the white space before them.
-        other_tokens: of which texts llama.cpp gives other tokens than the model's own tokenizer,
-            as a sentence; None where that is not known of any.
+        lstrip_tokens: added tokens that strip the white space before them.
+        tokenizer_mismatch: a sentence that names the texts for which llama.cpp's tokens differ from
+            the model's own tokenizer; None if no difference is known.
 
     """
 
@@ -69,25 +69,25 @@ class Profile:
     normalizer: str = "none"
     lstrip_tokens: tuple[str, ...] = ()
     license: str | None = None
-    other_tokens: str | None = None
+    tokenizer_mismatch: str | None = None
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read the header of a GGUF file and say how to embed with it.
+    """Read the profile of a GGUF file.
 
     Raises:
-        ModelError: the file is not a usable GGUF file, or lacks what every model has.
+        ModelError: the file is not a usable GGUF file, or lacks metadata that every model has.
 
     """
     return profile_of(read_header(path))
 
 
 def profile_of(header: Header) -> Profile:
-    """Build the profile of a file whose header was read."""
-    architecture = _need(header, "general.architecture", str)
+    """Return the profile of a file, from its header."""
+    architecture = _require(header, "general.architecture", str)
     published = _is_v5(header, architecture)
-    context = _need(header, f"{architecture}.context_length", int)
-    dimensions = _need(header, f"{architecture}.embedding_length", int)
+    context = _require(header, f"{architecture}.context_length", int)
+    dimensions = _require(header, f"{architecture}.embedding_length", int)
     if published:
         context = min(context, _V5_CONTEXT[architecture])
     pooling = _get(header, f"{architecture}.pooling_type", int, 0)
@@ -103,22 +103,22 @@ def profile_of(header: Header) -> Profile:
         context=context,
         dimensions=_get(header, f"{architecture}.embedding_length_out", int, dimensions),
         matryoshka=_matryoshka(header, dimensions, published),
-        task=_get(header, "jlocal.task", str, "") or (_task_in(header) if published else None),
+        task=_get(header, "jlocal.task", str, "") or (_task_in_name(header) if published else None),
         prompts=MappingProxyType(_prompts(header) or (PROMPTS if published else {})),
         default_prompt=default or ("document" if published else None),
         normalizer=_normalizer(header),
         lstrip_tokens=_lstrip_tokens(header, published and architecture == "eurobert"),
         license=_get(header, "general.license", str, "") or None,
-        other_tokens=_OTHER_TOKENS.get(_get(header, "tokenizer.ggml.model", str, "")),
+        tokenizer_mismatch=_TOKENIZER_MISMATCHES.get(_get(header, "tokenizer.ggml.model", str, "")),
     )
 
 
-def _get(header: Header, key: str, kind: type, default: _T) -> _T:
+def _get(header: Header, key: str, expected_type: type, default: _T) -> _T:
     value = header.metadata.get(key, default)
     if value is default:
         return default
     # In Python a bool is an int; in a header it is not.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, expected_type) or (expected_type is int and isinstance(value, bool)):
         raise ModelError(
             f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}",
             path=header.path,
@@ -126,8 +126,8 @@ def _get(header: Header, key: str, kind: type, default: _T) -> _T:
     return cast(_T, value)
 
 
-def _need(header: Header, key: str, kind: type[_T]) -> _T:
-    value = _get(header, key, kind, None)
+def _require(header: Header, key: str, expected_type: type[_T]) -> _T:
+    value = _get(header, key, expected_type, None)
     if value is None or (isinstance(value, int) and not 0 < value < 1 << 31):
         raise ModelError(
             f"{header.path} is not a usable GGUF file: {shown(key)} is {shown(value)}",
@@ -145,7 +145,7 @@ def _is_v5(header: Header, architecture: str) -> bool:
     return architecture in _V5_CONTEXT and any(_V5_NAME.search(name) for name in _names(header))
 
 
-def _task_in(header: Header) -> str | None:
+def _task_in_name(header: Header) -> str | None:
     names = " ".join(_names(header)).lower()
     return next((task for task in TASKS if task in names), None)
 
@@ -153,8 +153,8 @@ def _task_in(header: Header) -> str | None:
 def _matryoshka(header: Header, dimensions: int, published: bool) -> tuple[int, ...]:
     value = header.metadata.get("jlocal.matryoshka_dimensions")
     if value is None:
-        known = MATRYOSHKA if published else ()
-        return tuple(size for size in known if size <= dimensions)
+        default = MATRYOSHKA if published else ()
+        return tuple(size for size in default if size <= dimensions)
     if not isinstance(value, tuple) or not all(
         isinstance(size, int) and 0 < size <= dimensions for size in value
     ):
@@ -174,10 +174,10 @@ def _prompts(header: Header) -> dict[str, str]:
 
 
 def _normalizer(header: Header) -> str:
-    # GGUF has no field for it. Every tokenizer that llama.cpp knows as `qwen2` normalises to NFC.
+    # GGUF has no field for the normaliser. Every tokenizer that llama.cpp calls `qwen2` uses NFC.
     pre_tokenizer = _get(header, "tokenizer.ggml.pre", str, "")
-    known = "NFC" if pre_tokenizer == "qwen2" else "none"
-    normalizer = _get(header, "jlocal.unicode_normalizer", str, known)
+    default = "NFC" if pre_tokenizer == "qwen2" else "none"
+    normalizer = _get(header, "jlocal.unicode_normalizer", str, default)
     if normalizer not in ("NFC", "none"):
         raise ModelError(
             f"{header.path} asks for the unknown normaliser {shown(normalizer)}", path=header.path

@@ -1,7 +1,7 @@
-"""The models on this machine: what is here, where, and how something is added or removed.
+"""The models on this machine: listing, finding, installing and removing them.
 
-A model is a record and a file. Records are `home()/models/NAME.json`; the file stands beside its
-record, or in huggingface_hub's cache. Files of that cache need no record to be found.
+A model is a record and a file. Records are `home()/models/NAME.json`; the file is beside its
+record, or in huggingface_hub's cache. Files in that cache are found without a record.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from typing import Any
 from jlocal.errors import ModelError, OutputError
 from jlocal.files import read_regular, sha256_of
 from jlocal.locations import home, make_private
-from jlocal.models.cache import Cached, cached_file, cached_files, free, is_safe, revisions
-from jlocal.models.catalogue import canonical, is_split, model_of, type_in
+from jlocal.models.cache import (
+    CachedFile,
+    cached_file,
+    cached_files,
+    delete_cached,
+    is_safe,
+    revisions,
+)
+from jlocal.models.catalogue import canonical, is_part_of_split, published_model, type_in
 from jlocal.outputs.atomic import atomic_write
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 200
-_MAX_RECORD, _MAX_SIZE = 64 << 10, 1 << 62
-_TEXTS = ("name", "source", "revision", "sha256", "license", "task", "type")
+_MAX_RECORD_SIZE, _MAX_MODEL_SIZE = 64 << 10, 1 << 62
+_TEXT_KEYS = ("name", "source", "revision", "sha256", "license", "task", "type")
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,16 @@ class Installed:
     """A model on this machine.
 
     Attributes:
-        name: as a user types it, such as "small-retrieval:Q8_0".
+        name: the name that a user types, such as "small-retrieval:Q8_0".
         path: the GGUF file.
-        size: in bytes.
-        sha256: in hexadecimal; None where nobody has recorded it.
+        size: size in bytes.
+        sha256: SHA-256 in hexadecimal; None if it was not recorded.
         source: "owner/repo", "bundle" or "convert".
-        revision: the commit of the repository, where there is one.
-        license: of the weights, as the hub or the header says it.
-        task: such as "retrieval", where it is known.
-        type: of its weights, such as "Q8_0".
-        used: when its name was last used, in seconds since 1970, where it is known.
+        revision: commit of the repository; None without a repository.
+        license: license of the weights, from the hub or the header.
+        task: the task, such as "retrieval"; None if unknown.
+        type: type of the weights, such as "Q8_0".
+        last_used: time of the last use of its name, in seconds since 1970; None if unknown.
 
     """
 
@@ -57,60 +64,62 @@ class Installed:
     license: str | None = None
     task: str | None = None
     type: str | None = None
-    used: float | None = None
-    cached: Cached | None = field(default=None, repr=False)
+    last_used: float | None = None
+    cached: CachedFile | None = field(default=None, repr=False)
 
 
 def installed() -> list[Installed]:
-    """List the models on this machine, by name; nothing but the disk is read.
+    """List the models on this machine, sorted by name.
 
-    Files that are no GGUF, and parts of split ones, are left out.
+    Invalid GGUF files and parts of split files are left out.
 
     Raises:
         ModelError: a record cannot be read.
 
     """
-    models = [model for model in _recorded() if _is_whole(model)]
-    covered = _covered()
+    models = [model for model in _recorded() if _is_complete(model)]
+    recorded = _recorded_files()
     for cached in cached_files():
-        if not is_split(cached.file) and (cached.repository, cached.file) not in covered:
-            models += filter(None, [_unrecorded(cached)])
+        if not is_part_of_split(cached.file) and (cached.repository, cached.file) not in recorded:
+            models += filter(None, [_from_cache(cached)])
     return sorted(models, key=lambda model: model.name.casefold())
 
 
 def find(name: str) -> Installed | None:
-    """Find a model by its name, in any case and any of its spellings.
+    """Find a model by its name, in any case, short or in full.
 
     Raises:
         ModelError: a record cannot be read.
 
     """
-    wanted = canonical(name).casefold()
+    requested = canonical(name).casefold()
     for model in _recorded():
-        if model.name.casefold() == wanted and _is_whole(model):
+        if model.name.casefold() == requested and _is_complete(model):
             return model
-    covered = _covered()
+    recorded = _recorded_files()
     for cached in cached_files():
-        if is_split(cached.file) or (cached.repository, cached.file) in covered:
+        if is_part_of_split(cached.file) or (cached.repository, cached.file) in recorded:
             continue
-        if wanted in _names(cached) and (other := _unrecorded(cached)):
+        if requested in _names(cached) and (other := _from_cache(cached)):
             return other
     return None
 
 
-def damaged(name: str) -> Installed | None:
-    """Find a model that has a record, and a file of another size than the record says.
+def find_damaged(name: str) -> Installed | None:
+    """Find a model whose file differs in size from its record.
 
     Raises:
         ModelError: a record cannot be read.
 
     """
-    wanted = canonical(name).casefold()
-    return next((m for m in _recorded() if m.name.casefold() == wanted and not _is_whole(m)), None)
+    requested = canonical(name).casefold()
+    return next(
+        (m for m in _recorded() if m.name.casefold() == requested and not _is_complete(m)), None
+    )
 
 
-def at(path: Path) -> Installed | None:
-    """Find the model whose file this is, by any path to it.
+def find_by_path(path: Path) -> Installed | None:
+    """Find the model of a file; the path may go through links.
 
     Raises:
         ModelError: a record cannot be read.
@@ -120,108 +129,117 @@ def at(path: Path) -> Installed | None:
     for model in _recorded():
         if os.path.realpath(model.path) == real:
             return model
-    cached = next((one for one in cached_files() if os.path.realpath(one.path) == real), None)
-    return _unrecorded(cached) if cached else None
+    matches = (file for file in cached_files() if os.path.realpath(file.path) == real)
+    cached = next(matches, None)
+    return _from_cache(cached) if cached else None
 
 
-def adopt(staged: Path, record: Mapping[str, object], *, replace: bool = False) -> Installed:
-    """Move a checked GGUF file into place, with its record, in one step.
+def install_file(
+    staged: Path, attributes: Mapping[str, object], *, replace: bool = False
+) -> Installed:
+    """Install a checked GGUF file and its record in one step.
 
     Args:
-        staged: a file on the file system of `home()`; it is gone afterwards.
-        record: at least `name` and `source` of `Installed`, and what else is known of it.
-        replace: take the place of a different file of the same name.
+        staged: a file on the file system of `home()`; it is moved.
+        attributes: attributes of `Installed`, at least `name` and `source`.
+        replace: replace a different file of the same name.
 
     Raises:
-        ModelError: the name cannot be used, or a different file has it already.
-        OutputError: the disk cannot take it.
+        ModelError: the name is not valid, or a different file has it already.
+        OutputError: the file or its record cannot be written.
 
     """
-    texts = {key: record[key] for key in _TEXTS if record.get(key) is not None}
-    name = texts["name"] = check_name(canonical(str(texts["name"])))
+    strings = {key: attributes[key] for key in _TEXT_KEYS if attributes.get(key) is not None}
+    name = strings["name"] = check_name(canonical(str(strings["name"])))
     try:
-        sha256 = str(texts.get("sha256") or sha256_of(staged))
-        there = find(name)
-        if there is not None and there.cached is None and not replace:
-            if (there.sha256 or sha256_of(there.path)) != sha256:
+        sha256 = str(strings.get("sha256") or sha256_of(staged))
+        existing = find(name)
+        if existing is not None and existing.cached is None and not replace:
+            if (existing.sha256 or sha256_of(existing.path)) != sha256:
                 raise ModelError(
-                    f"a different {there.name} is on this machine; `jlocal rm {there.name}` first"
+                    f"a different {existing.name} is on this machine; "
+                    f"`jlocal rm {existing.name}` first"
                 )
             staged.unlink()
-            return there
-        facts = texts | {"sha256": sha256, "size": staged.stat().st_size}
+            return existing
+        record: dict[str, object] = strings | {"sha256": sha256, "size": staged.stat().st_size}
         target = _record_path(name).with_suffix(".gguf")
-        # The file counts from the moment at which both are there, so nothing half-done is listed.
-        _write(name, facts)
+        # A record without its file is not listed, so the move is what installs the model.
+        _write_record(name, record)
         staged.replace(target)
     except OSError as error:
         raise OutputError(f"cannot keep {name}: {error.strerror or error}") from error
-    return _from_record(_record_path(name), facts)
+    return _from_record(_record_path(name), record)
 
 
-def pin(cached: Cached, name: str, record: Mapping[str, object]) -> Installed:
-    """Record which file of the hub's cache a name means.
+def record_cached(cached: CachedFile, name: str, attributes: Mapping[str, object]) -> Installed:
+    """Record a file of the hub's cache as the model of a name.
+
+    Args:
+        cached: the file.
+        name: the name.
+        attributes: further attributes of `Installed`.
 
     Raises:
-        ModelError: the name cannot be used.
+        ModelError: the name is not valid.
         OutputError: the record cannot be written.
 
     """
-    facts = {key: record[key] for key in _TEXTS if record.get(key) is not None}
+    record = {key: attributes[key] for key in _TEXT_KEYS if attributes.get(key) is not None}
     name = check_name(canonical(name))
-    facts |= {
+    record |= {
         "name": name,
         "source": cached.repository,
         "revision": cached.revision,
         "file": cached.file,
         "size": cached.path.stat().st_size,
     }
-    _write(name, facts)
-    return _from_record(_record_path(name), facts)
+    _write_record(name, record)
+    return _from_record(_record_path(name), record)
 
 
 def remove(model: Installed) -> None:
-    """Remove a model, free what it takes on disk, and forget the vector that came with it.
+    """Remove a model: its record, its file, and the reference vector that came with it.
 
     Raises:
-        OutputError: it cannot be removed.
+        OutputError: the model cannot be removed.
 
     """
     try:
         _record_path(model.name).unlink(missing_ok=True)
         if model.cached:
             for cached in revisions(model.cached):
-                free(cached)
+                delete_cached(cached)
         else:
             model.path.unlink(missing_ok=True)
         if model.sha256 and all(other.sha256 != model.sha256 for other in _recorded()):
-            vector_file(model.sha256).unlink(missing_ok=True)
+            reference_vector_file(model.sha256).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot remove {model.name}: {error.strerror or error}") from error
 
 
 def mark_used(model: Installed) -> None:
-    """Remember that a model is used now."""
-    # A folder that only others may write to is no reason not to embed.
+    """Record that a model is used now."""
+    # A read-only folder does not keep anyone from using the model.
     with suppress(OSError):
         os.utime(_record_path(model.name), (time.time(), time.time()))
 
 
-def vector_file(sha256: str) -> Path:
-    """Say where the vector is kept that another machine made with a model file of a bundle."""
+def reference_vector_file(sha256: str) -> Path:
+    """Return the path of the vector that came with a bundled model file, from another machine."""
     return home() / "checks" / f"{sha256}.json"
 
 
 def lock_file(name: str) -> Path:
-    """Say which file is locked while a model is made here."""
+    """Return the path of the file that is locked while a model is converted."""
     return home() / ".locks" / _record_path(name).with_suffix(".lock").name
 
 
 def check_name(name: str) -> str:
-    """Return the name, which is safe as part of a path.
+    """Return the name if it is safe as part of a path.
 
     Raises:
-        ModelError: it is not.
+        ModelError: the name is not safe.
 
     """
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name) or ".." in name:
@@ -234,28 +252,28 @@ def _record_path(name: str) -> Path:
     return home() / "models" / f"{plain}.json"
 
 
-def _write(name: str, facts: Mapping[str, object]) -> None:
+def _write_record(name: str, record: Mapping[str, object]) -> None:
     path = _record_path(name)
     try:
         make_private(home())
         path.parent.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make {path.parent}: {error.strerror or error}", path=path.parent
+            f"cannot create {path.parent}: {error.strerror or error}", path=path.parent
         ) from error
     with atomic_write(path) as file:
-        file.write(json.dumps(facts, indent=2, ensure_ascii=False).encode())
+        file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
 
 
 def _recorded() -> Iterator[Installed]:
-    """Yield the models whose record and file are both there, damaged ones as well."""
+    """Yield the models with a record and a file, which may be damaged."""
     for path in sorted((home() / "models").glob("*.json")):
         try:
-            model = _from_record(path, json.loads(read_regular(path, _MAX_RECORD)))
+            model = _from_record(path, json.loads(read_regular(path, _MAX_RECORD_SIZE)))
             if model.path.is_file():
                 yield model
         except FileNotFoundError:
-            # Removed by another process meanwhile.
+            # Another process has removed it.
             continue
         except (OSError, ValueError, KeyError, RecursionError, ModelError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -264,57 +282,59 @@ def _recorded() -> Iterator[Installed]:
             ) from error
 
 
-def _is_whole(model: Installed) -> bool:
+def _is_complete(model: Installed) -> bool:
     try:
         return model.path.stat().st_size == model.size
     except OSError:
         return False
 
 
-def _covered() -> set[tuple[str, str]]:
-    """Name the files of the hub's cache that have a record: repository and file."""
-    cached = [model.cached for model in _recorded() if model.cached]
-    return {(one.repository, one.file) for one in cached}
+def _recorded_files() -> set[tuple[str, str]]:
+    """Return the repository and file of each cached file that has a record."""
+    files = [model.cached for model in _recorded() if model.cached]
+    return {(cached.repository, cached.file) for cached in files}
 
 
-def _from_record(path: Path, facts: Any) -> Installed:
-    if not isinstance(facts, dict):
+def _from_record(path: Path, record: Any) -> Installed:
+    if not isinstance(record, dict):
         raise ValueError("it is not a JSON object")
-    texts: dict[str, Any] = {key: facts.get(key) for key in _TEXTS}
-    if any(not isinstance(value, str | None) for value in texts.values()):
-        raise ValueError("one of its texts is not text")
-    if texts["sha256"] is not None and not _SHA256.fullmatch(texts["sha256"]):
-        raise ValueError("its SHA-256 is not one")
-    size = facts.get("size")
-    if type(size) is not int or not 0 <= size < _MAX_SIZE:
-        raise ValueError("its size is not one")
-    if texts["name"] is None or texts["source"] is None:
+    strings: dict[str, Any] = {key: record.get(key) for key in _TEXT_KEYS}
+    if any(not isinstance(value, str | None) for value in strings.values()):
+        raise ValueError("one of its strings is not a string")
+    if strings["sha256"] is not None and not _SHA256.fullmatch(strings["sha256"]):
+        raise ValueError("its SHA-256 is not valid")
+    size = record.get("size")
+    if type(size) is not int or not 0 <= size < _MAX_MODEL_SIZE:
+        raise ValueError("its size is not valid")
+    if strings["name"] is None or strings["source"] is None:
         raise ValueError("name or source is missing")
-    check_name(texts["name"])
+    check_name(strings["name"])
     cached = None
-    if "file" in facts:
-        file = facts["file"]
+    if "file" in record:
+        file = record["file"]
         if not isinstance(file, str) or not is_safe(file):
-            raise ValueError("its file leaves the cache")
-        cached = cached_file(check_name(texts["source"]), check_name(str(texts["revision"])), file)
+            raise ValueError("its file is outside the cache")
+        cached = cached_file(
+            check_name(strings["source"]), check_name(str(strings["revision"])), file
+        )
     return Installed(
-        **texts,
+        **strings,
         path=cached.path if cached else path.with_suffix(".gguf"),
         size=size,
-        used=path.stat().st_mtime,
+        last_used=path.stat().st_mtime,
         cached=cached,
     )
 
 
-def _unrecorded(cached: Cached) -> Installed | None:
+def _from_cache(cached: CachedFile) -> Installed | None:
     from jlocal.models.profile import read_profile
 
     try:
         profile = read_profile(cached.path)
     except ModelError:
         return None
-    name = canonical(f"{cached.repository}:{_type(cached)}")
-    model = model_of(name)
+    name = canonical(f"{cached.repository}:{_weight_type(cached)}")
+    model = published_model(name)
     return Installed(
         name=name,
         path=cached.path,
@@ -324,16 +344,18 @@ def _unrecorded(cached: Cached) -> Installed | None:
         revision=cached.revision,
         license=profile.license or (model.license if model else None),
         task=profile.task or (model.task if model else None),
-        type=_type(cached),
+        type=_weight_type(cached),
         cached=cached,
     )
 
 
-def _type(cached: Cached) -> str:
-    """Return the type in a file's name, or all of the name where it says none."""
+def _weight_type(cached: CachedFile) -> str:
+    """Return the type in a file's name, or the whole name if it has no type."""
     return type_in(cached.file) or Path(cached.file).stem
 
 
-def _names(cached: Cached) -> set[str]:
+def _names(cached: CachedFile) -> set[str]:
     stem = Path(cached.file).stem
-    return {canonical(f"{cached.repository}:{word}").casefold() for word in (_type(cached), stem)}
+    return {
+        canonical(f"{cached.repository}:{word}").casefold() for word in (_weight_type(cached), stem)
+    }

@@ -1,4 +1,4 @@
-"""The model that comes with jlocal: small, English, for a first minute without any download."""
+"""The starter model: a small English model that comes with jlocal and needs no download."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NAME = "starter"
 FILE = Path(__file__).with_name("jlocal-starter-retrieval-Q8_0.gguf")
 
 
-def is_meant(name: str) -> bool:
-    """Say whether a name means this model."""
+def is_starter(name: str) -> bool:
+    """Return whether a name is the starter model's."""
     return name.casefold() in (NAME, f"{NAME}:q8_0")
 
 
-def built_in() -> Installed:
-    """Describe it as the models beside it are described."""
+def installed_starter() -> Installed:
+    """Return the starter model as an installed model."""
     return Installed(
         name=NAME,
         path=FILE,

@@ -23,7 +23,7 @@ from jlocal.bundle.standalone import MANIFEST, header
 from jlocal.bundle.wheels import repack
 from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.models import registry
-from jlocal.models.registry import vector_file
+from jlocal.models.registry import reference_vector_file
 from jlocal_convert import convert
 from support.bundles import MEMBERS, MODEL, files_in, manifest, pack, run, sha256
 from support.gguf_files import few_tokens, variant
@@ -70,7 +70,7 @@ def test_models_cross_and_give_the_same_vectors(models, own_home, tmp_path) -> N
         assert there.path.read_bytes() == path.read_bytes()
         assert (there.source, there.type, there.task) == ("bundle", "Q8_0", "retrieval")
         assert there.license == "cc-by-nc-4.0"
-        stored = json.loads(vector_file(sha256(path.read_bytes())).read_text())
+        stored = json.loads(reference_vector_file(sha256(path.read_bytes())).read_text())
         with Embedder(there.path) as model:
             assert model.encode(stored["text"]) @ stored["vector"] > 0.9999
     # A second time, nothing changes.
@@ -86,9 +86,9 @@ def test_rm_forgets_what_came_with_a_model(models, own_home, tmp_path) -> None:
     shutil.copy(second.path, second.path.with_name("copy.gguf"))
     second.path.with_name("copy.json").write_text(json.dumps(record | {"name": "copy"}))
     registry.remove(first)
-    assert vector_file(second.sha256).exists()
+    assert reference_vector_file(second.sha256).exists()
     registry.remove(second)
-    assert vector_file(second.sha256).exists(), "another name has the same file"
+    assert reference_vector_file(second.sha256).exists(), "another name has the same file"
     registry.remove(registry.find("copy"))
     assert not [path for path in own_home.rglob("*") if path.is_file()]
 

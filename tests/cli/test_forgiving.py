@@ -209,11 +209,11 @@ def test_a_model_that_does_not_exist_names_what_was_meant(run: Callable[..., Res
         return said("embed", "-c", "x", "-m", name).removeprefix(f"there is no model {name!r}; ")
 
     assert embed("starer") == embed("starter:Q4_K_M") == "did you mean starter?"
-    assert embed("smal") == "did you mean small, which `jlocal pull small` gets?"
+    assert embed("smal") == "did you mean small, which `jlocal pull small` downloads?"
     assert embed("nano-cluster") == (
-        "did you mean nano-clustering, which `jlocal pull nano-clustering` gets?"
+        "did you mean nano-clustering, which `jlocal pull nano-clustering` downloads?"
     )
-    assert embed("xyz") == "on this machine: starter; `jlocal pull small` gets another"
+    assert embed("xyz") == "on this machine: starter; `jlocal pull small` downloads another"
     assert said("pull", "smal") == "there is no model 'smal'; did you mean small?"
     assert "comes with jlocal" in said("pull", "startr")
     assert said("rm", "smal").endswith("`jlocal list` shows the models that are")

@@ -19,7 +19,7 @@ from jlocal import Collection, CollectionError, Embedder
 from jlocal.collection.database.schema import VERSION
 from jlocal.errors import ArgumentError
 from jlocal.inputs.encodings import decode
-from jlocal.models.chunking import chunking_of
+from jlocal.models.chunking import default_chunking
 from support.collection_files import check, rows
 from support.texts import AWKWARD, prose
 
@@ -254,7 +254,7 @@ def test_long_files_are_cut_unless_they_are_to_be_whole(
     with Collection(tmp_path / "chunks.db", model) as collection:
         report = collection.index(notes)
         assert (report.new, report.failed) == (4, 0)
-        assert collection.config.chunk == chunking_of(model.profile).tokens
+        assert collection.config.chunk == default_chunking(model.profile).tokens
         assert report.embedded > 8
     check(tmp_path / "chunks.db")
 

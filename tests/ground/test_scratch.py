@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jlocal.models.parts import lock_of, part_of, sweep_old_parts
+from jlocal.models.parts import lock_path, part_path, remove_old_parts
 from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder, sweep
 from jlocal_convert import outputs
@@ -106,11 +106,11 @@ def test_unfinished_downloads_go_after_a_week(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     blobs = tmp_path / "models--a--b" / "blobs"
     blobs.mkdir(parents=True)
-    old, new, held = (part_of(blobs / (letter * 64)) for letter in "abc")
+    old, new, held = (part_path(blobs / (letter * 64)) for letter in "abc")
     for part in (old, new, held):
         part.write_bytes(b"x")
     for part in (old, held):
         os.utime(part, (time.time() - 8 * 86_400,) * 2)
-    with locked(lock_of(blobs / ("c" * 64))):
-        sweep_old_parts()
+    with locked(lock_path(blobs / ("c" * 64))):
+        remove_old_parts()
     assert sorted(path.name[0] for path in blobs.iterdir()) == ["b", "c"]

@@ -8,27 +8,27 @@ import pytest
 
 from jlocal import Embedder
 from jlocal.collection.chunking.chunks import check_size
-from jlocal.models.chunking import chunking_of
+from jlocal.models.chunking import default_chunking
 from jlocal.models.profile import read_profile
 from jlocal.models.starter import FILE
 
 
 def test_the_starter_has_a_size_of_its_own() -> None:
     profile = read_profile(FILE)
-    assert chunking_of(profile).tokens == 128
+    assert default_chunking(profile).tokens == 128
     other = dataclasses.replace(profile, name="another")
-    assert chunking_of(other).tokens == 512
+    assert default_chunking(other).tokens == 512
 
 
 @pytest.mark.parametrize(("context", "tokens"), [(32768, 512), (512, 256), (100, 64), (40, 40)])
 def test_half_of_a_short_context_is_taken(context: int, tokens: int) -> None:
     profile = dataclasses.replace(read_profile(FILE), name="another", context=context)
-    assert chunking_of(profile).tokens == tokens
+    assert default_chunking(profile).tokens == tokens
 
 
 def test_defaults_can_be_cut() -> None:
     with Embedder(FILE) as model:
-        chunking = chunking_of(model.profile)
+        chunking = default_chunking(model.profile)
         check_size(
             chunking.tokens,
             chunking.overlap,

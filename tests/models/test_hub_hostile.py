@@ -50,7 +50,7 @@ def cache(repositories, faults, tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
     monkeypatch.setattr(transfer, "_RETRIES", 1)
-    monkeypatch.setattr(transfer, "_PATIENCE", 2)
+    monkeypatch.setattr(transfer, "_TIMEOUT_FACTOR", 2)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with serve(repositories, faults) as (address, _):
         monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -257,7 +257,7 @@ def test_headers_are_bounded_in_time(cache, monkeypatch) -> None:
 )
 def test_a_body_is_read_to_the_promised_size_only(pieces, cache, faults, tmp_path) -> None:
     faults.pieces = pieces
-    with pytest.raises(HubError, match=r"goes on after the .* bytes that were promised"):
+    with pytest.raises(HubError, match=r"is longer than the .* bytes of the hub's listing"):
         pull()
     assert written(tmp_path) == []
 
@@ -270,7 +270,7 @@ def test_a_length_of_another_file_is_not_read(cache, faults, repositories) -> No
     part.write_bytes(b"x" * 100)
     faults.file_headers = {"Content-Length": str(100 << 20)}
     faults.pieces = lambda _: [b"<html>"]
-    with pytest.raises(HubError, match="offers 104857600 bytes where"):
+    with pytest.raises(HubError, match="announces 104857600 bytes instead of"):
         hub.download(remote)
     assert part.read_bytes() == b"x" * 100
 
@@ -278,7 +278,7 @@ def test_a_length_of_another_file_is_not_read(cache, faults, repositories) -> No
 def test_compressed_answers_are_refused(cache, faults, tmp_path) -> None:
     faults.file_headers = {"Content-Encoding": "gzip"}
     faults.pieces = lambda _: [gzip.compress(bytes(200 << 20), 1)]
-    with pytest.raises(HubError, match="compresses"):
+    with pytest.raises(HubError, match="sends a compressed response"):
         pull()
     assert not [name for name in written(tmp_path) if "incomplete" not in name]
 
@@ -332,7 +332,7 @@ def test_redirects_lead_to_web_addresses_only(target, cache, faults) -> None:
 
 def test_redirects_end(cache, faults) -> None:
     faults.redirect = lambda path: path
-    with pytest.raises(HubError, match="redirects from one address to the next"):
+    with pytest.raises(HubError, match="redirects too many times"):
         pull()
 
 

@@ -133,20 +133,20 @@ def stage(source: Path, change: bytes = b"") -> Path:
 def test_a_model_is_adopted_found_and_removed(converted) -> None:
     source = converted("eurobert")
     record = {"name": "nano-retrieval:F16", "source": "bundle", "license": "cc-by-nc-4.0"}
-    model = registry.adopt(stage(source), record | {"task": "retrieval", "type": "F16"})
+    model = registry.install_file(stage(source), record | {"task": "retrieval", "type": "F16"})
     assert model.path == registry.home() / "models" / "nano-retrieval-F16.gguf"
     assert model.path.read_bytes() == source.read_bytes()
     assert model.sha256 == sha256_of(source)
     assert registry.find("NANO:f16") == model
     assert registry.installed() == [model]
-    assert registry.at(model.path) == model
+    assert registry.find_by_path(model.path) == model
     assert resolve("nano:F16", offline=True) == model.path
     # The same again changes nothing; another file does not take its place unless told.
-    assert registry.adopt(stage(source), record).path == model.path
+    assert registry.install_file(stage(source), record).path == model.path
     with pytest.raises(ModelError, match=r"`jlocal rm nano-retrieval:F16` first"):
-        registry.adopt(stage(source, b"more"), record)
+        registry.install_file(stage(source, b"more"), record)
     assert model.path.read_bytes() == source.read_bytes()
-    other = registry.adopt(stage(source, b"more"), record, replace=True)
+    other = registry.install_file(stage(source, b"more"), record, replace=True)
     assert other.size == model.size + 4
     registry.remove(other)
     assert list((registry.home() / "models").iterdir()) == []
@@ -160,7 +160,7 @@ def test_a_model_is_adopted_found_and_removed(converted) -> None:
 def test_names_that_no_file_may_have(name: str, converted) -> None:
     staged = stage(converted("eurobert"))
     with pytest.raises(ModelError, match="cannot be the name"):
-        registry.adopt(staged, {"name": name, "source": "bundle"})
+        registry.install_file(staged, {"name": name, "source": "bundle"})
     assert staged.exists()
     assert [path.name for path in staged.parent.iterdir()] == [".staged"]
 
@@ -187,7 +187,9 @@ def test_a_record_that_cannot_be_used_is_named(record: bytes) -> None:
 
 
 def test_a_file_that_was_cut_off_is_not_used(converted) -> None:
-    model = registry.adopt(stage(converted("eurobert")), {"name": "nano:F16", "source": "bundle"})
+    model = registry.install_file(
+        stage(converted("eurobert")), {"name": "nano:F16", "source": "bundle"}
+    )
     with model.path.open("r+b") as file:
         file.truncate(model.size - 1)
     assert registry.installed() == []
@@ -210,7 +212,9 @@ def test_a_folder_does_not_hide_a_model(converted, tmp_path, monkeypatch) -> Non
     (tmp_path / "mine").mkdir()
     with pytest.raises(ModelError, match="is a folder"):
         resolve("mine")
-    model = registry.adopt(stage(converted("eurobert")), {"name": "mine", "source": "bundle"})
+    model = registry.install_file(
+        stage(converted("eurobert")), {"name": "mine", "source": "bundle"}
+    )
     assert resolve("mine") == model.path
 
 
@@ -239,7 +243,7 @@ main()
 @pytest.fixture
 def nano(converted) -> str:
     record = {"name": "nano-retrieval:F16", "source": "bundle", "type": "F16"}
-    return registry.adopt(stage(converted("eurobert")), record).name
+    return registry.install_file(stage(converted("eurobert")), record).name
 
 
 COMMANDS = {
@@ -303,7 +307,7 @@ def test_pull_offline_is_one_line(variable: str | None) -> None:
 def test_embedding_by_name_is_embedding_by_path(nano: str, converted) -> None:
     with Embedder("nano:F16") as named, Embedder(converted("eurobert")) as path:
         assert np.array_equal(named.encode("text"), path.encode("text"))
-    assert registry.find(nano).used is not None
+    assert registry.find(nano).last_used is not None
 
 
 def test_a_fresh_machine_has_the_starter_model() -> None:

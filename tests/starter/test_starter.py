@@ -125,14 +125,14 @@ def test_it_never_takes_the_place_of_a_model_that_was_named(tmp_path: Path) -> N
 
 
 def test_models_on_disk_come_first(converted, tmp_path: Path) -> None:
-    assert names.default() == "starter"
+    assert names.default_model() == "starter"
     for number, task in enumerate(("retrieval", "clustering")):
         bundle = create([str(converted("qwen3", task))], tmp_path / f"{number}.tar")
         install(bundle)
         if number == 0:
-            assert names.default() == registry.installed()[0].name
+            assert names.default_model() == registry.installed()[0].name
     with pytest.raises(ModelError, match="name a model with model="):
-        names.default()
+        names.default_model()
     done = run("embed", "-c", "hello", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "name a model with -m" in done.stderr

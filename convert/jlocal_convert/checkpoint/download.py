@@ -10,7 +10,7 @@ from pathlib import Path
 from jlocal.errors import CheckpointError, HubError
 from jlocal.models.cache import cached_file
 from jlocal.models.catalogue import TASKS
-from jlocal.models.hub import download, remote
+from jlocal.models.hub import download, remote_file
 from jlocal.models.listing import read_listing
 from jlocal.models.offline import is_offline
 from jlocal.models.transfer import ConnectionFailedError
@@ -97,7 +97,7 @@ def _download(
     if len(names) > _MAX_FILES:
         raise HubError(f"{repository} lists {len(names):,} files of a checkpoint; that is not one")
     # All are looked at before the first is downloaded.
-    for file in [remote(listing, name, revision) for name in names]:
+    for file in [remote_file(listing, name, revision) for name in names]:
         download(file, show_progress=show_progress)
     return cached_file(repository, listing.commit, "config.json").path.parent
 

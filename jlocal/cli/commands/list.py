@@ -28,9 +28,9 @@ def command(as_json: bool) -> None:
     jlocal.
     """
     from jlocal.models.registry import installed
-    from jlocal.models.starter import built_in
+    from jlocal.models.starter import installed_starter
 
-    models = [*installed(), built_in()]
+    models = [*installed(), installed_starter()]
     if as_json:
         output.data([_facts(model) for model in models], indent=2)
         return
@@ -47,7 +47,7 @@ def _facts(model: Installed) -> dict[str, object]:
         for field in dataclasses.fields(model)
         if field.name != "cached"
     }
-    used = model.used
+    used = model.last_used
     at = (
         None
         if used is None
@@ -57,7 +57,11 @@ def _facts(model: Installed) -> dict[str, object]:
 
 
 def _row(model: Installed) -> tuple[str, ...]:
-    used = "-" if model.used is None else f"{datetime.fromtimestamp(model.used):%Y-%m-%d %H:%M}"
+    used = (
+        "-"
+        if model.last_used is None
+        else f"{datetime.fromtimestamp(model.last_used):%Y-%m-%d %H:%M}"
+    )
     return (
         model.name,
         model.type or "-",

@@ -14,7 +14,7 @@ from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.models.catalogue import Reference
-    from jlocal.models.hub import Remote
+    from jlocal.models.hub import RemoteFile
     from jlocal.models.registry import Installed
 
 
@@ -75,7 +75,7 @@ def command(
 
 def _source(
     reference: Reference, revision: str | None, may_convert: bool
-) -> Remote | _ToConvert | Installed:
+) -> RemoteFile | _ToConvert | Installed:
     """Ask the hub where a model comes from; what was made or brought here otherwise stays."""
     from jlocal.errors import ModelError, NotPublishedError
     from jlocal.models import hub, registry
@@ -105,16 +105,16 @@ def _source(
 
 
 def _accept_licences(
-    plan: list[tuple[Reference, Remote | _ToConvert | Installed]], *, yes: bool, quiet: bool
+    plan: list[tuple[Reference, RemoteFile | _ToConvert | Installed]], *, yes: bool, quiet: bool
 ) -> None:
     """Show what is about to be downloaded and under which terms, and ask."""
-    from jlocal.models.hub import Remote
+    from jlocal.models.hub import RemoteFile
 
     new = 0
     for reference, source in plan:
-        if isinstance(source, Remote) and source.is_here:
+        if isinstance(source, RemoteFile) and source.is_cached:
             continue
-        if isinstance(source, Remote):
+        if isinstance(source, RemoteFile):
             what = f"{source.repository}, {source.file}, {size_text(source.size)}"
         elif isinstance(source, _ToConvert):
             what = f"{source.repository}, to convert here"
@@ -132,7 +132,7 @@ def _accept_licences(
 
 
 def _bring(
-    reference: Reference, source: Remote | _ToConvert | Installed, *, show: bool, quiet: bool
+    reference: Reference, source: RemoteFile | _ToConvert | Installed, *, show: bool, quiet: bool
 ) -> Installed:
     from jlocal.models import hub, registry
     from jlocal.models.registry import Installed
@@ -152,7 +152,7 @@ def _bring(
         log(f"Waiting for another process that downloads {reference.name}")
 
     cached = hub.download(source, show_progress=show, on_wait=None if quiet else on_wait)
-    return registry.pin(cached, reference.name, facts | {"sha256": source.digest})
+    return registry.record_cached(cached, reference.name, facts | {"sha256": source.digest})
 
 
 def _convert(
@@ -200,6 +200,6 @@ def _convert(
                     "source": "convert",
                     "revision": source.revision,
                 }
-                return registry.adopt(file, record)
+                return registry.install_file(file, record)
     except OSError as error:
         raise OutputError(f"cannot convert in {models}: {error.strerror or error}") from error

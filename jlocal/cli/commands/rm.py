@@ -56,18 +56,18 @@ def _find(name: str) -> tuple[Installed | None, dict[Path, int]]:
     """Find a model, or else what broken downloads of its repositories have left, with sizes."""
     from jlocal.errors import ModelError
     from jlocal.models import parts
-    from jlocal.models.catalogue import nearest, parse
+    from jlocal.models.catalogue import closest, parse
     from jlocal.models.registry import find, installed
-    from jlocal.models.starter import is_meant
+    from jlocal.models.starter import is_starter
 
-    if is_meant(name):
+    if is_starter(name):
         raise ModelError(f"{name} comes with jlocal and cannot be removed")
     if model := find(name):
         return model, {}
     with suppress(ModelError):
-        if unfinished := parts.parts(parse(name).repositories):
+        if unfinished := parts.list_parts(parse(name).repositories):
             return None, {path: path.stat().st_size for path in unfinished}
-    near = nearest(name, (model.name for model in installed()))
+    near = closest(name, (model.name for model in installed()))
     hint = f"did you mean {near}?" if near else "`jlocal list` shows the models that are"
     raise ModelError(f"{name[:80]!r} is not on this machine; {hint}")
 

@@ -23,11 +23,11 @@ def command(model: str | None, as_json: bool, header: bool) -> None:
     """
     from jlocal.cli.options import default_model
     from jlocal.gguf.header import read_header
-    from jlocal.models.info import metadata_of, model_info, origin
+    from jlocal.models.info import metadata_of, model_info, provenance
     from jlocal.models.names import resolve
 
     read = read_header(resolve(model or default_model(quiet=True)))
-    facts = metadata_of(read) if header else model_info(read) | origin(read.path)
+    facts = metadata_of(read) if header else model_info(read) | provenance(read.path)
     if as_json:
         output.data(facts, indent=2)
         return

@@ -22,7 +22,7 @@ from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_co
 from jlocal.collection.index.run import run_and_remember
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, TextError
-from jlocal.models.chunking import chunking_of
+from jlocal.models.chunking import default_chunking
 from jlocal.printable import printable
 from jlocal.terms import Argument, terms_of
 
@@ -87,7 +87,7 @@ def rebuild(
     same = base if base.model_sha256 == sha256 else None
     config = resolve_config(options, model, sha256, same)
     # Nobody is asked for these, and an earlier version had none.
-    headings = config.chunk is not None and chunking_of(model.profile).headings
+    headings = config.chunk is not None and default_chunking(model.profile).headings
     config = replace(config, headings=headings)
     if not choice.prune:
         files = {path for path in old.paths() if os.path.lexists(path)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.store import Store
 from jlocal.errors import ArgumentError, CollectionError
-from jlocal.models.chunking import chunking_of
+from jlocal.models.chunking import default_chunking
 from jlocal.models.prompts import document_prompt
 from jlocal.printable import printable
 from jlocal.terms import Argument
@@ -58,7 +58,7 @@ def resolve_config(
         prompt_name = document_prompt(model.prompts)
         prompt = made.prompt if made else None
     chunk, overlap = options.chunk, options.overlap
-    default = chunking_of(model.profile)
+    default = default_chunking(model.profile)
     if chunk == "auto":
         chunk = made.chunk if made else default.tokens
     if overlap is None:
