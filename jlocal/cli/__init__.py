@@ -1,4 +1,4 @@
-"""The command line: parsing, progress and printing. The work is the library's."""
+"""The command line: parsing, progress and printing; the library does the work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jlocal.errors import (
 from jlocal.printable import printable
 from jlocal.progress import log
 
-# The sections of the help, in the order in which a person meets them.
+# The sections of the help, in the order in which a new user needs them.
 _SECTIONS = {
     "Search your files": ("index", "search", "update", "watch", "status", "map"),
     "Collections": ("forget", "collections", "export"),
@@ -32,7 +32,7 @@ _SECTIONS = {
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
     "Make and measure model files": ("convert", "quantize", "verify", "bench"),
 }
-# What a group without a command is, which shows its help; an error since Click 8.2.
+# Since Click 8.2, a group without a command raises this error, which shows the help.
 _NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(
     filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
 )
@@ -41,7 +41,7 @@ _WIDTH = max(len(name) for name in _COMMANDS)
 
 
 class _Commands(Group):
-    """Loads a command's module when it is asked for, and turns errors into one line."""
+    """Loads a command's module on first use, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_COMMANDS]
@@ -59,7 +59,7 @@ class _Commands(Group):
         for title, names in _SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             rows = [
-                # All sections have columns of one width.
+                # Columns have the same width in all sections.
                 (name.ljust(_WIDTH), command.get_short_help_str(formatter.width - _WIDTH - 6))
                 for name, command in commands
                 if command
@@ -118,7 +118,7 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit status is 128 and the signal's number after a signal."""
+    """Run the command line; after a signal, the exit status is 128 plus the signal's number."""
     open_streams()
     warnings.showwarning = lambda message, *_, **__: log(f"Warning: {message}")
     status = 1
@@ -140,7 +140,7 @@ def _run() -> int:
     try:
         status = cli.main(prog_name="jlocal", standalone_mode=False)
     except BaseException as error:
-        # Whatever the code made of it that was interrupted.
+        # The interrupted code may have turned the signal into another error.
         if signals.received():
             return 1
         return _explain(error)
@@ -174,7 +174,7 @@ def _explain(error: BaseException) -> int:
 
 
 def _show(error: click.ClickException) -> None:
-    """Print the usage, which is our own text, and the message, which may quote anything."""
+    """Print the usage, which is our own text, and the message, which may quote hostile text."""
     whole = io.StringIO()
     error.show(whole)
     if isinstance(error, _NO_ARGUMENTS):

@@ -1,4 +1,4 @@
-"""A page that was made, in the user's browser."""
+"""Open a finished page in the user's browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jlocal.progress import log
 
 
 def cached_page(database: Path) -> Path:
-    """Return where the map of a collection is kept when no file is named; only its owner sees it.
+    """Return the default path of a collection's map, in a folder that only its owner can read.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -35,7 +35,7 @@ def cached_page(database: Path) -> Path:
 
 
 def has_desktop() -> bool:
-    """Whether a person is at a terminal of a desktop, who would see a window that opens."""
+    """Tell whether the user sits at a desktop's terminal and would see a new window."""
     if not sys.stdout.isatty():
         return False
     if os.environ.get("BROWSER"):
@@ -46,7 +46,7 @@ def has_desktop() -> bool:
 
 
 def open_page(page: Path) -> None:
-    """Open a page in a browser, or say that there is none."""
+    """Open a page in a browser, or log that no browser was found."""
     import webbrowser
 
     if not webbrowser.open(page.absolute().as_uri()):

@@ -1,4 +1,4 @@
-"""Of `jlocal quantize`: a mix of tensor types for a size or a quality, and what was chosen."""
+"""Search a mix of tensor types for `jlocal quantize`, and report the chosen mix."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ _OPTIONS = (
         "--target-size",
         type=click.FloatRange(min=0, min_open=True),
         metavar="MB",
-        help="Find the mix of tensor types that loses least in a file of at most this size, in "
-        "megabytes; needs --calibrate, and keeps a quarter of its texts to check the result.",
+        help="Find the mix of tensor types with the least loss in a file of at most this "
+        "size, in megabytes; needs --calibrate, and holds out a quarter of its texts to "
+        "check the result.",
     ),
     click.option(
         "--target-cosine",
@@ -47,15 +48,15 @@ _OPTIONS = (
         "mix_of",
         multiple=True,
         metavar="TYPE",
-        help="Choose among this tensor type, such as Q4_K, and the others given this way; if none "
-        "is given, among all that are worth it.",
+        help="Let the mix use this tensor type, such as Q4_K; may be given several times. By "
+        "default, all types that are worth it.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be searched for."""
+    """The target of the search for a mix: a size or a cosine."""
 
     target_size: float | None
     target_cosine: float | None
@@ -63,15 +64,15 @@ class Target:
 
     @property
     def is_named(self) -> bool:
-        """Whether a mix is asked for at all."""
+        """Whether the options name a target."""
         return self.target_size is not None or self.target_cosine is not None
 
     def check(self, calibrate: Sequence[str], others: Mapping[str, object]) -> None:
-        """Refuse options that do not go together.
+        """Refuse options that cannot be combined.
 
         Args:
             calibrate: files of texts.
-            others: option to value, of those that leave nothing to search.
+            others: values by option, for options that fix the types.
 
         """
         if not self.is_named:
@@ -93,7 +94,7 @@ class Target:
 
 
 def mix_options(function: _F) -> _F:
-    """Add what a mix is searched for."""
+    """Add the options of a target."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -131,7 +132,7 @@ def make(
 
 
 def page(mixture: Mixture) -> Iterator[str]:
-    """Yield lines that say what a file is: types and sizes of its matrices, and cosines."""
+    """Yield the lines of a report: the types and sizes of the matrices, and the cosines."""
     bits = _bits(mixture)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in mixture.tensor_types:
@@ -155,7 +156,7 @@ def page(mixture: Mixture) -> Iterator[str]:
 
 
 def _bits(mixture: Mixture) -> dict[str, float]:
-    """Return bits of a weight by type."""
+    """Return the bits per weight of each type."""
     return {
         tensor_type: 8 * TENSOR_TYPES[tensor_type].bytes_per_value
         for tensor_type in mixture.tensor_types.values()
@@ -167,7 +168,7 @@ def _bytes(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) ->
 
 
 def _counted(names: Sequence[str], mixture: Mixture, bits: Mapping[str, float]) -> Iterator[str]:
-    """Yield types with how many matrices have each, the largest first."""
+    """Yield each type and the number of its matrices, the type with the most bits first."""
     counts = Counter(mixture.tensor_types[name] for name in names)
     for tensor_type in sorted(counts, key=lambda tensor_type: -bits[tensor_type]):
         yield f"{counts[tensor_type]}{_NO_BREAK}{tensor_type}" if len(names) > 1 else tensor_type

@@ -161,7 +161,7 @@ def test_embed_takes_a_text(run: Callable[..., Result], tmp_path: Path) -> None:
     done = run("embed", "a cat sat")
     assert done.exit_code == 0, done.stderr
     assert done.stderr.splitlines() == [
-        "Embedded as a text, as no file has this name: a cat sat",
+        "No file has this name; it was embedded as a text: a cat sat",
         "Note: using the small English starter model; for better results: jlocal pull small",
     ]
     quiet = run("embed", "-q", "a cat sat")

@@ -139,7 +139,7 @@ def test_passages_of_a_file_that_is_not_done_are_not_to_be_deleted(
         assert (status.documents, status.kept) == (0, 0)
         assert status.unfinished > 0
         said = jlocal("status").stdout
-        assert f"; {status.unfinished:,} more are computed for files to index" in said
+        assert f"; {status.unfinished:,} more are embedded for files to index" in said
         assert "--compact" not in said
         assert said.endswith("Next       jlocal update\n")
         report = collection.update()
@@ -178,7 +178,7 @@ def test_forget_on_the_command_line(jlocal, notes: Path, tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (1, "")
     assert "use --yes" in done.stderr
     done = jlocal("forget", "notes/a.md")
-    assert done.stderr.endswith(f"leave it out: jlocal index {notes} --exclude a.md\n")
+    assert done.stderr.endswith(f"to exclude it: jlocal index {notes} --exclude a.md\n")
     done = jlocal("forget", "other", "-y")
     assert done.returncode == 1
     assert f"is not in this collection, which remembers {notes}" in done.stderr

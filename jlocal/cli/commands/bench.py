@@ -1,4 +1,4 @@
-"""`jlocal bench`: what model files do on this machine."""
+"""`jlocal bench`: measure model files on this machine."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def command(
     """Measure model files on this machine, and recommend one.
 
     MODEL is a name or the path of a GGUF file; if none is given, JLOCAL_MODEL or the only model on
-    this machine. For each file, the time to load it (shorter if it was read lately) and to its
-    first vector are measured, the tokens a second in texts of three lengths, the peak memory of its
-    process, and the lowest cosine of its vectors with those of the first file. Exit status 1 means
-    that some file could not be measured.
+    this machine. It measures for each file: the time to load it (shorter if it was read recently),
+    the time to its first vector, the tokens per second in texts of three lengths, the peak memory
+    of its process, and the lowest cosine of its vectors with those of the first file. Exit status 1
+    means that a file could not be measured.
 
     \b
     jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf
@@ -74,7 +74,7 @@ def command(
 
 @contextmanager
 def _progress(count: int, *, show: bool) -> Iterator[OnStep | None]:
-    """Show on stderr what is being measured; cleared at the end."""
+    """Show the current measurement on stderr; cleared at the end."""
     if not show:
         yield None
         return
@@ -112,10 +112,10 @@ def _about(machine: Machine) -> Iterator[str]:
 
 
 def _table(report: Report) -> Iterator[str]:
-    """Two lines of head and one for each model; the names have what the figures leave."""
+    """Yield two header lines and one line for each model; names get the columns left over."""
     from jlocal.bench.report import LENGTHS, Measured
 
-    # The space is the place of an asterisk.
+    # The space is for an asterisk.
     lengths = [f"{length:,} " for length in LENGTHS.values()]
     lines = [
         ("", ["file", "load", "first", *lengths, "peak", "cosine"]),
@@ -146,7 +146,7 @@ def _mark(speed: Speed) -> str:
 
 
 def _notes(measured: Sequence[Measured], gpu: bool) -> Iterator[str]:
-    """Say what one must know to read the table."""
+    """Yield the notes that explain the table."""
     from jlocal.bench.report import LENGTHS
 
     lengths = ", ".join(f"{length:,}" for length in LENGTHS.values())

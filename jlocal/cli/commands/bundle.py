@@ -54,7 +54,8 @@ def command() -> None:
     "--extras",
     metavar="NAMES",
     callback=lambda _context, _option, value: _names(value),
-    help="Include what these extras need too, such as pdf,html,office; implies --with-wheels.",
+    help="Also include the packages of these extras, such as pdf,html,office; implies "
+    "--with-wheels.",
 )
 @click.option(
     "--platform",
@@ -65,8 +66,8 @@ def command() -> None:
 @click.option(
     "--native",
     is_flag=True,
-    help="Include llama.cpp as it runs here, for a CPU like this one. Otherwise it is compiled "
-    "for any x86-64 CPU with AVX2, once, which takes minutes.",
+    help="Include llama.cpp as it runs here, for a CPU like this one. Otherwise llama.cpp is "
+    "compiled once for any x86-64 CPU with AVX2, which takes minutes.",
 )
 @_quiet
 def create(
@@ -89,7 +90,7 @@ def create(
     if not models and not with_wheels:
         raise click.UsageError("name a model, or include the program with --with-wheels")
     if (platform or native) and not with_wheels:
-        raise click.UsageError("--platform and --native are about wheels: add --with-wheels")
+        raise click.UsageError("--platform and --native select wheels: add --with-wheels")
     if platform and native:
         raise click.UsageError("give --platform or --native, not both")
     with _steps(show=not quiet and sys.stderr.isatty()) as on_step:
@@ -114,7 +115,7 @@ def verify(bundle: Path, quiet: bool) -> None:
 
     with _bytes(bundle, "checking", show=not quiet and sys.stderr.isatty()) as on_bytes:
         manifest = run(bundle, on_bytes)
-    line(f"{bundle}: all {len(manifest.members)} files are as its manifest says")
+    line(f"{bundle}: all {len(manifest.members)} files match its manifest")
     for model in manifest.models:
         line(f"model    {model['name']}  {_shown(model.get('license'))}")
     if program := manifest.program:
@@ -130,9 +131,9 @@ def verify(bundle: Path, quiet: bool) -> None:
 @_bundle
 @_quiet
 def install(bundle: Path, quiet: bool) -> None:
-    """Install the models of a bundle, after every byte of it was checked.
+    """Check every byte of a bundle, then install its models.
 
-    The names of the models are printed. The program in a bundle is installed by its install.py.
+    The names of the models are printed. To install the program in a bundle, run its install.py.
     """
     from jlocal.bundle.install import install as run
 
@@ -145,7 +146,7 @@ def install(bundle: Path, quiet: bool) -> None:
 
 
 def _names(value: str | None) -> tuple[str, ...]:
-    """Split a list at its commas; `jlocal[pdf,html]` is understood as well."""
+    """Split a list at its commas; also accept `jlocal[pdf,html]`."""
     inner = (value or "").strip().removeprefix("jlocal").strip("[]")
     return tuple(dict.fromkeys(name for part in inner.split(",") if (name := part.strip())))
 
@@ -160,7 +161,7 @@ for _subcommand in command.commands.values():
 
 @contextmanager
 def _steps(*, show: bool) -> Iterator[OnStep | None]:
-    """Show on stderr what is being done, with a clock or a bar; cleared at the end."""
+    """Show the current step on stderr, with a clock or a bar; cleared at the end."""
     if not show:
         yield None
         return
@@ -178,7 +179,7 @@ def _steps(*, show: bool) -> Iterator[OnStep | None]:
         return update
 
     def tick() -> None:
-        """Let the clock go on: compiling takes minutes, and says nothing."""
+        """Advance the clock: compiling takes minutes without output."""
         while not ended.wait(1):
             with lock:
                 for bar in bars:

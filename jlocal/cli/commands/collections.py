@@ -36,8 +36,8 @@ class _Row:
 def command(context: click.Context, as_json: bool) -> None:
     """List the collections that have names, and remove them.
 
-    `jlocal index FOLDER -d NAME` makes one, and without -d the one named default. Collections in
-    files that were named by a path are not listed.
+    `jlocal index FOLDER -d NAME` makes one; without -d it is named default. Collections that were
+    named by a path are not listed.
 
     \b
     jlocal collections
@@ -50,14 +50,14 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(as_json: bool) -> None:
-    """List them, as `jlocal collections` alone does."""
+    """List the collections that have names; `jlocal collections` does the same."""
     _list(as_json=as_json)
 
 
 @command.command("path")
 @click.argument("name", required=False)
 def path_command(name: str | None) -> None:
-    """Print where the file of a collection is, or the folder of all of them."""
+    """Print the path of a collection's file, or of the folder of all collections."""
     from jlocal.collection.names import check_name, collection_path, folder
 
     output.path(folder() if name is None else collection_path(native(check_name(name))))
@@ -65,8 +65,8 @@ def path_command(name: str | None) -> None:
 
 @command.command("rm")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-y", "--yes", is_flag=True, help="Remove without being asked.")
-@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
 def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     """Remove collections by name; the files that were indexed stay.
 
@@ -85,7 +85,7 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     if not yes:
         for row in map(_row, paths, paths.values()):
             log(f"{row.name}  {row.documents:,} documents  {size_text(row.size)}  {row.path}")
-        confirm("Remove?", "nothing is removed without a terminal to ask on; use --yes")
+        confirm("Remove?", "there is no terminal to ask on; to remove without asking, add --yes")
     for name, path in paths.items():
         delete(path)
         if not quiet:

@@ -1,4 +1,4 @@
-"""`jlocal convert`: GGUF files from a checkpoint."""
+"""`jlocal convert`: make GGUF files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ from jlocal.progress import log
 @click.option(
     "--verify",
     is_flag=True,
-    help="Compare each file's vectors with the checkpoint's at the end, and write README.md beside "
-    "them, a model card with what they lose; needs: pip install 'jlocal[verify]'.",
+    help="At the end, compare each file's vectors with the checkpoint's, and write a model "
+    "card with the losses, README.md, beside the files; needs: pip install "
+    "'jlocal[verify]'.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
@@ -69,8 +70,8 @@ def command(  # noqa: PLR0913
 ) -> None:
     """Make GGUF files of a jina-embeddings-v5-text checkpoint.
 
-    CHECKPOINT is a folder, or a repository of the hub as OWNER/NAME. The adapter of each task is
-    merged into files of its own, whose paths are printed.
+    CHECKPOINT is a folder, or a repository of the hub as OWNER/NAME. Each task's adapter is merged
+    into separate files, whose paths are printed.
 
     \b
     jlocal convert jinaai/jina-embeddings-v5-text-small --to Q8_0 -o models

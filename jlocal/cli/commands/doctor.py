@@ -1,4 +1,4 @@
-"""`jlocal doctor`: what a person needs when it does not work."""
+"""`jlocal doctor`: check the installation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LEFT = 20
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, as_json: bool) -> None:
-    """Check the installation, and that it computes correctly.
+    """Check the installation and the vectors that it computes.
 
-    The self-test embeds a sentence with MODEL and compares the vector with that of llama.cpp's own
-    pooling and, if the model came in a bundle, with that of the machine that made it. MODEL is a
-    name or a path; if not given, JLOCAL_MODEL or the smallest model on this machine. Exit status 1
-    means that something does not work; warnings do not count.
+    The self-test embeds a sentence with MODEL and compares the vector with the one of llama.cpp's
+    own pooling and, if the model came in a bundle, with the one of the machine that made the
+    bundle. MODEL is a name or a path; if not given, JLOCAL_MODEL or the smallest model on this
+    machine. Exit status 1 means that something does not work; warnings do not count.
     """
     from jlocal.doctor import diagnose
 
@@ -116,7 +116,7 @@ def _findings(report: Report) -> Iterator[str]:
 
 
 def _row(name: str, value: str) -> Iterator[str]:
-    """Put a value beside its name, on as many lines as it takes; a path stays whole."""
+    """Put a value beside its name, on several lines if it is long; a path is never broken."""
     lines = textwrap.wrap(
         value, _WIDTH - _LEFT, break_long_words=False, break_on_hyphens=False
     ) or [""]

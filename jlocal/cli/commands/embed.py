@@ -70,14 +70,14 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
     default="float32",
     show_default=True,
-    help="Type of the numbers that are written.",
+    help="Number type of the vectors in the output.",
 )
 @click.option(
     "--on-long",
     type=click.Choice(["error", "truncate"]),
     default="error",
     show_default=True,
-    help="What to do with a text that is longer than the model takes.",
+    help="What to do with a text that is longer than the model's context.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, no notes and no summary.")
 def command(  # noqa: PLR0913
@@ -104,18 +104,19 @@ def command(  # noqa: PLR0913
 
     Each file is one text, without its final line breaks, and its path is its id. HTML pages, PDF
     files and office documents are read with `pip install 'jlocal[files]'`. Files and folders whose
-    names begin with a dot are left out of folders. Exit status 1 means that some input could not
-    be embedded; the others are written all the same.
+    names begin with a dot are left out of folders. Exit status 1 means that some inputs could not
+    be embedded; the vectors of all other inputs are written.
 
-    Where nothing is named, each line of standard input is a text. An argument with spaces that is
-    not the name of a file is a text; so is what follows -c.
+    Without arguments, each line of standard input is a text. An argument with spaces that is not
+    the name of a file is a text; so is each value of -c.
 
     A spreadsheet runs texts that begin with =, +, - or @ as formulas, even in quotation marks: use
-    --safe-cells for csv files that one is to open.
+    --safe-cells for csv files that you will open in one.
 
-    A run that was interrupted or killed goes on where it stopped when you start it again with the
-    same inputs, model and output. Until the output is complete, a hidden file beside it keeps the
-    finished vectors, in 4 bytes for each dimension. Standard output has no such file.
+    An interrupted or killed run continues where it stopped when you start it again with the same
+    inputs, model and output. Until the output is complete, a hidden file beside it keeps the
+    finished vectors, in 4 bytes for each dimension. A run that writes to standard output cannot
+    continue.
 
     \b
     jlocal embed "a text"
@@ -139,7 +140,7 @@ def command(  # noqa: PLR0913
         raise click.UsageError("--safe-cells works only with csv")
     found = list(map(found_or_missing, find_files(paths, include)))
     if texts and not quiet:
-        log(f"Embedded as a text, as no file has this name: {texts[0][:60]}")
+        log(f"No file has this name; it was embedded as a text: {texts[0][:60]}")
     if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
         for item in found:
             _report(cast(Unreadable, item))
@@ -167,7 +168,7 @@ def command(  # noqa: PLR0913
             journal=journal,
         )
         if account.done == 0:
-            raise OutputError("nothing was embedded, so nothing was written")
+            raise OutputError("no input was embedded, so no output was written")
     if not quiet:
         log_encodings(read_as)
     _summarise(account, journal, output, quiet)
@@ -204,7 +205,7 @@ def _documents(
 
 
 def _format(output: Path | None, format: str | None) -> str:
-    """Settle the format while nothing has been loaded yet."""
+    """Choose the format, before anything is loaded."""
     from jlocal.outputs.writers import format_of
 
     if output is not None and str(output) != "-":

@@ -1,4 +1,4 @@
-"""`jlocal export`: a collection to a file that other programs read."""
+"""`jlocal export`: write the vectors of a collection for other programs."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ def command(
 
     jsonl, csv and parquet have id, path, page, first_line, last_line, text and the vector of each
     passage; npz has ids and vectors, npy only vectors. An id is PATH:LINE; for a page of a PDF file
-    it is PATH p. PAGE, and for other files that have no lines it is PATH. An id that occurs again
-    gets #2, #3 and so on.
+    it is PATH p. PAGE, and for other files that have no lines it is PATH. A repeated id gets #2, #3
+    and so on.
 
-    csv, parquet and llm cannot hold a path that is not UTF-8: it is reported, everything else is
-    written, and the exit status is 1. A spreadsheet runs texts that begin with =, +, - or @ as
-    formulas, even in quotation marks: use --safe-cells for csv files that one is to open.
+    csv, parquet and llm cannot hold a path that is not UTF-8: passages with one are reported, all
+    other passages are written, and the exit status is 1. A spreadsheet runs texts that begin with
+    =, +, - or @ as formulas, even in quotation marks: use --safe-cells for csv files that you will
+    open in one.
 
-    --llm writes an embeddings database of Simon Willison's llm, which then finds passages that are
-    similar to one of them. llm knows the model as jlocal/NAME and cannot compute with it: for
-    questions in your own words use jlocal search, not llm similar -c. An existing database gets
-    one more collection; nothing else in it changes, and a name that it already has is refused.
+    --llm writes an embeddings database for Simon Willison's llm, which then finds passages that are
+    similar to a given passage. llm knows the model as jlocal/NAME and cannot compute with it: for
+    questions in your own words use jlocal search, not llm similar -c. An existing database gets one
+    more collection and is otherwise unchanged; the name of an existing collection is refused.
 
     \b
     jlocal export -d notes.db -o notes.parquet

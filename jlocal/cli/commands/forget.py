@@ -1,4 +1,4 @@
-"""`jlocal forget`: a folder is no longer in a collection."""
+"""`jlocal forget`: remove a folder from a collection."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from jlocal.progress import log
 def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     """Remove a folder from a collection, with its documents.
 
-    `jlocal update` does not look at it any more; the files themselves stay. FOLDER may also be a
-    file, and need not exist any more. The texts are hidden from every search, and deleted for good
-    by `jlocal index --compact`.
+    `jlocal update` no longer reads it; the files themselves stay. FOLDER may also be a file, and
+    need not exist any more. The texts are hidden from every search, and `jlocal index --compact`
+    deletes them for good.
 
     \b
     jlocal forget ~/old-notes
@@ -40,7 +40,7 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     except InsideFolderError as error:
         inside = error.path.relative_to(error.outer)
         command = shlex.join(["jlocal", "index", str(error.outer), "--exclude", str(inside)])
-        reason = f"{folder} is a part of {error.outer}; leave it out: {command}{flag(database)}"
+        reason = f"{folder} is a part of {error.outer}; to exclude it: {command}{flag(database)}"
         raise click.ClickException(printable(reason)) from error
     count = len(planned.documents)
     what = "its document" if count == 1 else f"its {count:,} documents"
@@ -48,7 +48,7 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
         question = f"Forget {folder}, and remove {what}?"
         if planned.outer:
             question = f"Forget {folder}? Its files stay, as a part of {planned.outer}."
-        confirm(question, "nothing is forgotten without a terminal to ask on; use --yes")
+        confirm(question, "there is no terminal to ask on; to forget without asking, add --yes")
     with Collection(database) as collection:
         collection.forget(folder)
     if quiet:

@@ -1,4 +1,4 @@
-"""`jlocal help`: the same as --help of a command."""
+"""`jlocal help`: show the help of a command, as --help does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jlocal.cli.suggest import no_such_command
 
 
 def _complete(context: click.Context, _argument: click.Parameter, typed: str) -> list[str]:
-    """Offer the commands."""
+    """Complete the names of commands."""
     above = context.find_root()
     assert isinstance(above.command, click.Group)
     return [name for name in above.command.list_commands(above) if name.startswith(typed)]

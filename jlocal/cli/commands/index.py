@@ -1,4 +1,4 @@
-"""`jlocal index`: files into a collection."""
+"""`jlocal index`: index files in a collection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @database_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
 @click.option(
-    "--exclude", multiple=True, metavar="GLOB", help="Leave these files and folders out of folders."
+    "--exclude", multiple=True, metavar="GLOB", help="Skip these files and subfolders in folders."
 )
 @click.option(
     "--no-gitignore",
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     "--all",
     "large",
     is_flag=True,
-    help="Read files in folders however large they are; files of more than 250,000 tokens are "
-    "skipped otherwise.",
+    help="Also read large files in folders; otherwise files of more than 250,000 tokens are "
+    "skipped.",
 )
 @click.option(
     "--prune",
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="Make the collection anew, from all of its folders and PATHS, with the model, --chunk, "
-    "--prompt and --dimensions that are given. Searches answer from the old one until the new one "
-    "is complete; an interrupted rebuild is continued.",
+    help="Build the collection again from all of its folders and PATHS, with the given model,"
+    " --chunk, --prompt and --dimensions. Searches use the old collection until the new "
+    "one is complete; an interrupted rebuild continues.",
 )
 @click.option(
     "--compact",
@@ -78,15 +78,15 @@ if TYPE_CHECKING:
     show_envvar=True,
     metavar="MODEL",
     shell_complete=complete_model,
-    help="Name of a model on this machine, or path of a GGUF file. If not given: the model that "
-    "made the collection, or for a new one, as for `jlocal embed`.",
+    help="Name of a model on this machine, or path of a GGUF file. If not given: the "
+    "collection's model or, for a new collection, the default of `jlocal embed`.",
 )
 @compute_options
 @text_options
 @click.option(
-    "--dry-run", is_flag=True, help="List what would be done, and its cost, and write nothing."
+    "--dry-run", is_flag=True, help="List the planned changes and their cost, and write nothing."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 def command(  # noqa: PLR0913
     paths: tuple[Path, ...],
@@ -114,25 +114,25 @@ def command(  # noqa: PLR0913
 ) -> None:
     """Bring a collection up to date with files and folders.
 
-    Only new and changed files are embedded. Documents below PATHS are removed when their files
-    were deleted or are no longer selected. A path that is missing, or in which no file is left,
-    is an error, and its documents stay unless --prune is given: a disk may not be mounted.
+    Only new and changed files are embedded. Documents below PATHS are removed when their files were
+    deleted or are no longer selected. A path that is missing or has no file left is an error, as
+    its disk may not be mounted; its documents stay unless --prune is given.
 
     The texts of removed and changed documents stay in the file, hidden from every search, so that
-    nothing is embedded again when they come back. --compact, without PATHS, deletes them for good
-    and makes the file smaller.
+    documents that come back are not embedded again. --compact, without PATHS, deletes these texts
+    for good and makes the file smaller.
 
-    Entries of folders whose names begin with a dot are left out, and so are files that .gitignore
-    names, and folders of installed packages and caches, unless they are among PATHS. HTML pages,
-    PDF files and office documents are read with `pip install 'jlocal[files]'`. The first run
-    settles how texts are split and embedded.
+    Files and folders whose names begin with a dot, files that .gitignore excludes, and folders of
+    installed packages and caches are skipped unless they are among PATHS. HTML pages, PDF files and
+    office documents are read with `pip install 'jlocal[files]'`. The first run fixes how texts are
+    split and embedded.
 
     Files in folders that are not text, such as photos, are skipped and counted; so are empty files,
-    links that lead nowhere, and files of more than 250,000 tokens (about 1 MB of prose), which
-    --all takes. Exit status 1 means that a file that is text, or that was named in PATHS, was not
-    indexed; the others were.
+    broken links and, unless --all is given, files of more than 250,000 tokens (about 1 MB of
+    prose). Exit status 1 means that a text file, or a file named in PATHS, was not indexed; all
+    other files were.
 
-    What is done is written every few seconds. A run may be interrupted at any time and started
+    Finished work is saved every few seconds: you can interrupt a run at any time and start it
     again.
 
     \b
@@ -143,13 +143,13 @@ def command(  # noqa: PLR0913
     """
     if compact:
         if paths:
-            raise click.UsageError("--compact goes without PATHS")
+            raise click.UsageError("--compact takes no PATHS")
         _compact(database, quiet=quiet)
         return
     if rebuild and dry_run:
-        raise click.UsageError("--dry-run does not go with --rebuild")
+        raise click.UsageError("--dry-run cannot be combined with --rebuild")
     if not paths and (include or exclude or no_gitignore or large or encoding):
-        raise click.UsageError("name the PATHS of which this is to be remembered")
+        raise click.UsageError("name the PATHS that these options are for")
     prompt_name, prefix = prompt_arguments(prompt, prompt_text)
 
     def work(collection: Collection, on_progress: OnProgress | None, rebuild: bool) -> Report:
@@ -188,4 +188,4 @@ def _compact(database: Path, *, quiet: bool) -> None:
     if not quiet:
         texts = "text" if done.texts == 1 else "texts"
         freed = f"{done.freed / 1e6:,.1f} MB"
-        log(f"Deleted {done.texts:,} {texts}; {freed} of disk space are free again.")
+        log(f"Deleted {done.texts:,} {texts}; freed {freed} of disk space.")

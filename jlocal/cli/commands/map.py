@@ -1,4 +1,4 @@
-"""`jlocal map`: a collection as a picture."""
+"""`jlocal map`: draw a collection as a web page."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _MOST_CLUSTERS = 12
     "--open/--no-open",
     "shown",
     default=None,
-    help="Whether to open the page in a browser; if neither is given, where there is a desktop and "
-    "no --output.",
+    help="Open the page in a browser, or do not; by default it opens on a desktop unless "
+    "--output is given.",
 )
 @click.option(
     "--method",
@@ -63,7 +63,7 @@ _MOST_CLUSTERS = 12
     default=50_000,
     show_default=True,
     metavar="N",
-    help="Draw at most N points; of more passages, a random sample.",
+    help="Draw at most N points; a larger collection is sampled at random.",
 )
 @click.option(
     "--characters",
@@ -93,8 +93,8 @@ def command(  # noqa: PLR0913
 
     Points that lie close together have similar meanings. Point at one to see its path, line and
     first words; search for words; click the legend to show and hide groups. The page needs no
-    network and can be sent to others: it holds the beginnings of the passages, and the paths below
-    the folder that all documents have in common.
+    network and can be sent to other people: it holds the beginnings of the passages, and their
+    paths below the folder that all documents have in common.
 
     \b
     jlocal map

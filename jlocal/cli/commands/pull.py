@@ -1,4 +1,4 @@
-"""`jlocal pull`: models from the hub onto this machine."""
+"""`jlocal pull`: download models from the hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _ToConvert:
-    """What is made here of a base repository."""
+    """A file to convert on this machine from a base repository."""
 
     repository: str
     revision: str
@@ -36,7 +36,7 @@ class _ToConvert:
     "--convert",
     "may_convert",
     is_flag=True,
-    help="Make types on this machine that are not published.",
+    help="Convert a type that is not published, on this machine.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Accept the licence without asking.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
@@ -46,8 +46,8 @@ def command(
     """Download models by name, and print where they are.
 
     NAME is small or nano, which are for retrieval, or a name with a task and a type as below, or
-    any OWNER/REPO:TYPE of the hub. The type is Q8_0 if not given. A model that is on this machine
-    already is checked, and an interrupted download goes on where it stopped.
+    any OWNER/REPO:TYPE of the hub. The type is Q8_0 if not given. A model that is already on this
+    machine is checked, and an interrupted download continues where it stopped.
 
     \b
     jlocal pull small
@@ -128,7 +128,10 @@ def _accept_licences(
                 terms += " (no commercial use)"
             log(f"{reference.name}: {what}; {terms}")
     if new and not yes:
-        confirm("Accept and download?", "the licence is accepted on a terminal, or with --yes")
+        confirm(
+            "Accept and download?",
+            "there is no terminal to ask on; to accept the licence, add --yes",
+        )
 
 
 def _bring(
@@ -163,7 +166,7 @@ def _convert(
     show: bool,
     quiet: bool,
 ) -> Installed:
-    """Make the file in a folder beside its place, so that it appears at once or not at all."""
+    """Make the file in a folder beside its final path, so that it appears whole or not at all."""
     from jlocal.cli.progress import progress_bar
     from jlocal.errors import OutputError
     from jlocal.locations import home, make_private

@@ -17,7 +17,7 @@ from jlocal.cli.progress import progress_bar
 def _pairs(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Take REGEX=TYPE apart."""
+    """Split REGEX=TYPE."""
     pairs = []
     for value in values:
         expression, _, kind = value.rpartition("=")
@@ -67,12 +67,12 @@ def _pairs(
     help="Tensor type of the matrices whose names match the expression; the first match wins.",
 )
 @click.option(
-    "--pure", is_flag=True, help="Use one tensor type for everything else instead of a mix."
+    "--pure", is_flag=True, help="Use one tensor type for all other matrices instead of a mix."
 )
 @click.option(
     "--allow-requantize",
     is_flag=True,
-    help="Accept a Q8_0 file as well; its own loss is added to the new one.",
+    help="Also accept a Q8_0 file; its loss adds to the new one.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @threads_option
@@ -96,13 +96,13 @@ def command(  # noqa: PLR0913
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Make smaller files of MODEL, an F32, F16 or BF16 GGUF.
+    """Make smaller files of MODEL, a GGUF file in F32, F16 or BF16.
 
     MODEL is the path of a file, or the name of a model on this machine.
 
-    With an importance matrix, which is computed from texts, small types lose less, and the
-    smallest become possible: IQ3_XXS, IQ2_M and below. With a target instead of types, each matrix
-    gets the type that measurements choose for it. The paths of the files are printed.
+    An importance matrix, computed from texts, makes small types lose less and the smallest types
+    possible: IQ3_XXS, IQ2_M and below. With a target instead of types, measurements choose the type
+    of each matrix. The paths of the files are printed.
 
     \b
     jlocal quantize F16.gguf --to Q4_K_M --to Q6_K -o models

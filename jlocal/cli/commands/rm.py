@@ -1,4 +1,4 @@
-"""`jlocal rm`: models off this machine."""
+"""`jlocal rm`: remove models from this machine."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     """Remove models by name, and free their space on the disk.
 
-    A model that lies in huggingface_hub's cache is removed there in all revisions; other files of
-    the cache stay. What an unfinished download has left is removed too.
+    A model in huggingface_hub's cache is removed in all its revisions; other files of the cache
+    stay. The files of unfinished downloads are removed too.
 
     \b
     jlocal rm small nano-text-matching:F16
@@ -53,7 +53,7 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
 
 
 def _find(name: str) -> tuple[Installed | None, dict[Path, int]]:
-    """Find a model, or else what broken downloads of its repositories have left, with sizes."""
+    """Find a model, or else the unfinished downloads of its repositories, with their sizes."""
     from jlocal.errors import ModelError
     from jlocal.models import parts
     from jlocal.models.catalogue import closest, parse

@@ -1,4 +1,4 @@
-"""`jlocal search`: what in a collection answers a query."""
+"""`jlocal search`: find the passages of a collection that answer a query."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SHOWN = 5
     default=_SHOWN,
     show_default=True,
     metavar="N",
-    help="Find at most so many hits.",
+    help="Find at most N hits.",
 )
 @click.option(
     "--mode",
@@ -54,33 +54,36 @@ _SHOWN = 5
 @click.option(
     "--path",
     metavar="GLOB",
-    help="Search only files and folders with this name, or whose path ends like this.",
+    help="Search only files and folders whose name or end of path matches.",
 )
 @click.option(
     "--in",
     "inside",
     metavar="PATH",
-    help="Search only in this folder or file, or what a glob fits; it need not be indexed.",
+    help="Search only in this folder or file, or in those that a glob matches; they need not "
+    "be indexed.",
 )
 @click.option(
     "--min-score",
     type=float,
     metavar="X",
-    help="Leave out hits whose score is below X: their relevance, from 0 to 1; with --mode meaning "
-    "their cosine.",
+    help="Leave out hits whose score is below X. The score is the relevance, from 0 to 1; "
+    "with --mode meaning, it is the cosine.",
 )
 @click.option("--open", "opened", type=WholeNumber(min=1), metavar="N", help="Open hit N.")
 @click.option("--files", is_flag=True, help="Print only the paths of files, each once.")
 @click.option(
     "-0", "--null", is_flag=True, help="With --files, end paths with a NUL, for xargs -0."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, for each hit.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each hit as a JSON object on its own line."
+)
 @click.option(
     "--interactive",
     is_flag=True,
-    help="Answer one query after the other: from a prompt, or each line of standard input.",
+    help="Answer queries one after the other, from a prompt or from the lines of standard input.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but hits.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only hits.")
 @color_option
 @click.option(
     "-m",
@@ -112,26 +115,26 @@ def command(  # noqa: PLR0913
     prompt_text: str | None,
     **compute: Unpack[ComputeArguments],
 ) -> None:
-    """Find what answers QUERY, best first.
+    """Find the passages that answer QUERY, best first.
 
-    The query needs no quotation marks, except around signs that the shell would take, such as
+    The query needs no quotation marks, except around characters that the shell interprets, such as
     ' ? * and &. Each document, or page of a PDF file, is shown once: its path and line, the
-    headings above its best passage, how relevant it is, and the sentences that match.
+    headings above its best passage, its relevance, and the sentences that match.
 
-    Without a query, on a terminal, there is a prompt: a number opens that hit; an empty line,
-    Ctrl-D or Ctrl-C ends it; Ctrl-C during a search returns to the prompt. With --interactive,
-    where standard input is no terminal, each of its lines is a query and has a page of its own,
-    which begins with the query after a > and ends with an empty line. With --json each query then
-    gives exactly one line: its "query", and its "hits" or, where it cannot be answered, an
-    "error"; exit status 1 means that there were some.
+    Without a query, a prompt appears on a terminal: a number opens that hit; an empty line, Ctrl-D
+    or Ctrl-C ends the prompt; Ctrl-C during a search returns to it. With --interactive and no
+    terminal, each line of standard input is a query. Its answer begins with a line of > and the
+    query, and ends with an empty line. With --json, the answer is exactly one line with the "query"
+    and either its "hits" or, if it failed, an "error"; exit status 1 means that some queries
+    failed.
 
-    --in searches a folder, a file, or what a glob in quotation marks fits. Where the collection
-    does not keep it up to date, it is indexed first, into a collection of its own in the cache, so
-    that nothing need be prepared, as with grep; the next search there embeds only what has changed.
-    The ten folders searched last are kept, and appear in no other search.
+    --in searches a folder, a file, or the files and folders that a glob in quotation marks matches.
+    If the collection does not cover them, they are indexed first, in a separate collection in the
+    cache: as with grep, you prepare nothing, and the next search there embeds only new and changed
+    files. The ten collections used last are kept there, and appear in no other search.
 
-    --open opens text in $VISUAL or $EDITOR at the line, and other files with the desktop's
-    program for them; $JLOCAL_OPENER names another program, as in "less +{line} {path}".
+    --open opens text in $VISUAL or $EDITOR at the line, and other files with the desktop's default
+    program; $JLOCAL_OPENER names another program, as in "less +{line} {path}".
 
     \b
     jlocal search what did we decide about backups
@@ -190,18 +193,18 @@ def _check(
     null: bool,
     as_json: bool,
 ) -> None:
-    """Raise UsageError where options do not go together."""
+    """Raise UsageError if options cannot be combined."""
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     if is_dialogue and not interactive and (opened or files or not at_terminal):
         raise click.UsageError(
-            "name a query; --interactive reads queries from standard input, one a line"
+            "name a query; --interactive reads queries from standard input, one per line"
         )
     if sum((bool(opened), files, as_json)) > 1 or ((opened or files) and is_dialogue):
         raise click.UsageError(
-            "choose one of --open, --files, --json; only --json goes with --interactive"
+            "choose one of --open, --files, --json; only --json works with --interactive"
         )
     if null and not files:
-        raise click.UsageError("--null goes with --files")
+        raise click.UsageError("--null works only with --files")
 
 
 def _advice(found: int, wanted: int) -> str:

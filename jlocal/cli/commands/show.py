@@ -1,4 +1,4 @@
-"""`jlocal show`: what a GGUF file says about itself."""
+"""`jlocal show`: show the metadata of a GGUF file."""
 
 from __future__ import annotations
 

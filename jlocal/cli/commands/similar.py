@@ -1,4 +1,4 @@
-"""`jlocal similar`: how alike texts are."""
+"""`jlocal similar`: print the cosine of each pair of texts."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def command(  # noqa: PLR0913
 ) -> None:
     """Print how similar texts are: the cosine of each pair.
 
-    1 means that two texts say the same to the model, 0 that they have nothing to do with each
-    other. What lies between differs from model to model; compare only figures of one model.
+    1 means that two texts have the same meaning to the model, 0 that they are unrelated. Values in
+    between depend on the model: compare only values of the same model.
 
     \b
     jlocal similar "a cat" "a kitten" "a stock exchange"
@@ -76,7 +76,7 @@ def command(  # noqa: PLR0913
 
 
 def _show(texts: Sequence[str], table: Sequence[Sequence[float]], screen: Screen) -> None:
-    """Print a row of cosines for each text; the highest one with another text stands out."""
+    """Print a row of cosines for each text; highlight the highest one with another text."""
     width = max(6, len(str(len(texts))) + 1)
     room = max(screen.columns - 3 - (width + 1) * len(texts) - 2, _SHOWN)
     for number, row in enumerate(table):

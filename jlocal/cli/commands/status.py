@@ -1,4 +1,4 @@
-"""`jlocal status`: what is in a collection, and how far it is behind its folders."""
+"""`jlocal status`: compare a collection with its folders."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "lar
 @database_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(database: Path, as_json: bool) -> None:
-    """Show what is in a collection, and what is out of date.
+    """Show the content of a collection, and what is out of date.
 
-    Files are compared by size and time: one that was saved without a change counts as changed. Of
-    files that are not in the collection the beginning is read, which tells text from photos.
+    Files are compared by size and time: a file that was saved without a change counts as changed.
+    The beginnings of files that are not in the collection are read, to tell text from photos.
 
     \b
     jlocal status
@@ -88,7 +88,7 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     lines.append(("Documents", documents))
     if config := status.config:
         size = f"chunks of up to {config.chunk:,} tokens" if config.chunk else "whole texts"
-        more = f"; {status.unfinished:,} more are computed for files to index"
+        more = f"; {status.unfinished:,} more are embedded for files to index"
         passages = f"{status.passages:,}, {size}{more if status.unfinished else ''}"
         lines.append(("Passages", passages))
         where = "" if status.has_model else f", which is no longer at {config.model_path}"
@@ -97,11 +97,11 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     if status.kept:
         command = f"jlocal index --compact{flag(status.path)}"
         texts = counted(status.kept, "text")
-        kept = f"; {texts} of removed or changed documents kept, to delete: {command}"
+        kept = f"; {texts} of removed or changed documents kept; to delete them: {command}"
     lines.append(("Size", f"{size_text(status.size)}{kept}"))
     if status.is_rebuilt:
         command = f"jlocal index --rebuild{flag(status.path)}"
-        lines.append(("Unfinished", f"it is being made anew; to go on: {command}"))
+        lines.append(("Unfinished", f"a rebuild is not complete; to continue: {command}"))
     elif any(folder.new or folder.changed or folder.missing for folder in status.folders):
         lines.append(("Next", f"jlocal update{flag(status.path)}"))
     return lines

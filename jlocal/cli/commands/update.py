@@ -1,4 +1,4 @@
-"""`jlocal update`: a collection brought up to date with the folders that it remembers."""
+"""`jlocal update`: bring a collection up to date with the folders that it remembers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also remove the documents of a folder that is missing or has no file left.",
 )
-@click.option(
-    "-m", "--model", help="Where the collection's model is, if it is no longer where it was."
-)
+@click.option("-m", "--model", help="Path of the collection's model, if the file was moved.")
 @compute_options
-@click.option("-v", "--verbose", is_flag=True, help="Name every file that is skipped.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 def command(
     database: Path,
     prune: bool,
@@ -44,10 +42,10 @@ def command(
 ) -> None:
     """Bring a collection up to date with its folders.
 
-    All folders and files that `jlocal index` was given are looked at, as they were given. Only new
-    and changed files are embedded, and the documents of deleted files are removed. A folder that
-    is missing keeps its documents, and the exit status is 1; the others are brought up to date.
-    `jlocal index` without PATHS does the same.
+    It reads all folders and files that `jlocal index` was given, with their options. Only new and
+    changed files are embedded, and the documents of deleted files are removed. A missing folder
+    keeps its documents, and the exit status is 1; all other folders are brought up to date. `jlocal
+    index` without PATHS does the same.
 
     \b
     jlocal update

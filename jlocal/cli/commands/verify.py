@@ -1,4 +1,4 @@
-"""`jlocal verify`: whether a file gives the vectors that it should."""
+"""`jlocal verify`: compare a model's vectors with those of a reference."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def command(  # noqa: PLR0913
     """Compare a model's vectors with those of a reference.
 
     MODEL is a name, the path of a GGUF file, or the folder of a checkpoint. Both embed texts in 20
-    languages, or your own. The report shows the cosines of the vectors by prompt, length and
-    language, and how many of the ten texts that are nearest by the reference a search with the
-    model finds, also with shortened, int8 and binary vectors. Exit status 1 means that something
-    failed, or that a cosine is below --min-cosine.
+    languages, or your own texts. The report shows the cosines of the vectors by prompt, length and
+    language, and how many of the reference's ten nearest texts a search with the model finds, also
+    with shortened, int8 and binary vectors. Exit status 1 means that something failed, or that a
+    cosine is below --min-cosine.
 
     \b
     jlocal verify small-Q4_K_M.gguf --against small-F16.gguf
@@ -163,7 +163,7 @@ def _check_options(against: str | None, save: Path | None, *, compares: bool) ->
 
 @contextmanager
 def _notes(*, show: bool) -> Iterator[None]:
-    """Print what is warned of."""
+    """Print the library's warnings as notes."""
     from jlocal.errors import DeviceWarning, TokenizerWarning
 
     with warnings.catch_warnings(record=True) as caught:

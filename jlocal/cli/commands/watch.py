@@ -1,4 +1,4 @@
-"""`jlocal watch`: a collection kept up to date while its files change."""
+"""`jlocal watch`: keep a collection up to date while its files change."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("watch")
 @database_option
-@click.option(
-    "-m", "--model", help="Where the collection's model is, if it is no longer where it was."
-)
+@click.option("-m", "--model", help="Path of the collection's model, if the file was moved.")
 @compute_options
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
@@ -38,9 +36,9 @@ def command(
 ) -> None:
     """Keep a collection up to date while its files change.
 
-    The model stays loaded, and each change is one line on standard output. A folder that is
-    missing keeps its documents, and counts again when it is back. Searches and `jlocal index` work
-    meanwhile. Ctrl-C ends it. Needs: pip install 'jlocal[watch]'.
+    The model stays loaded, and each change is printed as one line. A missing folder keeps its
+    documents, and is read again when it is back. `jlocal search` and `jlocal index` work meanwhile.
+    Ctrl-C ends the command. Needs: pip install 'jlocal[watch]'.
 
     \b
     jlocal watch
@@ -72,6 +70,6 @@ def command(
 
 
 def _short(path: str) -> str:
-    """Return a path as one would type it here."""
+    """Return a path relative to the current folder if the folder holds it."""
     inside = path.startswith(f"{Path.cwd()}{os.sep}")
     return os.path.relpath(path) if inside else path
