@@ -1,1 +1,1 @@
-"""Collections: texts embedded once, kept in one SQLite file, and found by meaning."""
+"""Collections: texts embedded once, kept in one SQLite file, and searched by words and meaning."""

@@ -23,11 +23,10 @@ _MOST = 1 << 31
 class Collection(TextCollection):
     """Texts and their vectors in one SQLite file; thread-safe, and a context manager.
 
-    A collection has one model, prompt, dimension and way of cutting texts, which the first
-    `index` settles. The model is loaded when it is first needed. Any thread may search while
-    another indexes, and finds what is finished. What was written survives a killed process and a
-    power cut; the texts that were being embedded, a few hundred at most, are embedded again by
-    the next `index`.
+    A collection has one model, prompt, dimension and chunk size, which the first `index` fixes. The
+    model is loaded on first use. Any thread may search while another indexes, and finds the
+    documents written so far. Written documents survive a killed process and a power cut; the texts
+    in hand, a few hundred at most, are embedded again by the next `index`.
     """
 
     @overload
@@ -70,14 +69,14 @@ class Collection(TextCollection):
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> list[Hit] | list[list[Hit]]:
-        """Find what answers a query, best first, each document or PDF page once.
+        """Find the passages that answer a query, best first, one of each document or PDF page.
 
         Args:
-            query: what to look for; several are embedded together.
+            query: a query, or several, which are embedded together.
             n: the most hits.
-            path: a glob: without a slash the name of a file or of a folder above it, with one the
-                end of a path; or a function that tells of a path whether it is meant.
-            mode: what is compared: "words", "meaning" or "both". Words need no model.
+            path: a glob: without a slash, it matches the name of a file or of a folder above it;
+                with a slash, the end of a path. Or a function that tells whether to search a path.
+            mode: compare "words", "meaning" or "both". Words need no model.
             where: a condition on the metadata of added texts, such as `{"author": "Ann", "year":
                 {"$gt": 2020}}` (`jlocal.collection.database.metadata.condition`). Files have none.
             min_score: the least score of a hit: relevance, from 0 to 1, in mode "both", the cosine
@@ -86,7 +85,7 @@ class Collection(TextCollection):
             prompt: as in `Embedder.encode`.
 
         Returns:
-            The hits, best first; of several queries, a list for each.
+            The hits, best first; for several queries, a list for each.
 
         Raises:
             ArgumentError: the query is empty, or the model has no such prompt.

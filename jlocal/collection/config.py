@@ -1,4 +1,4 @@
-"""How the vectors of a collection are made, which is the same for all of them."""
+"""The config of a collection: how all of its vectors are made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MODEL, _REBUILD = Argument("model"), Argument("rebuild", True)
 
 @dataclass(frozen=True)
 class CollectionConfig:
-    """What must be equal for vectors to be compared, and where the model was last seen.
+    """The settings that vectors must share to be comparable, and the model's last known path.
 
     Attributes:
         model: its name.
-        model_path: where its file was when something was last indexed.
+        model_path: path of its file at the last indexing.
         model_sha256: of the file, in hexadecimal.
         pooling: "last", "mean" or "cls".
         prompt: the prefix of every text.
@@ -29,9 +29,9 @@ class CollectionConfig:
         precision: how vectors are stored; always "float32".
         compute_type: how the first vectors were computed; "stored" and "bfloat16" may be mixed.
         chunk: the most tokens in a chunk; None keeps each text whole.
-        overlap: how many tokens of a chunk's end come again in the next.
+        overlap: how many tokens of a chunk's end the next chunk repeats.
         headings: whether the headings above a chunk are embedded with it.
-        fields: of records in JSON lines and CSV files.
+        fields: the fields to embed of records in JSON lines and CSV files.
 
     """
 
@@ -49,17 +49,17 @@ class CollectionConfig:
     headings: bool = False
 
     def to_settings(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the config as JSON values."""
         return asdict(self) | {"model_path": portable(self.model_path)}
 
     def check_same(self, other: CollectionConfig, collection: Path) -> None:
-        """Raise OtherConfigError where vectors of `other` cannot be mixed with those of this."""
+        """Raise OtherConfigError if vectors of `other` cannot be mixed with this config's."""
         for name, what in _MUST_BE_EQUAL.items():
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
                 raise OtherConfigError(
                     f"{collection} was made with {what(ours)}, and {what(theirs)} cannot be mixed "
-                    f"in; index into another collection, or make this one anew with {_REBUILD}",
+                    f"in; index into another collection, or rebuild this one with {_REBUILD}",
                     _REBUILD,
                     path=collection,
                 )

@@ -1,4 +1,4 @@
-"""Deleting a collection: its file, and what lies beside it."""
+"""Delete a collection: its file, and its log and lock beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def delete(path: Path, wait: float = 0) -> None:
     with sole_indexer(path, wait):
         discard(path)
         try:
-            # Without its log the file would be a part of a collection, so it goes first.
+            # Without its log the file would be half a collection, so the file is deleted first.
             for ending in ("", "-wal", "-shm", "-journal"):
                 path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
         except OSError as error:

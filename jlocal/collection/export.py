@@ -1,4 +1,4 @@
-"""A collection to a file that other programs read."""
+"""Export the vectors of a collection to a file for other programs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OnFailure = Callable[[Unreadable], None]
 
 @dataclass(frozen=True)
 class Row:
-    """A passage where it stands.
+    """A passage at its location.
 
     Attributes:
-        id: `PATH:LINE`, of a page of a PDF file `PATH p. PAGE`, of HTML `PATH`; with `#2`, `#3`, …
-            for more passages of the same id.
+        id: `PATH:LINE`, for a page of a PDF file `PATH p. PAGE`, for HTML `PATH`; further passages
+            with the same id get `#2`, `#3`, ….
         columns: `path`, `page`, `first_line`, `last_line`, as in `hits.Hit`.
         text: the passage.
         vector: (d,) float32.
@@ -41,7 +41,7 @@ class Row:
 
 @contextmanager
 def open_rows(database: Path) -> Iterator[tuple[CollectionConfig, Iterator[Row]]]:
-    """Open a collection as it is now: how it was made, and its rows, one at a time.
+    """Open a snapshot of a collection: its config, and its rows, one at a time.
 
     Raises:
         CollectionError: there is no such collection, nothing in it, or it cannot be read.
@@ -87,10 +87,10 @@ def export(
         format: one of `jlocal.outputs.writers.FORMATS`. jsonl, csv and parquet have the columns
             `id`, `path`, `page`, `first_line`, `last_line`, `text` and the vector; npz has ids and
             vectors, npy only vectors.
-        safe_cells: of csv, keep spreadsheets from taking a text for a formula; see
+        safe_cells: in csv, keep spreadsheets from running a text as a formula; see
             `jlocal.outputs.writers.Csv`.
-        on_failure: called with each row that the format cannot hold, and the others are written;
-            None makes such a row an error, and nothing is written.
+        on_failure: called with each row that the format cannot hold, while all other rows are
+            written; if None, such a row is an error, and no file is written.
 
     Returns:
         How many vectors there are.
@@ -111,7 +111,7 @@ def export(
 
 
 def write(rows: Iterator[Row], writer: Writer, on_failure: OnFailure | None = None) -> int:
-    """Write rows, and say how many were written; `on_failure` as in `export`.
+    """Write rows, and return how many were written; `on_failure` as in `export`.
 
     Raises:
         OutputError: the format cannot hold one of them, or any.
@@ -132,7 +132,7 @@ def leave_out(row: Row, reason: str, on_failure: OnFailure | None) -> None:
     """Report a row that cannot be written.
 
     Raises:
-        OutputError: nobody is to be told.
+        OutputError: `on_failure` is None.
 
     """
     if on_failure is None:
@@ -141,11 +141,11 @@ def leave_out(row: Row, reason: str, on_failure: OnFailure | None) -> None:
 
 
 def check_some(count: int) -> None:
-    """Check that anything was written.
+    """Check that a row was written.
 
     Raises:
-        OutputError: nothing was.
+        OutputError: no row was written.
 
     """
     if not count:
-        raise OutputError("no row could be written, so nothing was")
+        raise OutputError("no row could be written, so there is no output")

@@ -1,4 +1,4 @@
-"""Keeping a collection up to date with files and folders."""
+"""Keep a collection up to date with files and folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jlocal.errors import ArgumentError, NoFoldersError
 from jlocal.inputs.encodings import known
 from jlocal.progress import OnTexts
 
-# What reads and cuts files is imported by the methods that do so: a search needs none of it.
+# Methods import the modules that read and split files: a search does not need them.
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -100,19 +100,18 @@ class IndexedCollection(OpenCollection):
         """Embed files that are new or changed, and remove the documents of deleted files.
 
         The collection remembers the paths, how their files are chosen, and their encoding, so that
-        `update` needs to be told nothing. Folders inside them that are remembered by themselves are
-        brought up to date as well; the nearest remembered folder decides over a file. A path inside
-        a remembered folder is remembered by itself only if other options are given for it, or if
-        the folder leaves it out.
+        `update` needs no arguments. Remembered folders inside the paths are brought up to date as
+        well; the nearest remembered folder governs a file. A path inside a remembered folder is
+        remembered separately only if it is given other options, or if the folder leaves it out.
 
-        What is not given is as the collection was made; what is given must agree with it. The
-        texts and vectors of removed and of changed documents stay in the file, and need not be
-        computed again when they come back, until `compact` deletes them. What is done is written
-        every few seconds.
+        Arguments that are not given default to the collection's config; given arguments must agree
+        with it. The texts and vectors of removed and changed documents stay in the file until
+        `compact` deletes them, so that documents that come back are not embedded again. Finished
+        documents are written every few seconds.
 
-        In folders, files that are not text, have none, or need an extra that is not installed are
-        skipped, and so are files of more than 250,000 tokens, unless they were named by themselves
-        or are in the collection already.
+        In folders, files that are not text, are empty, or need an extra that is not installed are
+        skipped, and so are files of more than 250,000 tokens, unless they are named in `paths` or
+        are already in the collection.
 
         Args:
             paths: files and folders; if empty, all that the collection remembers. Documents below
@@ -140,9 +139,9 @@ class IndexedCollection(OpenCollection):
             large: take files of folders however many tokens they have; None as remembered.
             overlap: how many tokens of a chunk's end come again in the next; by default none.
             fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
-                record. A bad record is reported, in each run, and the others are taken in.
-            encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and
-                where the guess is not certain, the file is reported.
+                record. Each run reports bad records and indexes the good records.
+            encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and a file
+                whose encoding is not clear is reported.
             prompt_name: as in `Embedder.encode`; by default the one for documents.
             prompt: as in `Embedder.encode`.
             truncate_dim: length of the vectors.
@@ -206,14 +205,14 @@ class IndexedCollection(OpenCollection):
         on_texts: OnTexts | None = None,
         on_progress: OnProgress | None = None,
     ) -> Report:
-        """Bring all folders up to date that the collection remembers, as `index` does.
+        """Bring all remembered folders up to date, as `index` does.
 
-        A folder that is missing is one of the failures; the others are brought up to date. A file
-        that is remembered by itself and was deleted is not remembered any more.
+        A missing folder is a failure; all other folders are brought up to date. A single remembered
+        file that was deleted is forgotten.
 
         Args:
-            prune: remove documents also where a folder is missing or has no file left, and do not
-                remember a missing folder.
+            prune: also remove the documents of a folder that is missing or has no file left, and
+                forget a missing folder.
             wait: how many seconds to wait for another indexer of this collection.
             on_failure: called with each file that is not taken in.
             on_texts: called with the texts and tokens done since the last call.
@@ -235,7 +234,7 @@ class IndexedCollection(OpenCollection):
 
     @contextlib.contextmanager
     def _indexing(self, wait: float, *, create: bool) -> Iterator[Store]:
-        """Open the file to write, as the only indexer."""
+        """Open the file for writing, locked for this indexer."""
         if create:
             make_parent_folder(self.path)
         elif not self.path.exists():
@@ -255,12 +254,12 @@ class IndexedCollection(OpenCollection):
         model, config = self._settled(store, options)
         store.check_links()
         report = run_and_remember(store, model, config, choice, listeners)
-        # From here on the file can be copied without its log, although others may read it.
+        # From here on the file can be copied without its log, even while it is read.
         store.checkpoint()
         return report
 
     def _settled(self, store: Store, options: ConfigOptions) -> tuple[Embedder, CollectionConfig]:
-        """Load the model, and settle how it makes vectors."""
+        """Load the model, and resolve the config."""
         made = made_with(store)
         model = self._load(made)
         sha256 = store.sha256_of_model(model.profile.path)
@@ -291,19 +290,19 @@ class IndexedCollection(OpenCollection):
             return remembered_by(store)
 
     def forget(self, folder: str | Path, wait: float = 10) -> int:
-        """Remember a folder or file no more, and remove its documents.
+        """Forget a folder or file, and remove its documents.
 
         Args:
-            folder: it need not exist any more. Where it lies in another folder that is remembered,
-                its documents stay as a part of that.
+            folder: its path, which need not exist any more. If it lies in another remembered
+                folder, its documents stay as a part of that folder.
             wait: how many seconds to wait for an indexer of this collection.
 
         Returns:
             How many documents were removed.
 
         Raises:
-            CollectionError: the collection has nothing of it, cannot be written, or is in use.
-            InsideFolderError: it is not remembered by itself, and only a part of a folder that is.
+            CollectionError: the collection has no documents of it, cannot be written, or is in use.
+            InsideFolderError: it is not remembered itself, but a part of a remembered folder.
 
         """
         from jlocal.collection.index.forget import forget
@@ -312,7 +311,7 @@ class IndexedCollection(OpenCollection):
             return forget(store, folder)
 
     def status(self) -> Status:
-        """Compare the collection with its folders: by size and time, and by how new files begin.
+        """Compare the collection with its folders, by size and time of the files.
 
         Raises:
             CollectionError: there is no such collection, or it cannot be read.
@@ -334,7 +333,7 @@ class IndexedCollection(OpenCollection):
         return report
 
     def compact(self, wait: float = 10) -> Compaction:
-        """Delete the texts that are in no document, and give their space back to the disk.
+        """Delete the texts that are in no document, and free their disk space.
 
         Args:
             wait: how many seconds to wait for an indexer of this collection.

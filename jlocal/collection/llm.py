@@ -1,4 +1,4 @@
-"""A collection to an embeddings database of `llm`, the command line tool of that name."""
+"""Export a collection to an embeddings database of the command line tool `llm`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from jlocal.outputs.sqlite import FileKind, limit_work, open_file
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
-# The tables as llm's own steps leave them. It takes those that are listed as done, and would
-# otherwise make the tables once more and fail.
+# The tables as llm's own migrations create them. llm skips listed migrations; without the list it
+# would create the tables again and fail.
 _TABLES = """
 CREATE TABLE _sqlite_migrations (
     id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT
@@ -60,7 +60,7 @@ _STEPS = (
     "m004_store_content_hash",
     "m005_add_content_blob",
 )
-# Words of tables and indices that do more than to hold values.
+# SQL keywords of tables and indices that do more than hold values.
 _RUNS = frozenset({"virtual", "generated", "as", "check", "default", "where"})
 _NEEDED = {
     "collections": {"id", "name", "model"},
@@ -73,7 +73,7 @@ _NEEDED = {
 def export_to_llm(
     database: Path, target: Path, name: str, on_failure: OnFailure | None = None
 ) -> int:
-    """Write a collection into an embeddings database of llm, all of it or nothing.
+    """Write a collection to an embeddings database of llm in one transaction.
 
     A row is a passage: `id` as in `export.Row`, `embedding` little-endian float32, `content` the
     text, `content_hash` its MD5, and `metadata` with `path`, `page`, `first_line` and `last_line`.
@@ -82,8 +82,8 @@ def export_to_llm(
 
     Args:
         database: the collection.
-        target: a file to make, or a database of llm, to which a collection is added; what is
-            there is never changed.
+        target: a new file, or a database of llm to add a collection to; its content is never
+            changed.
         name: of the new collection.
         on_failure: as in `export.export`, for each path that is not UTF-8.
 
@@ -93,8 +93,8 @@ def export_to_llm(
     Raises:
         ArgumentError: the name is empty.
         CollectionError: there is no such collection, nothing in it, or it cannot be read.
-        OutputError: the database cannot be written, is none of llm's, or has a collection of this
-            name; or a path is not UTF-8, which it cannot hold.
+        OutputError: the database cannot be written, is not one of llm's, or has a collection of
+            this name; or a path is not UTF-8, which it cannot hold.
 
     """
     if not name.strip():
@@ -173,7 +173,7 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
 
 
 def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> None:
-    """Refuse what would run when a row is written, or is read instead of one: it is not of llm."""
+    """Refuse triggers and views, which would run when a row is written and are not llm's."""
     found = connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = ? LIMIT 100", (table,)
     ).fetchall()

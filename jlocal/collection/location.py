@@ -1,4 +1,4 @@
-"""Where a passage stands, and how a person is told."""
+"""The location of a passage, and its label."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jlocal.inputs import formats
 
 @dataclass(frozen=True)
 class Location:
-    """Where a passage stands.
+    """The location of a passage.
 
-    The lines are those of the text that was read; of HTML, PDF and added texts there are none that
-    a person could look up, see `lines`. A text that was added without a file has its id for a path.
+    The lines are those of the text that was read; HTML, PDF and added texts have no lines that a
+    user could look up, see `lines`. The path of an added text is its id.
     """
 
     path: str
@@ -30,12 +30,12 @@ class Location:
 
     @property
     def page(self) -> int | None:
-        """Page of a PDF file, from 1; None in others."""
+        """Page of a PDF file, from 1; None for other files."""
         return self.record + 1 if self._kind == "pdf" else None
 
     @property
     def lines(self) -> tuple[int, int] | tuple[None, None]:
-        """First and last line in the file; None twice in HTML, PDF and added texts."""
+        """First and last line in the file; None and None in HTML, PDF and added texts."""
         return (None, None) if self._kind else (self.first_line, self.last_line)
 
     @property
@@ -44,18 +44,18 @@ class Location:
 
     @property
     def label(self) -> str:
-        """What follows the path where a person reads it."""
+        """The label after the path: " p. 3", ":3" or nothing."""
         return label(self.page, self.lines[0])
 
 
 def is_id(path: str) -> bool:
-    """Whether this is the id of an added text: those of files are absolute paths."""
+    """Tell whether this is the id of an added text: ids of files are absolute paths."""
     # An absolute path of POSIX begins with a slash.
     return not (path.startswith("/") or PureWindowsPath(path).is_absolute())
 
 
 def label(page: int | None, line: int | None) -> str:
-    """Return what follows a path where a person reads it: " p. 3", ":3" or nothing."""
+    """Return the label of a page or line after a path: " p. 3", ":3" or nothing."""
     if page is not None:
         return f" p. {page}"
     return "" if line is None else f":{line}"

@@ -1,4 +1,4 @@
-"""Where collections lie: a name is a file in jlocal's own folder, a path is any file."""
+"""Names and paths of collections: a name is a file in jlocal's own folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _LONGEST_NAME = 100
 _SQLITE = b"SQLite format 3\0"
 
-# What no file name on Windows may hold; a name should mean the same on each machine.
+# Characters that Windows forbids in file names: a name should be valid on each machine.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*/\\\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
@@ -60,7 +60,7 @@ def _is_path(text: str) -> bool:
 
 
 def _is_sqlite(path: Path) -> bool:
-    """Whether a file is one of SQLite's; a note that happens to have the name is not meant."""
+    """Tell whether a file is an SQLite file, not a note that happens to have the name."""
     try:
         with open_regular(path) as file:
             return file.read(len(_SQLITE)) == _SQLITE
@@ -69,7 +69,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def check_name(name: str) -> str:
-    """Return the name in its composed form, which is safe as a file name on every system.
+    """Return the name in Unicode's composed form, if it is safe as a file name on every system.
 
     Raises:
         ArgumentError: it is not.
@@ -95,7 +95,7 @@ def check_name(name: str) -> str:
 
 
 def name_of(path: Path) -> str | None:
-    """Return the name by which `collection_path` finds this file; None where only a path does."""
+    """Return the name by which `collection_path` finds this file; None if only a path finds it."""
     if path.suffix != _ENDING or path.absolute().parent != folder().absolute():
         return None
     with contextlib.suppress(ArgumentError):
@@ -107,7 +107,7 @@ def name_of(path: Path) -> str | None:
 
 
 def collections() -> dict[str, Path]:
-    """Find the collections that have names: each name, in alphabetical order, and its file.
+    """List the collections that have names: each name, in alphabetical order, and its file.
 
     Raises:
         CollectionError: their folder cannot be read.
@@ -124,7 +124,7 @@ def collections() -> dict[str, Path]:
 
 
 def missing(path: Path) -> MissingCollectionError:
-    """Return the error that says that there is no such collection, and which one may be meant."""
+    """Return the error for a missing collection, with the most similar name."""
     name = name_of(path)
     if name is None:
         return MissingCollectionError(f"no such file: {path}", path)
@@ -135,9 +135,9 @@ def missing(path: Path) -> MissingCollectionError:
 
 
 def make_parent_folder(path: Path) -> None:
-    """Make a named collection's folder and empty file, which only their owner may read.
+    """Make the folder and an empty file of a named collection, readable only for their owner.
 
-    Other files are the caller's business, as is who may read them.
+    Files that are named by a path, and their permissions, are left to the caller.
 
     Raises:
         CollectionError: they cannot be made.

@@ -1,4 +1,4 @@
-"""A collection's file and its model, each opened when it is first needed."""
+"""A collection's file and its model, each opened on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jlocal.models import names
 from jlocal.printable import printable
 from jlocal.terms import Argument
 
-# It brings llama.cpp, which a search for words does not need.
+# It imports llama.cpp, which a search for words does not need.
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -31,7 +31,7 @@ _Self = TypeVar("_Self", bound="OpenCollection")
 
 
 class OpenCollection:
-    """What all uses of a collection share; thread-safe, and a context manager."""
+    """The open file and model of a collection; thread-safe, and a context manager."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class OpenCollection:
         model: str | Path | Embedder | None = None,
         **options: Unpack[EmbedderArguments],
     ) -> None:
-        """Name a collection; nothing is opened yet.
+        """Name a collection; open nothing yet.
 
         Args:
             path: the file, or the name of a collection in jlocal's own folder; `index` makes it.
@@ -59,8 +59,8 @@ class OpenCollection:
     def close(self) -> None:
         """Close the file, and the model if it was loaded here. Idempotent.
 
-        What other threads are doing ends with a CollectionError, as does all later use; what they
-        have written stays.
+        Running calls of other threads end with a CollectionError, as does all later use; documents
+        that they have written stay.
         """
         self._readers.close()
         with self._loading:
@@ -69,7 +69,7 @@ class OpenCollection:
             model.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the name, so that another process opens the file again."""
+        """Pickle the name, so that the other process opens the file again."""
         self._readers.check()
         return _reopened, (type(self), self.path.absolute(), self._given, self._options)
 
@@ -82,7 +82,7 @@ class OpenCollection:
 
     @contextlib.contextmanager
     def _unless_closed(self) -> Iterator[None]:
-        """Say of what fails because of `close` that this is why."""
+        """Turn an error that `close` caused into one that says so."""
         self._readers.check()
         try:
             yield
@@ -91,10 +91,10 @@ class OpenCollection:
             raise
 
     def made_with(self) -> CollectionConfig | None:
-        """Say how the vectors are made; None where nothing was indexed yet.
+        """Return the config; None if nothing was indexed yet.
 
         Raises:
-            CollectionError: the file is no collection.
+            CollectionError: the file is not a collection.
 
         """
         self._readers.check()
@@ -104,21 +104,21 @@ class OpenCollection:
         try:
             with self._readers.one() as store:
                 return made_with(store)
-        except EmptyCollectionError:  # as a full disk leaves the file of a first run
+        except EmptyCollectionError:  # A full disk leaves such a file after a first run.
             return None
 
     def model_file(self) -> Path:
-        """Find the model that the collection was made with, where it was last seen.
+        """Return the last known path of the model that made the collection.
 
         Raises:
-            CollectionError: there is no collection, nothing in it, or no model there any more.
+            CollectionError: there is no collection, nothing in it, or the model is missing.
 
         """
         return model_file(self.made_with() or self.config, self.path)
 
     @property
     def model(self) -> Embedder | None:
-        """The model, where one is open."""
+        """Return the model if one is open."""
         return self._model
 
     def check_model(self) -> None:
@@ -134,7 +134,7 @@ class OpenCollection:
 
     @property
     def config(self) -> CollectionConfig:
-        """How the vectors are made.
+        """The config of the collection: how its vectors are made.
 
         Raises:
             CollectionError: there is no collection, or nothing in it.
@@ -147,7 +147,7 @@ class OpenCollection:
         return config
 
     def _load(self, made: CollectionConfig | None) -> Embedder:
-        """Return the model, loaded once, after a check that it made the collection."""
+        """Load the model once, after a check that it made the collection; return it."""
         from jlocal.embed.embedder import Embedder
 
         with self._loading:
@@ -194,7 +194,7 @@ def _reopened(
 
 
 def model_file(made: CollectionConfig, collection: Path) -> Path:
-    """Find the model that the collection in a file was made with, where it was last seen.
+    """Return the last known path of the model that made a collection.
 
     Raises:
         CollectionError: it is no longer there.

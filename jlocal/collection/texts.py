@@ -1,4 +1,4 @@
-"""The texts and documents of a collection, as a program adds, reads and deletes them."""
+"""Add, read and delete the texts and documents of a collection from a program."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class TextCollection(IndexedCollection):
     ) -> list[str]:
         """Add texts that are in no file.
 
-        They are cut to chunks as files are. A text whose id is here already replaces the old one,
-        with its metadata; what is embedded already is not embedded again. All arguments are
+        They are split into chunks as files are. A text with a known id replaces the old text and
+        its metadata; passages that are already embedded are not embedded again. All arguments are
         checked before anything is embedded, and texts are written a few hundred at a time. Each
         call opens the file and waits for the disk, so pass many texts as one list.
 
         Args:
             texts: one text, or several.
-            ids: as many different texts, not absolute paths, by which they are found; made of the
-                content if None, so that equal texts are one document.
-            metadata: of each text, or of all of them: names with text, numbers, True, False or
+            ids: a different id for each text, not an absolute path; if None, ids are made of the
+                content, so that equal texts are one document.
+            metadata: of each text, or one for all texts: names with text, numbers, True, False or
                 None, at most 64 KiB as JSON.
-            chunk: as in `index`: how a new collection cuts texts.
+            chunk: as in `index`: how a new collection splits texts.
             wait: how many seconds to wait for another indexer of this collection.
             on_texts: called with the passages and tokens done since the last call.
 
@@ -53,9 +53,9 @@ class TextCollection(IndexedCollection):
             The ids, in the order of the texts.
 
         Raises:
-            ArgumentError: the arguments do not fit together, or an id is an absolute path.
-            TextError: a text is no text, is empty, or cannot be embedded; texts that were written
-                before stay.
+            ArgumentError: the arguments do not match, or an id is an absolute path.
+            TextError: a text is not a string, is empty, or cannot be embedded; texts that were
+                written before stay.
             CollectionError: the file cannot be written, is in use, or was made in another way.
             ModelError: the model cannot be loaded, or cannot compute.
 
@@ -72,11 +72,11 @@ class TextCollection(IndexedCollection):
     def delete(self, ids: str | Path | Iterable[str | Path], wait: float = 10) -> int:
         """Remove documents.
 
-        The next `update` takes files in again that are still in their folders. What was removed is
-        found no more, and stays in the file until `compact`.
+        The next `update` indexes files again that are still in their folders. The texts of removed
+        documents are hidden from searches, and stay in the file until `compact`.
 
         Args:
-            ids: ids of added texts, and paths of files; those that are not here do nothing.
+            ids: ids of added texts, and paths of files; unknown ids are ignored.
             wait: how many seconds to wait for another indexer of this collection.
 
         Returns:
@@ -96,7 +96,7 @@ class TextCollection(IndexedCollection):
         return len(found)
 
     def get(self, id: str | Path) -> StoredDocument | None:
-        """Read a document with its text; None where there is none.
+        """Read a document with its text; None if there is no such document.
 
         Args:
             id: of an added text, or the path of a file.
@@ -111,9 +111,10 @@ class TextCollection(IndexedCollection):
             return document and replace(document, text=text_of(store.iter_chunks(document.id)))
 
     def documents(self) -> Iterator[StoredDocument]:
-        """Go through all documents, files and added texts, without their texts.
+        """Yield all documents, files and added texts, without their texts.
 
-        The collection may be changed meanwhile; what comes or goes then may be left out.
+        The collection may change meanwhile; documents that are added or removed then may be left
+        out.
 
         Raises:
             CollectionError: there is no such collection, or it cannot be read.
@@ -128,7 +129,7 @@ class TextCollection(IndexedCollection):
             yield from documents
 
     def __len__(self) -> int:
-        """How many documents there are; 0 where nothing was indexed yet."""
+        """Return the number of documents; 0 if nothing was indexed yet."""
         try:
             with self._unless_closed(), self._readers.one() as store:
                 return store.count_documents()
@@ -136,11 +137,11 @@ class TextCollection(IndexedCollection):
             return 0
 
     def __bool__(self) -> bool:
-        """Return True, as for any object that is not a list: nothing is opened for that."""
+        """Return True, without opening the file to count the documents."""
         return True
 
     def __contains__(self, id: object) -> bool:
-        """Whether this is the id of an added text, or the path of a file that was indexed."""
+        """Tell whether this is the id of an added text, or the path of an indexed file."""
         if not isinstance(id, (str, Path)):
             return False
         try:

@@ -1,4 +1,4 @@
-"""Keeping a collection current while its files change."""
+"""Keep a collection up to date while its files change."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Kind = Literal["new", "changed", "removed"]
 OnChange = Callable[[Kind, str], None]
 OnNote = Callable[[str], None]
 
-# Seconds between looks at what tells of no changes by itself, and from one run to the next; a run
-# may take this share of the time, so that a folder that never rests does not keep the CPU busy.
+# Seconds between checks of folders without change events, and between runs; the largest share of
+# the time that runs may take, so that constant changes do not keep the CPU busy.
 _TICK, _REST, _SHARE = 1.0, 60.0, 0.2
 
 _Mark = tuple[int, ...]
@@ -30,16 +30,16 @@ _Mark = tuple[int, ...]
 def watch(
     collection: Collection, on_change: OnChange, on_failure: OnFailure, on_note: OnNote
 ) -> None:
-    """Bring a collection up to date, and again whenever files in its folders change, without end.
+    """Bring a collection up to date whenever files in its folders change, without end.
 
-    Folders that are missing keep their documents, and count again when they are back. The
-    collection is locked only while files are read.
+    Missing folders keep their documents, and are read again when they are back. The collection is
+    locked only while files are read.
 
     Args:
         collection: the model stays loaded.
-        on_change: called with what happened to a document, and its path.
-        on_failure: called with each file that is not taken in, once until that changes.
-        on_note: called with what a person should know.
+        on_change: called with the kind of change of a document, and its path.
+        on_failure: called with each file that is not indexed, again only after it changes.
+        on_note: called with notes for the user.
 
     Raises:
         CollectionError: there is no collection, or it cannot be written.
@@ -79,17 +79,18 @@ class _Watch:
                 if is_due and time.monotonic() >= self._rests_until:
                     is_due = not self._update()
                 if now != marks:
-                    # What changes before it is watched again is found by one more look.
+                    # One more run finds the changes that happened while the folders were not
+                    # watched.
                     is_due = True
                     break
 
     def _marks(self) -> dict[str, _Mark]:
-        """Tell what the remembered folders are now: they may be deleted, moved or unmounted."""
+        """Identify the remembered folders: they may be deleted, moved or unmounted."""
         with closing(Store(self._collection.path)) as store:
             return {path: _mark(path) for path in store.folders()}
 
     def _update(self) -> bool:
-        """Bring the collection up to date; False if another process is at it."""
+        """Bring the collection up to date; return False if another process is indexing."""
         started = time.monotonic()
         before = self._contents()
         failures: set[tuple[str, str]] = set()
@@ -149,7 +150,7 @@ class _Watch:
                 if not self._told:
                     self._told = True
                     self._on_note(
-                        f"the system does not tell of changes ({error}); the folders are looked at "
+                        f"the system does not tell of changes ({error}); the folders are read "
                         f"every {_REST:.0f} seconds instead"
                     )
                 yield from _now_and_then()
@@ -167,7 +168,7 @@ def _now_and_then() -> Iterator[bool]:
 
 
 def _mark(path: str) -> _Mark:
-    """Tell one thing at a path from the next; of a file, also its state."""
+    """Identify the folder or file at a path; for a file, include its state."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -178,6 +179,6 @@ def _mark(path: str) -> _Mark:
 
 
 def _is_hidden(path: str, folders: Sequence[str]) -> bool:
-    """Whether a path lies in hidden folders, or is hidden, in all folders that it lies in."""
+    """Tell whether a path is hidden, or below a hidden folder, in all folders that contain it."""
     inside = [path[len(folder) :] for folder in folders if path.startswith(folder)]
     return bool(inside) and all(f"{os.sep}." in below for below in inside)

@@ -75,7 +75,7 @@ def test_the_summary_says_how_a_folder_is_read(jlocal, notes: Path) -> None:
 def test_another_chunk_size_without_a_terminal(jlocal, notes: Path) -> None:
     done = jlocal("index", "notes", "--chunk", 32)
     assert done.returncode == 1
-    assert "make this one anew with --rebuild" in done.stderr
+    assert "rebuild this one with --rebuild" in done.stderr
     done = jlocal("index", "--rebuild", "--chunk", 32)
     assert done.returncode == 0
     with Collection() as collection:

@@ -1,1 +1,1 @@
-"""How one text becomes passages: chunks, and the headings above each."""
+"""Split a text into passages: chunks, and the headings above each."""

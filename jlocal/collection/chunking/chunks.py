@@ -1,4 +1,4 @@
-"""Long texts into chunks, measured in the model's tokens and cut where a reader would cut."""
+"""Split long texts into chunks, measured in the model's tokens, at natural boundaries."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jlocal.terms import Argument
 _LINE, _WORD = re.compile(r"\n"), re.compile(r"\s+")
 _NOT_SPACE = re.compile(r"\S")
 _BOUNDARIES = (
-    re.compile(r"\n[ \t\r]*\n\s*(?<=\n)(?=\S)"),  # after blank lines, before what is not indented
+    re.compile(r"\n[ \t\r]*\n\s*(?<=\n)(?=\S)"),  # after blank lines, before an unindented line
     re.compile(r"\n[ \t\r]*\n\s*(?<=\n)"),
     re.compile(r"\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])"),  # before an item of a list
     re.compile(r"[.!?…][\"'”’»)\]]*\s+|[。！？｡][」』”’）]*|[।؟۔።។]\s*"),  # after a sentence
     _LINE,
     _WORD,
 )
-# Of what could be filled, a cut leaves at least the first part; to spare code, the second.
+# A chunk fills at least the first part of its room; to keep code whole, at least the second.
 _FILLED = (0.5, 0.25)
-# A rest below this part of a chunk is not left to a chunk of its own.
+# A remainder below this part of a chunk does not become a separate chunk.
 _REST = 0.25
-# How much of the limit the headings may take.
+# The part of the limit that headings may take.
 _HEADINGS = 0.25
 # The search for the longest piece ends at the first part of the limit, and aims at the second.
 _GOOD, _AIM = 0.9, 0.95
@@ -46,10 +46,10 @@ class Chunk:
     Attributes:
         start: where it begins, in characters from the start of the text.
         end: where it ends.
-        first_line: the line that it begins in, from 1.
-        last_line: the line that its last character but white space is in.
+        first_line: the line of its first character, from 1.
+        last_line: the line of its last character that is not white space.
         text: the piece, without the white space at its end.
-        heading: the titles of the headings that all of it is under, outermost first, one a line.
+        heading: the titles of the headings above all of it, outermost first, one per line.
 
     """
 
@@ -62,7 +62,7 @@ class Chunk:
 
 
 def check_size(limit: int, overlap: int, count: CountTokens, context: int) -> None:
-    """Raise ArgumentError unless texts can be cut to chunks of this size."""
+    """Raise ArgumentError unless texts can be split into chunks of this size."""
     smallest = count("") + _SMALLEST
     if not smallest <= limit <= context:
         chunk = Argument("chunk", limit)
@@ -97,23 +97,23 @@ def split(
     *,
     headings: bool = False,
 ) -> Iterator[Chunk]:
-    """Cut a text so that each chunk has at most `limit` tokens.
+    """Split a text so that each chunk has at most `limit` tokens.
 
-    Without overlap each chunk begins where the last one ended, so that the slices `start:end`
-    give back the text. A chunk ends at the best boundary in the second half of what would fit:
-    before a heading, after a blank line, before an item of a list, at the end of a sentence, of a
-    line, of a word, or else anywhere. A heading is not parted from what follows it, code and
-    tables are cut where nothing else is left, and no short rest becomes a chunk of its own.
+    Without overlap each chunk begins at the end of the last one, so that the slices `start:end`
+    rebuild the text. A chunk ends at the best boundary in the second half of its room: before a
+    heading, after a blank line, before an item of a list, at the end of a sentence, of a line, of a
+    word, or else anywhere. A heading stays with the text below it, code and tables are split only
+    as a last resort, and a short remainder does not become a separate chunk.
 
     Args:
         text: the text.
         limit: the most tokens in a chunk, as `count` counts them.
-        overlap: how many tokens of a chunk's end come again in the next, at most.
-        count: how many tokens the model sees for a text, its prompt included.
+        overlap: the most tokens of a chunk's end that the next chunk repeats.
+        count: counts the tokens that the model sees for a text, its prompt included.
         line: the number of the text's first line.
         outline: the headings and blocks of the text.
-        headings: whether `headings.embedded` is what the model sees of a chunk; headings beyond
-            a quarter of the limit are left out, the outermost first.
+        headings: whether the model sees `headings.embedded` of a chunk; headings beyond a quarter
+            of the limit are left out, the outermost first.
 
     Raises:
         TextError: a single character is above the limit.
@@ -124,7 +124,7 @@ def split(
     while end < len(text):
         fits = ruler.longest(start)
         if fits <= end:
-            # The overlap leaves no room for anything new.
+            # The overlap leaves no room for new text.
             line += text.count("\n", start, end)
             start = end
             fits = ruler.longest(start)
@@ -149,7 +149,7 @@ class _Ruler:
         self, text: str, limit: int, count: CountTokens, outline: Outline, *, headings: bool
     ) -> None:
         self._text, self._limit = text, limit
-        # A piece is often measured again at once, and tokenising is what takes time.
+        # A piece is often measured again at once, and tokenising is slow.
         self._count = lru_cache(maxsize=8)(count)
         self._outline, self._headings = outline, headings
         self._around = count("")
@@ -157,7 +157,7 @@ class _Ruler:
         self._bounded: dict[tuple[str, ...], str] = {}
         self._end = len(text.rstrip())
         front = front_matter(text) if headings else None
-        # What is embedded begins here; a chunk of front matter alone would be found by nobody.
+        # Embedded text begins here: a chunk of front matter alone would answer no query.
         self._body = front.end if front and front.end < self._end else 0
         # No cut is between `start` and `end` of these. A heading goes on until its text begins.
         glued = [
@@ -167,7 +167,7 @@ class _Ruler:
         self._cuts = [start for start, _ in glued if not self._inside(start)]
 
     def heading(self, start: int, end: int) -> str:
-        """Name the headings above a piece, as many as there is room for."""
+        """Return the headings above a piece, as many as there is room for."""
         titles = self._outline.above(self._text, start, end)
         if titles not in self._bounded:
             fitting = titles
@@ -177,7 +177,7 @@ class _Ruler:
         return self._bounded[titles]
 
     def longest(self, start: int) -> int:
-        """Find where about the longest piece from `start` ends that is within the limit."""
+        """Find the end of about the longest piece from `start` within the limit."""
         body = max(start, self._body)
         size = int(self._limit * self._characters * _AIM)
         return body + self._search(
@@ -185,10 +185,10 @@ class _Ruler:
         )
 
     def back(self, start: int, end: int, overlap: int) -> int:
-        """Find where the overlap with the next chunk begins: after `start`, `end` at the latest.
+        """Find the start of the overlap with the next chunk: after `start`, `end` at the latest.
 
-        It is at the first of the best boundaries, for as long an overlap as may be; and at `end`,
-        where a new heading begins.
+        It is the first of the best boundaries, for the longest overlap; where a new heading begins
+        at `end`, it is `end`.
         """
         at = bisect_left(self._cuts, end)
         if self._cuts[at : at + 1] == [end]:
@@ -220,17 +220,17 @@ class _Ruler:
         """Find the best end of a piece from `start`: above `after`, at most `fits`."""
         body = max(start, self._body)
         if 0 < self._end - fits < (fits - body) * _REST:
-            # Share the rest out between this chunk and the next.
+            # Share the remainder between this chunk and the next.
             fits = max(after + 1, body + int((self._end - body) * (1 - _REST)))
         while True:
             end = self._best(body, after, fits) or self._between(after, fits)
-            # Fewer characters hardly ever are more tokens, but a chunk must never be too long.
+            # Fewer characters are rarely more tokens, but a chunk must never be too long.
             if end <= after + 1 or self._fits(start, end):
                 return end
             fits = end - 1
 
     def _best(self, body: int, after: int, fits: int) -> int | None:
-        """Find the best boundary; better leave more room than cut through code or a table."""
+        """Find the best boundary; prefer a shorter chunk to a cut through code or a table."""
         half, quarter = (max(after, body + int((fits - body) * part)) for part in _FILLED)
         return (
             self._boundary(half, fits)
@@ -258,7 +258,7 @@ class _Ruler:
         return found.start() if found else len(self._text)
 
     def _inside(self, place: int) -> tuple[int, int] | None:
-        """Return the part that a cut here would go through."""
+        """Return the part that a cut at this place would go through."""
         before = bisect_left(self._whole, (place, 0)) - 1
         if before >= 0 and self._whole[before][0] < place < self._whole[before][1]:
             return self._whole[before]
@@ -269,7 +269,8 @@ class _Ruler:
     ) -> int | None:
         """Find the last, or first, boundary of the best kind with low < place <= high.
 
-        Unless it may be anywhere, it is in no code, table or front matter, and after no heading.
+        Unless `anywhere` is true, it is never in code, a table or front matter, nor after a
+        heading.
         """
         at = bisect_left(self._cuts, low + 1)
         if cuts := self._cuts[at : bisect_left(self._cuts, high + 1)]:
@@ -298,7 +299,7 @@ class _Ruler:
     def _search(
         self, longest: int, guess: int, limit: int, piece: Callable[[int], str], least: int = 1
     ) -> int:
-        """Find about the greatest length, at most `longest`, whose piece is within the limit."""
+        """Find about the greatest length, at most `longest`, of a piece within the limit."""
         fits, over = 0, longest + 1
         length = guess
         while over - fits > 1 + fits // 64:
@@ -321,7 +322,7 @@ class _Ruler:
 
 
 def _belongs(before: str, after: str) -> bool:
-    """Whether two neighbours make one character for a reader."""
+    """Tell whether two neighbours belong to the same grapheme."""
     return (
         bool(unicodedata.combining(after))
         or unicodedata.category(after) in ("Mn", "Me", "Mc")

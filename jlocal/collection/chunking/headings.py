@@ -1,4 +1,4 @@
-"""What a piece of a text says of its place: the headings that it is under."""
+"""The headings above a piece of a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRONT_MATTER = re.compile(
 )
 _FRONT_TITLE = re.compile(r"(?mi)^title[ \t]*[:=][ \t]*([^\s|>][^\n]*)")
 
-# What stands around the words of a heading, in any of the markups.
+# Marks around the words of a heading, in any of the markups.
 _MARKS = (
     (re.compile(r"^\s*(?:#{1,6}|\*+|=+)[ \t]+"), ""),
     (re.compile(r"^\s*\\[a-z]+\*?(?:\[[^\]\n]*\])?\{([^\n]*?)\}.*"), r"\1"),  # of LaTeX
@@ -49,11 +49,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Outline:
-    """The parts of a text that its markup tells, in the order of the text.
+    """The headings and blocks of a text, in the order of the text.
 
     Attributes:
         headings: its headings.
-        blocks: (start, end) of front matter, code and tables, which are better left whole.
+        blocks: (start, end) of front matter, code and tables, which are kept whole where possible.
 
     """
 
@@ -66,16 +66,16 @@ class Outline:
 
     @cached_property
     def _paths(self) -> list[tuple[Heading, ...]]:
-        """The headings that each heading is under, itself included, after those of no heading."""
+        """The path of each heading, itself included; the first path is that of no heading."""
         paths: list[tuple[Heading, ...]] = [()]
         for heading in self.headings:
             paths.append((*_outside(paths[-1], heading), heading))
         return paths
 
     def above(self, text: str, start: int, end: int) -> tuple[str, ...]:
-        """Return the titles that all of `text[start:end]` is under, outermost first.
+        """Return the titles of the headings above all of `text[start:end]`, outermost first.
 
-        Headings that the piece begins with are among them, those further down in it are not.
+        Headings at the start of the piece are included, later ones are not.
         """
         first = bisect_left(self._starts, start)
         path, read, begins = self._paths[first], start, True
@@ -119,12 +119,12 @@ def front_matter(text: str) -> Heading | None:
 
 
 def embedded(heading: str, text: str) -> str:
-    """Return what is embedded of a passage: its headings, each said once, and its text.
+    """Return the text to embed for a passage: its headings, each once, and its text.
 
-    Front matter is left out, unless there is nothing else.
+    Front matter is left out, unless the passage has no other text.
 
     Args:
-        heading: the headings that it is under, one a line.
+        heading: the headings above it, one per line.
         text: the passage, which may begin with some of them.
 
     """

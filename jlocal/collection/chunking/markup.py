@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from jlocal.collection.chunking.headings import Heading, Outline, front_matter, title_of
 
-# What a reader finds, in the order of the text.
+# A parser yields these in the order of the text.
 _Parts = Iterator["Heading | tuple[int, int]"]
 
 _MARKDOWN = re.compile(
@@ -45,14 +45,14 @@ _LATEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection")
 def outline_of(
     text: str, path: str | PurePath, headings: Iterable[tuple[int, int, int]] = ()
 ) -> Outline:
-    """Find the headings and blocks of a text, by the markup that its file's name tells.
+    """Find the headings and blocks of a text; the file's name tells the markup.
 
-    The comments of scripts and settings are no headings: a file of another kind has none.
+    Comments in scripts and settings are not headings: other kinds of files have no headings.
 
     Args:
         text: the text.
         path: the name of its file.
-        headings: (start, end, level) of headings that are known from elsewhere.
+        headings: (start, end, level) of headings that are already known.
 
     """
     if headings:
@@ -110,7 +110,7 @@ def _end_of_fence(text: str, fence: str, start: int) -> int:
 
 
 def _is_sentence(line: str) -> bool:
-    """Whether a line above dashes is a paragraph, and the dashes are a rule."""
+    """Tell whether a line above dashes is a paragraph, and the dashes are a rule."""
     return line.rstrip().endswith((".", ",", ";", "。"))
 
 

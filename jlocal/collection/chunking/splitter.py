@@ -1,4 +1,4 @@
-"""How one collection cuts its texts, and what it embeds of each piece."""
+"""Split texts as a collection's config says, and build the text to embed of each chunk."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jlocal.collection.chunking.headings import Outline, embedded
 
 @dataclass(frozen=True)
 class Splitter:
-    """Cuts texts into passages.
+    """Splits texts into passages.
 
     Attributes:
         limit: the most tokens in a chunk; None keeps each text whole.
-        overlap: how many tokens of a chunk's end come again in the next, at most.
+        overlap: the most tokens of a chunk's end that the next chunk repeats.
         headings: whether the headings above a chunk are embedded with it.
-        count: how many tokens the model sees for a text, its prompt included.
+        count: counts the tokens that the model sees for a text, its prompt included.
 
     """
 
@@ -27,7 +27,7 @@ class Splitter:
     count: CountTokens
 
     def split(self, text: str, outline: Outline, line: int = 1) -> Iterator[Chunk]:
-        """Yield the chunks of a text, without those of white space: they have nothing to find.
+        """Yield the chunks of a text, except chunks of white space.
 
         Args:
             text: the text.
@@ -48,5 +48,5 @@ class Splitter:
         return (chunk for chunk in chunks if chunk.text.strip())
 
     def embedded(self, chunk: Chunk) -> str:
-        """Return what the model embeds of a chunk."""
+        """Return the text to embed for a chunk."""
         return embedded(chunk.heading, chunk.text) if self.headings else chunk.text

@@ -1,4 +1,4 @@
-"""The file of a collection: SQLite, its tables, what is read from them and written to them.
+"""The SQLite file of a collection: its tables, and how they are read and written.
 
 Nothing here reads a user's files or loads a model.
 """

@@ -1,4 +1,4 @@
-"""An open file: statements, transactions, and the space that it takes."""
+"""An open database: statements, transactions, cached blocks and disk space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jlocal.collection.database.connect import Alone, connect, translated_errors
 from jlocal.outputs.sqlite import limit_work
 
 _ROWS = 1024
-# Bytes of blocks that are kept in memory for the next search. A server has up to eight files open.
+# Bytes of blocks to cache for the next search. A server has up to eight files open.
 _MOST_KEPT = 16 << 20
 
 _T = TypeVar("_T")
@@ -30,7 +30,7 @@ class Database:
         """Open the file.
 
         Raises:
-            CollectionError: it cannot be opened, or is no collection.
+            CollectionError: it cannot be opened, or is not a collection.
 
         """
         self.path = path
@@ -45,7 +45,7 @@ class Database:
         self._connection.close()
 
     def is_current(self) -> bool:
-        """Whether this is still the file that has its path."""
+        """Tell whether its path still names this file."""
         return _identity(self.path) == self._file
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
@@ -65,10 +65,10 @@ class Database:
                 yield rows
                 limit_work(self._connection, self.path)
 
-    # What was read and checked is kept for as long as nobody writes the file.
+    # Values that were read and checked are cached until the file is written.
 
     def _known(self) -> dict[str, Any]:
-        """Return what is kept of the file as it is now."""
+        """Return the cache of the file's current version."""
         version = self._value("PRAGMA data_version")
         if version != self._kept_version:
             self._kept, self._kept_version = {}, version
@@ -85,7 +85,7 @@ class Database:
     def _blocks_once(
         self, name: str, read: Callable[[], Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]]
     ) -> Iterator[tuple[npt.NDArray[_A], npt.NDArray[_B]]]:
-        """Yield blocks, which are read if they are not kept, and are kept unless they are large."""
+        """Yield cached blocks, or read them and cache them unless they are large."""
         known = self._known()
         if name in known:
             yield from known[name]
@@ -110,17 +110,17 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                # SQLite has already done so after some errors, a full disk among them.
+                # After some errors, such as a full disk, SQLite has already rolled back.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
             finally:
-                # The version tells only what other connections have written.
+                # The version changes only when other connections write.
                 self._kept = {}
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read the file as it is now, whatever an indexer does meanwhile; may be nested."""
+        """Read the file as it is now, unaffected by an indexer; may be nested."""
         if self._connection.in_transaction:
             yield
             return
@@ -133,10 +133,10 @@ class Database:
                 self._connection.execute("ROLLBACK")
 
     def copy_to(self, other: Database) -> None:
-        """Replace all that another file holds, at once for all who read it.
+        """Replace the content of another file, in one step for all of its readers.
 
         Raises:
-            CollectionError: there is no room; the other file is as it was.
+            CollectionError: there is no room; the other file is unchanged.
 
         """
         with translated_errors(other.path):
@@ -146,7 +146,7 @@ class Database:
     # Space
 
     def pages(self) -> tuple[int, int]:
-        """Bytes of the file that are used, and bytes that are free."""
+        """Return the used and the free bytes of the file."""
         size, count, free = (
             int(self._value(f"PRAGMA {name}"))
             for name in ("page_size", "page_count", "freelist_count")
@@ -154,12 +154,12 @@ class Database:
         return size * (count - free), size * free
 
     def checkpoint(self) -> bool:
-        """Move all that was written into the file itself; False where readers are in the way."""
+        """Move the log into the file; return False if readers prevent it."""
         self._rows("PRAGMA busy_timeout = 2000")
         return not self._value("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def vacuum(self) -> None:
-        """Write the file anew without free pages.
+        """Rewrite the file without free pages.
 
         Raises:
             CollectionError: there is no room, or another process writes.

@@ -1,4 +1,4 @@
-"""What is written into a collection together, all of it or nothing."""
+"""A batch of documents, written to a collection in one transaction."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Entry:
 
     Attributes:
         path: its absolute path.
-        stamp: what tells that the file has not changed; None where nothing can tell.
+        stamp: equal stamps mean an unchanged file; None if the file has no stamp.
         digest: of its content.
-        chunks: (record, chunk, digest of the passage); not needed where content is known.
-        is_added: whether it is a text that was added without a file; the path is its id.
-        metadata: what is known of it besides, as JSON values.
+        chunks: (record, chunk, digest of the passage); not needed for known content.
+        is_added: whether it is a text that was added without a file; then the path is its id.
+        metadata: its metadata, as JSON values.
 
     """
 
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass
 class Batch:
-    """What is written together.
+    """Documents and passages to write in one transaction.
 
     Attributes:
         passages: digest of a passage to its heading, its text and its vector.
@@ -62,7 +62,7 @@ class Batch:
         return sum(map(len, (self.passages, self.entries, self.stamps, self.removed)))
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write it, in a transaction that is open."""
+        """Write the batch, in an open transaction."""
         connection.executemany(
             "INSERT OR IGNORE INTO passage (sha256, vector, text, heading) VALUES (?, ?, ?, ?)",
             [
@@ -88,12 +88,12 @@ class Batch:
 
 
 def _contents(connection: sqlite3.Connection, paths: Sequence[str]) -> set[int]:
-    """Ids of the contents that these documents have."""
+    """Return the ids of these documents' contents."""
     return set(_ids(connection, paths)[1].tolist())
 
 
 def _ids(connection: sqlite3.Connection, paths: Sequence[str]) -> tuple[Ids, Ids]:
-    """Ids (n,) of documents, and of their contents."""
+    """Return the ids (n,) of documents, and of their contents."""
     rows = (
         connection.execute(
             "SELECT id, content_id FROM document WHERE path = ?", (stored_path(path),)
@@ -131,8 +131,8 @@ def _write_entry(connection: sqlite3.Connection, entry: Entry) -> None:
 
 
 def _update_found(connection: sqlite3.Connection, contents: set[int]) -> None:
-    """Let the passages of these contents be found that are in a document, and no others."""
-    # Each passage is asked about once: one may be in very many chunks.
+    """Make the passages of these contents searchable if a document has them, and hide the rest."""
+    # Each passage is looked up once: one may be in very many chunks.
     rows = connection.execute(
         "SELECT passage, EXISTS (SELECT 1 FROM chunk JOIN document USING (content_id) "
         "WHERE passage_id = passage) FROM (SELECT DISTINCT passage_id AS passage FROM chunk "

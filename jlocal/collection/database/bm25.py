@@ -1,8 +1,8 @@
-"""How well words fit: BM25 of the rows of a full-text index, a term of the query at a time.
+"""BM25 scores of the rows of a full-text index, one term of the query at a time.
 
-FTS5 has it as a function, from which the frequency part is taken. Its weights of terms are not:
-they are zero for whatever half of the rows have, which in a folder of three notes is anything. And
-of a whole query it would compute the score of every row that has the commonest of its words.
+FTS5's own bm25 gives the frequency part. Its term weights are not used: they are zero for a term in
+half of the rows, which in a folder of three notes is any term. And for a whole query it would score
+every row that has the query's commonest word.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from jlocal.collection.database.values import DamagedError, Ids, ascending, ids_
 from jlocal.collection.database.words import Term
 from jlocal.vectors import Floats
 
-# Terms are taken from the rarest on. Once they have given so many rows, those that are left only
-# add to the score of this many rows, the best so far.
+# Terms are read rarest first. After this many rows, the remaining terms only add to the scores of
+# the best rows so far, this many.
 _MOST_ROWS, _BEST = 10_000, 2000
-# Of a whole page as a query, so many of its rarest terms tell enough.
+# Only the rarest terms of a very long query are used.
 _MOST_TERMS = 100
-# A term's weight is as if there were so many more rows, without it; and the least.
+# Rows without the term that are added to compute its weight; and the least weight.
 MORE_ROWS, _LEAST = 30, 0.01
-# What FTS5 takes where a weight would not be above zero; and the k1 of its BM25.
+# FTS5's weight of a term whose weight would not be above zero; and the k1 of its BM25.
 _LEAST_WEIGHT, _K1 = 1e-6, 1.2
 
 _BEFORE_ALL = -(1 << 63)
 
-# Executes a statement with values, and gives its rows.
+# Executes a statement with values, and returns its rows.
 Select = Callable[..., list[Any]]
 _Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What an index says of a query.
+    """The scores of a query's rows.
 
     Attributes:
-        ids: of rows that have a word of it, ascending, (n,).
+        ids: of rows that have a word of the query, ascending, (n,).
         scores: BM25 of each, above 0, (n,) float32.
         terms: how many terms the query has.
 
@@ -54,18 +54,18 @@ class Scores:
 
     @classmethod
     def none(cls) -> Scores:
-        """Scores of a query without words."""
+        """Return the scores of a query without words."""
         return cls(np.empty(0, np.int64), np.empty(0, np.float32), 0)
 
     def of(self, ids: Ids) -> Floats:
-        """Scores of these rows (m,); 0 where there is none."""
+        """Return the scores of these rows (m,); 0 for rows without a score."""
         if not len(self.ids):
             return np.zeros(len(ids), np.float32)
         locations = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         return np.where(self.ids[locations] == ids, self.scores[locations], np.float32(0))
 
     def best(self, most: int) -> Ids:
-        """Ids of the best rows, best first."""
+        """Return the ids of the best rows, best first."""
         return self.ids[np.lexsort((self.ids, -self.scores))[:most]]
 
 
@@ -81,13 +81,13 @@ def score(
     Args:
         select: executes a statement of the collection.
         table: the index.
-        terms: of the query, each with the ways to write it.
-        rows: how many the index has.
+        terms: of the query, each as a list of its spellings.
+        rows: how many rows the index has.
         allowed: ids (m,) of the only rows to look at.
 
     """
     ways = [[(way, _count(select, table, way)) for way in term] for term in terms]
-    # Hardly a row has one of them written in two ways.
+    # A row rarely has a term in two spellings.
     counts = [sum(count for _, count in term) for term in ways]
     rarest = sorted((count, term) for count, term in zip(counts, ways, strict=True) if count)
     parts, taken = [(np.empty(0, np.int64), np.empty(0))], 0
@@ -108,26 +108,26 @@ def score(
 
 
 def _added_up(parts: Sequence[tuple[Ids, _Doubles]]) -> tuple[Ids, _Doubles]:
-    """Add up the scores of each row, as ascending ids (n,) and sums (n,)."""
+    """Add up the scores of each row; return ascending ids (n,) and sums (n,)."""
     ids, locations = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
     scores = np.concatenate([scores for _, scores in parts])
     return ids, np.bincount(locations, scores, len(ids)).astype(np.float64)
 
 
 def _weight(rows: int, count: int) -> float:
-    """Weight of a term that so many rows have."""
+    """Return the weight of a term that `count` rows have."""
     return max(_LEAST, math.log((rows + MORE_ROWS - count + 0.5) / (count + 0.5)))
 
 
 def _count(select: Select, table: str, term: str) -> int:
-    """How many rows have a way of writing a term."""
+    """Count the rows that have a spelling of a term."""
     return int(select(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", term)[0][0])
 
 
 def _frequencies(
     select: Select, table: str, term: str, rows: int, count: int, allowed: Ids | None
 ) -> tuple[Ids, _Doubles]:
-    """Rows (n,) that have a term, and the part of BM25 that tells how often (n,)."""
+    """Return the rows (n,) that have a term, and its frequency part of BM25 (n,)."""
     statement = f"SELECT rowid, -bm25({table}) FROM {table} WHERE {table} MATCH ?"
     values: list[object] = [term]
     if allowed is not None:

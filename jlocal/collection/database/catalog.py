@@ -18,7 +18,7 @@ from jlocal.collection.database.values import (
     stored_path,
 )
 
-# More is not even read.
+# Longer values are not even read.
 LONGEST_METADATA = 16 << 20
 _ROWS = 1024
 
@@ -34,12 +34,12 @@ class StoredDocument:
     """A document of a collection.
 
     Attributes:
-        id: of an added text, its id; of a file, its absolute path.
-        kind: "text" was added without a file, "file" was indexed.
-        metadata: of an added text; None of others, and where none was given.
-        passages: how many there are of it.
-        text: as it was read, but for white space at the end of passages; None where it was not
-            asked for.
+        id: the id of an added text, or the absolute path of a file.
+        kind: "text" for an added text, "file" for an indexed file.
+        metadata: of an added text; None for files and for texts without metadata.
+        passages: how many passages it has.
+        text: as it was read, but for white space at the end of passages; None if it was not
+            requested.
 
     """
 
@@ -52,7 +52,7 @@ class StoredDocument:
 
 @dataclass(frozen=True)
 class StoredChunk:
-    """A passage where it stands.
+    """A passage at its place in a document.
 
     Attributes:
         record: of the document, from 0.
@@ -71,12 +71,12 @@ class StoredChunk:
 
 
 class Catalog(Database):
-    """What is read of documents in an open collection; for one thread at a time."""
+    """Reads documents of an open collection; for one thread at a time."""
 
     def documents(self, after: int = 0) -> tuple[list[StoredDocument], int]:
-        """Read some documents in the order in which they came, behind a number.
+        """Read some documents after the id `after`, in the order in which they were added.
 
-        Returns them, and the number to go on behind.
+        Return them, and the id to continue after.
         """
         rows = self._rows(
             f"{_DOCUMENT}WHERE id > ? ORDER BY id LIMIT ?", LONGEST_METADATA, after, _ROWS
@@ -92,7 +92,7 @@ class Catalog(Database):
             return _document(*rows[0][1:]) if rows else None
 
     def matching(self, holds: Condition) -> set[str]:
-        """Find the ids and paths of the documents of whose metadata a condition holds."""
+        """Return the ids and paths of the documents whose metadata meet a condition."""
         found = set()
         for rows in self._blocks(
             "SELECT path, CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END, "
@@ -107,7 +107,7 @@ class Catalog(Database):
         return found
 
     def iter_chunks(self, id: str) -> Iterator[StoredChunk]:
-        """Go through the passages of a document in their order."""
+        """Yield the passages of a document in order."""
         blocks = self._blocks(
             "SELECT record, start, first_line, last_line, heading, text, passage.sha256 "
             "FROM document JOIN chunk USING (content_id) JOIN passage ON passage.id = passage_id "
@@ -153,10 +153,10 @@ def _stored_chunk(
 
 
 def text_of(chunks: Iterable[StoredChunk]) -> str:
-    """Put a document's passages together: without what they share, and records a line apart.
+    """Join a document's passages without their overlaps, with a line break between records.
 
-    It is the text that was read, but for white space between passages, of which only the line
-    breaks are known.
+    The result is the text that was read, but for white space between passages, of which only the
+    line breaks are known.
     """
     records: list[str] = []
     number, end, line = -1, 0, 1

@@ -1,7 +1,7 @@
-"""Whether a file is a collection that jlocal made, before anything in it is trusted.
+"""Check that a file is a collection that jlocal made, before anything in it is trusted.
 
-A collection may come from elsewhere. A view or a trigger in place of a table would run, and a
-pipe beside the file would be waited for.
+A collection may come from a stranger. A view or a trigger in place of a table would run, and a pipe
+beside the file would block.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MISSING = {
     "WHERE typeof(content_id) <> 'integer' OR content_id NOT IN (SELECT id FROM content) LIMIT 1",
     "a chunk lacks its content": "SELECT 1 FROM chunk "
     "WHERE typeof(passage_id) <> 'integer' OR content_id NOT IN (SELECT id FROM content) LIMIT 1",
-    # `+id` has the ids read from an index, which is much smaller than the table.
+    # `+id` makes SQLite read the ids from an index, which is much smaller than the table.
     "a chunk lacks its passage": "SELECT 1 FROM chunk "
     "WHERE passage_id NOT IN (SELECT +id FROM passage) LIMIT 1",
 }
@@ -43,10 +43,10 @@ COLLECTION = FileKind(
 
 
 def check_schema(connection: sqlite3.Connection, path: Path, statements: str) -> None:
-    """Compare the tables and indices with those that our own statements make.
+    """Compare the tables and indices with those of our own statements.
 
     Raises:
-        CollectionError: something is missing, is added, or is another.
+        CollectionError: a table or index is missing, added or changed.
 
     """
     if connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
@@ -70,7 +70,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
             "again",
             path=path,
         )
-    # Two tables on the same pages would be two readings of one. A virtual table has none.
+    # Two tables must not share pages. A virtual table has no page.
     roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
     if len(found) != len(ours) or len(set(roots)) != len(roots):
         raise CollectionError(
@@ -88,9 +88,9 @@ def _schema_of(statements: str) -> frozenset[tuple[object, ...]]:
 
 
 def _plain(sql: object) -> object:
-    """Return a statement as each version of SQLite would keep it.
+    """Return a statement in a form that is the same in each version of SQLite.
 
-    Without line breaks and indentation, also where a column was added; and without the quotes of
+    It has no line breaks and no indentation, even where a column was added; and no quotes around
     the names that FTS5 gives its tables.
     """
     if not isinstance(sql, str):

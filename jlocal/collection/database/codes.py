@@ -1,6 +1,6 @@
-"""Codes: the signs of the vectors that a search may find, for a first look at many of them.
+"""Codes: the signs of the searchable vectors, which select the candidates of a search.
 
-The passages that have a code are those of documents; what is only kept has none.
+The passages of documents have a code; kept passages have none.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from jlocal.vectors import Floats
 
 Bits = npt.NDArray[np.uint64]
 
-# Codes of this many neighbouring passages are one row: few rows to read, little to write again.
+# A row holds the codes of this many neighbouring passages: few rows to read, little to rewrite.
 _BLOCK = 1024
-# So many rows are read at a time: few enough to stay in the processor's cache.
+# Rows to read at a time: few enough to stay in the processor's cache.
 _READ_BLOCKS = 8
 
 
 def pack(vectors: Floats) -> Bits:
-    """Signs of vectors (n, d) as (n, d / 64) uint64, zero bits where d is no multiple of 64."""
+    """Pack the signs of vectors (n, d) as (n, d / 64) uint64, zero bits to a multiple of 64."""
     bits = np.packbits(vectors > 0, axis=1)
     padding = -bits.shape[1] % 8
     return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, padding)))).view("<u8")
 
 
 def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids, Bits]]:
-    """Passage ids (n,) and codes (n, w) as `pack` gives them, of a few blocks at a time.
+    """Yield passage ids (n,) and codes (n, w) as `pack` returns them, a few blocks at a time.
 
     Raises:
-        DamagedError: codes are not as `pack` gives them, or a passage has two.
+        DamagedError: codes are not as `pack` returns them, or a passage has two.
 
     """
     words, last = -(-dimensions // 64), -1
-    # What is too long is not even read.
+    # Values that are too long are not even read.
     cursor = connection.execute(
         "SELECT block, CASE WHEN length(passage_ids) <= ? THEN passage_ids END, "
         "CASE WHEN length(bits) <= ? THEN bits END FROM code ORDER BY block",
@@ -56,12 +56,12 @@ def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids,
 
 
 def blocks_of(passages: Ids) -> Ids:
-    """Numbers (n,) of the blocks in which the codes of passages stand."""
+    """Return the numbers (n,) of the blocks that hold the codes of passages."""
     return passages // _BLOCK
 
 
 def ids(connection: sqlite3.Connection) -> Ids:
-    """Ids (n,) of all passages that have a code."""
+    """Return the ids (n,) of all passages that have a code."""
     found, last = [np.empty(0, np.int64)], -1
     for block, passage_ids in connection.execute(
         "SELECT block, CASE WHEN length(passage_ids) <= ? THEN passage_ids END FROM code "

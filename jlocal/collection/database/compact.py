@@ -1,4 +1,4 @@
-"""Compacting: delete the texts that are in no document, and make the file smaller."""
+"""Compaction: delete the texts that are in no document, and shrink the file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ _MARGIN = 1 << 20
 
 @dataclass(frozen=True)
 class Compaction:
-    """What compacting did.
+    """The result of a compaction.
 
     Attributes:
         texts: how many texts were deleted, with their vectors.
         freed: bytes by which the file is smaller.
-        reason: why the file could not be made smaller; the texts are deleted all the same, and
-            their place in the file is overwritten and used again. None where nothing stood in the
-            way.
+        reason: why the file could not be made smaller; the texts are still deleted, and their place
+            in the file is overwritten and used again. None if the file was made smaller.
 
     """
 
@@ -31,9 +30,9 @@ class Compaction:
 
 
 def compact(store: Store) -> Compaction:
-    """Delete texts that are in no document; give their space back to the disk where that is safe.
+    """Delete texts that are in no document; free their disk space if that is safe.
 
-    The file is written anew, for which it needs room, and to be read by nobody else meanwhile.
+    The file is rewritten, which needs room on the disk and no other readers.
 
     Raises:
         CollectionError: the file cannot be written; nothing was deleted.

@@ -1,4 +1,4 @@
-"""What a search reads of an open file: words, and the places of passages."""
+"""Full-text search of an open collection, and the locations of passages."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from jlocal.errors import CollectionError
 
 
 class Finding(Database):
-    """Finds passages and documents by their words, and says where passages stand."""
+    """Finds passages and documents by their words, and the locations of passages."""
 
     _has_sound_words = False
 
     def count_passages(self) -> int:
-        """How many passages of documents there are, and so vectors that a search may find."""
+        """Count the passages of documents, which are the searchable vectors."""
         statement = "SELECT coalesce(sum(length(passage_ids)), 0) FROM code"
         return self.once("passages", lambda: int(self._value(statement)) // 8)
 
     def count_documents(self) -> int:
-        """How many documents there are, files and added texts."""
+        """Count the documents, files and added texts."""
         statement = "SELECT count(id) FROM document"
         return self.once("documents", lambda: int(self._value(statement)))
 
@@ -36,7 +36,7 @@ class Finding(Database):
         """Check that all passages of documents have words, once while the file is open.
 
         Raises:
-            CollectionError: one has none, and no word would find it.
+            CollectionError: one has none, and no word could find it.
 
         """
         if not self._has_sound_words:
@@ -52,7 +52,7 @@ class Finding(Database):
         """Find passages that have words of a query.
 
         Args:
-            query: what a person typed; nothing in it is syntax.
+            query: as typed; nothing in it is syntax.
             allowed: ids (m,) of the only passages to look at.
 
         """
@@ -60,7 +60,7 @@ class Finding(Database):
         return self._search(PASSAGES, query, self.count_passages(), allowed)
 
     def path_words(self, query: str) -> Scores:
-        """Find documents whose paths have words of a query, as `words` does passages."""
+        """Find documents whose paths have words of a query, as `words` finds passages."""
         return self._search(PATHS, query, self.count_documents(), None)
 
     def _search(self, index: Index, query: str, rows: int, allowed: Ids | None) -> Scores:
@@ -97,7 +97,7 @@ class Finding(Database):
             ]
 
     def passages_in(self, documents: Ids, limit: int) -> Ids:
-        """Ids of passages in these documents, ascending, at most so many of each."""
+        """Return the ascending ids of passages in these documents, at most `limit` of each."""
         rows = [
             row
             for document in documents.tolist()

@@ -1,7 +1,7 @@
 """The full-text indices over passages and paths, kept with SQLite's FTS5.
 
-The passages that have words are those that have a code. FTS5 keeps no texts here; to delete what
-it holds of one, it is told the same text again.
+The indexed passages are those that have a code. The indices keep no texts: to remove a text, FTS5
+must be given the same text again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jlocal.collection.database.bm25 import Scores, Select, score
 from jlocal.collection.database.values import DamagedError, Ids, ids_of, path_text_of
 from jlocal.collection.database.words import query_terms, segmented
 
-# Vowel signs are parts of words. English endings are cut off: measured, that finds more, also in
+# Vowel signs are parts of words. English words are stemmed: measured, that finds more, also in
 # German, and costs other languages nothing.
 _TOKENIZE = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 
@@ -29,8 +29,8 @@ class Index:
     Attributes:
         table: its name.
         columns: the names of its columns.
-        source: a statement that gives the id and the columns of rows that are asked for.
-        read: reads a value of these columns.
+        source: a statement that gives the id and the columns of the rows with given ids.
+        read: checks and converts a value of these columns.
 
     """
 
@@ -41,7 +41,7 @@ class Index:
 
     @property
     def statement(self) -> str:
-        """The statement that makes it."""
+        """The statement that creates the index."""
         columns = ", ".join(self.columns)
         return (
             f"CREATE VIRTUAL TABLE {self.table} USING fts5 ({columns}, content='', "
@@ -49,7 +49,7 @@ class Index:
         )
 
     def ids(self, connection: sqlite3.Connection) -> Ids:
-        """Ids (n,) of all rows that have words."""
+        """Return the ids (n,) of all indexed rows."""
         rows = connection.execute(f"SELECT id FROM {self.table}_docsize")
         return ids_of([id for (id,) in rows])
 
@@ -71,16 +71,16 @@ class Index:
         )
 
     def settle(self, connection: sqlite3.Connection, wanted: Ids) -> None:
-        """Let exactly these rows (n,) have words."""
+        """Index exactly these rows (n,), and no others."""
         present = self.ids(connection)
         if len(np.setdiff1d(present, wanted)):
-            # Of rows that another program removed nobody knows the words.
+            # The words of rows that another program removed are unknown.
             connection.execute(f"INSERT INTO {self.table} ({self.table}) VALUES ('delete-all')")
             present = present[:0]
         self.add(connection, np.setdiff1d(wanted, present))
 
     def optimize(self, connection: sqlite3.Connection) -> None:
-        """Leave nothing of what was dropped."""
+        """Erase all that is left of dropped rows."""
         connection.execute(f"INSERT INTO {self.table} ({self.table}) VALUES ('optimize')")
 
     def _present(self, connection: sqlite3.Connection, ids: Ids) -> Ids:
@@ -91,7 +91,7 @@ class Index:
         return ids_of([id for (id,) in rows])
 
     def _rows(self, connection: sqlite3.Connection, ids: Ids) -> Iterator[tuple[object, ...]]:
-        # In this order FTS5 collects many rows before it writes.
+        # In ascending order, FTS5 collects many rows before it writes.
         for id in np.sort(ids).tolist():
             row = connection.execute(self.source, (id,)).fetchone()
             if row is None:
@@ -103,8 +103,8 @@ class Index:
 
         Args:
             select: executes a statement of the collection.
-            query: what a person typed; nothing in it is syntax.
-            rows: how many rows have words.
+            query: as typed; nothing in it is syntax.
+            rows: how many rows are indexed.
             allowed: ids (m,) of the only rows to look at.
 
         """

@@ -1,4 +1,4 @@
-"""Keeping other indexers out while one is at work."""
+"""A lock that admits one indexer of a collection at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jlocal.outputs.sqlite import Cause, cause_of, open_file
 
 @contextlib.contextmanager
 def sole_indexer(path: Path, wait: float) -> Iterator[None]:
-    """Keep other indexers out; the system lets go of the lock however the process ends.
+    """Keep other indexers out; the system releases the lock however the process ends.
 
     Args:
         path: of the collection.
-        wait: how many seconds to wait for another one.
+        wait: how many seconds to wait for another indexer.
 
     Raises:
-        CollectionError: another one is still at work.
+        CollectionError: another indexer still holds the lock.
 
     """
     COLLECTION.check_files(path)
@@ -45,9 +45,9 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
 
 
 def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
-    """Lock an empty database, which works on every system; None if another has it."""
+    """Lock an empty database, which works on every system; None if another process has it."""
     try:
-        # What is in the way of it may be a link, which is not followed, or a pipe.
+        # The path may be taken by a link, which is not followed, or a pipe.
         with contextlib.suppress(FileExistsError), aside.open("xb"):
             pass
         status = aside.lstat()
@@ -56,7 +56,7 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
         COLLECTION.check_files(aside)
         before = status.st_ino
     except OSError as error:
-        # Whoever had it may just have removed it.
+        # The last owner may just have removed it.
         if isinstance(error, FileNotFoundError) and aside.parent.is_dir():
             return None
         if not aside.parent.exists():
@@ -71,7 +71,7 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
     try:
         lock.execute("PRAGMA journal_mode = MEMORY")
         lock.execute("BEGIN EXCLUSIVE")
-        # Whoever had it before has removed the file, and another may have made one since.
+        # The last owner has removed the file, and another process may have made a new one.
         if aside.stat().st_ino == before:
             return lock
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What is known of added texts besides their words, and conditions on it.
+"""Metadata of added texts, and conditions on it.
 
-Conditions are a few of those of MongoDB and Chroma: `{"author": "Ann", "year": {"$gt": 2020}}`.
-They are evaluated here, on values that were read; nothing of them becomes SQL.
+Conditions are a subset of those of MongoDB and Chroma: `{"author": "Ann", "year": {"$gt": 2020}}`.
+They are evaluated in Python on the values that were read; nothing of them becomes SQL.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def checked(metadata: object) -> dict[str, Scalar]:
     """Return metadata as a dictionary of JSON values.
 
     Raises:
-        ArgumentError: it is no mapping of names to text, numbers, True, False and None, or it is
+        ArgumentError: it is not a mapping of names to text, numbers, True, False and None, or it is
             larger than 64 KiB.
 
     """
@@ -59,7 +59,7 @@ def checked(metadata: object) -> dict[str, Scalar]:
 
 
 def plain(value: Any) -> Any:
-    """Return a number or text of NumPy, or of an enumeration, as Python's own."""
+    """Return a number or text of NumPy, or of an enumeration, as a built-in Python value."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Enum):
@@ -71,10 +71,10 @@ def plain(value: Any) -> Any:
 
 
 def stored_metadata(value: object) -> dict[str, Scalar]:
-    """Read metadata that a collection holds.
+    """Read the metadata of a stored document.
 
     Raises:
-        DamagedError: it is none that `checked` lets in.
+        DamagedError: `checked` would not accept it.
 
     """
     try:
@@ -130,12 +130,12 @@ def condition(where: Mapping[str, Any]) -> Condition:
 
     Args:
         where: names with a value that they must have, or with operators: $eq, $ne, $gt, $gte, $lt,
-            $lte, $in, $nin; and $and, $or with a list of such mappings. All parts must hold. A name
-            that is not there equals nothing, so that only $ne and $nin hold of it. Texts are
-            compared with texts, and numbers with numbers; of other pairs no order holds.
+            $lte, $in, $nin; and $and, $or with a list of such mappings. All parts must hold. A
+            missing name equals nothing, so that only $ne and $nin hold for it. Texts are compared
+            with texts, and numbers with numbers; other pairs have no order.
 
     Raises:
-        ArgumentError: it is no such condition, or a very large one.
+        ArgumentError: it is not a condition of this form, or a very large one.
 
     """
     return _Compiler().all_of(where, 0)
@@ -206,7 +206,7 @@ _MISSING = object()
 
 
 def _kind(value: object) -> object:
-    """Tell what a value can be compared with; True and 1 are not the same."""
+    """Return the kind of a value, within which values are comparable; True is not 1."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float
     return type(value)

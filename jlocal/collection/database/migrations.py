@@ -25,7 +25,7 @@ from jlocal.collection.database.fulltext import PASSAGES, PATHS
 from jlocal.collection.database.values import ids_of
 from jlocal.errors import MigrationWarning
 
-# So many passages take a few seconds.
+# Indexing this many passages takes a few seconds.
 _MANY = 10_000
 # The tables of older formats, as they were made.
 _FORMAT_1 = """
@@ -83,7 +83,7 @@ class Migration:
 
 
 def m002_words_and_headings(connection: sqlite3.Connection) -> None:
-    """Add headings of passages, remembered folders, added texts, and the index of words."""
+    """Add headings of passages, remembered folders, added texts, and the full-text indices."""
     connection.execute("ALTER TABLE passage ADD COLUMN heading TEXT NOT NULL DEFAULT ''")
     connection.execute("ALTER TABLE document ADD COLUMN is_added INTEGER NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE document ADD COLUMN metadata TEXT")
@@ -115,7 +115,7 @@ FORMATS = range(1, len(MIGRATIONS) + 1)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring a file to the newest format, wholly or not at all.
+    """Migrate a file to the newest format in one transaction.
 
     Raises:
         CollectionError: its tables are not those of its format.

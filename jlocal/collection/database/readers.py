@@ -1,4 +1,4 @@
-"""The open files of a collection that many threads read: each is one thread's at a time."""
+"""A pool of open files of a collection: each serves one thread at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from jlocal.collection.database.store import Store
 from jlocal.errors import CollectionError
 
-# How many are kept open for the next searches; more are opened when more threads search at once.
+# Idle files to keep open for the next searches; more are opened when more threads search at once.
 _MOST_IDLE = 8
 
 
@@ -19,7 +19,7 @@ class Readers:
     """Lends open files to threads; thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Name a collection; nothing is opened yet."""
+        """Name a collection; open nothing yet."""
         self._path = path
         self._idle: list[Store] = []
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class Readers:
         store.close()
 
     def close(self) -> None:
-        """Close what is idle, and the others when their threads are done. Idempotent."""
+        """Close the idle files now, and the rest when their threads are done. Idempotent."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []

@@ -7,9 +7,9 @@ from jlocal.collection.database.fulltext import PASSAGES, PATHS
 APPLICATION_ID = 0x6A6C6F63  # "jloc"
 VERSION = 2
 
-# A path that is no UTF-8 is a BLOB. In a passage the vector stands before the text, because
-# SQLite would read all of a long text to reach what stands behind it. A document that is a text
-# added without a file has its id in place of a path.
+# A path that is not UTF-8 is a BLOB. In a passage the vector comes before the text, because SQLite
+# would read all of a long text to reach a later column. An added text has its id in place of a
+# path.
 TABLES = f"""
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE model_file (

@@ -1,4 +1,4 @@
-"""What a collection remembers: how its vectors are made, of which model, and of which folders."""
+"""The settings of a collection: its config, its models' digests and its folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGE, _MOST_LARGE = "large_files", 1000
 
 
 class Settings(Database):
-    """What is settled once for all of an open collection."""
+    """Reads and writes the settings of an open collection."""
 
     # How vectors are made
 
@@ -42,17 +42,17 @@ class Settings(Database):
 
     @property
     def dimensions(self) -> int:
-        """Length of the vectors.
+        """Return the length of the vectors.
 
         Raises:
-            CollectionError: the file does not say how its vectors are made.
+            CollectionError: the file has no config.
 
         """
         config = self.config()
         return config.dimensions if config else 0
 
     def set_config(self, config: CollectionConfig) -> None:
-        """Write how the vectors are made."""
+        """Write the config."""
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO setting VALUES (?, ?)",
@@ -60,7 +60,7 @@ class Settings(Database):
             )
 
     def sha256_of_model(self, path: Path) -> str:
-        """SHA-256 of a model's file, computed once for each size and time of change."""
+        """Return the SHA-256 of a model's file, computed once for each size and time."""
         status = path.stat()
         key = (stored_path(str(path.resolve())), status.st_size, status.st_mtime_ns)
         known = self._value(
@@ -69,7 +69,7 @@ class Settings(Database):
         return known if is_sha256(known) else self._remember(key, sha256_of(path))
 
     def _remember(self, key: tuple[str | bytes, int, int], sha256: str) -> str:
-        # Only a shortcut: a collection that cannot be written can still be searched.
+        # This is only a cache: a collection that cannot be written can still be searched.
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute(
                 "INSERT OR REPLACE INTO model_file VALUES (?, ?, ?, ?)", (*key, sha256)
@@ -77,17 +77,17 @@ class Settings(Database):
         return sha256
 
     def has_documents(self) -> bool:
-        """Whether there are documents."""
+        """Tell whether there are documents."""
         return bool(self._rows("SELECT 1 FROM document LIMIT 1"))
 
     def has_passages(self) -> bool:
-        """Whether there are passages, in documents or not."""
+        """Tell whether there are passages, in documents or not."""
         return bool(self._rows("SELECT 1 FROM passage LIMIT 1"))
 
     # Folders
 
     def folders(self) -> dict[str, dict[str, Any]]:
-        """Absolute paths of the folders and files to keep up to date, each with its options."""
+        """Return the remembered folders and files by absolute path, with their options."""
         rows = self._rows(
             "SELECT path, CASE WHEN length(options) <= ? THEN options END FROM folder "
             "ORDER BY path",
@@ -97,23 +97,23 @@ class Settings(Database):
             return {path_of(path): object_of(value, "options of a folder") for path, value in rows}
 
     def set_folders(self, folders: Mapping[str, Mapping[str, Any]]) -> None:
-        """Remember folders, with options as JSON values, in place of what was remembered."""
+        """Replace the remembered folders; their options are JSON values."""
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO folder VALUES (?, ?)",
                 [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
             )
 
-    # Files that were skipped because they are large, which `status` cannot tell without the model
+    # Files that were skipped as too large, which `status` cannot detect without the model
 
     def large_files(self) -> dict[str, str]:
-        """Absolute paths of files that a run skipped because they are large, with their stamps."""
+        """Return the absolute paths of files that a run skipped as too large, with their stamps."""
         value = self._value(
             "SELECT CASE WHEN length(value) <= ? THEN value END FROM setting WHERE key = ?",
             _LONGEST_SETTING,
             _LARGE,
         )
-        # Only a shortcut: without it they count as files to index.
+        # This is only a cache: without it they count as files to index.
         try:
             found = json.loads(value or "{}")
         except (TypeError, ValueError):
@@ -123,7 +123,7 @@ class Settings(Database):
         return {path: stamp for path, stamp in found.items() if isinstance(stamp, str)}
 
     def set_large_files(self, large: Mapping[str, str], seen: Collection[str]) -> None:
-        """Remember what a run skipped because it is large, in place of what it has seen again."""
+        """Remember the files that a run skipped as too large; forget the other files in `seen`."""
         known = self.large_files()
         files = {path: stamp for path, stamp in known.items() if path not in seen}
         files |= large
@@ -135,7 +135,7 @@ class Settings(Database):
                 )
 
     def remove_folder(self, path: str) -> bool:
-        """Forget a folder, not its documents; False where it was not remembered."""
+        """Forget a folder, but keep its documents; return False if it was not remembered."""
         with self._transaction() as connection:
             return bool(
                 connection.execute(

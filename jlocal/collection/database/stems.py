@@ -1,4 +1,4 @@
-"""Stems of English words, as the index of words cuts them."""
+"""Porter stems of English words, as the full-text index computes them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _lock = threading.Lock()
 def stem(word: str) -> str:
     """Return the Porter stem of a word of small ASCII letters and digits.
 
-    SQLite computes it (https://www.sqlite.org/fts5.html#porter_tokenizer), so that it is what a
-    search compares.
+    SQLite computes it (https://www.sqlite.org/fts5.html#porter_tokenizer), so that it is the stem
+    that a search compares.
     """
     with _lock:
         connection = _connection()
@@ -27,7 +27,7 @@ def stem(word: str) -> str:
 
 @functools.cache
 def _connection() -> sqlite3.Connection:
-    """Open a database in memory, within a transaction that is never written."""
+    """Open a database in memory, within a transaction that is never committed."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.execute("CREATE VIRTUAL TABLE word USING fts5 (text, tokenize='porter ascii')")
     connection.execute("CREATE VIRTUAL TABLE stems USING fts5vocab (word, row)")

@@ -1,7 +1,7 @@
-"""Words that say nothing of what a query asks for: articles, pronouns, question words.
+"""Stop words: articles, pronouns and question words, which say nothing about a query's subject.
 
-A word that means something in another language here is left out, as "die" and "war" of German, or
-"son" and "comment" of French: queries in all languages are read with all lists.
+The lists lack words that have a meaning in another of these languages, such as the German "die" and
+"war", or the French "son" and "comment": all lists apply to queries in all languages.
 """
 
 from __future__ import annotations

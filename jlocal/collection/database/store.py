@@ -1,4 +1,4 @@
-"""An open collection: how its file is read, and when it is written."""
+"""An open collection: all reads of its file, and its transactions."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _WANTED = (
 
 
 class Store(Settings, Catalog, Finding):
-    """What is read from an open collection, and written into it; for one thread at a time."""
+    """Reads and writes an open collection; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the file.
 
         Raises:
-            CollectionError: it cannot be opened, or is no collection.
+            CollectionError: it cannot be opened, or is not a collection.
 
         """
         super().__init__(path, create=create)
@@ -61,21 +61,21 @@ class Store(Settings, Catalog, Finding):
     # Documents
 
     def count_kept(self) -> int:
-        """How many passages there are that are in no document."""
-        # Nothing could end count(*), which is one instruction.
+        """Count the passages that are in no document."""
+        # count(*) is a single instruction, which `limit_work` could not end.
         return int(self._value("SELECT count(id) FROM passage")) - self.count_passages()
 
     def count_unfinished(self) -> int:
-        """How many passages there are of files that were cut, and not read to their ends."""
+        """Count the passages of unfinished files, which were embedded but are in no content."""
         statement = "SELECT count(id) FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)"
         return int(self._value(statement))
 
     def paths(self) -> Iterator[str]:
-        """Paths of all documents that are files."""
+        """Return the paths of all documents that are files."""
         return self._documents(is_added=False)
 
     def added(self) -> Iterator[str]:
-        """Ids of all documents that are added texts."""
+        """Return the ids of all documents that are added texts."""
         return self._documents(is_added=True)
 
     def _documents(self, *, is_added: bool) -> Iterator[str]:
@@ -89,12 +89,12 @@ class Store(Settings, Catalog, Finding):
             yield from paths
 
     def is_added(self, path: str) -> bool | None:
-        """Whether a document is an added text, and this its id; None where it is not known."""
+        """Tell whether a document is an added text with this id; None if there is no document."""
         value = self._value("SELECT is_added FROM document WHERE path = ?", stored_path(path))
         return None if value is None else bool(value)
 
     def metadata(self, path: str) -> dict[str, Any] | None:
-        """Read what is known of a document besides, as JSON values; None where nothing is."""
+        """Read the metadata of a document as JSON values; None if it has none."""
         value = self._value(
             "SELECT CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END FROM document "
             "WHERE path = ? AND metadata IS NOT NULL",
@@ -108,7 +108,7 @@ class Store(Settings, Catalog, Finding):
         """Check that each document has its content, and each chunk its content and passage.
 
         Raises:
-            CollectionError: something is missing.
+            CollectionError: a content or a passage is missing.
 
         """
         self.once("links", self._check_links)
@@ -123,11 +123,11 @@ class Store(Settings, Catalog, Finding):
         """Check that all passages of documents have codes, once while the file is open.
 
         Raises:
-            CollectionError: one has none, and would never be found.
+            CollectionError: one has none, and no search would find it.
 
         """
         if not self._has_sound_codes:
-            # In the order of that index, nothing needs sorting.
+            # The order of this index makes sorting unnecessary.
             wanted = self._value(
                 "SELECT count(DISTINCT passage_id) FROM chunk INDEXED BY chunk_passage "
                 "WHERE content_id IN (SELECT content_id FROM document)"
@@ -138,17 +138,17 @@ class Store(Settings, Catalog, Finding):
             self._has_sound_codes = True
 
     def stamp(self, path: str) -> tuple[str | None, bytes] | None:
-        """Stamp and digest of content of a file; None where it is no document."""
+        """Return the stamp and the content's digest of a file; None if it is not a document."""
         rows = self._rows(
             "SELECT stamp, sha256 FROM document JOIN content ON content.id = content_id "
             "WHERE path = ? AND NOT is_added",
             stored_path(path),
         )
-        # What is wrong is read again.
+        # A file with an invalid stamp is read again.
         return next(((s if isinstance(s, str) else None, digest) for s, digest in rows), None)
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Paths of all files that are documents, each with the digest of its content."""
+        """Return the paths of all files that are documents, each with its content's digest."""
         for rows in self._blocks(
             "SELECT path, sha256 FROM document JOIN content ON content.id = content_id "
             "WHERE NOT is_added"
@@ -157,27 +157,27 @@ class Store(Settings, Catalog, Finding):
                 yield from [(path_of(path), digest) for path, digest in rows]
 
     def has_content(self, digest: bytes) -> bool:
-        """Whether all of this content is here."""
+        """Tell whether the collection has this content."""
         return self._value("SELECT id FROM content WHERE sha256 = ?", digest) is not None
 
     def has_passage(self, digest: bytes) -> bool:
-        """Whether the vector of this passage is here."""
+        """Tell whether the collection has the vector of this passage."""
         return self._value("SELECT id FROM passage WHERE sha256 = ?", digest) is not None
 
     # Writing
 
     def write(self, batch: Batch) -> None:
-        """Write a batch, all of it or nothing.
+        """Write a batch in one transaction.
 
         Raises:
-            CollectionError: it cannot be written, for want of space for example.
+            CollectionError: it cannot be written, for example because the disk is full.
 
         """
         with self._transaction() as connection:
             batch.write(connection)
 
     def settle(self) -> None:
-        """Let exactly the passages of documents be found, whoever wrote the file."""
+        """Make exactly the passages of documents searchable, whatever program wrote the file."""
         with self._transaction() as connection:
             wanted = ids_of([id for (id,) in connection.execute(f"{_WANTED})")])
             coded = codes.ids(connection)
@@ -188,17 +188,17 @@ class Store(Settings, Catalog, Finding):
             PATHS.settle(connection, ids_of([id for (id,) in documents]))
 
     def delete_kept_chunks(self) -> None:
-        """Delete how texts were cut that are in no document; their passages stay."""
+        """Delete the contents and chunks that are in no document; their passages stay."""
         with self._transaction() as connection:
             connection.execute(
                 "DELETE FROM content WHERE id NOT IN (SELECT content_id FROM document)"
             )
 
     def delete_kept(self) -> int:
-        """Delete for good what is in no document, and return how many passages that were."""
-        # What is deleted is overwritten, also where the file cannot be made smaller.
+        """Delete for good all passages that are in no document; return their number."""
+        # Deleted texts are overwritten, even if the file cannot be made smaller.
         self._rows("PRAGMA secure_delete = ON")
-        # The log beside the file may otherwise need more room than there is.
+        # Otherwise the log beside the file may need more room than the disk has.
         self._rows("PRAGMA wal_autocheckpoint = 100")
         self.delete_kept_chunks()
         kept = self._rows("SELECT id FROM passage WHERE id NOT IN (SELECT passage_id FROM chunk)")
@@ -215,7 +215,7 @@ class Store(Settings, Catalog, Finding):
         return len(kept)
 
     def codes(self) -> Iterator[tuple[Ids, Bits]]:
-        """Blocks of passage ids (n,) and codes (n, d / 64, rounded up) as `codes.pack` gives."""
+        """Yield blocks of passage ids (n,) and codes (n, d / 64, rounded up), see `codes.pack`."""
         return self._blocks_once("codes", self._read_codes)
 
     def _read_codes(self) -> Iterator[tuple[Ids, Bits]]:
@@ -226,12 +226,12 @@ class Store(Settings, Catalog, Finding):
     # Searching
 
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
-        """Blocks of passage ids (n,), ascending, and vectors (n, d).
+        """Yield blocks of ascending passage ids (n,) and their vectors (n, d).
 
-        Of these passages, or of all passages of documents.
+        They are those of `ids`, or of all passages of documents.
 
         Raises:
-            CollectionError: a passage is missing, or a vector is not one of unit length.
+            CollectionError: a passage is missing, or a vector is not of unit length.
 
         """
         if ids is None:
@@ -246,7 +246,7 @@ class Store(Settings, Catalog, Finding):
 
     def _vectors(self, ids: Ids) -> Iterator[tuple[Ids, Floats]]:
         dimensions = self.dimensions
-        # A value of another length is not even read.
+        # Values of another length are not even read.
         blocks = self._blocks(
             "SELECT id, CASE WHEN length(vector) = ? THEN vector END FROM passage "
             "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
@@ -265,17 +265,17 @@ class Store(Settings, Catalog, Finding):
                 raise DamagedError("a passage is missing")
 
     def use_path_filter(self, matches: Callable[[str], bool]) -> None:
-        """Set what `passages_under` and `locations` ask of a path: a function of str to bool."""
+        """Set the path filter of `passages_under` and `locations`, a function of str to bool."""
         self._connection.create_function("wanted", 1, lambda path: matches(path_of(path)))
 
     def passages_under(self) -> Ids:
-        """Ids of passages in documents whose paths are wanted."""
+        """Return the ids of passages in documents within the path filter."""
         rows = self._rows(f"{_WANTED} WHERE wanted(path))")
         with translated_errors(self.path):
             return ids_of([id for (id,) in rows])
 
     def count_records(self) -> int:
-        """How many records there are in documents whose paths are wanted."""
+        """Count the records in documents within the path filter."""
         return int(
             self._value(
                 "SELECT coalesce(sum(records), 0) FROM document JOIN (SELECT content_id, "
@@ -285,9 +285,9 @@ class Store(Settings, Catalog, Finding):
         )
 
     def first_locations(self, ids: Ids) -> Iterator[tuple[Location, int]]:
-        """Where each of these passages first stands, by ascending id, and in how many places.
+        """Yield the first location of each passage, by ascending id, and how many locations it has.
 
-        Passages that stand nowhere are left out.
+        Passages without a location are left out.
         """
         blocks = self._blocks(
             "SELECT passage_id, path, record, first_line, last_line FROM chunk JOIN document "
@@ -303,14 +303,14 @@ class Store(Settings, Catalog, Finding):
             yield location, 1 + len(others)
 
     def standing(self) -> Iterator[tuple[Location, str, Floats]]:
-        """Each place in the order of paths and lines, with its text and vector (d,).
+        """Yield each location in the order of paths and lines, with its text and vector (d,).
 
-        A row at a time: texts may be long.
+        It reads one row at a time, as texts may be long.
         """
         dimensions = self.dimensions
         with translated_errors(self.path):
             limit_work(self._connection, self.path)
-            # The joins in this order need no sorting.
+            # Joins in this order need no sorting.
             cursor = self._connection.execute(
                 "SELECT path, record, first_line, last_line, start, passage.sha256, heading, text, "
                 "CASE WHEN length(vector) = ? THEN vector END FROM document "
@@ -331,7 +331,7 @@ class Store(Settings, Catalog, Finding):
                     limit_work(self._connection, self.path)
 
     def text(self, passage: int) -> tuple[str, str]:
-        """Heading and text of a passage."""
+        """Return the heading and the text of a passage."""
         rows = self._rows("SELECT heading, text, sha256 FROM passage WHERE id = ?", passage)
         with translated_errors(self.path):
             return passage_of(*(rows[0] if rows else (None, None, None)))

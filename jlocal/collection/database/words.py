@@ -1,8 +1,8 @@
-r"""Words of texts and of queries, where a script does not tell them by spaces.
+r"""Split texts and queries into words, also in scripts without spaces between words.
 
-What `segmented` returns is written into the index of words of each collection: a change of it
-needs a migration that makes the index anew. So scripts are told by code points that are listed
-here, and not by Python's tables of characters, which are others in other versions.
+The result of `segmented` is stored in each collection's full-text index: any change of it needs a
+migration that rebuilds the index. Scripts are therefore recognised by the code points listed here,
+not by Python's character tables, which differ between versions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from jlocal.collection.database.stopwords import STOP_WORDS
 
-# A piece is a consonant with the vowels and marks around it, or an ideograph, or a syllable.
+# A unit is a consonant with the vowels and marks around it, or an ideograph, or a syllable.
 _IDEOGRAPH = (
     "[\u2e80-\u2fd5\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
@@ -34,8 +34,8 @@ _SCRIPTS = (_IDEOGRAPH, _HANGUL, _THAI, _LAO, _KHMER, _BURMESE)
 _RUN = re.compile("|".join(f"(?:{piece})+" for piece in _SCRIPTS))
 _PIECE = re.compile("|".join(_SCRIPTS))
 
-# Letters that people write in two ways, beside those whose accents FTS5 removes; and soft hyphens,
-# and vowels of Arabic and Hebrew, which are mostly not written.
+# Letters with two spellings, beside those whose accents FTS5 removes; and soft hyphens, and vowels
+# of Arabic and Hebrew, which are usually not written.
 _FOLDED = {0xDF: "ss", 0xE6: "ae", 0xC6: "AE", 0x153: "oe", 0x152: "OE"} | str.maketrans(
     "\u0622\u0623\u0625\u0671\u0649\u06cc\u0629\u06a9"
     "\u03ac\u03ad\u03ae\u03af\u03cc\u03cd\u03ce\u03ca\u03cb\u0390\u03b0"
@@ -45,10 +45,10 @@ _FOLDED = {0xDF: "ss", 0xE6: "ae", 0xC6: "AE", 0x153: "oe", 0x152: "OE"} | str.m
     "\u0391\u0395\u0397\u0399\u039f\u03a5\u03a9\u0435\u0415oOlLdD",
     "\u00ad\u0640\u0670" + "".join(map(chr, (*range(0x64B, 0x660), *range(0x591, 0x5BE)))),
 )
-# Half of a surrogate pair comes from names that are no UTF-8.
+# Names that are not UTF-8 hold lone surrogates.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _BETWEEN = re.compile("[\\s!-/:-@\\[-`{-~\u2000-\u206f\u3000-\u3004\u3008-\u301f]+")
-# Where the thousands of a number are parted, as in 9,500, 9.500 or 9 500, each part is a word.
+# In a number with separated thousands, such as 9,500, 9.500 or 9 500, each group is a word.
 _NUMBER = re.compile(
     r"(?<![\w.,'\u2019])[1-9](?:[0-9]{3,14}"
     r"|[0-9]{0,2}(?P<separator>[ .,'\u2019])[0-9]{3}(?:(?P=separator)[0-9]{3}){0,4})"
@@ -56,27 +56,27 @@ _NUMBER = re.compile(
 )
 _GROUP = re.compile("[0-9]{1,3}(?=(?:[0-9]{3})*$)")
 
-# Decide and decision, extend and extension: few words of English become others so.
+# Decide and decision, extend and extension: the rule rarely joins unrelated English words.
 _VERB = re.compile("([a-z]{2,}[aeiou](?=d[ei])|[a-z]{3,}n(?=d))d(?:e|es|ed|s|ing)?")
 _NOUN = re.compile("([a-z]{2,}[aeiou]|[a-z]{3,}n)sions?")
 
-# The ways to write a term of a query, each a string, a phrase or a prefix in the syntax of FTS5.
+# The spellings of a term of a query, each a string, a phrase or a prefix in FTS5's syntax.
 Term = tuple[str, ...]
 
 
 def segmented(text: str) -> str:
-    """Return a text in which spaces part all that is a word to search for.
+    """Return a text with spaces between all searchable words.
 
-    A run without spaces becomes each pair of neighbours, and its last piece, so that each piece
-    begins a word.
+    A run without spaces becomes the pairs of neighbouring units, and its last unit, so that each
+    unit begins a word.
     """
     return _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _plain(text))
 
 
 def query_terms(query: str) -> list[Term]:
-    """Return what a query asks for, each once.
+    """Return the terms of a query, each once.
 
-    Words that any text has are left out, unless there are no others.
+    Stop words are left out, unless there are no other words.
     """
     terms = list(dict.fromkeys(_terms(query)))
     return [term for term in terms if term[0][1:-1] not in STOP_WORDS] or terms
@@ -93,14 +93,14 @@ def _terms(query: str) -> Iterator[Term]:
 
 
 def _spaced(text: str) -> Iterator[Term]:
-    """Yield the terms of a text in which spaces part words."""
+    """Yield the terms of a text with spaces between words."""
     end = 0
     for number in _NUMBER.finditer(text):
         yield from _quoted(_BETWEEN.split(text[end : number.start()]))
         groups = _GROUP.findall(re.sub("[^0-9]", "", number[0]))
         whole, parted = f'"{"".join(groups)}"', f'"{" ".join(groups)}"'
         if number["separator"] == " ":
-            # Or two numbers, one after the other.
+            # It may also be two numbers in a row.
             yield from _quoted(groups)
             yield (whole,)
         else:
@@ -121,13 +121,13 @@ def _pairs(run: str) -> list[str]:
 
 def _quoted(words: Iterable[str]) -> Iterator[Term]:
     for word in words:
-        # FTS5 sees nothing in a sign of a currency, say.
+        # FTS5 ignores other characters, such as currency signs.
         if any(map(str.isalnum, word)):
             yield tuple(f'"{way}"' for way in (word, *_relatives(word)))
 
 
 def _relatives(word: str) -> Iterator[str]:
-    """Yield the noun of a verb or the verb of a noun, where cutting endings off does not do it."""
+    """Yield the noun of a verb or the verb of a noun, where their stems differ."""
     if verb := _VERB.fullmatch(word):
         yield f"{verb[1]}sion"
     elif noun := _NOUN.fullmatch(word):

@@ -1,1 +1,1 @@
-"""From files to a collection: a run over folders, and what such a run keeps, skips and removes."""
+"""Index files in a collection: a run finds, reads, embeds, skips and removes files."""

@@ -1,4 +1,4 @@
-"""Texts that come from a program, without a file."""
+"""Add texts of a program that are in no file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jlocal.vectors import Floats
 # Texts that are embedded and written together.
 _TEXTS, _CHARACTERS = 512, 400_000
 _LONGEST_ID = 1024
-# Markdown is what most texts with headings are written in, and plain text is Markdown.
+# Most texts with headings are Markdown, and plain text is Markdown too.
 _KIND, _NAME = "text", "text.md"
 
 
@@ -38,9 +38,9 @@ class AddedText:
     """A text to add.
 
     Attributes:
-        id: what it is found and replaced by.
+        id: the key to find and replace it.
         text: the text.
-        metadata: what is known of it besides.
+        metadata: its metadata.
 
     """
 
@@ -54,13 +54,13 @@ def added_texts(
     ids: str | Iterable[str] | None = None,
     metadata: Mapping[str, object] | Iterable[Mapping[str, object] | None] | None = None,
 ) -> list[AddedText]:
-    """Check what is to be added, all of it before anything is embedded.
+    """Check all texts to add, before anything is embedded.
 
     The arguments are those of `Collection.add`.
 
     Raises:
-        ArgumentError: there are not as many ids or metadata as texts, an id comes twice or cannot
-            be one, or metadata is not JSON.
+        ArgumentError: the numbers of texts, ids and metadata differ, an id is invalid or repeated,
+            or metadata is not JSON.
         TextError: a text is not text, or empty.
 
     """
@@ -112,7 +112,7 @@ def _check_ids(ids: Sequence[object]) -> None:
                 "characters without NUL",
                 argument="ids",
             )
-        # Files have their absolute path for an id.
+        # The id of a file is its absolute path.
         if not is_id(id):
             raise ArgumentError(
                 f"{id[:80]!r} cannot be an id, because it is an absolute path", argument="ids"
@@ -137,11 +137,11 @@ def add(
 ) -> None:
     """Embed texts and write them, a few hundred in a transaction.
 
-    Texts with an id that is here already are replaced; what is embedded already is not embedded
+    A text with a known id replaces the old one; passages that are already embedded are not embedded
     again.
 
     Args:
-        store: of which this is the only indexer.
+        store: the collection, locked for this indexer.
         model: the one that the config names.
         config: how texts become vectors.
         texts: what to add.
@@ -186,7 +186,7 @@ class _Adder:
         )
 
     def write(self, texts: Sequence[AddedText], first: int) -> None:
-        """Embed and write some texts together, of which the first has this position."""
+        """Embed and write some texts together; `first` is the position of the first text."""
         pending: dict[bytes, tuple[int, Chunk]] = {}
         entries = []
         for index, item in enumerate(texts, first):
@@ -228,7 +228,7 @@ class _Adder:
                     floats = vector.astype(np.float32, copy=False)
                     passages[digest] = chunk.heading, chunk.text, floats
         except BaseException:
-            # What was computed before an error or an interruption need not be computed again.
+            # Vectors that were computed before an error or an interruption are kept.
             if passages:
                 self._store.write(Batch(passages=passages))
             raise

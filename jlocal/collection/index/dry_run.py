@@ -1,4 +1,4 @@
-"""What a run would do: the same files are found and read, and nothing is computed or written."""
+"""A dry run: find and read the same files as a run, but embed and write nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jlocal.collection.index.survey import Candidate, Survey, Surveyor
 from jlocal.embed.embedder import Embedder
 from jlocal.inputs.documents import Document, Unreadable
 
-# Texts are tokenised until this many characters of a kind have shown how many make a token.
+# This many characters of each kind of file are tokenised to learn the characters per token.
 _CHARACTERS = 200_000
-# Chunks end at a good place, so that they are not full; measured with prose and with notes.
+# Chunks end at a boundary before they are full; measured with prose and with notes.
 _FILLED = 0.8
-# What is computed to tell the speed.
+# Texts to embed to measure the speed.
 _SAMPLES, _SAMPLE_CHARACTERS = 8, 1_000
 
 
@@ -35,16 +35,16 @@ def dry_run(
     on_failure: OnFailure | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Find out what a run would do.
+    """Report what a run would do.
 
     Args:
         path: of the collection.
-        store: open for reading; None where there is no collection yet.
+        store: open for reading; None if there is no collection yet.
         model: the one that the config names.
         config: how texts would become vectors.
         choice: the files.
-        on_failure: called with each file that would not be taken in.
-        on_progress: called with how far the reading has come.
+        on_failure: called with each file that would not be indexed.
+        on_progress: called with the progress of reading.
 
     """
     run = _DryRun(path, store, model, config, on_failure, on_progress)
@@ -132,7 +132,7 @@ class _DryRun:
 
 
 class _Estimate:
-    """What texts would cost."""
+    """Estimates the cost of texts."""
 
     def __init__(self, model: Embedder, config: CollectionConfig) -> None:
         self._model, self._config = model, config
@@ -147,7 +147,7 @@ class _Estimate:
         return len(self._model.tokenize(text, self._config.prompt))
 
     def add(self, candidate: Candidate, document: Document) -> None:
-        """Add what the text of a file would cost; a file of records counts as one text."""
+        """Add the cost of a file's text; a file of records counts as one text."""
         text = document.text
         characters, tokens = self._seen[candidate.file.suffix]
         if characters < _CHARACTERS:
@@ -164,10 +164,10 @@ class _Estimate:
         self.tokens += own + (chunks - 1) * self._config.overlap
 
     def seconds(self) -> float:
-        """Tell how long the tokens would take, by computing a few of them."""
+        """Estimate how long the tokens would take, by embedding a few of them."""
         if not self._samples:
             return 0.0
-        # The first texts pay for what is set up once.
+        # The first texts include the time of the model's set-up.
         self._model.encode(self._samples[:1], prompt=self._config.prompt)
         began = time.monotonic()
         self._model.encode(self._samples, prompt=self._config.prompt)

@@ -1,4 +1,4 @@
-"""The folders that a collection remembers, so that nobody need name them again."""
+"""The folders that a collection remembers, for updates without paths."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _GLOBS = ("include", "exclude")
 
 @dataclass(frozen=True)
 class Folder:
-    """How the files of a folder are chosen and read; a file may be remembered by itself as well.
+    """How the files of a folder are chosen and read; a single file can be remembered too.
 
     Attributes:
         include: globs, one of which a file must match; none takes every file.
         exclude: globs of files and folders to leave out.
-        gitignore: whether to leave out what .gitignore files name.
-        large: whether to take files however many tokens they have.
+        gitignore: whether to leave out files that .gitignore files exclude.
+        large: whether to index files with any number of tokens.
         encoding: of texts that are not UTF-8; None guesses it.
 
     """
@@ -43,11 +43,11 @@ class Folder:
 
     @property
     def filters(self) -> Filters:
-        """Which files are meant."""
+        """Return the filters that choose its files."""
         return Filters(self.include, self.exclude, self.gitignore)
 
     def to_options(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the folder as JSON values."""
         globs = {name: tuple(map(portable, getattr(self, name))) for name in _GLOBS}
         return asdict(self) | globs
 
@@ -56,7 +56,7 @@ class Folder:
         """Read JSON values.
 
         Raises:
-            DamagedError: they are not those of a folder.
+            DamagedError: they are not the options of a folder.
 
         """
         values = dict(options)
@@ -78,9 +78,10 @@ class Folder:
 
 @dataclass(frozen=True)
 class Change:
-    """What a call says of the folders that it names; None leaves it as it is remembered.
+    """The options of a call for the folders that it names; None keeps the remembered option.
 
-    Globs and .gitignore files are replaced together, so that what was said last is what holds.
+    Globs and the use of .gitignore files are replaced together, so that the last call's choice
+    holds.
     """
 
     include: Sequence[str] | None = None
@@ -90,7 +91,7 @@ class Change:
     encoding: str | None = None
 
     def of(self, folder: Folder | None) -> Folder:
-        """Return a folder as it is from now on; None for a new one."""
+        """Return the changed folder; None stands for a new folder."""
         folder = folder or Folder()
         if (self.include, self.exclude, self.gitignore) != (None, None, None):
             gitignore = True if self.gitignore is None else self.gitignore
@@ -103,14 +104,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Root:
-    """A path that a run looks at.
+    """A path that a run searches.
 
     Attributes:
-        name: as reports call it.
+        name: its name in reports.
         folder: how its files are chosen and read.
-        is_named: whether the caller named it; the collection remembers the others.
+        is_named: whether the caller named it; otherwise the collection remembers it.
         outer: absolute path of the remembered folder that it is a part of, so that it is not
-            remembered by itself; None where it is none.
+            remembered by itself; None if it is a part of none.
 
     """
 
@@ -122,12 +123,13 @@ class Root:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which files are meant; see `walk.find_in_roots`.
+    """The files to index; see `walk.find_in_roots`.
 
     Attributes:
         roots: by absolute path.
-        prune: remove documents also where a path is missing or has no file left.
-        absorbed: remembered paths that are a part of another from now on, each with that.
+        prune: also remove the documents of a path that is missing or has no file left.
+        absorbed: remembered paths that become a part of another remembered path, each with the
+            other.
 
     """
 
@@ -144,13 +146,13 @@ def choose(
     everything: bool = False,
     prune: bool = False,
 ) -> Choice:
-    """Return what a run looks at: the paths named, and those remembered in them.
+    """Return the paths that a run searches: the named paths, and the remembered paths in them.
 
     Args:
         paths: files and folders.
-        change: what is said of them.
+        change: the options for them.
         remembered: all folders that the collection remembers.
-        everything: look at all remembered folders as well.
+        everything: also search all remembered folders.
         prune: as of `Choice`.
 
     Raises:
@@ -179,7 +181,7 @@ def choose(
 
 
 def roots_of_all(remembered: Mapping[str, Folder]) -> dict[str, Root]:
-    """Return what a run looks at that brings all remembered folders up to date."""
+    """Return the roots of a run that brings all remembered folders up to date."""
     return {path: Root(path, folder) for path, folder in remembered.items()}
 
 
@@ -187,7 +189,7 @@ def remembered_by(store: Store) -> dict[str, Folder]:
     """Read the folders that a collection remembers, by absolute path.
 
     Raises:
-        CollectionError: they are not what jlocal writes.
+        CollectionError: their options are damaged.
 
     """
     with translated_errors(store.path):
@@ -195,14 +197,14 @@ def remembered_by(store: Store) -> dict[str, Folder]:
 
 
 def innermost(path: str, roots: Mapping[str, Root]) -> Root | None:
-    """Return the root that decides over a file: the nearest above it, or the file itself."""
+    """Return the root that governs a file: the file itself, or the nearest root above it."""
     if path in roots:
         return roots[path]
     return next((roots[above] for above in folders_above(path) if above in roots), None)
 
 
 def is_deleted(path: str) -> bool:
-    """Whether a path is missing, and its folder is there: it was deleted, not unmounted."""
+    """Tell whether a path is missing but its folder exists: it was deleted, not unmounted."""
     if os.path.lexists(path):
         return False
     try:

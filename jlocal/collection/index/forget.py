@@ -1,4 +1,4 @@
-"""Forgetting a folder: it is no longer kept up to date, and its documents are removed."""
+"""Forget a folder: stop updating it, and remove its documents."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FEW = 1000
 
 @dataclass(frozen=True)
 class Forgetting:
-    """What is forgotten with a path.
+    """The folders and documents that are forgotten with a path.
 
     Attributes:
         path: absolute.
-        folders: remembered folders that are the path, or in it.
+        folders: the remembered folders at or below the path.
         documents: paths of the documents that are removed.
-        outer: the remembered folder that the path lies in, which keeps the documents; None where
-            there is no such folder.
+        outer: the remembered folder above the path, which keeps the documents; None if there is
+            none.
 
     """
 
@@ -34,11 +34,11 @@ class Forgetting:
 
 
 def plan(store: Store, path: str | Path) -> Forgetting:
-    """Find what would be forgotten; the path need not exist any more.
+    """Find the folders and documents to forget; the path need not exist any more.
 
     Raises:
-        CollectionError: the collection has nothing of this path.
-        InsideFolderError: the path is only a part of a folder that is remembered.
+        CollectionError: the collection has no folder and no document at this path.
+        InsideFolderError: the path is only a part of a remembered folder.
 
     """
     location = absolute(path)

@@ -1,4 +1,4 @@
-"""How many tokens a text has, told from a few pieces of it."""
+"""Estimate the number of tokens of a text from samples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from jlocal.files import open_regular
 from jlocal.inputs.encodings import of_mark
 
-# A file in a folder with more is left out unless it is asked for: about 1 MB of English prose, or
-# 400 kB of a log. A slow computer needs a quarter of an hour for it with a model like small.
+# Files with more tokens are skipped in folders by default: about 1 MB of English prose, or 400 kB
+# of a log. A slow computer needs a quarter of an hour for them with a model like small.
 MOST_TOKENS = 250_000
 
 _PIECE = 4096
@@ -24,7 +24,7 @@ def tokens_of_file(path: Path, size: int, count: CountTokens) -> int:
     Args:
         path: the file.
         size: its bytes.
-        count: how many tokens the model sees for a text.
+        count: counts the tokens that the model sees for a text.
 
     Raises:
         OSError: it cannot be read.
@@ -47,7 +47,7 @@ def tokens_of_text(text: str, count: CountTokens) -> int:
 
 
 def _starts(size: int) -> list[int]:
-    """Tell where pieces begin, at multiples of four as characters of UTF-32 do."""
+    """Yield the starts of the samples, multiples of four as UTF-32 characters need."""
     if size <= _PIECES * _PIECE:
         return list(range(0, size, _PIECE))
     step = (size - _PIECE) // (_PIECES - 1)

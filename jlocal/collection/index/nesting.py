@@ -1,4 +1,4 @@
-"""Folders inside others that a collection remembers: which of them are only a part of the other."""
+"""Decide which remembered folders are only a part of another remembered folder."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 def owners(folders: Mapping[str, Folder], unsaid: Collection[str]) -> dict[str, str]:
-    """Find the folders and files that are a part of another folder, which has the same options.
+    """Find the folders and files that are a part of another folder with the same options.
 
-    What is missing, empty, mounted there, or reached through a link is no part: it may be away
-    while the folder around it is not. Nor is a file so large that the other would skip it.
+    A path that is missing, empty, a mount point or reached through a link is not a part: it may be
+    unavailable while the outer folder is available. Neither is a file that the outer folder would
+    skip as too large.
 
     Args:
-        folders: all that are remembered or named, by absolute path.
-        unsaid: those of which nothing is said: they take the options of a folder around them.
+        folders: all remembered or named folders, by absolute path.
+        unsaid: folders without options of their own, which take the options of an outer folder.
 
     Returns:
-        Absolute path of each part to that of the folder that it is a part of.
+        The absolute path of each part, with the path of its outer folder.
 
     """
     found: dict[str, str] = {}
@@ -43,9 +44,9 @@ def owners(folders: Mapping[str, Folder], unsaid: Collection[str]) -> dict[str, 
 
 
 def known_spelling(path: str | Path, remembered: Iterable[str]) -> str:
-    """Return the absolute path by which a collection would know a file or folder.
+    """Return the absolute path under which a collection would know a file or folder.
 
-    A link may lead into a remembered folder, whose files are no second documents.
+    A link may lead into a remembered folder, and its files must not become documents twice.
     """
     named, known = absolute(path), set(remembered)
     if named in known or any(above in known for above in folders_above(named)):
@@ -60,8 +61,8 @@ def known_spelling(path: str | Path, remembered: Iterable[str]) -> str:
 
 
 def _are_same(inner: Folder, outer: Folder) -> bool:
-    """Whether the options of two folders choose the same files in the inner one."""
-    # A glob with a slash begins at its own folder.
+    """Tell whether the options of two folders choose the same files in the inner folder."""
+    # A glob with a slash is relative to its folder.
     return inner == outer and not any("/" in glob for glob in (*inner.include, *inner.exclude))
 
 

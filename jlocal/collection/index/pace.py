@@ -1,4 +1,4 @@
-"""How long a run will take, told from how fast it has been."""
+"""Estimate the remaining time of a run from its speed so far."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterable
 from jlocal.collection.index.large import MOST_TOKENS
 from jlocal.collection.index.survey import Candidate
 
-# The part of a file that is text, where its kind is not text itself; roughly.
+# The rough share of text in files of other formats.
 _TEXT_IN = {"": 1.0, "pdf": 0.05}
 _TEXT_IN_OTHERS = 0.3
-# Larger files are skipped, unless they are asked for; a token has about four bytes.
+# Larger files are skipped by default; a token has about four bytes.
 _MOST_BYTES = 4 * MOST_TOKENS
-# The speed is that between some of the last marks, and is told once they are so far apart.
+# The speed is measured between recent marks, once they are this far apart.
 _SECONDS, _LEAST_SECONDS, _FEWEST = 60.0, 3.0, 4
-# How much an estimate moves towards what the last mark says: files differ in what a byte costs.
+# The weight of the last mark in an estimate: the cost of a byte differs between files.
 _NEW = 0.3
 
-# Without the files of the system, so that it is the same everywhere.
+# Without the system's own tables, so that the result is the same everywhere.
 _TYPES = mimetypes.MimeTypes()
 _TEXT_TYPES = ("json", "xml", "javascript", "sh", "tex", "latex", "csh", "sql", "toml", "yaml")
 
 
 class Pace:
-    """Counts work that is done; its unit is a byte of text."""
+    """Counts finished work in bytes of text."""
 
     def __init__(
         self, candidates: Iterable[Candidate], clock: Callable[[], float] = time.monotonic
@@ -36,22 +36,22 @@ class Pace:
         self._end: float | None = None  # on the clock
         self._left = sum(map(self._work, candidates))
         self._done = 0.0
-        # When so much was done, and how much was left.
+        # The time, the work done and the work left at each mark.
         self._marks: deque[tuple[float, float, float]] = deque()
 
     def finish(self, candidate: Candidate, *, is_skipped: bool = False) -> None:
-        """Count a file that is done, or that was none to do."""
+        """Count a file as done, or take a skipped file out of the work."""
         work = self._work(candidate)
         self._left -= work
         if not is_skipped:
             self._done += work
 
     def mark(self, candidate: Candidate | None = None, part: float = 0.0) -> None:
-        """Take the time, when what is done is also written.
+        """Take the time when the finished work was also written.
 
         Args:
             candidate: the file in hand.
-            part: how much of it is done, from 0 to 1.
+            part: the finished share of it, from 0 to 1.
 
         """
         within = part * self._work(candidate) if candidate else 0.0
@@ -63,7 +63,7 @@ class Pace:
             self._end = end if self._end is None else self._end + _NEW * (end - self._end)
 
     def seconds_left(self) -> float | None:
-        """Estimate how long the rest takes; None where it cannot be told yet."""
+        """Estimate the remaining seconds; None if it is too early to tell."""
         return None if self._end is None else max(0.0, self._end - self._clock())
 
     def _estimated_end(self) -> float | None:
@@ -83,7 +83,7 @@ class Pace:
 
 
 def _is_media(path: str) -> bool:
-    """Whether a file's name is that of a photo, an archive or the like, which will be skipped."""
+    """Tell whether a file's name is that of a photo, an archive or the like, which is skipped."""
     kind, encoding = _TYPES.guess_type(path)
     if encoding:
         return True

@@ -1,4 +1,4 @@
-"""The paths by which a collection knows files."""
+"""The absolute paths of a collection's files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from jlocal.errors import CollectionError
 
-# What is behind the name of a collection that is made anew, until it takes the old one's place.
+# The suffix of a rebuilt collection, until it replaces the old file.
 REBUILD = "-rebuild"
 
 
 def absolute(path: str | Path) -> str:
-    """Return the path by which the collection knows a file.
+    """Return the absolute path under which a collection knows a file.
 
     Raises:
         CollectionError: the working directory was deleted.
 
     """
     try:
-        # Links stay as they are named: `resolve` would follow them.
+        # Links stay unresolved: `resolve` would follow them.
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError:
         raise CollectionError(
@@ -30,7 +30,7 @@ def absolute(path: str | Path) -> str:
 
 
 def folders_above(path: str) -> Iterator[str]:
-    """Yield the folders that a path lies in, the nearest first."""
+    """Yield the folders above a path, nearest first."""
     while (folder := os.path.dirname(path)) != path:  # noqa: PTH120
         yield folder
         path = folder

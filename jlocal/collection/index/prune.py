@@ -1,4 +1,4 @@
-"""Which documents a run removes, and which paths it does not believe to have none left."""
+"""Decide which documents a run removes, and which missing paths keep theirs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PRUNE = Argument("prune", True)
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is to be done about documents that were not found.
+    """The documents to remove, and the paths to report.
 
     Attributes:
         removed: paths of documents to remove.
-        failures: paths that were asked for and have no file left, or never had one.
+        failures: requested paths that have no file left, or never had one.
 
     """
 
@@ -39,15 +39,15 @@ def plan(
 ) -> Pruning:
     """Decide which documents are removed.
 
-    A disk that is not mounted or a mistyped glob looks like the removal of all files, so that a
-    root below which no file was found keeps its documents.
+    An unmounted disk or a mistyped glob looks like the deletion of all files, so a root without
+    files keeps its documents.
 
     Args:
         known: absolute paths of all documents in the collection.
         seen: absolute paths of the files found in this run.
-        unread: absolute paths of which nobody can tell what lies below them.
-        roots: absolute path to the name, of the files and folders that were asked for.
-        empty: absolute path to the reason, of roots that are missing or where no file is chosen.
+        unread: absolute paths of files and folders that could not be read.
+        roots: names of the requested files and folders, by absolute path.
+        empty: why a root has no files, by absolute path: it is missing, or no file is chosen.
         prune: remove documents even where no file was found.
 
     """
@@ -80,7 +80,7 @@ def plan(
 
 
 def _elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
-    """Roots whose files were found, and count once, by way of another path."""
+    """Return the roots whose files were found through another path, where they are counted."""
     if not roots:
         return set()
     found = {os.path.realpath(path) for path in seen if path not in roots}

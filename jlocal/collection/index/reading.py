@@ -1,4 +1,4 @@
-"""From a file that was found to its text, or to the reason why it has none to index."""
+"""Read the text of a file, or the reason why it is skipped."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CHARACTERS = MOST_TOKENS // 4
 
 
 class FileReader:
-    """Reads candidates; what is no text is skipped in a folder, and a failure where it is named."""
+    """Reads candidates; files that are not text are skipped in folders, and failures if named."""
 
     def __init__(self, count: CountTokens) -> None:
-        """Read nothing yet; `count` tells how many tokens the model sees for a text."""
+        """Prepare to read; `count` counts the tokens that the model sees for a text."""
         self._count = count
 
     def read(self, candidate: Candidate) -> Document | Unreadable | Skipped:
@@ -29,7 +29,7 @@ class FileReader:
             return Skipped(name, "large", size=size, tokens=tokens)
         item = read_file(candidate.file, encoding, in_records=has_records(candidate.kind))
         if isinstance(item, Unreadable):
-            # What the collection holds of a file that only an extra can read is not dropped.
+            # The document of a file stays if only an extra can read the file.
             is_kept = item.cause == "extra" and candidate.digest is not None
             if item.cause == "failure" or candidate.is_named or is_kept:
                 return item
@@ -43,12 +43,12 @@ class FileReader:
         return item
 
     def _is_bounded(self, candidate: Candidate) -> bool:
-        """Whether a file is skipped where it is large: nobody has asked for it in any way."""
+        """Tell whether a file is skipped if it is large: nobody requested it in any way."""
         is_asked_for = candidate.is_named or has_records(candidate.kind)
         return not (candidate.folder.large or is_asked_for or candidate.digest is not None)
 
     def _tokens(self, candidate: Candidate) -> int:
-        """Estimate the tokens of a text that is large; 0 of all else."""
+        """Estimate the tokens of a large text; return 0 for other files."""
         path, size = candidate.file, candidate.size
         if size <= MOST_TOKENS:
             return 0
@@ -57,10 +57,10 @@ class FileReader:
                 return 0
             tokens = tokens_of_file(path, size, self._count)
         except OSError:
-            return 0  # Whoever reads it will say why.
+            return 0  # Reading it reports the reason.
         return tokens if tokens > MOST_TOKENS else 0
 
 
 def digest_of_document(document: Document, kind: str) -> bytes:
-    """SHA-256 of what a file holds: of headings that are not in its text, too."""
+    """Return the SHA-256 of a document: its text and the headings outside its text."""
     return digest_of(document.text, f"{kind} {document.headings}" if document.headings else kind)

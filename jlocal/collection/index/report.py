@@ -1,4 +1,4 @@
-"""What a run over files tells its caller, while it goes on and at its end."""
+"""The progress and the report of a run over files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ SkipReason = Literal["binary", "special", "link", "empty", "extra", "large", "ge
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file in a folder that was passed over, which is no failure; or a folder in it.
+    """A file or subfolder that was skipped, which is not a failure.
 
     Attributes:
         path: the file, as the walk names it.
-        reason: "binary" is not text, "special" no regular file, "link" leads nowhere, "empty" has
-            no text; "extra" needs a package that is not installed; "large" has more text than is
-            taken unasked. "generated" is a folder of installed packages, or a cache.
-        extra: the extra of jlocal that reads it, of "extra".
+        reason: "binary" is not text, "special" is not a regular file, "link" is a broken link,
+            "empty" has no text, "extra" needs a package that is not installed, "large" has more
+            tokens than the default limit; "generated" is a folder of installed packages, or a
+            cache.
+        extra: the extra of jlocal that reads it, if the reason is "extra".
         size: bytes.
-        tokens: estimated, of "large".
+        tokens: estimated number of tokens, if the reason is "large".
 
     """
 
@@ -39,15 +40,15 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """The plan of a dry run.
 
     Attributes:
         new: files that would become documents.
         changed: files whose documents would be replaced.
         removed: documents that would be removed, by their absolute paths.
         passages: estimated number of texts that the model would compute.
-        tokens: estimated, in them.
-        seconds: that the model would take on this machine.
+        tokens: estimated number of tokens in these texts.
+        seconds: estimated time of the model on this machine.
 
     """
 
@@ -61,31 +62,31 @@ class Plan:
 
 @dataclass
 class Report:
-    """What a run found and did, or what it would do.
+    """The results of a run, or of a dry run.
 
     Attributes:
-        files: files that were found, without the skipped ones.
+        files: files that were found, without skipped files.
         new: documents that were not in the collection.
-        changed: documents whose content is another now.
-        unchanged: documents whose content is as it was.
-        removed: documents whose files were deleted, are no longer chosen, or are skipped now.
+        changed: documents with changed content.
+        unchanged: documents with unchanged content.
+        removed: documents whose files were deleted, are no longer chosen, or are now skipped.
         failed: files and parts of files that are not in the collection because of `failures`, and
-            files and folders that are missing or could not be read, whose documents are kept.
-        embedded: texts that the model computed; identical ones count once.
-        tokens: in the texts that the model computed.
+            missing or unreadable files and folders, whose documents are kept.
+        embedded: texts that the model embedded; identical texts count once.
+        tokens: tokens in these texts.
         seconds: that computing them took.
-        kept: texts that are in no document, of removed and of changed ones. Their vectors stay
-            in the file, in case they come back, until `Collection.compact`.
-        encodings: how many of the files that were read were read as which encoding, where that
-            is neither UTF-8 nor told by a byte order mark.
-        failures: what failed, and why.
-        skipped: files and folders that were passed over, and why.
-        forgotten: remembered files and folders in folders that were deleted, and are not
-            remembered any more.
-        parts: names of files and folders that are not remembered, because they are a part of a
-            remembered folder, each with the path of that.
-        absorbed: remembered paths that are a part of another from now on, each with that.
-        plan: what a run would do, of a dry run; None of a real one.
+        kept: texts of removed and changed documents. Their vectors stay in the file for documents
+            that come back, until `Collection.compact`.
+        encodings: how many files were read in each encoding, without files in UTF-8 or with a byte
+            order mark.
+        failures: failed inputs, and why.
+        skipped: skipped files and folders, and why.
+        forgotten: remembered files and folders that were deleted, and are no longer remembered.
+        parts: names of files and folders that are not remembered because they are a part of a
+            remembered folder, each with the path of that folder.
+        absorbed: remembered paths that became a part of another remembered path, each with the
+            other.
+        plan: the plan of a dry run; None for a real run.
 
     """
 
@@ -110,17 +111,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        files: files that are done, of those that are new or may have changed; while the folders
-            are still searched, files that were found.
-        total: how many files that will be; 0 while the folders are searched.
+        files: finished files, of the files that are new or may have changed; while the folders are
+            still searched, files found so far.
+        total: how many files are new or may have changed; 0 while the folders are searched.
         path: the file that is being read.
-        embedded: texts that the model computed.
-        tokens: in them.
+        embedded: texts that the model embedded.
+        tokens: tokens in these texts.
         seconds: that computing them took.
-        seconds_left: estimated; None before there is anything to tell it by.
+        seconds_left: estimated; None while it is too early to tell.
 
     """
 
@@ -134,7 +135,7 @@ class Progress:
 
     @property
     def tokens_per_second(self) -> float:
-        """The speed of the model; 0 before it has computed anything."""
+        """The speed of the model; 0 before it has embedded a text."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
@@ -144,7 +145,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told how a run goes, with the arguments of `Collection.index`."""
+    """The callbacks of a run, as the arguments of `Collection.index`."""
 
     on_failure: OnFailure | None = None
     on_texts: OnTexts | None = None

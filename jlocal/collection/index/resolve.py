@@ -1,4 +1,4 @@
-"""Settling how a collection makes its vectors: as asked, else as it was made, else by default."""
+"""Resolve the config of a collection: requested values first, then its own, then defaults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNK, _OVERLAP = Argument("chunk"), Argument("overlap")
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """What is requested of a config, with the arguments of `Collection.index`."""
+    """The requested config, as the arguments of `Collection.index`."""
 
     chunk: int | Literal["auto"] | None = "auto"
     overlap: int | None = None
@@ -34,20 +34,20 @@ class ConfigOptions:
 
 
 def made_with(store: Store) -> CollectionConfig | None:
-    """Read how vectors are made; None where there are no vectors, and nothing to mix with."""
+    """Read the config; None if there are no vectors that new ones must match."""
     return store.config() if store.has_documents() or store.has_passages() else None
 
 
 def resolve_config(
     options: ConfigOptions, model: Embedder, sha256: str, made: CollectionConfig | None
 ) -> CollectionConfig:
-    """Settle how a model makes vectors.
+    """Resolve the config of new vectors.
 
     Args:
-        options: what is asked.
+        options: the requested values.
         model: the model.
         sha256: of its file, in hexadecimal.
-        made: how vectors were made before; None where there are none.
+        made: the config of the vectors so far; None if there are none.
 
     Raises:
         ArgumentError: the model cannot do what is asked.
@@ -85,11 +85,11 @@ def resolve_config(
 def resolve_same_config(
     options: ConfigOptions, model: Embedder, sha256: str, made: CollectionConfig | None, path: Path
 ) -> CollectionConfig:
-    """Settle how a model makes vectors that can be mixed with those in the file at `path`.
+    """Resolve the config of new vectors that can be mixed with the vectors in the file at `path`.
 
     Raises:
         ArgumentError: the model cannot do what is asked.
-        CollectionError: the file was made in another way.
+        CollectionError: the file has another config.
 
     """
     if made is None:

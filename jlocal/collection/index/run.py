@@ -41,19 +41,19 @@ from jlocal.inputs.records import BadRecord, Record, has_records, records_of
 from jlocal.progress import OnTexts
 from jlocal.terms import Argument, Message
 
-# What is embedded and written together takes about so long, and may have to be done again after
-# an interruption; it is bounded, for memory's sake, and begins small where nobody knows the speed.
+# A batch takes about this many seconds, which an interruption may waste; its size is bounded to
+# save memory, and begins small while the speed is unknown.
 _SECONDS = 2.0
 _TEXTS = 1024
 _FIRST_CHARACTERS, _LEAST_CHARACTERS, _CHARACTERS = 4_000, 1_000, 400_000
 _ROWS = 5000
-# Seconds from one report of progress to the next.
+# Seconds between two reports of progress.
 _TELL_EACH = 0.1
 
 # A field of a record may be Markdown.
 _RECORD = "record.txt"
 
-# How many bad records of a file are named; the others are counted.
+# How many bad records of a file are named; further bad records are only counted.
 _NAMED_RECORDS = 20
 
 
@@ -69,16 +69,16 @@ def run(
     """Bring a collection up to date with files.
 
     Args:
-        store: of which this is the only indexer.
+        store: the collection, locked for this indexer.
         model: the one that the config names.
         config: how texts become vectors.
-        choice: the files. Documents below the chosen folders that are not among them are removed.
-        on_failure: called with each file that is not taken in.
+        choice: the files. Documents of other files below the chosen folders are removed.
+        on_failure: called with each file that is not indexed.
         on_texts: called with the texts and tokens done since the last call.
-        on_progress: called with how far the run has come.
+        on_progress: called with the progress of the run.
 
     Raises:
-        CollectionError, ModelError: what stops the whole run; what was written before stays.
+        CollectionError, ModelError: errors that stop the whole run; documents written before stay.
 
     """
     return _Run(store, model, config, on_failure, on_texts, on_progress).all(choice)
@@ -87,9 +87,9 @@ def run(
 def run_and_remember(
     store: Store, model: Embedder, config: CollectionConfig, choice: Choice, listeners: Listeners
 ) -> Report:
-    """Bring a collection up to date as `run` does, and remember what its folders are.
+    """Bring a collection up to date as `run` does, and remember its folders.
 
-    They are remembered before anything is read, so that an interrupted run can be taken up.
+    The folders are remembered before anything is read, so that an interrupted run can continue.
     """
     there = {path: root for path, root in choice.roots.items() if os.path.lexists(path)}
     own = {path: root for path, root in there.items() if root.outer is None}
@@ -124,14 +124,14 @@ class _Run:
         self._characters, self._most_characters = 0, _FIRST_CHARACTERS
         self._bad: dict[bytes, str] = {}
         self._large: dict[str, str] = {}
-        # With the digest of what there is of the document; None if it is new.
+        # With the digest of the known document; None if it is new.
         self._ready: list[tuple[Entry, bytes | None]] = []
         self._batch = Batch()
         self._written = time.monotonic()
         self._total = self._done = 0  # of candidates
         self._finished: list[Candidate] = []  # read, and not written yet
         self._in_hand: Candidate | None = None
-        self._part = 0.0  # of it that is cut
+        self._part = 0.0  # the part of it that is split
         self._computing_since: float | None = None
         self._told = 0.0
 
@@ -172,9 +172,9 @@ class _Run:
         return self._report
 
     def _file(self, candidate: Candidate, survey: Survey) -> bool:
-        """Take in a file; False if it is skipped."""
+        """Index a file; return False if it is skipped."""
         try:
-            # As it is now: it may have changed since it was found.
+            # Its current state: it may have changed since it was found.
             stamp = stamp_of(candidate.file.stat(), candidate.kind, candidate.folder.encoding)
         except (OSError, ValueError) as error:
             survey.unread.add(candidate.path)
@@ -195,7 +195,7 @@ class _Run:
         return True
 
     def _skip(self, skipped: Skipped, candidate: Candidate, stamp: str) -> None:
-        """Pass over a file, and forget what the collection holds of it."""
+        """Skip a file, and remove its document."""
         self._report.skipped.append(skipped)
         if skipped.reason == "large":
             self._large[candidate.path] = stamp
@@ -207,15 +207,15 @@ class _Run:
             self._report.removed += 1
 
     def _document(self, candidate: Candidate, document: Document, entry: Entry) -> None:
-        """Take in what was read from a file.
+        """Index the text that was read from a file.
 
         Args:
             candidate: the file.
-            document: what was read.
+            document: the text.
             entry: its path and stamp.
 
         Raises:
-            TextError: nothing of it can be taken in.
+            TextError: nothing of it can be indexed.
 
         """
         item, kind, known = candidate.file, candidate.kind, candidate.digest
@@ -232,7 +232,7 @@ class _Run:
         losses = (*document.losses, *_named(item, bad))
         for loss in losses:
             self._fail(loss)
-        # Where something is lost, it is to be read and reported again.
+        # A file with bad parts is read and reported again by the next run.
         stamp = to_read_again(entry.stamp) if losses and entry.stamp else entry.stamp
         if known == digest:
             self._report.unchanged += 1
@@ -241,7 +241,7 @@ class _Run:
             self._ready.append((Entry(entry.path, stamp, digest, chunks), known))
 
     def _records(self, path: Path, text: str, bad: list[BadRecord]) -> Iterator[Record]:
-        """Yield the records of a file, and collect the bad ones; some must be good."""
+        """Yield the good records of a file, and collect the bad records; some must be good."""
         found = False
         for record in records_of(path, text, self._config.fields):
             if isinstance(record, Record):
@@ -255,7 +255,7 @@ class _Run:
     def _chunks(
         self, records: Iterable[Record], document: Document
     ) -> list[tuple[int, Chunk, bytes]]:
-        """Cut records, and have the passages embedded that are not known."""
+        """Split records into chunks, and queue the new passages for embedding."""
         chunks = []
         for record, chunk in self._cut(records, document):
             digest = digest_of_passage(chunk.heading, chunk.text)
@@ -293,7 +293,7 @@ class _Run:
         return time.monotonic() - self._written > _SECONDS
 
     def _flush(self) -> None:
-        """Embed and write what has come together."""
+        """Embed and write the current batch."""
         if self._pending:
             self._embed()
         for entry, known in self._ready:
@@ -306,13 +306,13 @@ class _Run:
         self._done += len(self._finished)
         self._finished = []
         if self._report.embedded:
-            # The first texts take longer than all others of their size.
+            # The first texts take longer than later texts of the same size.
             self._pace.mark(self._in_hand, self._part)
         self._written = time.monotonic()
         self._advance()
 
     def _finish(self, entry: Entry, known: bytes | None) -> None:
-        """Write a document without the records of which a text could not be embedded."""
+        """Write a document without the records whose texts could not be embedded."""
         failed = [item for item in entry.chunks if item[2] in self._bad]
         bad = {number: chunk for number, chunk, _ in failed}
         reasons = {number: self._bad[digest] for number, _, digest in failed}
@@ -322,7 +322,7 @@ class _Run:
             self._fail(Unreadable(name, next(iter(reasons.values()))), entry.path)
             return
         if bad:
-            # It is content of its own, so that the rest may come when it can be embedded.
+            # The partial document has another digest, so that a later run can add the rest.
             rest = hashlib.sha256(entry.digest + str(sorted(bad)).encode()).digest()
             stamp = to_read_again(entry.stamp) if entry.stamp else None
             entry = Entry(entry.path, stamp, rest, good)
@@ -363,7 +363,7 @@ class _Run:
             took = time.monotonic() - began
             self._report.seconds += took
             self._computing_since = None
-            # What was computed before an interruption need not be computed again.
+            # Vectors that were computed before an interruption are kept.
             if passages:
                 self._store.write(Batch(passages=passages))
                 self._report.embedded += len(passages)
@@ -376,12 +376,12 @@ class _Run:
         self._advance()
 
     def _found(self, count: int) -> None:
-        """Tell how many files there are so far."""
+        """Report how many files were found so far."""
         if self._on_progress:
             self._on_progress(Progress(count, 0))
 
     def _advance(self, *, is_last: bool = False) -> None:
-        """Tell how far the run has come, and not too often."""
+        """Report the progress of the run, but not too often."""
         now = time.monotonic()
         if not self._on_progress or (now - self._told < _TELL_EACH and not is_last):
             return
@@ -401,7 +401,7 @@ class _Run:
         )
 
     def _fail(self, failure: Unreadable, known: str | None = None) -> None:
-        """Report a failure, and forget what the collection holds of a document that changed."""
+        """Report a failure, and remove the outdated document of a changed file."""
         self._report.failed += 1
         self._report.failures.append(failure)
         if known:
@@ -433,7 +433,7 @@ def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:
 
 
 def _next_size(characters: int, seconds: float) -> int:
-    """How many characters to embed next, so that it takes about as long as it should."""
+    """Return how many characters to embed next to keep the time of a batch."""
     size = min(characters * _SECONDS / max(seconds, 1e-3), 4 * characters, _CHARACTERS)
     return max(int(size), _LEAST_CHARACTERS)
 

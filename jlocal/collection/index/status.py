@@ -1,4 +1,4 @@
-"""What is in a collection, and how far it is behind its folders."""
+"""Compare a collection with its folders."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class FolderStatus:
         path: absolute.
         folder: how its files are chosen and read.
         is_there: whether it exists and can be read.
-        documents: that the collection has of it.
-        changed: of these, files that may have changed since.
-        missing: of these, files that were deleted, or are no longer chosen.
-        new: files that the next run indexes, as far as their beginnings show.
-        skipped: files that it skips, and links and folders, without the large files.
-        large: files that are skipped because they have too much text.
+        documents: documents of the collection in it.
+        changed: documents whose files may have changed.
+        missing: documents whose files were deleted or are no longer chosen.
+        new: files that the next run will index, judged by their beginnings.
+        skipped: files, links and folders that it will skip, without the large files.
+        large: files that it will skip as too large.
 
     """
 
@@ -49,21 +49,21 @@ class FolderStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What is in a collection.
+    """The content of a collection.
 
     Attributes:
         path: of its file.
-        folders: that it remembers.
+        folders: the folders that it remembers.
         outside: documents of files in none of these folders.
-        added: documents that were added without a file.
-        passages: how many vectors a search may find.
-        kept: passages of removed and changed documents, which no search finds.
-        unfinished: passages that an interrupted run has computed for files that it did not finish;
-            the next run uses them.
-        config: how the vectors are made; None where nothing was indexed.
-        has_model: whether the model is still where it was.
+        added: documents that are added texts.
+        passages: how many passages are searchable.
+        kept: passages of removed and changed documents, which are hidden from searches.
+        unfinished: passages that an interrupted run embedded for unfinished files; the next run
+            uses them.
+        config: how the vectors are made; None if nothing was indexed.
+        has_model: whether the model's file still exists.
         size: bytes on the disk.
-        is_rebuilt: whether a rebuild was interrupted, and can go on.
+        is_rebuilt: whether a rebuild was interrupted, and can continue.
 
     """
 
@@ -81,14 +81,14 @@ class Status:
 
     @property
     def documents(self) -> int:
-        """How many there are, files and added texts."""
+        """The number of documents, files and added texts."""
         return sum(folder.documents for folder in self.folders) + self.outside + self.added
 
 
 def status_of(store: Store) -> Status:
     """Compare a collection with the files on the disk.
 
-    Files that it has are compared by size and time; of others only the beginning is read.
+    Indexed files are compared by size and time; only the beginnings of other files are read.
 
     Raises:
         CollectionError: the collection cannot be read.
@@ -117,7 +117,7 @@ def status_of(store: Store) -> Status:
                 outside += 1
                 continue
             documents[root.name] += 1
-            # A folder that is not there keeps its documents.
+            # A missing folder keeps its documents.
             missing[root.name] += int(path not in survey.seen and root.name in there)
         counts = Counter[tuple[str, _Kind]]()
         large = store.large_files()
@@ -127,7 +127,7 @@ def status_of(store: Store) -> Status:
         for item in survey.skipped:
             if root := innermost(absolute(item.path), roots):
                 counts[root.name, "skipped"] += 1
-        # Without files to come, nobody will use what was computed.
+        # Without files to index, no run will use these passages.
         is_behind = any(counts[name, kind] for name in folders for kind in ("new", "changed"))
         begun = store.count_unfinished() if is_behind else 0
         return Status(
@@ -153,7 +153,7 @@ def status_of(store: Store) -> Status:
 
 
 def _kind(candidate: Candidate, large: Mapping[str, str]) -> _Kind:
-    """Tell what the next run will find a file to be."""
+    """Predict how the next run will treat a file."""
     if candidate.digest is not None:
         return "unchanged" if candidate.is_as_known else "changed"
     if not (candidate.is_named or candidate.folder.large):
@@ -165,6 +165,6 @@ def _kind(candidate: Candidate, large: Mapping[str, str]) -> _Kind:
 
 
 def size_of(path: Path) -> int:
-    """Return how many bytes a collection takes on the disk, its log included."""
+    """Return the bytes of a collection on the disk, its log included."""
     log = path.with_name(f"{path.name}-wal")
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)

@@ -1,4 +1,4 @@
-"""The first pass of a run: which files there are, and which of them may have changed."""
+"""The first pass of a run: find the files, and those that may have changed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from jlocal.inputs.documents import Unreadable, reason_of
 from jlocal.inputs.records import kind_of
 from jlocal.inputs.walk import find_in_roots
 
-# Stamp and digest of what the collection holds of a path; None where it holds nothing.
+# The stamp and digest of a document; None if the collection has no document of the path.
 Known = Callable[[str], "tuple[str | None, bytes] | None"]
 
-# What the names of the files of a collection add to its own.
+# Suffixes of the files beside a collection.
 _OWN_ENDINGS = tuple(
     f"{made}{beside}"
     for made in ("", REBUILD)
     for beside in ("", "-wal", "-shm", "-lock", "-journal")
 )
-# What stands before the name of an encoding in a stamp, and at the end of one whose file the next
-# run reads again: because it may have changed unseen, or a part of it could not be read.
+# The prefix of an encoding's name in a stamp; and the end of a stamp whose file the next run reads
+# again, because it may have changed unseen or a part of it could not be read.
 _READ_AS, _AGAIN = "encoding=", " again"
-# A file changed this shortly before it was read can change again without its times telling.
+# A file that was modified this shortly before it was read can change again with the same times.
 _TICK_NS = 2_000_000_000
-# How often the number of files that were found is told.
+# Seconds between two reports of the number of found files.
 _EACH = 500
 
 
@@ -40,15 +40,15 @@ class Candidate:
     """A file that is new, or may have changed.
 
     Attributes:
-        file: as it is called in reports.
+        file: its name in reports.
         path: its absolute path.
-        kind: how it is read, as of `records.kind_of`.
+        kind: how it is read, as `records.kind_of` returns it.
         size: bytes.
-        stamp: of its state.
-        digest: of what the collection holds of it; None if it is new.
-        is_as_known: whether it is as the collection has it by its stamp, and is only read again.
-        is_named: whether it was asked for by its own name, and not found in a folder.
-        folder: how it is to be read.
+        stamp: the stamp of its state.
+        digest: the digest of its document; None if it is new.
+        is_as_known: whether its stamp is that of its document, so that it is only read again.
+        is_named: whether the caller named it; otherwise it was found in a folder.
+        folder: the options for reading it.
 
     """
 
@@ -65,18 +65,18 @@ class Candidate:
 
 @dataclass
 class Survey:
-    """What there is.
+    """The files of a choice.
 
     Attributes:
-        roots: absolute path to the name, of what was asked for.
+        roots: names of the requested paths, by absolute path.
         seen: absolute paths of all files that were found.
-        unread: absolute paths of what could not be looked at.
-        empty: absolute path to the reason, of roots that are missing or where no file is chosen.
+        unread: absolute paths that could not be read.
+        empty: why a root has no files, by absolute path: it is missing, or no file is chosen.
         candidates: files to read, in the order of the walk.
-        skipped: links that lead nowhere, and folders of what programs have made.
-        unchanged: how many files are as the collection has them.
-        deleted: documents that were remembered by themselves, and whose files were deleted.
-        forgotten: remembered paths that are missing, although what they lay in is there.
+        skipped: broken links, and folders of generated files.
+        unchanged: how many files are unchanged.
+        deleted: documents of single remembered files that were deleted.
+        forgotten: remembered paths that are missing although their folders exist.
 
     """
 
@@ -92,7 +92,7 @@ class Survey:
 
 
 class Surveyor:
-    """Looks at files without reading them."""
+    """Finds files without reading them."""
 
     def __init__(
         self,
@@ -103,15 +103,15 @@ class Surveyor:
         on_failure: Callable[[Unreadable], None],
         on_found: Callable[[int], None],
     ) -> None:
-        """Look at nothing yet.
+        """Prepare to find files.
 
         Args:
             collection: its file, which is not indexed into itself.
-            known: what the collection holds of an absolute path.
-            paths: the absolute paths of all its documents that are files.
-            fields: of records, as in the config.
-            on_failure: called with what cannot be looked at.
-            on_found: called now and then with the number of files that were found.
+            known: returns the stamp and digest of the document at an absolute path.
+            paths: absolute paths of all documents that are files.
+            fields: the fields of records, as in the config.
+            on_failure: called with each path that cannot be read.
+            on_found: called now and then with the number of files found so far.
 
         """
         self._collection, self._known, self._paths = collection, known, paths
@@ -141,7 +141,7 @@ class Surveyor:
         return found
 
     def _is_deleted(self, path: str) -> bool:
-        """Whether a path was deleted that nobody named now: it is not merely out of reach."""
+        """Tell whether a path that the caller did not name was deleted, not merely unmounted."""
         if self._roots[path].is_named or not is_deleted(path):
             return False
         if self._known(path):
@@ -150,7 +150,7 @@ class Surveyor:
         return innermost(str(Path(path).parent), self._roots) is not None
 
     def _is_own(self, item: Path) -> bool:
-        """Whether a file is the collection's own; a link may lead to its folder."""
+        """Tell whether a file belongs to the collection itself; a link may lead to its folder."""
         own = self._collection
         name = own.name.removesuffix(REBUILD)
         if item.name not in {f"{name}{ending}" for ending in _OWN_ENDINGS}:
@@ -167,16 +167,17 @@ class Surveyor:
         self._on_failure(item)
 
     def _generated(self, folder: Path) -> None:
-        # It may have been named besides.
+        # The caller may have named it too.
         if absolute(folder) not in self._roots:
             self._result.skipped.append(Skipped(str(folder), "generated"))
 
     def _dangling(self, item: Path, path: str) -> None:
-        """Pass over a link that leads nowhere: there is nothing that could be read."""
-        # What it leads to may be on a disk that is not mounted.
+        """Skip a broken link: there is nothing to read."""
+        # Its target may be on a disk that is not mounted.
         is_kept = not is_deleted(os.path.realpath(item))
         if not is_kept and any(known.startswith(f"{path}{os.sep}") for known in self._paths()):
-            # A folder may have been moved, and one link is not proof that all its files are gone.
+            # The target folder may have been moved: a broken link does not prove that its files
+            # were deleted.
             is_kept = True
             self._on_failure(Unreadable(str(item), _missing(item)))
         else:
@@ -196,8 +197,8 @@ class Surveyor:
             if item.is_symlink():
                 self._dangling(item, path)
                 return
-            # Was it deleted since its folder was listed, or did a whole disk go? The next run
-            # will know.
+            # It was deleted after its folder was listed, or its disk was unmounted: the next run
+            # can tell.
             found.unread.add(path)
             self._on_failure(Unreadable(str(item), _missing(item)))
             return
@@ -228,9 +229,9 @@ class Surveyor:
 
 
 def stamp_of(status: os.stat_result, kind: str, encoding: str | None) -> str:
-    """Tell a file's state without reading it, and how it is read.
+    """Return the stamp of a file: its state, told without reading it, and how it is read.
 
-    If it may change and keep its times, it is to be read again.
+    If the file may still change without new times, the stamp makes the next run read it again.
     """
     reader = formats.READERS.get(kind, kind)
     state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, reader)
@@ -246,10 +247,10 @@ def to_read_again(stamp: str) -> str:
 
 
 def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
-    """Whether nothing changed, by all that can be told without reading.
+    """Tell whether a file is unchanged, as far as its stamp shows.
 
-    An encoding that was named stays until another is. Earlier versions had no stamp of what is to
-    be read again.
+    A named encoding holds until another is named. Earlier versions had no stamps that make the next
+    run read a file again.
     """
     if known is None:
         return True
@@ -260,7 +261,7 @@ def _is_same(known: str | None, stamp: str, encoding: str | None) -> bool:
 
 
 def _missing(path: Path) -> str:
-    """Say what is not there, once it was looked for in vain."""
+    """Describe a path that does not exist."""
     if path.is_symlink():
         return f"a link to {path.readlink()}, which is missing"
     place = "" if path.is_absolute() else f" in {Path.cwd()}"

@@ -1,4 +1,4 @@
-"""From a query to hits: candidates by words and by meaning, and one order of them.
+"""Search a collection: find candidates by words and by meaning, and fuse their scores.
 
-Nothing here writes.
+Nothing here writes the file.
 """

@@ -1,4 +1,4 @@
-"""From scored passages to what a search finds: each document once, with its best passage."""
+"""Turn scored passages into hits: each document once, with its best passage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jlocal.collection.search.fusion import PATH_WEIGHT, Scale
 from jlocal.collection.search.state import State, state_of
 from jlocal.vectors import Floats
 
-# How many passages are looked up at first; after so many, documents are counted.
+# Passages to look up at first; and the number after which documents are counted.
 _FIRST, _MANY = 64, 1000
-# Of a passage that stands in very many documents, so many are named.
+# The most locations that are named for one passage.
 _MOST_PLACES = 50
 
 
@@ -26,23 +26,22 @@ class Hit:
     """A document, or a record of one, with its best passage.
 
     Attributes:
-        path: absolute path of the file; of a text that was added without one, its id.
-        first_line: where the passage begins, from 1; None in HTML and PDF, whose text has no
-            lines that a person could look up.
-        last_line: where it ends.
-        score: what the order of hits follows: the relevance in mode "both", the cosine in
-            "meaning", BM25 in "words".
+        path: absolute path of the file, or the id of an added text.
+        first_line: first line of the passage, from 1; None in HTML and PDF, whose text has no lines
+            that a user could look up.
+        last_line: last line of the passage.
+        score: hits are ordered by it: the relevance in mode "both", the cosine in "meaning", BM25
+            in "words".
         text: the passage.
-        page: of a PDF file, from 1; None in others.
+        page: of a PDF file, from 1; None for other files.
         headings: the headings above the passage, outermost first.
-        cosine: of query and passage, from -1 to 1; None in mode "words".
-        bm25: how well the words of the passage and of its path fit, from 0 up; None in mode
-            "meaning".
-        relevance: how likely the passage answers the query, from 0 to 1, as docs/search.md has it.
-        others: more places of the same text, at most 50.
-        state: whether the file is as it was indexed.
-        id: of a text that was added without a file.
-        metadata: of a text that was added without a file.
+        cosine: the cosine of query and passage, from -1 to 1; None in mode "words".
+        bm25: BM25 of the words of the passage and of its path, from 0 up; None in mode "meaning".
+        relevance: the probability that the passage answers the query, see docs/search.md.
+        others: other locations of the same text, at most 50.
+        state: whether the file has changed since it was indexed.
+        id: of an added text; None for files.
+        metadata: of an added text.
 
     """
 
@@ -64,12 +63,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class Scored:
-    """Passages that may be hits.
+    """The candidates of a search.
 
     Attributes:
         ids: of the passages, (n,), best first.
-        scores: what they are ordered by, (n,).
-        scale: how a score becomes a relevance.
+        scores: the scores that order them, (n,).
+        scale: maps a score to a relevance.
         cosines: of query and passage, (n,), or None.
         bm25: of their words, (n,), or None.
 
@@ -91,7 +90,7 @@ class Scored:
         cosines: Floats | None = None,
         bm25: Floats | None = None,
     ) -> Scored:
-        """Order them by their scores, and equal ones by their ids."""
+        """Order candidates by their scores, and equal scores by their ids."""
         order = np.lexsort((ids, -scores))
         parts = (None if part is None else part[order] for part in (cosines, bm25))
         return cls(ids[order], scores[order], scale, *parts)
@@ -99,7 +98,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Row:
-    """A passage where it stands: its position among the scored ones, and what its path adds."""
+    """A passage at a location: its position among the candidates, and the score of its path."""
 
     number: int
     location: Location
@@ -108,7 +107,7 @@ class _Row:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """What rows sort by: the best first, and ties as in the files."""
+        """The sort key: the best first, and ties in the order of the files."""
         return (
             -self.score,
             order_of(self.location.path),
@@ -120,18 +119,18 @@ class _Row:
 def hits_of(
     store: Store, scored: Scored, n: int, paths: Scores | None, named: Ids, min_score: float | None
 ) -> tuple[list[Hit], int]:
-    """Find the documents of passages, best first; of each, or of its records, the best passage.
+    """Find the documents or records of candidates, best first, each with its best passage.
 
     Args:
         store: an open collection, with its path filter set.
-        scored: the passages.
+        scored: the candidates.
         n: the most hits.
-        paths: how well the paths of documents fit, which adds to the scores of their passages.
-        named: ids of passages in the documents whose paths fit best.
+        paths: BM25 of the documents' paths, which adds to the scores of their passages.
+        named: ids of passages in the documents whose paths score best.
         min_score: the least score of a hit.
 
     Returns:
-        The hits, and how many there can be at most: n, or fewer where there are fewer.
+        The hits, and their largest possible number: n, or the number of documents.
 
     """
     most = max(_FIRST, 2 * n)
@@ -142,7 +141,7 @@ def hits_of(
         if len(hits) >= n or most >= len(scored.ids):
             break
         if most >= _MANY:
-            # A few long documents: not to go through all of their passages for one more.
+            # With a few long documents, stop before reading all of their passages for one more hit.
             n = min(n, store.count_records())
             if len(hits) >= n:
                 break
@@ -152,7 +151,7 @@ def hits_of(
 
 
 def _locations_of(some: Ids, ids: Ids) -> Ids:
-    """Positions (m,) of some ids among ids (n,)."""
+    """Return the positions (m,) of some ids among ids (n,)."""
     return np.flatnonzero(np.isin(ids, some)) if len(some) else np.empty(0, np.int64)
 
 
@@ -198,7 +197,7 @@ def _hit(store: Store, scored: Scored, row: _Row, heading: str, text: str) -> Hi
     is_added, known = row.location.is_added, store.stamp(path)
     cosines, bm25 = scored.cosines, scored.bm25
     relevance = scored.scale.relevance(row.score)
-    # A fused score is on a scale of its own for each query.
+    # Fused scores of different queries are not comparable.
     score = row.score if cosines is None or bm25 is None else relevance
     return Hit(
         *(path, first, last, score, text, row.location.page),

@@ -1,4 +1,4 @@
-"""The passages nearest to a query: exact over few vectors, a first look at codes over many."""
+"""Nearest passages of a query: exact for few vectors, preselected by codes for many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # So many vectors taken evenly tell how cosines of a query are distributed.
 _BACKGROUND = 200
-# What is looked up for so many codes at a time stays in the processor's cache.
+# With this many codes at a time, the lookups stay in the processor's cache.
 _ROWS = 256
 # NumPy computes outside Python's lock, so threads share the work; and few blocks of codes wait.
 _THREADS, _MOST_WAITING = 2, 16
@@ -27,7 +27,7 @@ _ROUNDING = 1e-4
 
 
 def all_cosines(store: Store, query: Floats, ids: Ids | None) -> tuple[Ids, Floats]:
-    """Compare a query (d,) with all passages, or with these (n,): ids, ascending, and cosines."""
+    """Compare a query (d,) with all passages or these; return sorted ids (n,) and cosines (n,)."""
     blocks, cosines = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for block, vectors in store.vectors(ids):
         blocks.append(block)
@@ -104,20 +104,20 @@ def _background(store: Store, query: Floats, ids: Ids, first_look: Floats) -> Fl
 def agreement(codes: Bits, query: Floats) -> Floats:
     """Add up a query's components (d,) where codes (n, w) have a bit, as (n,).
 
-    They rank as the cosines of the query and the signs do. The query's own signs would not be
-    enough: where vectors can be cut, a few components hold most of them.
+    The sums rank codes as the cosines of the query with the signs do. The query's signs alone would
+    not be enough: in Matryoshka vectors, a few components hold most of the length.
     """
     packed = codes.view(np.uint8)
     width = packed.shape[1]
     components = np.zeros(8 * width, np.float32)
     components[: len(query)] = query
-    # The sum of each byte's components is looked up, by its place and its value.
+    # The sum of each byte's components is looked up by the byte's position and value.
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
     table = (components.reshape(width, 8) @ bits.astype(np.float32).T).ravel()
     locations, ones = 256 * np.arange(width), np.ones(width, np.float32)
     sums = np.empty(len(codes), np.float32)
     for start in range(0, len(codes), _ROWS):
         rows = packed[start : start + _ROWS] + locations
-        # All are in the table; "clip" is the mode that is fast.
+        # All indices are valid; "clip" is the fastest mode.
         sums[start : start + _ROWS] = table.take(rows, mode="clip") @ ones
     return sums

@@ -1,4 +1,4 @@
-"""Which documents a search is limited to, by their paths."""
+"""Path filters: limit a search to documents by their paths."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PathFilter = str | Path | Callable[[str], bool]
 
 
 def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
-    """Return the function that tells whether a path is meant.
+    """Return the function that tells whether a path is in the filter.
 
-    A glob without a slash is compared with each folder's name and the file's: "travel" means
-    everything below a folder of this name, "*.md" files of this ending. With a slash it is
-    compared with the end of the path, and with that of each folder above it. A glob in small
-    letters fits capitals as well. Composed and decomposed letters are the same.
+    A glob without a slash is matched against the names of the file and of the folders above it:
+    "travel" matches everything below a folder of this name, "*.md" files with this extension. A
+    glob with a slash is matched against the end of the path, and of each folder above it. A glob in
+    lower case also matches upper case. Composed and decomposed letters are equal.
 
     Args:
-        chosen: a glob, or such a function; None means every path.
+        chosen: a glob, or a function of a path to bool; None matches every path.
 
     """
     if chosen is None:
@@ -51,10 +51,10 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
 
 @contextlib.contextmanager
 def chosen_paths(chosen: PathFilter | None) -> Iterator[Callable[[str], bool] | None]:
-    """Let a search ask which paths are meant; None for all of them.
+    """Give the path filter to a search; None for all paths.
 
-    What a function of the caller raises is raised, where SQLite would only say that there was
-    something.
+    An exception of the caller's function is raised again, where SQLite would only report that there
+    was one.
     """
     if chosen is None:
         yield None
@@ -78,7 +78,7 @@ def chosen_paths(chosen: PathFilter | None) -> Iterator[Callable[[str], bool] | 
 
 
 def both(chosen: Callable[[str], bool] | None, paths: Container[str]) -> Callable[[str], bool]:
-    """Return the function that tells whether a path is meant, and among these."""
+    """Return the function that tells whether a path is in the filter and among these paths."""
     return lambda path: path in paths and (chosen is None or chosen(path))
 
 

@@ -1,4 +1,4 @@
-"""Searching: candidates by their words and by their meaning, and one order of them."""
+"""Search: find candidates by words and by meaning, and rank them by their fused scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from jlocal.collection.search.nearest import all_cosines, nearest_by_codes
 from jlocal.collection.search.pathfilter import PathFilter, path_filter
 from jlocal.vectors import Floats
 
-# Reading so many vectors from the file takes about as long as the codes of 100,000.
+# Reading this many vectors from the file takes about as long as reading 100,000 codes.
 _EXACT = 5000
-# How many candidates of the first look are compared exactly, for vectors of so many dimensions;
-# fewer signs tell less, and need more candidates.
+# How many candidates by codes are compared exactly, by the dimensions of the vectors: fewer signs
+# tell less, and need more candidates.
 _CANDIDATES, _DIMENSIONS = 1000, 1024
-# How many candidates come from words; and from paths, so many passages of so many documents.
+# How many candidates come from words; and how many passages of how many documents from paths.
 _BY_WORDS, _DOCUMENTS, _OF_EACH = 300, 20, 16
 
 Mode = Literal["both", "words", "meaning"]
@@ -40,18 +40,18 @@ def search(
     weight: float = fusion.WEIGHT,
     exact: bool | None = None,
 ) -> list[Hit]:
-    """Find the documents that answer a query, best first.
+    """Rank the documents that answer a query, best first.
 
     Args:
         store: an open collection.
         query: (d,) float32 of unit length; None compares only words.
         n: the most hits.
-        path: the documents that are meant, see `path_filter`.
+        path: the documents to search, see `path_filter`.
         min_score: the least score.
         text: the query's words; None compares only vectors.
-        weight: of meaning beside words, as `fusion.weight_of` gives it.
-        exact: whether all vectors are compared, or only those whose signs agree best with the
-            query; None decides by their number.
+        weight: of meaning beside words, see `fusion.weight_of`.
+        exact: compare all vectors, or only those whose signs agree best with the query; None
+            decides by their number.
 
     Raises:
         CollectionError: the file cannot be read.
@@ -69,7 +69,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Asked:
-    """A search; `allowed` are the only passages that are meant, unless it is None."""
+    """A running search, limited to the passages `allowed` unless it is None."""
 
     store: Store
     n: int
@@ -79,7 +79,7 @@ class _Asked:
     paths: Scores | None
 
     def by_words(self) -> list[Hit]:
-        """Find what has words of the query."""
+        """Find passages that have words of the query."""
         self._check(self.store.count_passages() <= _EXACT)
         words = self.words or Scores.none()
         ids = np.union1d(words.ids, self._by_paths())
@@ -88,7 +88,7 @@ class _Asked:
         return self._hits(Scored.best_first(ids, bm25, scale, bm25=bm25), self.n)[0]
 
     def by_meaning(self, query: Floats, weight: float, exact: bool | None) -> list[Hit]:
-        """Find what is nearest to a query (d,), or with words what both together put first."""
+        """Find the passages nearest to a query (d,), or with words, of the best fused scores."""
         count = self.store.count_passages() if self.allowed is None else len(self.allowed)
         if exact is None:
             exact = count <= _EXACT
@@ -111,7 +111,7 @@ class _Asked:
             meaning = fusion.Background.of(background)
             scored = self._scored(ids, cosines, meaning, weight, len(cosines) if exact else count)
             hits, n = self._hits(scored, n)
-            # With many passages of the same documents there may be too few documents.
+            # Many passages of the same documents may leave too few documents.
             if len(hits) >= n or is_all:
                 return hits
             wanted *= 8
@@ -138,7 +138,7 @@ class _Asked:
         return hits_of(self.store, scored, n, self.paths, self._by_paths(), self.min_score)
 
     def _by_paths(self) -> Ids:
-        """Find passages of the documents whose paths fit best."""
+        """Find passages of the documents whose paths score best."""
         if self.paths is None:
             return np.empty(0, np.int64)
         passages = self.store.passages_in(self.paths.best(_DOCUMENTS), _OF_EACH)

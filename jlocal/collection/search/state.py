@@ -1,4 +1,4 @@
-"""Whether a file is still as it was indexed, told without reading it."""
+"""Tell whether a file has changed since it was indexed, without reading it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ State = Literal["current", "changed", "missing"]
 
 
 def state_of(path: str, stamp: str | None) -> State:
-    """Compare a file with its stamp, of which size and time of change are the first two parts.
+    """Compare a file with its stamp, which begins with its size and modification time.
 
-    What cannot be told counts as current: a file without a stamp, or in a folder that may not be
-    read. Nor is a share of another machine asked: a collection from elsewhere may name any.
+    An unknown state counts as current: that of a file without a stamp, or in an unreadable folder.
+    Network shares are never accessed: a stranger's collection may name any.
     """
     if path.startswith(("\\\\", "//")):
         return "current"
