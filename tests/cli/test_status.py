@@ -176,7 +176,7 @@ def test_status_of_a_folder_and_a_model_that_are_missing(
 def test_forget_on_the_command_line(jlocal, notes: Path, tmp_path: Path) -> None:
     done = jlocal("forget", notes)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "use --yes" in done.stderr
+    assert "to forget without asking, add --yes" in done.stderr
     done = jlocal("forget", "notes/a.md")
     assert done.stderr.endswith(f"to exclude it: jlocal index {notes} --exclude a.md\n")
     done = jlocal("forget", "other", "-y")
