@@ -113,7 +113,7 @@ class Writing:
 def make(
     model: str, target: Target, writing: Writing, options: MixtureOptions, *, quiet: bool
 ) -> Path:
-    """Search, write the file, and say on stderr what it is."""
+    """Search the mix, write the file, and describe it on stderr."""
     from jlocal_convert.quantization.mix.search import quantize_mixture
 
     size = None if target.target_size is None else int(target.target_size * 1e6)

@@ -114,31 +114,31 @@ class IndexedCollection(OpenCollection):
         are already in the collection.
 
         Args:
-            paths: files and folders; if empty, all that the collection remembers. Documents below
-                them whose files are no longer there, or no longer chosen, are removed; but where a
-                path is missing, cannot be read, or has no file left, its documents are kept and it
-                is one of the failures.
-            chunk: cut texts to at most so many tokens, the prompt included; "auto" is the size
-                that suits the model. None keeps each text whole, and one above the context fails.
-            prune: remove documents also where a path is missing or has no file left, and do not
-                remember a missing path.
-            rebuild: make the collection anew, of all folders that it remembers and of these, with
-                what is given instead of what it was made with. Until that is complete it stays as
-                it is; what an interrupted rebuild has computed is used by the next.
-            dry_run: write nothing; `Report.plan` says what would be done, and its cost.
+            paths: files and folders; if empty, all remembered paths. Documents below them whose
+                files were deleted or are no longer chosen are removed. A path that is missing,
+                cannot be read, or has no file left is a failure, and its documents are kept.
+            chunk: split texts into chunks of at most this many tokens, the prompt included; "auto"
+                is the size that suits the model. None keeps each text whole, and a text above the
+                context fails.
+            prune: also remove the documents of a path that is missing or has no file left, and
+                forget a missing path.
+            rebuild: build the collection again from all remembered folders and `paths`, with the
+                given arguments in place of its config. The old collection stays in use until the
+                new one is complete; the next rebuild uses the vectors of an interrupted one.
+            dry_run: write nothing; `Report.plan` lists the changes and their cost.
             wait: how many seconds to wait for another indexer of this collection.
             on_failure: called with each file that is not taken in.
             **more: rarer arguments, as follows.
 
         Keyword Args:
             include: globs that files in folders must match, as in `jlocal.inputs.walk.find_files`.
-                Where this, `exclude` or `gitignore` is given, all three are remembered anew;
-                otherwise they are as remembered, or for a new folder none, none and True.
-            exclude: globs of files and folders that are left out.
-            gitignore: leave out what .gitignore files name.
-            large: take files of folders however many tokens they have; None as remembered.
-            overlap: how many tokens of a chunk's end come again in the next; by default none.
-            fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
+                If this, `exclude` or `gitignore` is given, all three are replaced; otherwise they
+                stay as remembered, or for a new folder none, none and True.
+            exclude: globs of files and folders to leave out. gitignore: leave out files that
+            .gitignore files exclude. large: index files in folders with any number of tokens; None
+            keeps the remembered choice. overlap: how many tokens of a chunk's end the next chunk
+            repeats; 0 by default. fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the
+            fields to embed of each
                 record. Each run reports bad records and indexes the good records.
             encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and a file
                 whose encoding is not clear is reported.

@@ -44,8 +44,8 @@ class OpenCollection:
         Args:
             path: the file, or the name of a collection in jlocal's own folder; `index` makes it.
                 None is the default collection.
-            model: an open model, which stays open, or where its GGUF file is; None takes the one
-                that the collection was made with, and for a new one that of `Embedder()`.
+            model: an open model, which stays open, or the path of its GGUF file; None takes the
+                model that made the collection, or for a new collection the default of `Embedder()`.
             **options: more arguments of `Embedder`.
 
         """

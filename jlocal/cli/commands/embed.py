@@ -168,7 +168,7 @@ def command(  # noqa: PLR0913
             journal=journal,
         )
         if account.done == 0:
-            raise OutputError("no input was embedded, so no output was written")
+            raise OutputError("nothing was embedded, so no output was written")
     if not quiet:
         log_encodings(read_as)
     _summarise(account, journal, output, quiet)

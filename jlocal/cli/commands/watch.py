@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @database_option
 @click.option("-m", "--model", help="Path of the collection's model, if the file was moved.")
 @compute_options
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def command(
     database: Path, model: str | None, quiet: bool, **compute: Unpack[ComputeArguments]
 ) -> None:

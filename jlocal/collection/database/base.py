@@ -75,7 +75,7 @@ class Database:
         return self._kept
 
     def once(self, name: str, read: Callable[[], _T]) -> _T:
-        """Return a value, which is read if it is not kept."""
+        """Return a cached value, or read it."""
         known = self._known()
         if name not in known:
             known[name] = read()

@@ -26,7 +26,7 @@ class Settings(Database):
     # How vectors are made
 
     def config(self) -> CollectionConfig | None:
-        """Read how the vectors are made; None where nothing was indexed yet."""
+        """Read the config; None if nothing was indexed yet."""
         return self.once("config", self._read_config)
 
     def _read_config(self) -> CollectionConfig | None:

@@ -16,13 +16,13 @@ from jlocal.vectors import Floats
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-# So many vectors taken evenly tell how cosines of a query are distributed.
+# Evenly sampled vectors that estimate the distribution of a query's cosines.
 _BACKGROUND = 200
 # With this many codes at a time, the lookups stay in the processor's cache.
 _ROWS = 256
 # NumPy computes outside Python's lock, so threads share the work; and few blocks of codes wait.
 _THREADS, _MOST_WAITING = 2, 16
-# By how much two sums of the same components may differ.
+# The largest rounding difference of two sums of the same components.
 _ROUNDING = 1e-4
 
 
