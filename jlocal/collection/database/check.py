@@ -20,7 +20,7 @@ from jlocal.printable import printable
 _LONGEST_STATEMENT = 10_000
 _MOST_OBJECTS = 100
 
-# What may be missing in a file, and a statement that gives a row if it is.
+# Broken links between tables, and a statement for each that gives a row if the link is broken.
 MISSING = {
     "a document lacks its content": "SELECT 1 FROM document "
     "WHERE typeof(content_id) <> 'integer' OR content_id NOT IN (SELECT id FROM content) LIMIT 1",
