@@ -104,6 +104,8 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with translated_errors(self.path):
+            if isinstance(self._connection, Alone):
+                raise sqlite3.OperationalError(self._connection.reason)
             limit_work(self._connection, self.path)
             self._connection.execute("BEGIN IMMEDIATE")
             try:

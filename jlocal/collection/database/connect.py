@@ -21,7 +21,13 @@ class Alone(Connection):
     """Reads a file where there can be no memory that its readers and its indexer share.
 
     Close it soon: it does not see what other processes write meanwhile.
+
+    Attributes:
+        reason: what SQLite says to whoever writes it.
+
     """
+
+    reason = "attempt to write a readonly database"
 
 
 @contextlib.contextmanager
@@ -102,10 +108,10 @@ def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
     """Open a file on a full disk or a read-only medium, which is where it cannot be shared."""
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or not log.stat().st_size:
-        return open_file(path, "immutable=1", factory=Alone)
+        return _alone(path, "immutable=1", error)
     if cause_of(error) in _NO_ROOM and os.name == "posix":
         # The log is part of it. Locks would be kept in the memory that cannot be had.
-        connection = open_file(path, "mode=ro&vfs=unix-none", factory=Alone)
+        connection = _alone(path, "mode=ro&vfs=unix-none", error)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         return connection
     if os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK):
@@ -115,6 +121,13 @@ def _open_alone(path: Path, error: Exception) -> sqlite3.Connection:
             path=path,
         )
     raise error
+
+
+def _alone(path: Path, parameters: str, error: Exception) -> sqlite3.Connection:
+    connection = open_file(path, parameters, factory=Alone)
+    if isinstance(connection, Alone) and cause_of(error) in _NO_ROOM:
+        connection.reason = str(error)
+    return connection
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
