@@ -1,4 +1,4 @@
-"""What a shell offers after the Tab key; see docs/completion.md."""
+"""Shell completion of the names of models; see docs/completion.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jlocal.errors import JlocalError
 def complete_model(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    """Offer the models on this machine, and files."""
+    """Complete the names of models on this machine, and files."""
     from jlocal.models.names import local_names
 
     names: list[str] = []
@@ -26,7 +26,7 @@ def complete_model(
 def complete_installed(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    """Offer the models on this machine that can be removed."""
+    """Complete the names of models on this machine that can be removed."""
     from jlocal.models.registry import installed
 
     names: list[str] = []
@@ -38,7 +38,7 @@ def complete_installed(
 def complete_published(
     _context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    """Offer the models of the catalogue, and after a colon their types."""
+    """Complete the names of models in the catalogue, and after a colon their types."""
     from jlocal.gguf.types import KNOWN_FILE_TYPES
     from jlocal.models.catalogue import MODELS
 

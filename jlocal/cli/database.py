@@ -1,4 +1,4 @@
-"""Which collection a command works on: `-d`, and what is said where there is none."""
+"""The option `-d`, and the advice for a collection that is missing or empty."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ database_option = click.option(
 
 
 def flag(path: Path) -> str:
-    """Return what names a collection in a command, after a space; "" for the default."""
+    """Return the option that names a collection, after a space; "" for the default."""
     from jlocal.collection.names import collection_path, name_of
 
     if path == collection_path(os.environ.get(_VARIABLE) or None):
@@ -59,7 +59,7 @@ def flag(path: Path) -> str:
 
 
 def advice(error: MissingCollectionError | EmptyCollectionError | NoFoldersError) -> str:
-    """Say which command fills a collection that is missing or empty."""
+    """Return the message for a missing or empty collection, with the command that fills it."""
     from jlocal.collection.names import collection_path
 
     command = f"jlocal index FOLDER{flag(error.path)}"

@@ -1,4 +1,4 @@
-"""The option `--encoding`, and what is said of files that are not UTF-8."""
+"""The option `--encoding`, and the report of files that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ encoding_option = click.option(
 
 
 def log_encodings(counts: Mapping[str, int], indent: str = "") -> None:
-    """Say how many files were read as which encoding."""
+    """Log how many files were read in each encoding."""
     for encoding, count in sorted(counts.items()):
         log(f"{indent}{count:,} {'file' if count == 1 else 'files'} read as {encoding}")

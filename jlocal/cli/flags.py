@@ -1,4 +1,4 @@
-"""Messages of the library, with options and commands for its arguments and methods."""
+"""Word the library's messages for the command line: options in place of arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of commands, which say what was meant by a command that does not exist."""
+"""Groups of commands, which suggest the nearest name for an unknown command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 class Group(click.Group):
-    """A group whose error for a command that does not exist names the nearest."""
+    """A group whose error for an unknown command names the nearest one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,4 +1,4 @@
-"""What is named without an option: paths, or a text that plainly is not a path."""
+"""Arguments without an option: paths, or texts that are clearly not paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jlocal.inputs.documents import Unreadable
 
-# How a file's name ends: with a dot and a few letters or digits.
+# The end of a file's name: a dot and a few letters or digits.
 _ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
 
@@ -31,7 +31,7 @@ def paths_and_texts(named: Iterable[str]) -> tuple[list[Path], list[str]]:
 
 
 def found_or_missing(item: Path | Unreadable) -> Path | Unreadable:
-    """Say of a path that is missing what can be done about it, before a model is loaded."""
+    """Raise an error with advice for a missing path, before a model is loaded."""
     if isinstance(item, Unreadable) or _exists(str(item)):
         return item
     reason = "no such file or folder"
@@ -41,7 +41,7 @@ def found_or_missing(item: Path | Unreadable) -> Path | Unreadable:
 
 
 def is_piped() -> bool:
-    """Whether standard input has something to read; waits for it unless it is a terminal."""
+    """Tell whether standard input has data; wait for it unless it is a terminal."""
     if sys.stdin.isatty():
         return False
     peek = getattr(sys.stdin.buffer, "peek", None)

@@ -1,4 +1,4 @@
-"""Queries one after the other: from a prompt on a terminal, or the lines of a pipe."""
+"""Answer queries one after the other, from a prompt on a terminal or the lines of a pipe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def converse(
         search: finds the hits of a query.
         screen: where the hits are shown.
         as_json: print one line of JSON for each query.
-        quiet: do not say how the prompt is used.
+        quiet: do not explain the prompt.
 
     Returns:
         1 where the queries came from a pipe and some could not be answered, otherwise 0.
@@ -113,7 +113,7 @@ class _Page:
 
 
 class _JsonPage:
-    """Answers for a program: a line for each query, whatever comes of it."""
+    """Answers for a program: exactly one line for each query."""
 
     def opens(self, query: str) -> bool:
         del query
@@ -132,7 +132,7 @@ class _JsonPage:
 
 
 def _queries(first: str | None, at_terminal: bool) -> Iterator[tuple[str, str | TextError]]:
-    """Read queries, each with where it stands, for error messages."""
+    """Yield queries, each with its place for error messages."""
     if first is not None:
         yield "", first
     if at_terminal:

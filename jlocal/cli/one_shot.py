@@ -1,4 +1,4 @@
-"""Collections in the cache, for searches in folders that no collection knows."""
+"""Cached collections for searches in folders that are in no collection."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Colle
 
 
 def _forget_others(collection: Collection, paths: Sequence[str]) -> None:
-    """Remove the documents of files that a glob has named before, and that are deleted now."""
+    """Remove the documents of files that a glob matched before and that were deleted."""
     with contextlib.suppress(EmptyCollectionError):
         for path in collection.folders().keys() - set(paths):
             collection.forget(path)
@@ -95,7 +95,7 @@ def _path_of(scope: Scope, model: Embedder) -> Path:
 
 
 def _tidy(folder: Path) -> None:
-    """Delete the collections that were not used for the longest time."""
+    """Delete the least recently used collections."""
     used = {}
     for path in folder.glob("*.db"):
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def _delete(path: Path) -> None:
 
 
 def _log(report: Report, scope: Scope) -> None:
-    """Say what was indexed, where anything was."""
+    """Log what was indexed, if anything was."""
     done = report.new + report.changed
     if done or report.failed:
         failed = f"; {report.failed:,} could not be read" if report.failed else ""

@@ -1,4 +1,4 @@
-"""Open a file that was found: at its line in an editor, or with the desktop's program for it."""
+"""Open the file of a hit: at its line in an editor, or with the desktop's default program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "JLOCAL_OPENER"
 
-# How programs are told a line; most other editors take +LINE.
+# The arguments of editors for a line; most other editors take +LINE.
 _EDITORS = {
     **dict.fromkeys(("code", "code-insiders", "codium", "cursor"), ("--goto", "{path}:{line}")),
     **dict.fromkeys(("subl", "zed", "hx", "helix"), ("{path}:{line}",)),
@@ -32,7 +32,7 @@ _EDITORS = {
     "notepad++": ("-n{line}", "{path}"),
 }
 _PLUS = ("+{line}", "{path}")
-# How viewers of PDF files are told a page, by what the names of their desktop files hold.
+# The arguments of PDF viewers for a page, by a part of the names of their desktop files.
 _VIEWERS = {
     "evince": ("evince", "--page-label={page}"),
     "papers": ("papers", "--page-label={page}"),
@@ -118,7 +118,7 @@ def _filled(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
 
 
 def _viewer() -> tuple[str, ...] | None:
-    """Find the desktop's viewer of PDF files, if it can be told a page."""
+    """Find the desktop's PDF viewer, if it can open a given page."""
     program = shutil.which("xdg-mime")
     if program is None:
         return None

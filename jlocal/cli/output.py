@@ -1,4 +1,4 @@
-"""The standard streams: what is printed is written whole, or is an error."""
+"""The standard streams: output is written whole, or raises an error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StandardOutputError(JlocalError):
 
     @classmethod
     def of(cls, error: OSError) -> StandardOutputError:
-        """Make one of what the system says."""
+        """Make one from an error of the system."""
         reason = "it is closed" if error.errno == errno.EBADF else str(error.strerror)
         return cls(reason, is_left=isinstance(error, BrokenPipeError))
 

@@ -1,4 +1,4 @@
-"""What `--in` names: a folder, a file, or the files and folders that a glob fits."""
+"""The value of `--in`: a folder, a file, or the files and folders that a glob matches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scope:
 
     @classmethod
     def of(cls, text: str) -> Scope:
-        """Find what a text names on the disk.
+        """Find the files and folders that a text names.
 
         Raises:
             click.UsageError: there is nothing of this name.
@@ -50,18 +50,18 @@ class Scope:
 
     @property
     def name(self) -> str:
-        """How a person calls it."""
+        """The name of the scope in messages."""
         return os.path.join(self.root, self.glob) if self.glob else self.root  # noqa: PTH118
 
     def paths(self) -> list[str]:
-        """List the folders and files that are meant."""
+        """List the folders and files in the scope."""
         if not self.glob:
             return [self.root]
         paths = sorted(map(str, Path(self.root).glob(self.glob)))
         return [path for path in paths if not Path(path).name.startswith(".")]
 
     def holds(self, path: str) -> bool:
-        """Whether a file with this absolute path is meant."""
+        """Tell whether a file with this absolute path is in the scope."""
         if not _is_in(path, self.root) or not self.glob:
             return _is_in(path, self.root)
         below = path[len(self.root) :].replace(os.sep, "/").lstrip("/")

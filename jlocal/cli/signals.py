@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def received() -> int | None:
-    """Return the number of the signal that the program is ending for, if there is one."""
+    """Return the number of the signal that ends the program, if there is one."""
     return _Stopping.number
 
 

@@ -1,4 +1,4 @@
-"""Where `jlocal search` looks: in a collection, in a part of it, or in a folder that has none."""
+"""The source of `jlocal search`: a collection, a part of it, or an unindexed folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """What the options say about where to look.
+    """The options that choose what to search.
 
     Attributes:
         database: file of the collection.
         model: of the collection, where it is no longer where it was.
-        inside: what `--in` names.
-        quiet: do not say what is indexed.
+        inside: the value of `--in`.
+        quiet: do not report what is indexed.
 
     """
 

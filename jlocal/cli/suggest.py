@@ -1,4 +1,4 @@
-"""What a person meant who typed a command or an option that does not exist."""
+"""Suggestions for commands and options that do not exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-# What other programs call it.
+# The names of commands in other programs.
 _SYNONYMS = {
     **dict.fromkeys(("add", "ingest", "import", "scan", "read", "crawl", "reindex"), "index"),
     **dict.fromkeys(("find", "query", "ask", "grep", "locate", "retrieve"), "search"),
@@ -57,7 +57,7 @@ _ASKS = {"what", "who", "whose", "where", "when", "why", "how", "which", "did", 
 
 
 def no_such_command(group: click.Group, context: click.Context, words: Sequence[str]) -> Exception:
-    """Make the error for a command that does not exist, with what was meant by it.
+    """Make the error for an unknown command, with a suggestion.
 
     Args:
         group: that has no such command.
@@ -88,7 +88,7 @@ def no_such_command(group: click.Group, context: click.Context, words: Sequence[
 
 
 def no_such_option(error: click.NoSuchOption) -> click.UsageError:
-    """Make the error for an option that does not exist, with what was meant by it."""
+    """Make the error for an unknown option, with a suggestion."""
     context = error.ctx
     message = f"no such option: {error.option_name[:80]}"
     if context is None:
@@ -109,7 +109,7 @@ def no_such_option(error: click.NoSuchOption) -> click.UsageError:
 
 
 def nearest(typed: str, known: Sequence[str], synonyms: dict[str, str] | None = None) -> str | None:
-    """Return the name that was most probably meant, if any is near."""
+    """Return the most similar name, if any is near."""
     word = typed.casefold().strip()
     meant = (synonyms or {}).get(word)
     if meant and (meant in known or meant in ("help", "--version")):

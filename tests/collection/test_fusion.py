@@ -68,7 +68,7 @@ def names(hits: list) -> list[str]:
 
 def test_words_decide_where_no_cosine_stands_out() -> None:
     cosines = np.linspace(0.90, 0.92, 100, dtype=np.float32)
-    apart = Background.of(np.tile(cosines, 50)).standing_out(cosines)
+    apart = Background.of(np.tile(cosines, 50)).z_scores(cosines)
     bm25 = np.zeros(100, np.float32)
     bm25[3] = 8
     assert fused(bm25, apart, 2.0, 5).argmax() == 3
@@ -83,15 +83,15 @@ def test_one_word_counts_more_than_one_of_many() -> None:
 def test_meaning_decides_where_no_word_is_found() -> None:
     cosines = np.full(1000, 0.1, np.float32)
     cosines[7] = 0.6
-    apart = Background.of(cosines).standing_out(cosines)
+    apart = Background.of(cosines).z_scores(cosines)
     assert fused(np.zeros(1000, np.float32), apart, 2.0, 5).argmax() == 7
 
 
 def test_few_passages_do_not_make_small_differences_large() -> None:
     two = np.array([0.50, 0.51], np.float32)
-    assert np.ptp(Background.of(two).standing_out(two)) < 0.2
-    assert np.isfinite(Background.of(two[:1]).standing_out(two[:1])).all()
-    assert np.isfinite(Background.of(two[:0]).standing_out(two)).all()
+    assert np.ptp(Background.of(two).z_scores(two)) < 0.2
+    assert np.isfinite(Background.of(two[:1]).z_scores(two[:1])).all()
+    assert np.isfinite(Background.of(two[:0]).z_scores(two)).all()
 
 
 def test_a_models_weight_goes_by_its_name() -> None:

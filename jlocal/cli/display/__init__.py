@@ -1,1 +1,1 @@
-"""What a person sees on a terminal: hits, excerpts, columns, progress and reports."""
+"""Output on a terminal: hits, excerpts, columns, progress and reports."""

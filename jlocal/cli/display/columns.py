@@ -1,11 +1,11 @@
-"""How many columns of a terminal a text takes, and where its lines are broken."""
+"""The width of a text in terminal columns, and line breaking."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-# No line begins with one of these, as far as there is another place for the break.
+# A line begins with one of these only if there is no other place for the break.
 _CLOSING = frozenset("、。，．：；！？）」』】》〉”’…)]}.,;:!?")
 
 # One column each: Latin, Greek, Cyrillic, and the signs that are printed around them. The tables
@@ -21,14 +21,14 @@ def width(text: str) -> int:
 
 
 def clipped(text: str, columns: int, ellipsis: str = "…") -> str:
-    """Cut a printable text so that it is not wider, with an ellipsis where something is cut."""
+    """Cut a printable text to a number of columns; an ellipsis marks the cut."""
     if width(text) <= columns:
         return text
     return text[: _fits(text, 0, columns - len(ellipsis))].rstrip() + ellipsis
 
 
 def clipped_left(text: str, columns: int, ellipsis: str = "…") -> str:
-    """Cut a printable text at its beginning."""
+    """Cut the beginning of a printable text to a number of columns."""
     if width(text) <= columns:
         return text
     room, start = columns - len(ellipsis), len(text)
@@ -45,8 +45,8 @@ def wrapped(text: str, columns: int, most: int) -> list[tuple[int, int]]:
 
     Args:
         text: without line breaks.
-        columns: of the widest line.
-        most: how many lines are wanted at most.
+        columns: the width of the widest line.
+        most: the largest number of lines.
 
     Returns:
         Where each line begins and ends, in characters; the white space between two lines belongs
@@ -70,8 +70,8 @@ def wrapped(text: str, columns: int, most: int) -> list[tuple[int, int]]:
 
 
 def _fits(text: str, start: int, columns: int) -> int:
-    """Find where a line from `start` ends that is not wider; it has one character at least."""
-    # The next letter, too: it may be a mark of the last one.
+    """Find the end of the longest line from `start` that fits; it has at least one character."""
+    # One more letter is checked: it may be a combining mark of the last one.
     if _NARROW.fullmatch(text, start, start + columns + 1):
         return min(start + max(columns, 1), len(text))
     used, place = 0, start
@@ -97,14 +97,14 @@ def _break(text: str, start: int, fits: int) -> int:
 
 
 def _is_ideograph(letter: str) -> bool:
-    """Whether a line may be broken at this letter: Han, kana and their punctuation."""
+    """Tell whether a line may be broken at this letter: Han, kana and their punctuation."""
     return "\u2e80" <= letter <= "\uabff" or "\uf900" <= letter <= "\uffef" or letter > "\U0001ffff"
 
 
 def _clusters(text: str) -> Iterator[tuple[str, int]]:
-    """Split a text into what a reader sees as one character, each with its columns."""
+    """Split a text into grapheme clusters, each with its width in columns."""
     from wcwidth import iter_graphemes, wcswidth
 
     for cluster in iter_graphemes(text):
-        # It is -1 for controls, of which a printable text has none.
+        # The width of control characters is -1; a printable text has none.
         yield cluster, max(wcswidth(cluster), 0)

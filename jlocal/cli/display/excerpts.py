@@ -1,4 +1,4 @@
-"""The part of a passage that shows why it was found."""
+"""Excerpts: the part of a passage that shows why it was found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLAUSE = re.compile(r"[,;:–—]\s+|[、，；：]|\s+")
 
 @dataclass(frozen=True)
 class Piece:
-    """Some letters of a line; `is_match` where they are a word of the query."""
+    """A part of a line; `is_match` is true for a word of the query."""
 
     text: str
     is_match: bool = False
@@ -34,7 +34,7 @@ Line = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class _Unit:
-    """What is chosen or left out as a whole: a sentence, a part of a long one, or a line.
+    """A unit to show or leave out: a sentence, a part of a long sentence, or a line.
 
     Attributes:
         text: what it says; with the space at its end.
@@ -60,15 +60,15 @@ def excerpt(
     is_code: bool = False,
     ellipsis: str = "…",
 ) -> list[Line]:
-    """Choose what shows best why a passage was found.
+    """Choose the sentences that best show why a passage was found.
 
-    The sentences that hold the most words of the query come first, then what stands around them,
-    as far as there is room. Where no word is in the passage, its beginning is shown.
+    Sentences with the most words of the query are chosen first, then the sentences around them, as
+    far as there is room. A passage without words of the query is shown from its beginning.
 
     Args:
         text: the passage.
         terms: the words of the query.
-        columns: how wide a line may be.
+        columns: the width of a line.
         lines: the most lines.
         headings: what is shown as the passage's headings and so is left out.
         is_code: whether the lines are a program's or data, and stay as they are.
@@ -95,7 +95,7 @@ def excerpt(
 
 
 def marked(text: str, terms: Terms) -> Line:
-    """Split a printable line where words of the query begin and end."""
+    """Split a printable line at the words of the query."""
     pieces, place = [], 0
     for match in terms.matches(text):
         if match.end <= place:
@@ -129,7 +129,7 @@ def _part(text: str, terms: Terms) -> tuple[int, int]:
 
 
 def _densest(matches: Sequence[Match], size: int) -> Match | None:
-    """Find the match that begins the window, of so many characters, with the most words."""
+    """Find the first match of the window of `size` characters with the most words."""
     inside: Counter[str] = Counter()
     best, best_weight, weight, begin = None, 0.0, 0.0, 0
     for match in matches:
@@ -181,7 +181,7 @@ def _ends(block: Block, columns: int) -> list[tuple[int, bool]]:
 
 
 def _choose(units: Sequence[_Unit], page: _Page) -> set[int]:
-    """Choose the units with the most words of the query, and as much around them as there is."""
+    """Choose the units with the most words of the query, then the units around them."""
     chosen: set[int] = set()
     covered: dict[str, float] = {}
     rest = [number for number, unit in enumerate(units) if unit.terms]
@@ -210,7 +210,7 @@ def _choose(units: Sequence[_Unit], page: _Page) -> set[int]:
         _widen(seeds, step, chosen, page, len(units))
     after = max(chosen, default=0) + 1
     if after < len(units) and page.lines_used(chosen) < page.most:
-        # What does not fit as a whole still fills the last lines.
+        # A unit that does not fit as a whole still fills the last lines.
         chosen.add(after)
     return chosen
 
@@ -244,18 +244,18 @@ class _Page:
         self._is_cut = is_cut
 
     def holds(self, chosen: set[int]) -> bool:
-        """Whether there is room for all of these units."""
+        """Tell whether there is room for all of these units."""
         return self.lines_used(chosen) <= self.most
 
     def lines_used(self, chosen: set[int]) -> int:
-        """Count the lines that these units take, as far as they are not too many."""
+        """Count the lines that these units take, up to the limit."""
         used = 0
         for row in self._rows(chosen):
             used += len(wrapped(row, self._columns, self.most + 1 - used))
         return used
 
     def lines(self, chosen: set[int]) -> list[str]:
-        """Lay units out, with an ellipsis where something is left out."""
+        """Lay units out in lines, with an ellipsis for each gap."""
         lines: list[str] = []
         is_whole = not self._is_cut[1] and len(self._units) - 1 in chosen
         for row in self._rows(chosen):

@@ -1,4 +1,4 @@
-"""What a run changed in the folders that a collection remembers, in words."""
+"""Report the changes of a collection's remembered folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def filter_options(folder: Folder) -> list[str]:
-    """Return how the files of a folder are chosen, as options of `jlocal index`."""
+    """Return the filters of a folder as options of `jlocal index`."""
     return [
         *(f"--include {glob!r}" for glob in folder.include),
         *(f"--exclude {glob!r}" for glob in folder.exclude),
@@ -25,7 +25,7 @@ def filter_options(folder: Folder) -> list[str]:
 
 
 def log_folders(before: Mapping[str, Folder], after: Mapping[str, Folder], report: Report) -> None:
-    """Write which folders are read in another way than before, or are no longer remembered."""
+    """Log the folders that are read with other options than before, or are forgotten."""
     for path, folder in after.items():
         if path in before and before[path] != folder:
             was = " ".join(filter_options(before[path])) or "without filters"

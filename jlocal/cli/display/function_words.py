@@ -1,4 +1,4 @@
-"""Articles, pronouns, question words: from these nobody learns why a text was found."""
+"""Function words: articles, pronouns and question words, which are not marked in excerpts."""
 
 _ENGLISH = """
 a about all am an and any are as at be because been but by can could d did do does for from had has

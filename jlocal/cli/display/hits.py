@@ -1,4 +1,4 @@
-"""What is printed of a hit, for a program and for a person."""
+"""Print hits, as JSON values or for a person."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INDENT = 3
 _LINES, _MOST_LINES = 3, 6
 # The command, what stands below the hits, and the shell's next prompt.
 _AROUND = 3
-# The least columns that are worth a heading.
+# The fewest columns for a heading.
 _HEADING = 12
 _STATES = {"changed": "changed since", "missing": "missing"}
 # Files whose lines are no prose: an excerpt of them keeps its lines and signs as they are.
@@ -74,7 +74,7 @@ def print_paths(hits: Sequence[Hit], end: str) -> None:
     for path in dict.fromkeys(hit.path for hit in hits):
         here = f"{Path.cwd()}{os.sep}"
         name = path.removeprefix(here)
-        # What begins with a dash would be an option of the next program.
+        # A path that begins with a dash would be an option of the next program.
         output.path(Path(name) if name[:1] != "-" else Path(path), end)
 
 
@@ -118,7 +118,7 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
 
 
 def _room(hits: int, screen: Screen) -> tuple[int, bool]:
-    """Decide how many lines an excerpt has, and whether empty lines part the hits."""
+    """Return the lines of an excerpt, and whether empty lines separate the hits."""
     each = (screen.rows - _AROUND) // hits
     if not screen.is_terminal or (each < 1 and hits > 5):
         return _LINES, False
@@ -161,7 +161,7 @@ def _dots(relevance: float, screen: Screen) -> str:
 
 
 def _fitting(headings: list[str], room: int, screen: Screen) -> list[str]:
-    """Choose the innermost headings that there is room for; the last one may be cut."""
+    """Choose the innermost headings that fit; the last one may be cut."""
     around = 3
     chosen: list[str] = []
     for heading in reversed(headings):
@@ -181,7 +181,7 @@ def _above(headings: Sequence[str], screen: Screen | None, terms: Terms) -> str:
 
 
 def _also(hit: Hit, screen: Screen, indent: int) -> str:
-    """Return the line that names the other places of a passage, as many as it holds."""
+    """Return the line that names the other locations of a passage, as many as fit."""
     room = screen.columns - indent
     text = "also in "
     for number, location in enumerate(hit.others):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BAR = "  {bar:16} {desc}"
 # Said before a run that takes longer, once its speed has been seen for some seconds.
 _LONG, _SEEN = 180.0, 8.0
-# Less of a file's name would tell nothing.
+# A shorter part of a file's name would be useless.
 _LEAST_NAME = 8
 
 
@@ -28,7 +28,7 @@ _LEAST_NAME = 8
 def index_bar(
     *, quiet: bool, before: Callable[[], None] | None = None
 ) -> Iterator[OnProgress | None]:
-    """Show progress on a terminal, cleared at the end; say before a long run how long it takes.
+    """Show progress on a terminal, cleared at the end; announce the time of a long run.
 
     Args:
         quiet: show nothing.
@@ -94,7 +94,7 @@ class _Screen:
 
 
 def _described(progress: Progress, columns: int) -> str:
-    """Describe progress in one line, of which the name of the file takes what is left."""
+    """Describe progress in one line; the file's name gets the columns left over."""
     if not progress.total:
         return f"{counted(progress.files, 'file')} found" if progress.files else ""
     parts = [f"{progress.files:,} of {counted(progress.total, 'file')}"]

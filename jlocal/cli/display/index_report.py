@@ -1,4 +1,4 @@
-"""What `jlocal index` says of a run: the model before it, and what was done after it."""
+"""Report a run of `jlocal index`: the model before it, and the results after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jlocal.inputs.documents import Unreadable
 
 _FULL_BAR = 16 * "█"
-# Fewer tokens do not tell how long more of them take: the first ones are slow.
+# Fewer tokens do not show the speed, as the first tokens are slow.
 _LEAST_TOKENS = 5_000
 # As much of a file's name as has room in a sentence.
 _NAME = 20
@@ -42,7 +42,7 @@ _REASONS = {
 
 
 def log_model(model: Embedder) -> None:
-    """Name the model that a new collection is made with."""
+    """Log the model of a new collection."""
     from jlocal.models import starter
 
     path = model.profile.path
@@ -54,12 +54,12 @@ def log_model(model: Embedder) -> None:
 
 
 def log_failure(failure: Unreadable) -> None:
-    """Name a file that was not indexed, and say why."""
+    """Log a file that was not indexed, and why."""
     _log(f"Not indexed: {failure.id}: {flags.worded(failure.reason)}")
 
 
 def log_report(report: Report, database: Path, seconds: float, *, verbose: bool = False) -> None:
-    """Sum up a run.
+    """Log the summary of a run.
 
     Args:
         report: what the run found and did.
@@ -87,13 +87,13 @@ def log_report(report: Report, database: Path, seconds: float, *, verbose: bool 
 
 
 def log_next_step(report: Report, database: Path) -> None:
-    """Show a person what to do with a collection in which there is something new."""
+    """Log the next command for a collection with new documents."""
     if report.new and sys.stderr.isatty():
         log(f"  Next:  jlocal search{flag(database)} your question")
 
 
 def log_error(report: Report) -> None:
-    """Count what failed, for the end of the screen."""
+    """Log the number of failures, at the end of the screen."""
     would = "was not" if report.failed == 1 else "were not"
     if report.plan:
         would = "would not be"
@@ -101,7 +101,7 @@ def log_error(report: Report) -> None:
 
 
 def show_plan(report: Report) -> None:
-    """Print what a run would do: its files on standard output, and its cost."""
+    """Print the plan of a dry run: its files on standard output, and its cost."""
     plan = report.plan
     assert plan is not None
     for what, paths in (("new", plan.new), ("changed", plan.changed), ("removed", plan.removed)):

@@ -1,4 +1,4 @@
-"""A passage as a person reads it: its paragraphs and lines, without the marks of its markup."""
+"""Remove the markup of a passage: its paragraphs and lines as a reader sees them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _INLINE = (
     (re.compile(r"(`{1,2})(?!`)([^`\n]{1,1000})\1(?!`)"), r"\2"),
     (re.compile(r"\\([\\`*_{}\[\]()#+.!|~<>-])"), r"\1"),
 )
-# What no reader sees: marks of direction, soft hyphens, byte order marks.
+# Invisible characters: marks of direction, soft hyphens, byte order marks.
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
@@ -62,7 +62,7 @@ _INVISIBLE = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, or a line that stands for itself.
+    """A paragraph, or a separate line.
 
     Attributes:
         text: one line of text.
@@ -75,11 +75,11 @@ class Block:
 
 
 def blocks(text: str, headings: tuple[str, ...] = (), *, in_code: bool = False) -> list[Block]:
-    """Read prose that may be Markdown: what it says, without its marks.
+    """Read prose that may be Markdown, without its marks.
 
     Args:
         text: a passage.
-        headings: those that are shown above it, which are left out.
+        headings: the headings shown above it, which are left out.
         in_code: whether the text begins between the fences of code.
 
     """
@@ -186,14 +186,14 @@ class _Reader:
 
 
 def _begins_block(line: str) -> bool:
-    """Whether a line is none of a paragraph that began before it."""
+    """Tell whether a line does not continue the paragraph before it."""
     return any(
         pattern.match(line) for pattern in (_RULER, _FENCE, _HEADING, _ITEM, _DEFINITION)
     ) and not line.lstrip().startswith("[^")
 
 
 def _joined(lines: list[str]) -> list[str]:
-    """Put the lines of a paragraph together where they were broken only because they were full."""
+    """Join the lines of a paragraph that were broken only because they were full."""
     widest = max(width(printable(line.strip())) for line in lines)
     texts = [lines[0].rstrip() if _ITEM.match(lines[0]) else lines[0].strip()]
     for before, line in itertools.pairwise(lines):
@@ -210,13 +210,13 @@ def _joined(lines: list[str]) -> list[str]:
 
 
 def _glue(before: str, after: str) -> str:
-    """Return what stands between two lines that are one: no space between Han or kana."""
+    """Return the separator of two joined lines: no space between Han or kana."""
     wide = "\u2e80" <= before[-1:] <= "\uabff" or "\uff00" <= before[-1:] <= "\uffef"
     return "" if wide and "\u2e80" <= after[:1] <= "\uffef" else " "
 
 
 def _inline(text: str) -> str:
-    """Take the marks out of a line of Markdown."""
+    """Remove the marks of a line of Markdown."""
     text = _TAG.sub("", text)
     if "&" in text:
         text = html.unescape(text)

@@ -1,4 +1,4 @@
-"""What standard output can show: columns, rows, colours, links, letters."""
+"""The capabilities of standard output: columns, rows, colours, links, letters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ color_option = click.option(
 
 @dataclass(frozen=True)
 class Screen:
-    """What standard output can show.
+    """The capabilities of standard output.
 
     Attributes:
         is_terminal: whether a person reads it as it is printed.
@@ -70,12 +70,12 @@ class Screen:
 
     @property
     def ellipsis(self) -> str:
-        """What stands where something is left out."""
+        """The sign of omitted text."""
         return "…" if self.is_unicode else "..."
 
     @property
     def arrow(self) -> str:
-        """What stands between headings."""
+        """The separator of headings."""
         return "›" if self.is_unicode else ">"
 
     def encodable(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The words of a query, and where they occur in a text that was found."""
+"""The words of a query, and their matches in a text."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _UNSPACED = (
 _SPECIAL = re.compile("[\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20f0\u2e80-\U0010ffff]")
 _NUMBER = "[1-9][0-9]{0,2}(?:[.,'\u2019\u00a0\u202f][0-9]{3})+(?![^\\W_])"
 _PLAIN_WORD = re.compile(rf"()(?:{_NUMBER}|[^\W_]+)")
-# What parts the thousands of a number: 9,500 is 9500.
+# Separators of thousands: 9,500 is 9500.
 _NO_SEPARATORS = str.maketrans("", "", ".,'\u2019\u00a0\u202f")
-# What a word that is nearly one of the query is worth.
+# The weight of a word that nearly matches a word of the query.
 _NEAR = 0.7
 _LONGEST_ENDING = 3
 _SHORTEST_STEM = 4
@@ -40,7 +40,7 @@ _SAME_IN_STEM = 2
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has no marks, and no letters but Latin, Greek and Cyrillic ones."""
+    """Tell whether a text has no marks, and no letters but Latin, Greek and Cyrillic ones."""
     return _SPECIAL.search(text) is None
 
 
@@ -150,7 +150,7 @@ def _is_unspaced(term: str) -> bool:
 
 
 def _without_ending(word: str) -> list[str]:
-    """List what is left of a word without a short ending, longest first."""
+    """List the word without each short ending, longest first."""
     shortest = max(len(word) - _LONGEST_ENDING, _SHORTEST_STEM)
     return [word[:length] for length in range(len(word) - 1, shortest - 1, -1)]
 

@@ -52,22 +52,22 @@ def plan(
 
     """
     unseen = [
-        (path, here)
+        (path, own_roots)
         for path in known
         if path not in seen
-        and (here := {location for location in _lineage(path) if location in roots})
+        and (own_roots := {location for location in _upwards(path) if location in roots})
     ]
     lost = [
-        (path, here)
-        for path, here in unseen
-        if not any(location in unread for location in _lineage(path))
+        (path, own_roots)
+        for path, own_roots in unseen
+        if not any(location in unread for location in _upwards(path))
     ]
     folders = {os.path.dirname(path) for path in seen}  # noqa: PTH120
-    alive = {location for folder in folders for location in _lineage(folder) if location in roots}
-    alive |= _elsewhere({root for _, here in lost for root in here} - alive, seen)
-    removed = [path for path, here in lost if prune or here <= alive]
-    without_files = {root for _, here in lost for root in here - alive}
-    kept = Counter(root for _, here in unseen for root in here - alive)
+    found = {location for folder in folders for location in _upwards(folder) if location in roots}
+    found |= _found_elsewhere({root for _, own_roots in lost for root in own_roots} - found, seen)
+    removed = [path for path, own_roots in lost if prune or own_roots <= found]
+    without_files = {root for _, own_roots in lost for root in own_roots - found}
+    kept = Counter(root for _, own_roots in unseen for root in own_roots - found)
     failures = []
     for root, name in roots.items():
         reason = empty.get(root)
@@ -79,7 +79,7 @@ def plan(
     return Pruning(removed, failures)
 
 
-def _elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
+def _found_elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
     """Return the roots whose files were found through another path, where they are counted."""
     if not roots:
         return set()
@@ -88,7 +88,7 @@ def _elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
     return {root for root in roots if os.path.realpath(root) in found}
 
 
-def _lineage(path: str) -> Iterator[str]:
+def _upwards(path: str) -> Iterator[str]:
     yield path
     yield from folders_above(path)
 

@@ -45,9 +45,9 @@ def weight_of(model: str) -> float:
     return next((weight for pattern, weight in _WEIGHTS if pattern.search(name)), WEIGHT)
 
 
-def fused(bm25: Floats, standing_out: Floats, weight: float, terms: int) -> Floats:
+def fused(bm25: Floats, z_scores: Floats, weight: float, terms: int) -> Floats:
     """Return the fused scores (n,) of passages; words count more in a query of few terms."""
-    scores: Floats = bm25 + np.float32(_weight_in(weight, terms)) * standing_out
+    scores: Floats = bm25 + np.float32(_weight_in(weight, terms)) * z_scores
     return scores
 
 
@@ -70,7 +70,7 @@ class Background:
         squares = float(np.square(cosines - mean).sum()) + _MORE * _DEVIATION**2
         return cls(mean, math.sqrt(squares / (len(cosines) + _MORE)))
 
-    def standing_out(self, cosines: Floats) -> Floats:
+    def z_scores(self, cosines: Floats) -> Floats:
         """Return the standard scores (n,) of cosines (n,): deviations from the mean."""
         apart: Floats = (cosines - np.float32(self.mean)) / np.float32(self.deviation)
         return apart

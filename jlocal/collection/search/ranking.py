@@ -63,12 +63,12 @@ def search(
         words = paths = None
         if text is not None:
             words, paths = store.words(text, allowed), store.path_words(text)
-        asked = _Asked(store, n, min_score, allowed, words, paths)
-        return asked.by_words() if query is None else asked.by_meaning(query, weight, exact)
+        running = _Search(store, n, min_score, allowed, words, paths)
+        return running.by_words() if query is None else running.by_meaning(query, weight, exact)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Search:
     """A running search, limited to the passages `allowed` unless it is None."""
 
     store: Store
@@ -130,7 +130,7 @@ class _Asked:
             return Scored.best_first(ids, cosines, scale, cosines=cosines)
         bm25 = self.words.of(ids)
         terms = self.words.terms
-        fused = fusion.fused(bm25, background.standing_out(cosines), weight, terms)
+        fused = fusion.fused(bm25, background.z_scores(cosines), weight, terms)
         scale = fusion.Scale.of_both(terms, passages, weight)
         return Scored.best_first(ids, fused, scale, cosines=cosines, bm25=bm25)
 
