@@ -17,7 +17,7 @@ from typing import Any
 from jlocal import child
 from jlocal._version import __version__
 from jlocal.bundle.standalone import cpu_flags
-from jlocal.errors import ModelError
+from jlocal.errors import ModelError, OutputError
 from jlocal.files import read_regular, sha256_of
 from jlocal.gguf.header import Header
 from jlocal.llama.features import FLAGS, features_in
@@ -175,6 +175,8 @@ def _models(report: Report) -> None:
     except (ModelError, ImportError) as error:
         report.add("broken", f"the models cannot be listed: {error}.")
         return
+    except OutputError:  # which is among the findings of the folders
+        return
     total, free = report.memory["total"], report.memory["free"]
     for model in models:
         need = _BESIDE + model.size
@@ -211,7 +213,12 @@ def _tokenizer(report: Report, profile: Profile) -> None:
 
 
 def _folders(report: Report) -> None:
-    folders = {"home": home(), "cache": cache_folder()}
+    folders: dict[str, Path] = {}
+    for name, folder in (("home", home), ("cache", cache_folder)):
+        try:
+            folders[name] = folder()
+        except OutputError as error:
+            report.add("broken", f"the folder {error.path} cannot be written: {error}.")
     with contextlib.suppress(ImportError):  # which is among the findings already
         folders["hub cache"] = hub_folder()
     for name, path in folders.items():
@@ -255,7 +262,7 @@ def _self_test(report: Report, model: str | None) -> None:
         # The sender's own words, if there are some, so that the vectors can be compared.
         stored = _stored(path)
         found = _probe(str(path), *([stored["text"]] if stored else []))
-    except ModelError as error:
+    except (ModelError, OutputError) as error:
         report.self_test = {"done": True, "model": model, "passed": False}
         report.add("broken", f"the self-test with {model} failed: {error}.")
         return
