@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jlocal.collection.config import CollectionConfig
     from jlocal.collection.index.folders import Folder
     from jlocal.collection.index.report import OnProgress, Report
+    from jlocal.embed.embedder import Embedder
     from jlocal.embed.options import ComputeOptions
 
 # Given the collection, whom to tell of progress, and whether to make the collection anew.
@@ -86,40 +87,41 @@ def run(what: Run, work: Work, *, rebuild: bool = False) -> None:
 def _run(what: Run, work: Work, *, rebuild: bool) -> None:
     from jlocal.collection.collection import Collection
 
-    config = made_with(what.database, rebuild=rebuild)
-    before = _folders(what.database)
-    began = time.monotonic()
-    with opened(what, config) as collection:
-        assert collection.model is not None
-        note = functools.partial(log_model, collection.model)
-        with index_bar(quiet=what.quiet, before=None if config else note) as on_progress:
-            report = work(collection, on_progress, rebuild)
-    if report.plan:
-        show_plan(report)
-    elif not what.quiet:
-        log_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
-        with Collection(what.database) as collection:
+    before: dict[str, Folder] = {}
+    with Collection(what.database) as collection:
+        config = made_with(collection, rebuild=rebuild)
+        # Where there is no collection, there are no folders.
+        with contextlib.suppress(JlocalError):
+            before = collection.folders()
+        began = time.monotonic()
+        with opened_model(what, collection, config) as model:
+            note = functools.partial(log_model, model)
+            with index_bar(quiet=what.quiet, before=None if config else note) as on_progress:
+                report = work(collection, on_progress, rebuild)
+        if report.plan:
+            show_plan(report)
+        elif not what.quiet:
+            log_report(report, what.database, time.monotonic() - began, verbose=what.verbose)
             log_folders(before, collection.folders(), report)
-        log_next_step(report, what.database)
+            log_next_step(report, what.database)
     if report.failed:
         log_error(report)
         click.get_current_context().exit(1)
 
 
-def made_with(database: Path, *, rebuild: bool = False) -> CollectionConfig | None:
+def made_with(collection: Collection, *, rebuild: bool) -> CollectionConfig | None:
     """Say how a collection was made, or is being made anew; None where nothing was indexed."""
-    from jlocal.collection.collection import Collection
     from jlocal.collection.index.rebuild import unfinished
 
-    with Collection(database) as collection:
-        config = collection.made_with()
-    return (unfinished(database) if rebuild else None) or config
+    config = collection.made_with()
+    return (unfinished(collection.path) if rebuild else None) or config
 
 
 @contextlib.contextmanager
-def opened(what: Run, config: CollectionConfig | None) -> Iterator[Collection]:
-    """Open the collection with its model, or with the one that was named."""
-    from jlocal.collection.collection import Collection
+def opened_model(
+    what: Run, collection: Collection, config: CollectionConfig | None
+) -> Iterator[Embedder]:
+    """Open the model of a collection, or the one that was named, and have the collection use it."""
     from jlocal.collection.opening import model_file
     from jlocal.models import names
 
@@ -129,19 +131,7 @@ def opened(what: Run, config: CollectionConfig | None) -> Iterator[Collection]:
     if config and (model is None or source == ParameterSource.ENVIRONMENT):
         model = str(model_file(config, what.database))
     pooling = config.pooling if config else None
-    with (
-        open_model(
-            what.task, model or names.default_model(), what.compute, pooling=pooling
-        ) as embedder,
-        Collection(what.database, embedder) as collection,
-    ):
-        yield collection
-
-
-def _folders(database: Path) -> dict[str, Folder]:
-    from jlocal.collection.collection import Collection
-
-    # Where there is no collection, there are no folders.
-    with contextlib.suppress(JlocalError), Collection(database) as collection:
-        return collection.folders()
-    return {}
+    model = model or names.default_model()
+    with open_model(what.task, model, what.compute, pooling=pooling) as embedder:
+        collection.use_model(embedder)
+        yield embedder

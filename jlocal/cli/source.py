@@ -15,6 +15,7 @@ from jlocal.errors import EmptyCollectionError, MissingCollectionError
 
 if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
+    from jlocal.collection.collection import Collection
     from jlocal.collection.config import CollectionConfig
     from jlocal.collection.search.ranking import Mode
     from jlocal.embed.options import ComputeOptions
@@ -40,8 +41,9 @@ class Source:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the collection says of itself."""
+    """An open collection, and what it says of itself."""
 
+    collection: Collection
     config: CollectionConfig
     folders: tuple[str, ...]
 
@@ -71,28 +73,29 @@ def opened_search(
         CollectionError, ModelError: what no query can mend.
 
     """
-    from jlocal.collection.collection import Collection
     from jlocal.collection.search.pathfilter import path_filter
 
     scope = None if source.inside is None else Scope.of(source.inside)
-    known = _known(source, is_needed=scope is None)
+    known = _known(stack, source, is_needed=scope is None)
     part = scope.among(known.folders) if scope and known else None
     unknown = scope if part is None else None
     prompt_name, prefix = prompts
     if known and not unknown and mode == "words":
-        collection = stack.enter_context(Collection(source.database))
+        collection = known.collection
     else:
         model = _model(source, known, is_its_own=unknown is None)
         pooling = known.config.pooling if known and not unknown else None
         embedder = stack.enter_context(
             open_model(None, model, compute, pooling=pooling, quiet=source.quiet)
         )
-        if unknown:
+        if known and not unknown:
+            collection = known.collection
+            collection.use_model(embedder)
+        else:
             from jlocal.cli.one_shot import collection_of
 
+            assert unknown
             collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
-        else:
-            collection = stack.enter_context(Collection(source.database, embedder))
         # What no query can mend is said before the first one.
         collection.check_model()
         embedder.prompt_text(prefix, prompt_name)
@@ -117,23 +120,22 @@ def _model(source: Source, known: _Known | None, *, is_its_own: bool) -> str | N
         CollectionError: the model must be the collection's own, and is not where it was.
 
     """
-    from jlocal.collection.collection import Collection
+    from jlocal.collection.opening import model_file
 
     if source.model or known is None:
         return source.model
     if not is_its_own and not Path(known.config.model_path).is_file():
         return None
-    with Collection(source.database) as collection:
-        return str(collection.model_file())
+    return str(model_file(known.config, source.database))
 
 
-def _known(source: Source, *, is_needed: bool) -> _Known | None:
-    """Ask a collection for its config and its folders; None where there is none to ask."""
+def _known(stack: ExitStack, source: Source, *, is_needed: bool) -> _Known | None:
+    """Open a collection and ask for its config and folders; None where there is none to ask."""
     from jlocal.collection.collection import Collection
 
+    collection = stack.enter_context(Collection(source.database))
     try:
-        with Collection(source.database) as collection:
-            return _Known(collection.config, tuple(collection.folders()))
+        return _Known(collection, collection.config, tuple(collection.folders()))
     except (EmptyCollectionError, MissingCollectionError):
         if is_needed:
             raise

@@ -121,6 +121,13 @@ class OpenCollection:
         """Return the model if one is open."""
         return self._model
 
+    def use_model(self, model: Embedder) -> None:
+        """Take an open model, which stays open, in place of the one that would be loaded."""
+        with self._loading:
+            self._readers.check()
+            self._given = self._model = model
+            self._model_sha256 = ""
+
     def check_model(self) -> None:
         """Load the model and check that it made this collection, as the first search would.
 

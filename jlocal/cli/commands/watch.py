@@ -13,7 +13,7 @@ import click
 from jlocal.cli import output
 from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
-from jlocal.cli.index_run import Run, made_with, opened
+from jlocal.cli.index_run import Run, opened_model
 from jlocal.cli.options import compute_options
 from jlocal.embed.options import ComputeOptions
 from jlocal.errors import EmptyCollectionError
@@ -43,12 +43,10 @@ def command(
     \b
     jlocal watch
     """
+    from jlocal.collection.collection import Collection
     from jlocal.collection.watch import check_installed, watch
 
     check_installed()
-    config = made_with(database)
-    if config is None:
-        raise EmptyCollectionError(database)
 
     def on_change(kind: Kind, path: str) -> None:
         if not quiet:
@@ -59,14 +57,17 @@ def command(
         if not quiet:
             log(f"Note: {note}")
 
-    with opened(
-        Run(database, model, None, ComputeOptions(**compute), False, quiet), config
-    ) as collection:
-        if not quiet:
-            count = len(collection.folders())
-            what = "1 folder" if count == 1 else f"{count:,} folders"
-            log(f"Watching {what}; Ctrl-C ends it.")
-        watch(collection, on_change, log_failure, on_note)
+    run = Run(database, model, None, ComputeOptions(**compute), False, quiet)
+    with Collection(database) as collection:
+        config = collection.made_with()
+        if config is None:
+            raise EmptyCollectionError(database)
+        with opened_model(run, collection, config):
+            if not quiet:
+                count = len(collection.folders())
+                what = "1 folder" if count == 1 else f"{count:,} folders"
+                log(f"Watching {what}; Ctrl-C ends it.")
+            watch(collection, on_change, log_failure, on_note)
 
 
 def _short(path: str) -> str:
