@@ -1,1 +1,1 @@
-"""The only package that talks to llama.cpp."""
+"""The only package that calls llama.cpp. It knows no files of documents and no terminal."""

@@ -1,9 +1,9 @@
-"""What goes into each matrix product of a model while it embeds texts: its mean square by column.
+"""Activation statistics for an importance matrix: the squared inputs of each matrix, by column.
 
-A column of a matrix counts for as much as what it is multiplied with. llama.cpp calls the
-matrices' importance what llama-imatrix collects in the same way, over windows of a text. Here each
-text is one sequence, as it is when it is embedded, and what llama.cpp computes for its vector
-counts: of a decoder, the last feed-forward for the last token alone, and no vocabulary head.
+The larger the inputs that a column is multiplied with, the more its weights matter. llama-imatrix
+collects the same sums over windows of a text. Here each text is one sequence, as when it is
+embedded, and only the products that its vector needs are counted: a decoder computes the last
+feed-forward for the last token alone, and skips the vocabulary head.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from jlocal.llama.model import Model
 from jlocal.llama.tensors import name_of, rows_of, tensor_at
 from jlocal.llama.tokenizer import Tokens
 
-_HEAD = b"result_norm"  # what a decoder's graph has before its vocabulary head
+_HEAD = b"result_norm"  # the last tensor of a decoder's graph before the vocabulary head
 _PRODUCT = b"MUL_MAT"
 _CELLS = 256  # llama.cpp rounds a context up to this
 
 
 @dataclass
 class Sums:
-    """Of the rows that went into one matrix product.
+    """Sums over the input rows of one matrix product.
 
     Attributes:
         squares: sum of squares by column, (columns,) float64.
-        count: how many rows.
+        count: number of rows.
 
     """
 
@@ -43,18 +43,18 @@ class Sums:
 
 
 class Activations:
-    """Sums up the inputs of every matrix in a model's layers; a context manager.
+    """Collects the squared inputs of every matrix in a model's layers; a context manager.
 
     Attributes:
-        sums: by name of the matrix, blk.0.attn_q.weight for instance.
+        sums: the sums of each matrix by its name, such as blk.0.attn_q.weight.
 
     """
 
     def __init__(self, model: Model, *, threads: int) -> None:
-        """Prepare.
+        """Prepare to collect.
 
         Args:
-            model: loaded, with its weights as stored.
+            model: a loaded model, with its weights as stored.
             threads: CPU threads.
 
         """
@@ -85,22 +85,22 @@ class Activations:
         self._capacity = 0
 
     def add(self, tokens: Tokens) -> None:
-        """Compute one text and add what it gives.
+        """Compute one text and add its inputs to the sums.
 
         Args:
-            tokens: of the text with its prompt, special tokens included; not empty.
+            tokens: the text with its prompt, special tokens included; not empty.
 
         Raises:
-            ModelError: llama.cpp cannot compute it, or gives what is no finite number.
+            ModelError: llama.cpp cannot compute the text, or an input is not finite.
 
         """
-        # In the main thread Ctrl-C would be raised as a callback is entered, and forgotten there.
+        # In the main thread, Ctrl-C would be raised inside a callback and lost there.
         work = self._worker.submit(self._compute, tokens)
         try:
             work.result()
         except BaseException as error:
             if not work.done():
-                self._failure = error  # which ends the graph
+                self._failure = error  # ends the graph
                 wait([work])
             raise
 
@@ -110,7 +110,7 @@ class Activations:
         if memory:
             api.llama_memory_clear(memory, False)
         self._read = None
-        # Each text is one piece: a row's number is its token's.
+        # Each text fits into one call: a row's number is its token's.
         for _ in self._batch.fill([tokens], every_output=False):
             status = api.llama_decode(self._handle, self._batch.raw)
         if self._failure:
@@ -119,12 +119,12 @@ class Activations:
         self._model.check_decoded(status)
 
     def _on_tensor(self, pointer: int, ask: bool, _user_data: object) -> bool:
-        # No exception can leave a callback: it would be printed, and forgotten.
+        # No exception can leave a callback: ctypes would print it and drop it.
         try:
             return self._look(pointer, ask)
         except BaseException as error:
             self._failure = error
-            return ask  # to be called again, and to end the graph then
+            return ask  # True: be called again, and end the graph then
 
     def _look(self, pointer: int, ask: bool) -> bool:
         if self._failure:
@@ -147,7 +147,7 @@ class Activations:
         entry = self.sums.get(name)
         if entry is None:
             entry = self.sums[name] = Sums(np.zeros(squares.shape[1]))
-        # Of at most some thousand rows, which float32 can sum.
+        # A text has at most some thousand rows, which float32 can sum.
         if entry.squares.shape != squares.shape[1:]:
             raise ModelError(
                 f"{name} of {self._model.profile.path} is used in more ways than one",
@@ -157,13 +157,13 @@ class Activations:
         entry.count += len(squares)
         if not np.isfinite(entry.squares).all():
             raise ModelError(
-                f"what goes into {name} of {self._model.profile.path} is not finite; "
+                f"the inputs of {name} of {self._model.profile.path} are not finite; "
                 "convert the model again, to F32 or BF16",
                 path=self._model.profile.path,
             )
 
     def _squares(self, pointer: int) -> npt.NDArray[np.float32]:
-        """Read a product's input; queries, keys and values have the same, as gate and up have."""
+        """Read a product's input once for queries, keys and values, or for gate and up."""
         if self._read and self._read[0] == pointer:
             return self._read[1]
         values = rows_of(pointer)
@@ -188,7 +188,7 @@ class Activations:
         params.cb_eval = self._callback
         handle = self._model.new_context(params)
         self._handle, self._capacity, self._batch = handle, size, Batch(size)
-        # What the context uses must outlive it, also when nobody closes it.
+        # The model and the callback must outlive the context, also when nobody closes it.
         self._free = weakref.finalize(self, _free, handle, self._model, self._callback)
 
 

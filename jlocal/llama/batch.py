@@ -1,4 +1,4 @@
-"""llama_batch over numpy arrays: filling it token by token from Python is slow."""
+"""llama_batch over numpy arrays, since filling it token by token from Python is slow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Batch:
         self._position = np.zeros(capacity, np.int32)
         self._sequence = np.zeros(capacity, np.int32)
         self._output = np.zeros(capacity, np.int8)
-        # Each token belongs to one sequence, and points at its own cell of `_sequence`.
+        # Each token belongs to one sequence, and points to its own cell of `_sequence`.
         self._count = np.ones(capacity, np.int32)
         self._pointer = self._sequence.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
         self.raw = api.llama_batch(
@@ -35,14 +35,14 @@ class Batch:
         )
 
     def fill(self, sequences: Sequence[Tokens], every_output: bool) -> Iterator[int]:
-        """Lay sequences end to end and load them a capacity at a time.
+        """Concatenate sequences and load them in pieces of at most `capacity` tokens.
 
         Args:
             sequences: token ids; the number of a sequence is its position.
             every_output: mark each token as an output, or only the last of each sequence.
 
         Yields:
-            How many outputs the loaded piece has.
+            The number of outputs in the loaded piece.
 
         """
         lengths = np.array([len(sequence) for sequence in sequences])
@@ -53,8 +53,8 @@ class Batch:
         numbers = np.repeat(np.arange(len(sequences)), lengths)
         outputs = np.full(total, every_output, np.int8)
         outputs[ends - 1] = 1
-        # Pieces of like size: llama.cpp's flash attention sums in float16 when a piece has fewer
-        # than 64 tokens, which costs a long text its third digit.
+        # Pieces of similar size: llama.cpp's flash attention sums in float16 when a piece has
+        # fewer than 64 tokens, which costs a long text its third digit.
         step = -(-total // -(-total // self.capacity))
         for start in range(0, total, step):
             piece = slice(start, start + step)

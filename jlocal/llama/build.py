@@ -1,4 +1,4 @@
-"""What the llama.cpp that is installed here was built with, and the GPUs that it sees."""
+"""Build information of the installed llama.cpp, and the GPUs that it sees."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from jlocal.llama.library import FOLDER, api
 
-# Of ggml_backend_dev_type.
+# GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml_backend_dev_type.
 _GPUS = (1, 2)
 
 
 def build_info() -> dict[str, Any]:
-    """Return the versions and settings of llama.cpp, and the GPUs that it has."""
+    """Return the version and settings of llama.cpp, its backends and its GPUs."""
     return {
         "llama.cpp": api.llama_version().decode(),
         "system info": api.llama_print_system_info().decode().strip(" |"),
@@ -23,7 +23,7 @@ def build_info() -> dict[str, Any]:
 
 
 def _backends() -> list[str]:
-    """Name the backends that were compiled, by their libraries."""
+    """List the backends that were compiled, by their libraries."""
     names = {path.name.split(".")[0].partition("ggml-")[2] for path in FOLDER.glob("*ggml-*")}
     return sorted(names - {"", "base"})
 

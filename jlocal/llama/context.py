@@ -1,10 +1,10 @@
-"""One llama.cpp context, as large as the work needs, that turns token sequences into vectors.
+"""A llama.cpp context that turns batches of token sequences into vectors; it knows no text.
 
-Two ways lead to the same last-token vectors. Pooled mode is llama.cpp's own. In embedding mode it
-marks every token as an output, and a decoder's graph then multiplies each token's hidden state by
-the vocabulary matrix, for logits that nobody reads. Capture mode marks only the last token of each
-sequence, reads the hidden states before that product through the scheduler's evaluation callback,
-and stops the graph there.
+Two modes give the same last-token vectors. Pooled mode is llama.cpp's own: it marks every token as
+an output, and a decoder's graph then multiplies each token's hidden state by the vocabulary matrix,
+for logits that nobody reads. Capture mode marks only the last token of each sequence, reads the
+hidden states before that product through the scheduler's evaluation callback, and stops the graph
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
@@ -23,13 +22,12 @@ from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.llama.tensors import rows_of
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.profile import Profile
-
-Floats = npt.NDArray[np.float32]
+from jlocal.vectors import Floats
 
 # Architectures whose graph ends in `result_norm` and then the vocabulary head.
 CAPTURED = frozenset({"qwen3"})
 
-# What llama.cpp can pool, by the name in a profile.
+# llama.cpp's pooling types by their names in a profile.
 POOLING = {
     "mean": api.LLAMA_POOLING_TYPE_MEAN,
     "cls": api.LLAMA_POOLING_TYPE_CLS,
@@ -42,7 +40,7 @@ _CELLS = 256  # llama.cpp rounds a context up to this
 
 
 def captures(profile: Profile) -> bool:
-    """Tell whether hidden states of a model can be captured."""
+    """Tell whether the hidden states of a model can be captured."""
     return profile.architecture in CAPTURED and profile.causal and profile.pooling == "last"
 
 
@@ -51,7 +49,7 @@ class StoppedError(Exception):
 
 
 class Context:
-    """Computes batches of sequences; not thread-safe."""
+    """Computes batches of sequences; grows with the largest batch; not thread-safe."""
 
     def __init__(self, model: Model, threads: int, capture: bool) -> None:
         self._model, self._threads = model, threads
@@ -60,8 +58,8 @@ class Context:
         self._capacity = 0
         self._capture = _Capture(model.dimensions) if capture else None
         profile = model.profile
-        # Only a causal model can take a sequence in pieces, and of its pooled vectors only the
-        # last token's; every other sequence must lie in one ubatch.
+        # Only a causal model with last-token pooling can take a sequence in pieces; any other
+        # model needs each sequence in one ubatch.
         self._whole = not (profile.causal and profile.pooling == "last")
 
     def close(self) -> None:
@@ -73,20 +71,20 @@ class Context:
     def embed(self, sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
         """Compute one batch.
 
-        What is not finite in one sequence can spread to the others of its batch, for attention
-        multiplies also what it masks out, by zero. So those are computed again, each alone.
+        Values that are not finite can spread from one sequence to the rest of its batch, because
+        attention multiplies masked values by zero. Such sequences are computed again, each alone.
 
         Args:
             sequences: at most `SEQUENCE_LIMIT` non-empty arrays of token ids.
             is_cancelled: asked between pieces of the batch whether to stop.
 
         Returns:
-            (n, d) float32, as pooled, not normalised; a row that is not finite is that sequence's
-            own.
+            (n, d) float32, as pooled, not normalised; where a row is not finite, its own sequence
+            is the cause.
 
         Raises:
-            ModelError: llama.cpp cannot compute it, for want of memory for example.
-            StoppedError: it was cancelled.
+            ModelError: llama.cpp cannot compute the batch, for lack of memory for example.
+            StoppedError: the batch was cancelled.
 
         """
         vectors = self._compute(sequences, is_cancelled)
@@ -152,7 +150,7 @@ class Context:
         else:
             params.pooling_type = POOLING[self._model.profile.pooling]
         self._handle = self._model.new_context(params)
-        # What the context uses must outlive it, also when nobody closes it.
+        # The model and the callback must outlive the context, also when nobody closes it.
         self._free = weakref.finalize(self, _free, self._handle, self._model, self._capture)
         self._capacity = params.n_ctx
         self._batch = Batch(params.n_batch)
@@ -182,7 +180,7 @@ class _Capture:
     def _on_tensor(self, tensor: int, ask: bool, _user_data: object) -> bool:
         if ask:
             return bool(ggml.ggml_get_name(tensor) == _HIDDEN_STATE)
-        # No exception can leave a callback: it would be printed, and forgotten.
+        # No exception can leave a callback: ctypes would print it and drop it.
         try:
             self._rows.append(rows_of(tensor, self._dimensions))
         except Exception as error:
@@ -190,7 +188,7 @@ class _Capture:
         return False
 
     def forget(self) -> None:
-        """Drop what a failed call may have left."""
+        """Drop the rows and the error that a failed call may have left."""
         self._rows.clear()
         self._failure = None
 
@@ -198,7 +196,7 @@ class _Capture:
         """Return and forget the rows of one `llama_decode` call.
 
         Raises:
-            ModelError: there are not as many rows as expected, or of another length.
+            ModelError: the number of rows or their length is not the expected one.
 
         """
         if self._failure:

@@ -1,8 +1,7 @@
-"""A loaded model whose matrices can be exchanged for what a tensor type makes of them.
+"""Fake quantisation: a loaded model computes with matrices that were quantised and read back.
 
-What a type makes of a matrix is what llama.cpp's own quantisation writes and reads back; the model
-computes with the result as with any weights. So the effect of one type on one matrix can be
-measured without a file being written.
+llama.cpp's own kernels quantise and dequantise a matrix, and the model computes with the result as
+with any weights. So the effect of one type on one matrix is measured without writing a file.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ _STORED: dict[int, np.dtype[Any]] = {
 _USES = (b"MUL_MAT", b"GET_ROWS")
 _CELLS = 256
 
-# Weights in one step of a thread.
+# Weights that a thread takes at a time.
 _STEP = 1 << 16
-# Scales are stored in F16; and the squares of what is larger, times an importance of at most this,
-# would leave float32 within the quantisation, which then aborts the process.
+# Scales are stored in F16. The square of a larger weight, times a larger importance, would overflow
+# float32 within the quantisation, which then aborts the process.
 _LARGEST, _LARGEST_IMPORTANCE = 65504.0, 1e20
 
 
 class FakeQuantizer:
-    """A model in memory; a context manager.
+    """A model in memory whose matrices can be replaced one at a time; a context manager.
 
     Attributes:
-        shapes: (rows, columns) of the matrices that can be exchanged, by name.
+        shapes: (rows, columns) of the matrices that can be replaced, by name.
         limit: the most tokens in one text.
 
     """
@@ -55,11 +54,11 @@ class FakeQuantizer:
         """Load the model.
 
         Args:
-            profile: of an F32 or F16 file.
+            profile: the profile of an F32 or F16 file.
             threads: CPU threads; None takes one for each physical core.
 
         Raises:
-            ModelError: the file cannot be loaded, or has other types in it.
+            ModelError: the file cannot be loaded, or has tensors of other types.
 
         """
         self._profile, self.limit = profile, profile.context
@@ -110,17 +109,17 @@ class FakeQuantizer:
         return shapes
 
     def tokens(self, text: str) -> Tokens:
-        """Token ids of a text, special tokens included."""
+        """Return the token ids of a text, special tokens included."""
         return self._runtime.tokenizer.encode(text)
 
     def vectors(self, sequences: Sequence[Tokens]) -> Doubles:
-        """Embed token sequences with the matrices as they are now.
+        """Embed token sequences with the current matrices.
 
         Returns:
             (n, d) unit vectors in the order of the sequences.
 
         Raises:
-            ModelError: llama.cpp cannot compute them, or they are not finite.
+            ModelError: llama.cpp cannot compute the vectors, or they are not finite.
 
         """
         vectors = normalize(
@@ -135,16 +134,16 @@ class FakeQuantizer:
 
     @contextmanager
     def applied(self, name: str, tensor_type: str, importance: Floats | None) -> Iterator[float]:
-        """Give a matrix another type until the context is left; yields the error, as `error` does.
+        """Give a matrix another type until the context is left; yield the same error as `error`.
 
         Args:
             name: a key of `shapes`.
-            tensor_type: F16, or a quantised key of `jlocal.gguf.types.TENSOR_TYPES`, that fits the
-                columns, and needs no importance where there is none.
-            importance: of its columns, (columns,), or None.
+            tensor_type: F16, or a quantised key of `jlocal.gguf.types.TENSOR_TYPES` whose blocks
+                divide the columns; without an importance, a type that needs none.
+            importance: the importance of each column, (columns,), or None.
 
         Raises:
-            ModelError: the weights or the importance are out of what a type can hold.
+            ModelError: the weights or the importance are beyond what a type can hold.
 
         """
         tensor = self._stored[name]
@@ -167,13 +166,13 @@ class FakeQuantizer:
     def error(
         self, name: str, tensor_type: str, importance: Floats | None, *, part: int = 1
     ) -> float:
-        """Return the squared error that a type makes in a matrix, weighted by column.
+        """Return the squared error of a matrix in another type, weighted by column.
 
         Args:
             name: as in `applied`.
             tensor_type: as in `applied`.
             importance: as in `applied`; None weights all columns with 1.
-            part: look at every so manieth piece of the matrix, and take it for the others.
+            part: measure one in `part` pieces of the matrix, and extrapolate to the whole.
 
         """
         tensor = self._stored[name]
@@ -186,17 +185,20 @@ class FakeQuantizer:
     def _rounded(
         self, tensor: Tensor, tensor_type: str, importance: Floats | None, part: int
     ) -> Iterator[tuple[int, Floats, float]]:
-        """Yield pieces of a matrix after the type: first row, (rows, columns), error."""
+        """Yield the pieces of a matrix in another type: first row, (rows, columns), error."""
         columns, rows = tensor.shape
         if importance is not None:
             importance = np.ascontiguousarray(importance, np.float32)
             if importance.shape != (columns,):
                 raise ModelError(
-                    f"the importance of {tensor.name} is of {importance.size:,} columns, and it "
-                    f"has {columns:,}"
+                    f"the importance of {tensor.name} has {importance.size:,} columns, and the "
+                    f"matrix has {columns:,}"
                 )
             if not 0 <= importance.max() <= _LARGEST_IMPORTANCE:
-                raise ModelError(f"the importance of {tensor.name} is out of all proportion")
+                raise ModelError(
+                    f"the importance of {tensor.name} must lie between 0 and "
+                    f"{_LARGEST_IMPORTANCE:g}; compute the importance matrix again"
+                )
         step = max(1, _STEP // columns)
         starts = range(0, rows, step * part)
 
@@ -204,8 +206,8 @@ class FakeQuantizer:
             values = self._read(tensor, start, min(step, rows - start)).astype(np.float32)
             if not np.abs(values).max() <= _LARGEST:
                 raise ModelError(
-                    f"{tensor.name} of {self._profile.path} has weights above {_LARGEST:,.0f}, "
-                    "or not finite; no quantised type can hold them",
+                    f"{tensor.name} of {self._profile.path} has weights that are above "
+                    f"{_LARGEST:,.0f} or not finite; no quantised type can hold them",
                     path=self._profile.path,
                 )
             back = _round_trip(values, tensor_type, importance)
@@ -216,7 +218,7 @@ class FakeQuantizer:
         yield from self._pool.map(work, starts)
 
     def _read(self, tensor: Tensor, start: int, count: int) -> npt.NDArray[Any]:
-        """Rows of a matrix as they are in the file."""
+        """Read rows of a matrix from the file."""
         columns, dtype = tensor.shape[0], _STORED[tensor.type]
         header = self._profile.header
         offset = header.data_start + tensor.offset + start * columns * dtype.itemsize
@@ -252,12 +254,12 @@ def _round_trip(values: Floats, tensor_type: str, importance: Floats | None) -> 
 
 
 def _find(model: Model, threads: int, names: set[str]) -> dict[str, int]:
-    """Return where the matrices are that a graph multiplies with or looks up in, by name."""
+    """Return the addresses of the matrices that a graph multiplies with or looks up in, by name."""
     tensors: dict[str, int] = {}
     failures: list[ModelError] = []
 
     def on_tensor(pointer: int, ask: bool, _user_data: object) -> bool:
-        # What is not asked for is never shown: nothing here needs a value. No exception can leave.
+        # No value is needed, so none is asked for. No exception can leave a callback.
         try:
             if ask and ggml.ggml_op_desc(pointer) in _USES:
                 weights = tensor_at(pointer).src[0]

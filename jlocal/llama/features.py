@@ -1,4 +1,4 @@
-"""Instruction sets: llama.cpp's words for what it was compiled for, and Linux's for a CPU's."""
+"""CPU instruction sets: llama.cpp's names for them, and those of /proc/cpuinfo."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 
 
 def features_in(system_info: str) -> frozenset[str]:
-    """Return what a line of llama.cpp such as "CPU : AVX = 1 | FMA = 1 |" says that is there."""
+    """Return the features that a line such as "CPU : AVX = 1 | FMA = 1 |" of llama.cpp lists."""
     words = (word.rsplit(":", 1)[-1].partition("=") for word in system_info.split("|"))
     return frozenset(name.strip() for name, _, value in words if value.strip() == "1")

@@ -1,4 +1,4 @@
-"""A job: many sequences in batches that are planned beforehand, so that a later run can resume."""
+"""A job: many sequences in batches planned beforehand, so that a later run can resume it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from threading import Event
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from jlocal.llama.context import Context
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
 from jlocal.llama.tokenizer import Tokens
-
-Floats = npt.NDArray[np.float32]
+from jlocal.vectors import Floats
 
 
 class Cache(Protocol):
@@ -29,9 +27,9 @@ class Cache(Protocol):
 
 
 class Job:
-    """Sequences of one caller on their way through the scheduler.
+    """The sequences of one caller on their way through the scheduler.
 
-    Their batches depend on nothing but their lengths: the same sequences get the same bits.
+    Their batches depend only on their lengths: the same sequences get the same bits.
 
     Attributes:
         recalled: positions of sequences whose vectors the cache had.
@@ -49,7 +47,7 @@ class Job:
         self._vectors = np.empty((len(sequences), dimensions), np.float32)
 
     def result(self, on_batch: Callable[[int, int], None] | None = None) -> Floats:
-        """Wait for the vectors; an exception meanwhile cancels the job.
+        """Wait for the vectors; an exception while waiting cancels the job.
 
         Args:
             on_batch: called with the number of texts and of tokens of each finished batch.
@@ -59,7 +57,7 @@ class Job:
             the model overflows for that sequence.
 
         Raises:
-            ModelError: llama.cpp cannot compute them, or the model was closed meanwhile.
+            ModelError: llama.cpp cannot compute the vectors, or the model was closed meanwhile.
             OutputError: the cache cannot be read or written.
 
         """
@@ -76,7 +74,7 @@ class Job:
         return self._vectors
 
     def cancel(self) -> None:
-        """Cancel what is not computed yet; a batch that is being computed stops early."""
+        """Cancel the batches that are not computed yet; a running batch stops early."""
         self._cancelled.set()
 
     @property
@@ -85,7 +83,7 @@ class Job:
         return bool(self._batches) and not self._cancelled.is_set()
 
     def fail(self, error: BaseException) -> None:
-        """Let `result` raise an error."""
+        """Make `result` raise an error."""
         self._batches.clear()
         self._finished.put(error)
 
@@ -94,7 +92,7 @@ class Job:
 
         Raises:
             StoppedError: the job was cancelled, or the model is being closed.
-            ModelError: llama.cpp cannot compute it.
+            ModelError: llama.cpp cannot compute the batch.
             OutputError: the cache cannot be read or written.
 
         """

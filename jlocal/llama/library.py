@@ -1,4 +1,4 @@
-"""llama.cpp as a loaded library: its symbols, and its log as Python logging."""
+"""llama.cpp as a loaded library: its symbols, and its log in Python's logging."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from jlocal.llama.features import features_in
 def _short_spins() -> Iterator[None]:
     """Let waiting threads of GNU OpenMP sleep soon, unless the user chose otherwise.
 
-    By default they spin. Where another program wants the cores, llama.cpp's threads then wait for
-    one that is not running, and small models become twenty times slower; on an idle machine
+    By default they spin. When another program uses the cores, llama.cpp's threads then wait for a
+    thread that is not running, and small models become twenty times slower; on an idle machine,
     short spins cost large models nothing. The library reads the variable once, when it is loaded.
     """
     chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
@@ -50,7 +50,7 @@ logger = logging.getLogger("jlocal.llama")
 logger.addHandler(logging.NullHandler())
 
 # llama.cpp reports what a Python user would call information as INFO and even WARN, so each
-# level goes down by one: with logging configured at its default level nothing of it shows.
+# level goes down by one: at logging's default level, none of it shows.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
 _CONTINUATION = 5
 
@@ -61,7 +61,7 @@ _stack_lock = Lock()
 
 
 class _LogState:
-    """A log line arrives in pieces; the level of its first piece counts."""
+    """A log line arrives in pieces; it has the level of its first piece."""
 
     level = logging.DEBUG
     text = ""
@@ -82,25 +82,25 @@ def _on_log(level: int, text: bytes, _user_data: object) -> None:
 
 
 def interruptible(call: Callable[[], _T]) -> _T:
-    """Call what calls back into Python, such as the log.
+    """Call, in another thread, a function of llama.cpp that calls back into Python; wait for it.
 
-    Ctrl-C is raised in the main thread, as soon as Python runs there: in a callback, where it would
-    be printed and forgotten. So the call is made in another thread; it is waited for all the same.
+    Ctrl-C is raised in the main thread as soon as Python runs there. Inside a callback, ctypes
+    would print it and drop it.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="jlocal-call") as worker:
         return worker.submit(call).result()
 
 
 def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
-    """Call what may take minutes, in another thread, so that a signal is taken meanwhile.
+    """Call, in another thread, a function that may take minutes, so that signals are handled.
 
-    An exception of a signal's handler leaves this function at once, and the call to itself: it must
-    hold all that it uses, and change nothing that others use.
+    An exception from a signal handler leaves this function at once, while the call goes on: it
+    must keep alive everything that it uses, and change nothing that others use.
 
     Args:
-        call: what to call.
-        stack: size of the thread's stack in bytes, of which only what is written to takes memory;
-            0 for the usual one.
+        call: the function to call.
+        stack: size of the thread's stack in bytes, of which only the pages that are written to
+            take memory; 0 for the default size.
 
     Raises:
         RuntimeError: there is no room for the stack.
@@ -132,7 +132,7 @@ def last_errors() -> str:
 
 
 def _load_ggml() -> ctypes.CDLL:
-    """ggml-base exports what it takes to read a tensor, and to widen one."""
+    """Load ggml-base, whose functions read, quantise and widen tensors."""
     names = {"win32": ["ggml-base.dll"], "darwin": ["libggml-base.dylib", "libggml-base.so"]}
     for name in names.get(sys.platform, ["libggml-base.so"]):
         if (FOLDER / name).exists():

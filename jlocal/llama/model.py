@@ -21,11 +21,11 @@ ComputeType = Literal["auto", "stored", "bfloat16"]
 
 
 class Model:
-    """Weights and vocabulary, without a context; freed when nobody refers to it.
+    """Weights and vocabulary, without a context; freed when nothing refers to it any more.
 
     Attributes:
         dimensions: length of its vectors.
-        vocabulary: number of tokens that it knows.
+        vocabulary: number of tokens in its vocabulary.
         compute_type: "stored", or "bfloat16" where the weights were widened.
 
     """
@@ -43,14 +43,14 @@ class Model:
         """Load the file.
 
         Args:
-            profile: of the file to load.
-            threads: that widen weights.
+            profile: the profile of the file to load.
+            threads: how many threads widen weights.
             gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
             compute_type: "stored" computes with the weights as they are in the file, "bfloat16"
-                widens quantised ones in memory, "auto" does so where it is faster.
-            writable: load weights into memory of its own, laid out as they are in the file.
+                widens quantised weights in memory, "auto" does so where it is faster.
+            writable: load the weights into private memory, laid out as they are in the file.
             tried: whether llama.cpp may end this process on an unsound file; otherwise a file that
-                was never loaded before is tried out in another one (`jlocal.llama.trial`).
+                was never loaded before is tried in a child process (`jlocal.llama.trial`).
 
         Raises:
             ModelError: the file contradicts itself, llama.cpp cannot load it, or its weights
@@ -78,7 +78,7 @@ class Model:
         self.dimensions = int(api.llama_model_n_embd_out(self.handle))
         if self.dimensions != profile.dimensions:
             raise ModelError(
-                f"{profile.path} gives vectors of {self.dimensions:,} values, and its header says "
+                f"{profile.path} gives vectors of {self.dimensions:,} values, but its header says "
                 f"{profile.dimensions:,}; download or convert the model again",
                 path=profile.path,
             )
@@ -105,10 +105,10 @@ class Model:
         return handle
 
     def new_context(self, params: Any) -> int:
-        """Make a context, which the caller frees; it needs the model for as long as it lives.
+        """Make a context, which the caller frees; the model must outlive it.
 
         Raises:
-            ModelError: llama.cpp cannot make it, for want of memory for example.
+            ModelError: llama.cpp cannot make it, for lack of memory for example.
 
         """
         last_errors()
@@ -121,10 +121,10 @@ class Model:
         return int(handle)
 
     def check_decoded(self, status: int) -> None:
-        """Look at what `llama_decode` has returned.
+        """Check what `llama_decode` has returned.
 
         Raises:
-            ModelError: it could not compute.
+            ModelError: llama.cpp could not compute the batch.
 
         """
         if status != 0:
@@ -144,9 +144,9 @@ class Model:
 def _built_for_amx() -> bool:
     """Tell whether llama.cpp would lay out weights for its AMX kernels.
 
-    Those end the process: GCC drops the stores of their tile configuration, which lies on the
-    stack, and only one thread asks the kernel for the tiles
-    (https://github.com/ggml-org/llama.cpp/pull/26954). The weights stay as they are in the file
-    there, and llama.cpp computes with AVX-512.
+    They crash the process: GCC drops the stores of their tile configuration, which lies on the
+    stack, and only one thread asks the operating system for the tiles
+    (https://github.com/ggml-org/llama.cpp/pull/26954). So the weights keep the layout of the file,
+    and llama.cpp computes with AVX-512.
     """
     return "AMX_INT8" in features_here()

@@ -1,4 +1,4 @@
-"""Unicode normalisation to NFC of texts of any size, in steps that are short for any content."""
+"""Unicode normalisation to NFC in steps that are short, however large or odd the text is."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
-# Python takes no signal within a step. ASCII composes with nothing before it, so a text may be cut
-# there; of other characters alone a whole file is normalised in less than a second.
+# Python handles no signal within a step. ASCII composes with nothing before it, so a text may be
+# split there; a whole file without ASCII is normalised in less than a second.
 _PIECE = re.compile(r"[\s\S]{1,1000000}[^\0-\x7f]*")
 
-# Python puts marks in order in time by the square of their number.
+# Python sorts a run of combining marks in quadratic time.
 _MANY = 2048
 
 
 def is_nfc(text: str) -> bool:
-    """Tell whether a text is sure to be normalised; False may be wrong for odd texts."""
+    """Tell whether a text is certainly in NFC; False may be wrong for odd texts."""
     if text.isascii():
         return True
     if _may_have_many_marks(text) and _many_marks().search(text):
@@ -36,18 +36,18 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _in_order(marks: re.Match[str]) -> str:
-    """Do what normalisation does with marks first: decompose them, and sort them by class."""
+    """Take the first steps of normalisation: decompose the marks and sort them by class."""
     parts = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(parts, key=unicodedata.combining))
 
 
 def _may_have_many_marks(text: str) -> bool:
-    """Look at so few characters that no run of many can lie between them."""
+    """Sample characters so closely that no run of many marks can lie between two of them."""
     return any(map(unicodedata.combining, text[::_MANY]))
 
 
 @cache
 def _many_marks() -> re.Pattern[str]:
-    # Unicode has them between these; to look at all characters would take a tenth of a second.
+    # Unicode has all its marks in this range; searching every character takes a tenth of a second.
     marks = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x1F000))))
     return re.compile(f"[{marks}]{{{_MANY},}}")

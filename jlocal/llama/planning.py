@@ -1,11 +1,11 @@
-"""Which sequences are computed together."""
+"""Plans of batches by the lengths of sequences; it knows no tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-# Attention looks at every cell of a batch, also at other sequences' (masked) ones, so that more
-# tokens in a batch cost more a token; fewer fill the matrix products worse.
+# Attention visits every cell of a batch, even the masked cells of other sequences, so that more
+# tokens in a batch cost more per token; fewer tokens use the matrix products worse.
 TOKEN_BUDGET = 512
 
 # More sequences in a batch than this gain nothing, and each costs a row of logits.
@@ -15,9 +15,10 @@ SEQUENCE_LIMIT = 64
 def plan_batches(
     lengths: Sequence[int], token_budget: int, sequence_limit: int
 ) -> Iterator[list[int]]:
-    """Group sequences of like length into batches, the longest first.
+    """Group sequences of similar length into batches, the longest first.
 
-    Longest first, a context grows once at most; a sequence above the budget goes alone.
+    With the longest first, a context grows at most once. A sequence above the budget is a batch
+    of its own.
 
     Args:
         lengths: tokens in each sequence.
@@ -41,5 +42,5 @@ def plan_batches(
 
 
 def fits_one_batch(lengths: Sequence[int]) -> bool:
-    """Tell whether sequences make a single batch."""
+    """Tell whether sequences of these lengths fit into one batch."""
     return len(lengths) <= 1 or (sum(lengths) <= TOKEN_BUDGET and len(lengths) <= SEQUENCE_LIMIT)

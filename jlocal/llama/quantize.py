@@ -1,10 +1,10 @@
-"""Quantisation of a GGUF file by llama.cpp, in a process of its own.
+"""Quantisation of a GGUF file by llama.cpp, in a child process.
 
 The call takes minutes and cannot be interrupted from Python, and llama.cpp aborts the process on
-inputs that it does not expect. A child process can be ended, and can fail, without harm.
+inputs that it does not expect. A child process can be killed, or can fail, without harm.
 
-A file type such as Q4_K_M is a mix: llama.cpp gives each matrix a tensor type such as Q4_K by
-rules of its own, which `Options` can overrule.
+A file type such as Q4_K_M is a mix: llama.cpp gives each matrix a tensor type such as Q4_K by its
+own rules, which `Options` can override.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ NEEDS_IMPORTANCE_MATRIX = frozenset(
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
-# Tensor types that llama.cpp makes of no matrix without its importance, ...
+# Tensor types that llama.cpp refuses for a matrix without an importance, ...
 WEIGHTED = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
-# ... and of no token embeddings, which are looked up, so that no input says what matters in them.
+# ... and for the token embeddings, which are looked up, not multiplied, and so have no importance.
 NOT_FOR_LOOKUP = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})
 
 _CALIBRATION, _IMATRIX = Argument("calibration", ["default"]), Argument("imatrix")
 _CALIBRATE = Message(
-    f"needs an importance matrix: name texts to calibrate with ({_CALIBRATION} takes those that "
+    f"needs an importance matrix: name calibration texts ({_CALIBRATION} takes the texts that "
     f"come with jlocal), or a matrix ({_IMATRIX})",
     _CALIBRATION,
     _IMATRIX,
@@ -49,20 +49,20 @@ _FLOATS = frozenset(name for name, type in TENSOR_TYPES.items() if not type.is_q
 
 @dataclass(frozen=True)
 class Options:
-    """What may be asked for on top of a file type.
+    """Options on top of a file type.
 
     Types are keys of `jlocal.gguf.types.TENSOR_TYPES`.
 
     Attributes:
-        importance: an importance matrix as a GGUF file of llama.cpp's format; what it was
-            computed from is recorded in the written file. It must be of this model:
-            `jlocal.gguf.imatrix.check` checks that.
-        embedding_type: of the token embeddings; None leaves them to the file type.
-        output_type: of a vocabulary head that has weights of its own; None likewise.
-        tensor_types: pairs of a regular expression and a type. The first expression that is found
-            (`re.search`) in a matrix's name decides; `exactly` makes one for a single matrix.
-        pure: give every matrix that nothing else decides the same type, without a mix.
-        allow_requantize: take a Q8_0 file as the source; its own loss comes on top.
+        importance: an importance matrix of this model (`jlocal.gguf.imatrix.check` checks that),
+            as a GGUF file in llama.cpp's format; the written file records its source.
+        embedding_type: type of the token embeddings; None leaves it to the file type.
+        output_type: type of a vocabulary head with its own weights; None leaves it to the file
+            type.
+        tensor_types: pairs of a regular expression and a type. The first expression that matches
+            a part of a matrix's name (`re.search`) wins; `exactly` makes one for a single matrix.
+        pure: give all remaining matrices the same type, without a mix.
+        allow_requantize: accept a Q8_0 file as the source, with its loss on top.
 
     """
 
@@ -75,12 +75,12 @@ class Options:
 
 
 def exactly(name: str) -> str:
-    """Return a regular expression for `Options.tensor_types` that only this name matches."""
+    """Return a regular expression for `Options.tensor_types` that matches only this name."""
     return f"^{re.escape(name)}$"
 
 
 def stored_types(header: Header) -> dict[str, str]:
-    """Return the type of each tensor of a file by its name; of an unknown type, its number."""
+    """Return the type of each tensor by its name; an unknown type as its number."""
     return {
         tensor.name: tensor_type_name(tensor.type) or str(tensor.type) for tensor in header.tensors
     }
@@ -99,21 +99,21 @@ def quantize(
 
     Args:
         source: an F32, F16 or BF16 GGUF file.
-        target: the file to write; the caller makes it appear under its final name.
+        target: the file to write; the caller renames it to its final name.
         type_name: a key of `jlocal.gguf.types.FILE_TYPES`.
-        options: what to do otherwise than the file type has it.
+        options: options that override the file type.
         threads: CPU threads; 0 takes one for each core.
         progress: called with (tensors done, tensors in all).
 
     Raises:
-        ArgumentError: the type is unknown or needs an importance matrix, or an option is not
-            possible with this file, or with the others.
+        ArgumentError: the type is unknown or needs an importance matrix, or an option does not
+            fit this file or another option.
         ModelError: the source cannot be read or is quantised already, or llama.cpp cannot make
             this file.
 
     """
     chosen = chosen_types(read_header(source), type_name, options)
-    order = {
+    request = {
         "source": str(source),
         "target": str(target),
         "file_type": FILE_TYPES[type_name],
@@ -133,9 +133,9 @@ def quantize(
     ) as child:
         try:
             assert child.stdin is not None
-            # What ends before it has read its order says why on the other pipe.
+            # A child that ends before it has read its request says why on stdout.
             with contextlib.suppress(BrokenPipeError), child.stdin:
-                json.dump(order, child.stdin)
+                json.dump(request, child.stdin)
             log = _follow(child, progress)
         except BaseException:
             child.kill()
@@ -146,7 +146,7 @@ def quantize(
 
 
 def _follow(child: subprocess.Popen[str], progress: Callable[[int, int], None] | None) -> str:
-    """Report progress from the child's log; return its last line that was no progress."""
+    """Report progress from the child's log; return the last line that is not progress."""
     last = ""
     assert child.stdout is not None
     for line in child.stdout:
@@ -159,7 +159,7 @@ def _follow(child: subprocess.Popen[str], progress: Callable[[int, int], None] |
 
 
 def quantizable(header: Header) -> dict[str, Tensor]:
-    """Return the tensors that can have another type, by name: the matrices of weights."""
+    """Return the tensors that can be quantised, by name: the weight matrices."""
     return {
         tensor.name: tensor
         for tensor in header.tensors
@@ -168,12 +168,12 @@ def quantizable(header: Header) -> dict[str, Tensor]:
 
 
 def chosen_types(header: Header, type_name: str, options: Options) -> dict[str, str]:
-    """Check type and options against a file; return the matrices that the options give a type.
+    """Check type and options against a file; return the types that the options choose, by name.
 
-    Expressions are Python's, so they are looked up here; llama.cpp is given names.
+    Regular expressions are Python's, so they are matched here, and llama.cpp gets names.
 
     Raises:
-        ArgumentError: an option is not possible with this file, or with the others.
+        ArgumentError: an option does not fit this file or another option.
         ModelError: the file is quantised already, or is no embedding model.
 
     """
@@ -184,15 +184,15 @@ def chosen_types(header: Header, type_name: str, options: Options) -> dict[str, 
     for expression, tensor_type in options.tensor_types:
         matches = _matches(expression, matrices)
         if not matches:
-            raise ArgumentError(f"no matrix of {source} has a name with {shown(expression)} in it")
+            raise ArgumentError(f"no name of a matrix of {source} matches {shown(expression)}")
         for name in matches:
             chosen.setdefault(name, tensor_type)
     for name, requested in ((EMBEDDING, options.embedding_type), (OUTPUT, options.output_type)):
         if requested is not None:
             if name not in matrices:
                 raise ArgumentError(
-                    f"{source} has no vocabulary head with weights of its own: nothing to give the "
-                    f"output type to; for the token embeddings there is {_EMBEDDING_TYPE}",
+                    f"{source} has no vocabulary head with its own weights, so the output type "
+                    f"has no use; for the token embeddings use {_EMBEDDING_TYPE}",
                     _EMBEDDING_TYPE,
                 )
             chosen[name] = requested
@@ -200,32 +200,32 @@ def chosen_types(header: Header, type_name: str, options: Options) -> dict[str, 
         _check_type(name, tensor_type, matrices[name].shape[0], options)
     if type_name in _FLOATS and chosen.keys() - {EMBEDDING, OUTPUT}:
         raise ArgumentError(
-            f"in a file of type {type_name} only the token embeddings and the vocabulary head can "
-            "have another type; start from Q8_0, and name F16 for the rest"
+            f"in a file of type {type_name}, only the token embeddings and the vocabulary head can "
+            "have another type; start from Q8_0, and name F16 for the other matrices"
         )
     return chosen
 
 
 def check_file_type(type_name: str, *, with_importance: bool) -> None:
-    """Refuse what is no file type, and what cannot be made without an importance matrix.
+    """Check that a file type exists, and that its importance matrix is there if it needs one.
 
     Raises:
-        ArgumentError: it is one of these.
+        ArgumentError: the type is unknown, or lacks its importance matrix.
 
     """
     if type_name not in FILE_TYPES:
         raise ArgumentError(
-            f"there is no type {shown(type_name)}; choose among {', '.join(FILE_TYPES)}"
+            f"there is no type {shown(type_name)}; choose from {', '.join(FILE_TYPES)}"
         )
     if type_name in NEEDS_IMPORTANCE_MATRIX and not with_importance:
         raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms)
 
 
 def check_source(header: Header, options: Options) -> None:
-    """Refuse a file that cannot be quantised.
+    """Check that a file can be quantised.
 
     Raises:
-        ModelError: it is quantised already, or is no embedding model.
+        ModelError: the file is quantised already, or is no embedding model.
 
     """
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
@@ -260,13 +260,13 @@ def _matches(expression: str, names: Iterable[str]) -> list[str]:
 def _check_type(name: str, tensor_type: str, columns: int, options: Options) -> None:
     if tensor_type not in TENSOR_TYPES:
         raise ArgumentError(
-            f"{shown(tensor_type)} is not a tensor type; choose among {', '.join(TENSOR_TYPES)}"
+            f"{shown(tensor_type)} is not a tensor type; choose from {', '.join(TENSOR_TYPES)}"
         )
     block = TENSOR_TYPES[tensor_type].block_size
     if columns % block:
         raise ArgumentError(
-            f"{name} cannot be {tensor_type}: its rows of {columns:,} values are not a multiple "
-            f"of {block}"
+            f"{name} cannot be {tensor_type}: the length of its rows, {columns:,}, is not a "
+            f"multiple of {block}"
         )
     if name == EMBEDDING:
         if tensor_type in NOT_FOR_LOOKUP:

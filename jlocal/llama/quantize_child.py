@@ -1,4 +1,4 @@
-"""The child process of `jlocal.llama.quantize`: an order as JSON on stdin, a log on stdout."""
+"""The child process of `jlocal.llama.quantize`: a JSON request on stdin, a log on stdout."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from jlocal.llama.library import api, last_errors, logger
 from jlocal.llama.quantize import EMBEDDING, OUTPUT
 from jlocal.vectors import Floats
 
-# Rows that llama.cpp holds at once; its default of 8 GiB would hold the largest tensor whole.
+# Size of llama.cpp's buffer for rows; its default of 8 GiB would hold the largest tensor whole.
 _BUFFER_BYTES = 64 << 20
 
-# The room for a text in `llama_model_kv_override`, its end included.
+# Size of a text in `llama_model_kv_override`, its terminating NUL included.
 _TEXT_BYTES = 128
 _INTEGER, _TEXT = 0, 3  # enum llama_model_kv_override_type
 
 
 def _main() -> int:
-    order = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     logger.setLevel(logging.DEBUG)
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(lambda record: record.getMessage().startswith("["))
     logger.addHandler(handler)
     params = api.llama_model_quantize_default_params()
-    params.ftype = order["file_type"]
-    params.nthread = order["threads"]
-    params.pure = order["pure"]
-    params.allow_requantize = order["allow_requantize"]
+    params.ftype = request["file_type"]
+    params.nthread = request["threads"]
+    params.pure = request["pure"]
+    params.allow_requantize = request["allow_requantize"]
     params.max_buf_size = _BUFFER_BYTES
-    tensor_types = dict(order["types"])
-    # For these two there are fields, which also hold where the file type is no quantised one.
+    tensor_types = dict(request["types"])
+    # These two have their own fields, which also work when the file type is not quantised.
     params.token_embedding_type = tensor_types.pop(EMBEDDING, params.token_embedding_type)
     params.output_tensor_type = tensor_types.pop(OUTPUT, params.output_tensor_type)
     if tensor_types:
         params.tt_overrides = _overrides(tensor_types)
-    # Python must hold what the structures point at until the call has returned.
+    # Python must keep alive what the structures point to until the call has returned.
     try:
-        matrix = _Matrix(Path(order["importance"])) if order["importance"] else None
+        matrix = _Matrix(Path(request["importance"])) if request["importance"] else None
     except ModelError as error:
         print(error, flush=True)  # noqa: T201
         return 1
     if matrix:
         params.imatrix = matrix.entries
         params.kv_overrides = matrix.description
-    source, target = os.fsencode(order["source"]), os.fsencode(order["target"])
+    source, target = os.fsencode(request["source"]), os.fsencode(request["target"])
     status = api.llama_model_quantize(source, target, params)
     if status != 0:
         print(last_errors() or f"status {status}", flush=True)  # noqa: T201
@@ -62,7 +62,7 @@ def _main() -> int:
 
 
 def _overrides(tensor_types: dict[str, int]) -> Any:
-    """NULL-terminated array of anchored names, in the dialect of std::regex."""
+    """Return a NULL-terminated array of anchored names, in the syntax of std::regex."""
     override = api.llama_model_tensor_override
     rows = [override(f"^{re.escape(name)}$".encode(), n) for name, n in tensor_types.items()]
     return (override * (len(rows) + 1))(*rows)
@@ -73,7 +73,7 @@ class _Matrix:
 
     Attributes:
         entries: NULL-terminated array of the mean squares of each matrix's input.
-        description: NULL-terminated array of metadata, as llama-quantize writes them.
+        description: NULL-terminated array of the metadata that llama-quantize writes.
 
     """
 
@@ -96,7 +96,7 @@ class _Matrix:
 
 
 def _mean(entry: Entry) -> Floats:
-    """Return the mean square of each column, flat; 1 where nothing was multiplied."""
+    """Return the mean square of each column, flat; 1 for columns without inputs."""
     squares = entry.squares.astype(np.float32)
     counts = entry.counts.astype(np.float32)[:, None]
     mean = np.divide(squares, counts, out=np.ones_like(squares), where=counts > 0)
@@ -108,7 +108,7 @@ def _override(key: str, value: str | int) -> Any:
     if isinstance(value, int):
         row.tag, row.value.val_i64 = _INTEGER, value
     else:
-        # A character that does not fit whole is left out.
+        # Drop a character that does not fit whole.
         cut = value.encode()[: _TEXT_BYTES - 1].decode(errors="ignore")
         row.tag, row.value.val_str = _TEXT, cut.encode()
     return row

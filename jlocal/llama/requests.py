@@ -1,4 +1,4 @@
-"""Single requests: one sequence and the future of its vector, and the queue that batches them."""
+"""Single requests, each the future of one vector, and the queue that batches them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import numpy as np
-import numpy.typing as npt
 
 from jlocal.errors import Overloaded, TextError, TextTooLongError
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
 from jlocal.llama.tokenizer import Tokens
-
-Floats = npt.NDArray[np.float32]
+from jlocal.vectors import Floats
 
 
 class Request(Future[Floats]):
-    """The vector of one sequence: (d,) float32, as pooled, not normalised.
+    """The future vector of one sequence: (d,) float32, as pooled, not normalised.
 
     Attributes:
         tokens: the sequence.
-        is_unwanted: whether somebody has tried to cancel it.
+        is_unwanted: whether a caller has tried to cancel it.
 
     """
 
@@ -33,14 +31,14 @@ class Request(Future[Floats]):
     def cancel(self) -> bool:
         """Cancel the request if it is not being computed yet.
 
-        A batch that is being computed stops early when nobody wants any vector of it.
+        A running batch stops early once all its requests are cancelled.
         """
         self.is_unwanted = True
         return super().cancel()
 
 
 class RequestGroup:
-    """Requests of one call.
+    """The requests of one call.
 
     Attributes:
         recalled: empty; see `Job`.
@@ -56,13 +54,13 @@ class RequestGroup:
     ) -> list[Floats | TextError]:
         """Wait for the vectors, or the errors of single sequences, in the order of the sequences.
 
-        An exception meanwhile cancels all requests.
+        An exception while waiting cancels all requests.
 
         Args:
-            on_batch: called with the number of texts and of tokens that are finished.
+            on_batch: called with the number of finished texts and of their tokens.
 
         Raises:
-            ModelError: llama.cpp cannot compute them, or the model was closed meanwhile.
+            ModelError: llama.cpp cannot compute the vectors, or the model was closed meanwhile.
 
         """
         results: list[Floats | TextError] = []
@@ -86,7 +84,7 @@ class RequestGroup:
 
 
 class RequestQueue:
-    """Requests that wait, first come, first served; not thread-safe.
+    """A first-in, first-out queue of requests; not thread-safe.
 
     Attributes:
         limit: the most tokens that may wait; None for no limit.
@@ -117,9 +115,9 @@ class RequestQueue:
         self._tokens += tokens
 
     def next_batch(self) -> list[Request]:
-        """Take the requests of the next batch, none of which can be cancelled any more.
+        """Take the requests of the next batch, which can no longer be cancelled.
 
-        A sequence above the budget goes alone.
+        A sequence above the budget is a batch of its own.
         """
         batch: list[Request] = []
         tokens = 0
@@ -132,7 +130,7 @@ class RequestQueue:
             if request.set_running_or_notify_cancel():
                 batch.append(request)
                 tokens += len(request.tokens)
-        # As jobs have them, so that a call that is alone gets the same bits both ways.
+        # Longest first, as in jobs, so that a lone call gets the same bits both ways.
         return sorted(batch, key=lambda request: len(request.tokens), reverse=True)
 
     def drain(self) -> list[Request]:
@@ -156,11 +154,11 @@ def check_tokens(tokens: Sequence[int] | Tokens, limit: int, vocabulary: int) ->
     Args:
         tokens: one sequence.
         limit: the most tokens in it.
-        vocabulary: number of tokens that the model knows.
+        vocabulary: number of tokens in the model's vocabulary.
 
     Raises:
-        TextTooLongError: it is too long.
-        TextError: it is empty, or holds something else than ids of the vocabulary.
+        TextTooLongError: the sequence is too long.
+        TextError: the sequence is empty, or holds anything but ids of the vocabulary.
 
     """
     try:
@@ -170,10 +168,10 @@ def check_tokens(tokens: Sequence[int] | Tokens, limit: int, vocabulary: int) ->
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise TextError("is not a sequence of token ids")
     if not ids.size:
-        raise TextError("has no tokens, and there is nothing to pool")
+        raise TextError("has no tokens, so there is nothing to pool")
     if ids.size > limit:
         raise TextTooLongError(None, ids.size, limit)
     bad = ids[(ids < 0) | (ids >= vocabulary)]
     if bad.size:
-        raise TextError(f"has the token id {bad[0]}, and the model's ids end at {vocabulary - 1:,}")
+        raise TextError(f"has the token id {bad[0]}, but the model's ids end at {vocabulary - 1:,}")
     return ids.astype(np.int32)

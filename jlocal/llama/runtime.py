@@ -1,4 +1,4 @@
-"""A loaded model: what the rest of jlocal sees of llama.cpp."""
+"""A loaded model with its tokenizer and scheduler: llama.cpp, as the rest of jlocal sees it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jlocal.terms import Argument
 
 
 class Runtime:
-    """Weights, their tokenizer and the scheduler that computes with them; thread-safe.
+    """A model's weights, its tokenizer and the scheduler that computes; thread-safe.
 
-    The threads that call tokenise; the scheduler's computes.
+    Callers tokenise in their own threads; the scheduler's thread computes.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Runtime:
         """Load the model.
 
         Args:
-            profile: of the GGUF file.
+            profile: the profile of the GGUF file.
             threads: CPU threads; None takes one for each physical core.
             gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
             compute_type: as in `Model`.
@@ -64,10 +64,10 @@ class Runtime:
         self.scheduler = Scheduler(model, context)
 
     def close(self) -> None:
-        """Call off all work and free the context.
+        """Cancel all work and free the context.
 
-        The weights are freed when nobody refers to the runtime any more: another thread may be
-        tokenising.
+        The weights are freed when nothing refers to the runtime any more, since another thread
+        may be tokenising.
         """
         self.scheduler.close()
 
@@ -80,7 +80,7 @@ def _no_pooling(profile: Profile) -> ModelError:
     pooling = Argument("pooling", "last")
     return ModelError(
         f"{profile.path} names no pooling: it is a generative model, or was converted without it; "
-        f"for a last-token embedding model pass {pooling}",
+        f"if it is a last-token embedding model, pass {pooling}",
         pooling,
         path=profile.path,
     )

@@ -1,4 +1,4 @@
-"""The scheduler: one worker computes for all callers, in batches."""
+"""The scheduler: one worker thread computes for all callers, in batches."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _WIDE_TYPES = frozenset({0, 32})
 class Scheduler:
     """Shares one context among callers; thread-safe.
 
-    One thread of its own computes, a batch at a time. Callers wait where Python can interrupt
-    them; in the thread that computes, Ctrl-C would end up in llama.cpp's callback, from which no
-    exception can reach the caller.
+    The worker computes one batch at a time. Callers wait where Python can interrupt them; in the
+    worker, Ctrl-C would be raised inside llama.cpp's callback, from which no exception can reach
+    the caller.
 
-    Whatever single requests wait when the worker becomes free is its next batch, whoever made
-    them. Jobs take turns, a batch each. Where requests and jobs wait, they alternate: a request
-    waits for one batch of a job at most, and requests cannot hold up a job for ever.
+    When the worker becomes free, the single requests that wait are its next batch, whoever made
+    them. Jobs take turns, one batch each. Requests and jobs alternate: a request waits for at most
+    one batch of a job, and requests cannot delay a job for ever.
 
-    Callbacks of futures run in the worker: they must not wait for another vector.
+    Callbacks of futures run in the worker and must not wait for another vector.
     """
 
     def __init__(self, model: Model, context: Context, token_limit: int | None = None) -> None:
         """Take over a context.
 
         Args:
-            model: the context's.
-            context: used and freed by nobody else from now on.
+            model: the model of the context.
+            context: from now on, only the scheduler uses and frees it.
             token_limit: the most tokens that may wait in single requests; None for no limit.
 
         """
@@ -65,16 +65,16 @@ class Scheduler:
         self._requests.limit = tokens
 
     def submit(self, tokens: Sequence[int] | Tokens) -> Request:
-        """Begin to embed one sequence, in a batch with what other callers submit meanwhile.
+        """Begin to embed one sequence, in a batch with the requests of other callers.
 
         Args:
             tokens: token ids; they may come from outside.
 
         Returns:
-            The future of its vector, (d,) float32, not normalised. It raises a `TextError` where
-            the sequence is empty, too long, not of the vocabulary, or makes the model overflow,
-            and a `ModelError` where llama.cpp cannot compute it, or the model was closed. It is
-            a future of `concurrent.futures`; `asyncio.wrap_future` takes it.
+            A `concurrent.futures.Future` of its vector, (d,) float32, not normalised;
+            `asyncio.wrap_future` takes it. It raises a `TextError` if the sequence is empty, too
+            long, not of the vocabulary, or makes the model overflow, and a `ModelError` if
+            llama.cpp cannot compute it or the model was closed.
 
         Raises:
             Overloaded: too many tokens wait already.
@@ -95,7 +95,7 @@ class Scheduler:
         return request
 
     def submit_group(self, sequences: Sequence[Tokens]) -> RequestGroup:
-        """Begin to embed the few sequences of one call, in a batch with those of other callers.
+        """Begin to embed the few sequences of one call, in batches shared with other callers.
 
         Args:
             sequences: as in `submit_job`.
@@ -110,11 +110,11 @@ class Scheduler:
         return RequestGroup(requests)
 
     def submit_job(self, sequences: Sequence[Tokens], cache: Cache | None = None) -> Job:
-        """Begin to embed any number of sequences, in batches that depend on nothing else.
+        """Begin to embed any number of sequences, in batches that depend on these alone.
 
         Args:
             sequences: non-empty arrays of token ids, up to the model's context.
-            cache: has what need not be computed, and keeps what is.
+            cache: returns the batches of an earlier run, and keeps those of this one.
 
         Raises:
             ModelError: the model is closed, or this process was forked from the one that
@@ -131,7 +131,7 @@ class Scheduler:
         return job
 
     def close(self) -> None:
-        """Fail what waits, stop what is being computed, and free the context. Idempotent.
+        """Fail all waiting work, stop the running batch, and free the context. Idempotent.
 
         Raises:
             ModelError: this process was forked from the one that loaded the model.
@@ -142,14 +142,14 @@ class Scheduler:
         self._fail_waiting()
         try:
             self._worker.submit(self._context.close).result()
-        except RuntimeError:  # closed already, or Python ends: the worker has ended
+        except RuntimeError:  # closed already, or Python is exiting: the worker has ended
             self._worker.shutdown()
             self._context.close()
         finally:
             self._worker.shutdown()
 
     def _check_process(self) -> None:
-        # Before any lock: in a forked process, it may be one that nobody will ever release.
+        # Check before taking any lock: in a forked process, no thread may be left to release it.
         if os.getpid() != self._process:
             raise ModelError("a model cannot be used across fork; load it in the new process")
 
@@ -168,13 +168,13 @@ class Scheduler:
             return
         try:
             self._worker.submit(self._step)
-        except RuntimeError:  # Python ends
+        except RuntimeError:  # Python is exiting
             self._closing.set()
             raise _is_closed() from None
         self._is_awake = True
 
     def _step(self) -> None:
-        """Compute one batch, and queue the next step, if there is anything left to compute."""
+        """Compute one batch, and queue the next step if any work is left."""
         with self._lock:
             job = self._next_job()
             batch = [] if job else self._requests.next_batch()
@@ -187,7 +187,7 @@ class Scheduler:
                 self._jobs.append(job)
             self._is_awake = False
             if self._jobs or self._requests:
-                with suppress(ModelError):  # Python ends
+                with suppress(ModelError):  # Python is exiting
                     self._wake()
         if self._closing.is_set():
             self._fail_waiting()
@@ -220,7 +220,7 @@ class Scheduler:
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].set_exception(error)
-            else:  # whichever of them it was that llama.cpp could not compute
+            else:  # find the request that llama.cpp cannot compute
                 for request in batch:
                     self._compute([request])
         else:
@@ -234,7 +234,7 @@ class Scheduler:
         with self._lock:
             requests, jobs = self._requests.drain(), list(self._jobs)
             self._jobs.clear()
-        # Outside of the lock: callbacks of futures may come back to the scheduler.
+        # Outside the lock: callbacks of futures may call the scheduler.
         for request in requests:
             request.set_exception(_was_closed())
         for job in jobs:
@@ -242,10 +242,10 @@ class Scheduler:
 
 
 def why_not_finite(file_type: int | None) -> str:
-    """Say why a sequence has no finite vector, by the file type that the model's header has."""
+    """Return the reason why a sequence has no finite vector, by the model's file type."""
     if file_type in _WIDE_TYPES:
         return (
-            "has no vector: the model gives no finite numbers for it; download or convert the "
+            "has no vector: the model's numbers for it are not finite; download or convert the "
             "model again"
         )
     return (

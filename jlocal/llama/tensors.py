@@ -1,4 +1,4 @@
-"""ggml's tensors in memory, which its functions say little of."""
+"""Reading ggml's tensors from memory, since its functions tell little about them."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ def name_of(tensor: Tensor) -> str:
 
 
 def tensor_at(pointer: Any) -> Tensor:
-    """Look at the tensor that a pointer points at.
+    """Return the tensor at an address.
 
     Raises:
-        ModelError: llama.cpp lays tensors out otherwise.
+        ModelError: the tensor structure of this llama.cpp is another one.
 
     """
     tensor = Tensor.from_address(pointer)
-    # The one thing about the structure that can be asked for: where its last field here is.
+    # ggml exports no layout, but its own function finds the last field that is declared here.
     if ggml.ggml_get_name(pointer) != tensor.name:
         raise ModelError(
-            "this llama-cpp-python has other structures than those of 0.3.36; install that version"
+            "this llama-cpp-python has other tensor structures than version 0.3.36; install "
+            "llama-cpp-python 0.3.36"
         )
     return tensor
 
@@ -57,27 +58,27 @@ def tensor_at(pointer: Any) -> Tensor:
 def rows_of(pointer: Any, columns: int | None = None) -> npt.NDArray[np.float32]:
     """Copy a matrix that llama.cpp has computed.
 
-    The tensor itself says how large the copy is: a header may say anything.
+    The size of the copy comes from the tensor itself, never from a file's header.
 
     Args:
-        pointer: to a tensor.
-        columns: how many values a row must have; None takes any number.
+        pointer: address of a tensor.
+        columns: the length that rows must have; None takes any length.
 
     Returns:
         (rows, columns) float32.
 
     Raises:
-        ModelError: it is no matrix of float32 that lies in one piece, or has other rows.
+        ModelError: the tensor is not a contiguous float32 matrix, or its rows have another length.
 
     """
     tensor = tensor_at(pointer)
     width, height, *more = tensor.ne
     dense = tensor.nb[0] == 4 and (height < 2 or tensor.nb[1] == 4 * width)
     if tensor.type != F32.number or more != [1, 1] or not dense:
-        raise ModelError(f"llama.cpp lays out {name_of(tensor)} in a way that is not known here")
+        raise ModelError(f"the memory layout of {name_of(tensor)} in llama.cpp is not supported")
     if columns is not None and width != columns:
         raise ModelError(
-            f"llama.cpp computes vectors of {width:,} values, and the model's header says "
+            f"llama.cpp computes vectors of {width:,} values, but the model's header says "
             f"{columns:,}; download or convert the model again"
         )
     values = np.empty((height, width), np.float32)

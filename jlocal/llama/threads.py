@@ -1,4 +1,4 @@
-"""How many threads llama.cpp should compute with on this machine."""
+"""The number of CPU threads for llama.cpp on this machine; it knows no llama.cpp."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _ROOT = Path("/")
 
 
 def default_threads() -> int:
-    """Physical cores that this process may use, within the CPU limits of its control groups.
+    """Return the number of physical cores that this process may use, within its cgroup limits.
 
-    Two threads on one core share the units that do the arithmetic, so more threads than cores
-    do not help matrix products.
+    Two threads on one core share its arithmetic units, so more threads than cores do not help
+    matrix products.
     """
     if hasattr(os, "sched_getaffinity"):
         allowed = os.sched_getaffinity(0)
@@ -33,9 +33,9 @@ def _siblings(cpu: int) -> str:
 
 
 def cpu_limit(root: Path = _ROOT) -> int | None:
-    """Find the whole CPUs that control groups leave this process, which is how containers limit it.
+    """Return the CPUs that control groups, and so containers, leave this process, rounded down.
 
-    A limit of any group above counts, too, as far as it can be seen from here.
+    The limits of all visible parent groups apply too.
 
     Args:
         root: the folder that holds proc/ and sys/.
@@ -68,12 +68,12 @@ def _quota_v1(group: Path) -> float | None:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """List the folders of the groups that may limit the CPU, from this process's to the topmost."""
+    """List the folders of the groups that may limit the CPU, from the innermost to the root."""
     paths = dict(_paths(root))
     mounts = list(_mounts(root))
     for version, inside, folder in mounts:
         path = paths.get(version, "/")
-        # In a container the topmost folder may be that of a group further down.
+        # In a container, the root folder may belong to an inner group.
         inside = inside.rstrip("/")
         below = PurePosixPath(
             path[len(inside) + 1 :] if f"{path}/".startswith(f"{inside}/") else ""
@@ -86,7 +86,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _paths(root: Path) -> Iterator[tuple[int, str]]:
-    """Tell this process's group for each version of control groups."""
+    """List this process's group for each version of control groups."""
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -97,7 +97,7 @@ def _paths(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[int, str, str]]:
-    """Tell for each tree of groups its version, which group is at its top, and where it is."""
+    """List each mounted tree of groups: its version, its root group, and its mount point."""
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(" "), (*after.split(" "), "", "", "")[:3]

@@ -1,4 +1,4 @@
-"""llama.cpp's tokenizer, made to give the ids that the tokenizers library gives."""
+"""llama.cpp's tokenizer, corrected to give the token ids of the tokenizers library."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Tokens = npt.NDArray[np.int32]
 # library; Python's \s has four separators more.
 _WHITE_SPACE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 
-# The tokenizers library normalises by the tables of Unicode 9. To it, what later versions gave a
-# combining class or a composition is a character like any other, at which normalisation stops and
-# begins again; Python's tables are newer, and differ from version to version.
+# The tokenizers library normalises by the tables of Unicode 9. Characters that later versions gave
+# a combining class or a composition are ordinary characters to it, at which normalisation stops and
+# begins again. Python's tables are newer, and differ from version to version.
 _AFTER_UNICODE_9 = (
     "\u05c8\u05c9\u07fd\u0897-\u089f\u08ca-\u08d3\u09fe\u0c3c\u0d3b\u0d3c\u0eba\u1715"
     "\u1abf-\u1af0\u1df6-\u1dfa\ua82c\U000105c9\U000105d2\U000105da\U000105e4"
@@ -44,19 +44,19 @@ _CONTROL_OR_USER_DEFINED = 8 | 16  # LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_
 
 _PROBE = "a b"
 
-# What llama.cpp splits text by with code of its own. By any other rule it uses std::regex, which
-# calls itself for each character of a match: a long word would overflow an ordinary stack, and end
-# the process. A thread of macOS has half a MiB by default.
+# Pre-tokenizers that llama.cpp implements by hand. For any other it uses std::regex, which recurses
+# for each character of a match: a long word would overflow an ordinary stack and crash the process.
+# On macOS, a thread has half a MiB by default.
 _SPLIT_BY_HAND = frozenset({"qwen2", "llama-bpe"})
 _SHALLOW = 1000  # characters
 _STACK_FOR_CHARACTER = 640  # bytes; 350 were measured
 _DEEPEST = 3_000_000  # characters
 
-# llama.cpp's search for added tokens takes time by the square of their number in a text.
+# llama.cpp's search for added tokens takes quadratic time in their number in a text.
 _LONG = 1 << 14
-# It counts bytes and tokens in 32 bits.
+# llama.cpp counts bytes and tokens in 32 bits.
 _LONGEST = (1 << 31) - 16
-# So many bytes may take it longer than the quarter of a second.
+# A text of this many bytes may take longer than a quarter of a second.
 _SLOW = 1 << 18
 
 
@@ -75,7 +75,7 @@ class Tokenizer:
         self._recurses = self._byte_level and split not in _SPLIT_BY_HAND
 
     def encode(self, text: str) -> Tokens:
-        """Token ids of a text as the reference tokenizer gives them, special tokens included.
+        """Return the token ids of the reference tokenizer for a text, special tokens included.
 
         Raises:
             UnicodeEncodeError: the text has lone surrogates.
@@ -92,8 +92,8 @@ class Tokenizer:
 
     @cached_property
     def closing_tokens(self) -> int:
-        """How many tokens are added after a text; truncation must keep them."""
-        # Found by trying: of the flags for it, some tokenizers heed none.
+        """The number of tokens that are added after a text; truncation must keep them."""
+        # Measured on a probe: some tokenizers heed none of llama.cpp's flags for it.
         bare, whole = self._encode(_PROBE, special=False).tolist(), self._encode(_PROBE).tolist()
         for start in range(len(whole) - len(bare) + 1) if bare else ():
             if whole[start : start + len(bare)] == bare:
@@ -104,7 +104,7 @@ class Tokenizer:
         data = text.encode("utf-8")
         if len(data) > _LONGEST:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data):,} bytes")
-        # A byte-level BPE gives at most a token a byte; the rest is for special tokens.
+        # A byte-level BPE gives at most one token per byte; the rest is for special tokens.
         tokens = np.empty(len(data) + 8, dtype=np.int32)
 
         stack = _stack_for(text) if self._recurses and len(text) > _SHALLOW else 0
@@ -118,7 +118,9 @@ class Tokenizer:
             try:
                 return abandonable(call, stack)
             except RuntimeError as error:
-                raise ModelError(f"no room to tokenise {len(data):,} bytes: {error}") from error
+                raise ModelError(
+                    f"not enough memory to tokenise {len(data):,} bytes: {error}"
+                ) from error
 
         count = count_tokens()
         if count < 0:
@@ -137,20 +139,20 @@ class Tokenizer:
         )
 
     def _in_pieces(self, text: str) -> Tokens:
-        """Take the added tokens out here, and let llama.cpp see only what lies between."""
+        """Find the added tokens here, and let llama.cpp tokenise only the text between them."""
         pieces = [
             np.array([self._added_ids[piece]], dtype=np.int32)
             if index % 2
             else self._encode(piece, special=False)
             for index, piece in enumerate(self._added_tokens.split(text))
         ]
-        # Of no text at all, what is added before and after every text remains.
+        # An empty text gives only the tokens that are added before and after every text.
         around = self._encode("")
         opening = len(around) - self.closing_tokens
         return np.concatenate([around[:opening], *pieces, around[opening:]])
 
     def _normalize(self, text: str) -> str:
-        """NFC between the added tokens: the reference finds those before it normalises."""
+        """Normalise between the added tokens, which the reference finds before it normalises."""
         parts = self._boundaries.split(text)
         return "".join(part if index % 2 else nfc(part) for index, part in enumerate(parts))
 
@@ -182,16 +184,18 @@ def _strip_pattern(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def _stack_for(text: str) -> int:
-    """Return the bytes of a stack on which std::regex can match any part of a text.
+    """Return the stack size, in bytes, with which std::regex can match any part of a text.
 
     Raises:
-        ModelError: they are more than there can be room for.
+        ModelError: the stack would be too large.
 
     """
     depth = len(text)
     if depth > _DEEPEST:
-        # A match is of white space, of anything else, or of some of both side by side.
+        # A match is one run of white space, one run of other characters, or two adjacent runs.
         depth = 2 * max(len(run) for run in re.findall(r"\s+|\S+", text))
     if depth > _DEEPEST:
-        raise ModelError(f"llama.cpp cannot tokenise {depth // 2:,} characters without a break")
+        raise ModelError(
+            f"llama.cpp cannot tokenise a run of {depth // 2:,} characters without white space"
+        )
     return (8 << 20) + (depth * _STACK_FOR_CHARACTER >> 20 << 20)

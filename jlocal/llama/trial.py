@@ -1,8 +1,8 @@
-"""The first load of a GGUF file, in a process of its own.
+"""The first load of a GGUF file, in a child process.
 
-llama.cpp ends its process on files that it does not expect, by an assertion or an exception that
-nobody catches. So a file that has not been loaded before is loaded by a child first, which may
-die. What has passed is remembered by the file's identity on disk, so that later loads cost nothing.
+On files that it does not expect, llama.cpp ends its process by an assertion or an uncaught
+exception. So a child process, which may crash, is the first to load a file. The identity on disk
+of a file that has passed is recorded, so that later loads cost nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from jlocal.models.starter import FILE as STARTER
 from jlocal.outputs.atomic import atomic_write
 from jlocal.printable import printable
 
-REFUSED = 3  # exit status of the child when it knows the reason, which is then all of its output
+REFUSED = 3  # the child's exit status when its output is the reason
 
-# The model that comes with jlocal was tried when it was made.
+# The model that comes with jlocal was tried before its release.
 _STARTER = "9e855971702300faee40ad5ae2a93ffc8ea13d41f49c55938c22f168f03c6da7"
 
-# Generous for a large file on a slow disk, and an end for one that is made never to load.
+# Enough for a large file on a slow disk, and an end for a file that is made never to load.
 _LIMITS = child.Limits(seconds=600, output=1 << 20)
 
 _LONGEST_REASON = 300
@@ -67,7 +67,7 @@ def _try(profile: Profile) -> None:
         )
     except (OSError, TimeoutError) as error:
         raise ModelError(
-            f"cannot try out {profile.path} in a process of its own: "
+            f"cannot try {profile.path} in a child process: "
             f"{getattr(error, 'strerror', None) or error}",
             path=profile.path,
         ) from error
@@ -77,24 +77,24 @@ def _try(profile: Profile) -> None:
         raise ModelError(_short(done.stdout.decode(errors="replace"), 3 * _LONGEST_REASON))
     if done.status == -getattr(signal, "SIGILL", 0):
         raise ModelError(
-            "llama.cpp uses instructions that this CPU does not have; `jlocal doctor` says how to "
+            "llama.cpp uses instructions that this CPU does not have; `jlocal doctor` tells how to "
             "build it again"
         )
     if done.status == -getattr(signal, "SIGKILL", 0):
         raise ModelError(
-            f"the system ended the process that tried out {profile.path}, as it does for want of "
-            "memory; end other programs, or use a smaller model",
+            f"the system killed the process that tried {profile.path}, probably for lack of "
+            "memory; close other programs, or use a smaller model",
             path=profile.path,
         )
     raise ModelError(
-        f"llama.cpp ends the process that loads {profile.path}: {_last_words(done)}; download or "
+        f"llama.cpp crashes when it loads {profile.path}: {_last_words(done)}; download or "
         "convert the model again",
         path=profile.path,
     )
 
 
 def _last_words(done: child.Finished) -> str:
-    """Find the reason in what a process wrote before it died."""
+    """Return the reason from the stderr of a crashed process."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     for pattern in (r"[^/\\]*: (GGML_ASSERT\(.*)", r"what\(\): *(.*)", r"[^/\\]*\.\w+:\d+: (.*)"):
         for line in lines:
@@ -118,7 +118,7 @@ def _is_starter(path: Path) -> bool:
         return False
 
 
-# The record of what has passed: a file for each path, which holds the file's identity at that time.
+# The record of files that have passed: one file per path, with the identity of that time.
 
 
 def _identity(path: Path) -> bytes:
@@ -153,7 +153,7 @@ def _recorded(record: Path) -> bytes | None:
 
 
 def _remember(record: Path, identity: bytes) -> None:
-    # Without the record the file is tried again next time.
+    # Without a record, the file is tried again next time.
     with contextlib.suppress(OSError, OutputError):
         make_private(record.parent)
         with atomic_write(record, follow_link=False) as file:
@@ -162,7 +162,7 @@ def _remember(record: Path, identity: bytes) -> None:
 
 
 def _forget_oldest(folder: Path) -> None:
-    """Keep the folder small: the records of files that were deleted stay in it."""
+    """Keep the folder small, which still holds the records of deleted files."""
     with os.scandir(folder) as entries:
         found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
     if len(found) > _MOST_RECORDS:

@@ -1,4 +1,4 @@
-"""The child process of `jlocal.llama.trial`: everything that llama.cpp does with a file, once."""
+"""The child process of `jlocal.llama.trial`: load, tokenise and compute with a file once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jlocal.models.profile import Profile, read_profile
 
 _TEXTS = ("The harbour master keeps the keys.", "What is where?")
 
-# Every byte that UTF-8 can have: some vocabularies lack one, which llama.cpp finds out with a text.
+# Every byte of UTF-8: llama.cpp notices only while tokenising that a vocabulary lacks one.
 _EVERY_BYTE = "".join(
     map(
         chr,
@@ -30,7 +30,7 @@ _EVERY_BYTE = "".join(
 
 
 def load(profile: Profile) -> None:
-    """Load weights and vocabulary, tokenise, and compute vectors in each way that there is.
+    """Load weights and vocabulary, tokenise, and compute vectors in each mode of the model.
 
     Raises:
         ModelError: llama.cpp refuses the file.

@@ -1,4 +1,4 @@
-"""Which weights are widened to bfloat16, whether that pays here, and what memory it takes."""
+"""The choice of weights to widen to bfloat16: which, whether it pays here, and its memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jlocal.memory import total_memory
 _Q8_0 = TENSOR_TYPES["Q8_0"].number
 QUANTISED = frozenset(type.number for type in TENSOR_TYPES.values() if type.is_quantized)
 
-# A machine whose memory is less than so many times the wide weights keeps the narrow ones.
+# A machine with less memory than this many times the wide weights keeps the narrow ones.
 _MEMORY_SHARE = 4
 
 
@@ -23,8 +23,8 @@ def widening_pays(header: Header, features: Collection[str]) -> bool:
     Measured for Q8_0 on a processor with AVX512-BF16.
 
     Args:
-        header: of the file.
-        features: instruction sets that llama.cpp uses, as `features_in` returns them.
+        header: the header of the file.
+        features: instruction sets of llama.cpp, as `features_in` returns them.
 
     """
     matrices = [tensor for tensor in header.tensors if in_layer(tensor)]
@@ -39,7 +39,7 @@ def widening_pays(header: Header, features: Collection[str]) -> bool:
 
 
 def widened_size(header: Header) -> int:
-    """Return the size of the file with its quantised matrices widened, in bytes without padding."""
+    """Return the size of the file with widened matrices, in bytes, without padding."""
     return header.file_size + sum(
         2 * math.prod(tensor.shape) - narrow
         for tensor, narrow in stored_sizes(header)
@@ -48,7 +48,7 @@ def widened_size(header: Header) -> int:
 
 
 def in_layer(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a matrix of a layer; of the token embeddings few rows are needed."""
+    """Tell whether a tensor is a matrix of a layer."""
     return tensor.name.startswith("blk.") and len(tensor.shape) == 2
 
 

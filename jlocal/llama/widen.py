@@ -1,7 +1,7 @@
-"""A model's quantised matrices widened to bfloat16, in memory, while llama.cpp reads the rest.
+"""Widening of a model's quantised matrices to bfloat16, in memory, while llama.cpp loads it.
 
-Where a processor multiplies bfloat16 in hardware, llama.cpp computes with such weights twice as
-fast as with Q8_0, and more exactly: for Q8_0 it rounds the activations to eight bits as well.
+On a CPU that multiplies bfloat16 in hardware, llama.cpp computes with these weights twice as fast
+as with Q8_0, and more exactly: with Q8_0 it rounds the activations to eight bits too.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
 from jlocal.terms import Argument
 
 _STORED = Argument("compute_type", "stored")
-_INSTEAD = f"compute with the stored ones: {_STORED}"
+_INSTEAD = f"compute with the stored weights: {_STORED}"
 
-# Values in one step: what is read, the float32 in between, and what is written stay in the L2
-# cache. Every block of a quantisation divides it.
+# Values in one step. The bytes read, the float32 values and the bytes written stay in the L2 cache.
+# A multiple of every quantisation's block size.
 _STEP = 1 << 16
 
 
 class Widened:
-    """The same model as a GGUF file in memory that threads are filling.
+    """A GGUF file in memory with the same model, which threads are filling.
 
-    Only the matrices of the layers are widened: of the token embeddings a text needs few rows.
+    Only the matrices of the layers are widened: a text needs few rows of the token embeddings.
     """
 
     def __init__(self, header: Header, threads: int) -> None:
-        """Write the header, and begin with the weights.
+        """Write the header, and begin to write the weights.
 
         Raises:
-            ModelError: the file contradicts itself or has nothing to widen, or memory is short.
+            ModelError: the file contradicts itself or has nothing to widen, or memory runs out.
 
         """
         if not hasattr(os, "memfd_create"):
@@ -76,14 +76,14 @@ class Widened:
 
     @property
     def path(self) -> Path:
-        """Where llama.cpp finds the file, until it is closed."""
+        """The path by which llama.cpp opens the file, until it is closed."""
         return Path(f"/proc/self/fd/{self._file}")
 
     def wait(self) -> None:
-        """Wait until all weights are there.
+        """Wait until all weights are written.
 
         Raises:
-            ModelError: the model cannot be read, or memory is short.
+            ModelError: the model cannot be read, or memory runs out.
 
         """
         try:
@@ -93,12 +93,12 @@ class Widened:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Let go of the file; who has mapped it keeps the memory."""
+        """Close the file; a process that has mapped it keeps the memory."""
         self._pool.shutdown(cancel_futures=True)
         self._opened.close()
 
     def _write_header(self, header: Header, parts: list[_Part]) -> int:
-        """Write metadata as they are and a new tensor table; return where the data begin."""
+        """Copy the metadata, write a new tensor table; return the offset of the data."""
         table = b"".join(_row(part) for part in parts)
         self._write(self._read(header.table_start, 0) + table, 0)
         return _align(header.table_start + len(table), header.alignment)
@@ -124,7 +124,7 @@ class Widened:
             self._write(wide[:count].data.cast("B"), target + part.target + 2 * start)
 
     def _read(self, count: int, position: int) -> bytes:
-        if sys.platform == "win32":  # where none of these is made
+        if sys.platform == "win32":  # no Widened exists there
             raise NotImplementedError
         data = os.pread(self._source, count, position)
         if len(data) < count:
@@ -134,7 +134,7 @@ class Widened:
         return data
 
     def _write(self, data: bytes | memoryview, position: int) -> None:
-        if sys.platform == "win32":  # where none of these is made
+        if sys.platform == "win32":  # no Widened exists there
             raise NotImplementedError
         while data:
             count = os.pwrite(self._file, data, position)
@@ -150,7 +150,7 @@ class Widened:
 
 @dataclass(frozen=True)
 class _Part:
-    """A tensor of the file, and where in the data of the new one it goes, in bytes."""
+    """A tensor of the file, with its offset and size in the data of the new file, in bytes."""
 
     tensor: Tensor
     target: int
@@ -167,8 +167,8 @@ def _plan(header: Header) -> Iterator[_Part]:
             narrow = values // block * ggml.ggml_type_size(tensor.type)
             if tensor.shape[0] % block or narrow > size:
                 raise ModelError(
-                    f"{header.path} is not a usable GGUF file: {tensor.name!r} has the shape "
-                    f"{tensor.shape}, more than the file has room for; download or convert it "
+                    f"{header.path} is not a usable GGUF file: {tensor.name!r} of shape "
+                    f"{tensor.shape} does not fit into the file; download or convert the model "
                     "again",
                     path=header.path,
                 )
@@ -178,7 +178,7 @@ def _plan(header: Header) -> Iterator[_Part]:
 
 
 def _row(part: _Part) -> bytes:
-    """One row of the tensor table: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
+    """Pack a row of the tensor table: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
     name, shape = part.tensor.name.encode(), part.tensor.shape
     kind = BF16.number if part.widen else part.tensor.type
     head = struct.pack(f"<Q{len(name)}sI", len(name), name, len(shape))

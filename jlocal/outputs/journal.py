@@ -23,6 +23,7 @@ from jlocal.vectors import Floats
 Tokens = npt.NDArray[np.int32]
 Note = Callable[[str], None]
 
+# A batch's table has kept its first name, so that journals of earlier versions are still read.
 _TABLE = "CREATE TABLE wave (key BLOB PRIMARY KEY, vectors BLOB NOT NULL, checksum BLOB NOT NULL)"
 
 _JOURNAL = FileKind(
@@ -80,12 +81,12 @@ def open_journal(
 
 
 class Journal:
-    """Waves of token sequences with their vectors, in an SQLite file.
+    """Batches of token sequences with their vectors, in an SQLite file.
 
-    The last digits of a vector depend on what it was computed together with. So what is kept and
-    found again is a wave: the same texts in the same order come in the same waves, and so get the
-    same bytes. The vectors are those of the model, before they are cut and quantised. The key is
-    the SHA-256 of all that they depend on, so that no others can be found in their place.
+    The last digits of a vector depend on the other sequences of its batch. So whole batches are
+    kept: the same texts in the same order come in the same batches, and so get the same bytes. The
+    vectors are those of the model, before they are truncated and quantised. The key is the SHA-256
+    of everything that they depend on, so that no other vectors can be found in their place.
 
     Attributes:
         had: whether there was anything at the start.
@@ -115,7 +116,7 @@ class Journal:
             self._connection = None
 
     def recall(self, sequences: Sequence[Tokens]) -> Floats | None:
-        """Find the vectors (n, d) of a wave of n sequences; None where they are not here.
+        """Find the vectors (n, d) of a batch of n sequences; None where they are not here.
 
         Raises:
             OutputError: the file cannot be read.
@@ -132,7 +133,7 @@ class Journal:
         return np.frombuffer(row[0], "<f4").reshape(len(sequences), self._dimensions)
 
     def keep(self, sequences: Sequence[Tokens], vectors: Floats) -> None:
-        """Write the vectors (n, d) of a wave; the process may then be killed.
+        """Write the vectors (n, d) of a batch; the process may then be killed.
 
         Raises:
             OutputError: the file cannot be written.

@@ -133,7 +133,7 @@ def test_embed_reports_the_text_and_keeps_the_others(overflow: Path) -> None:
 def test_a_journal_keeps_no_vector_that_is_not_finite(overflow: Path, tmp_path: Path) -> None:
     from jlocal.outputs.journal import open_journal
 
-    # Enough texts for several waves: those without the word are kept.
+    # Enough texts for several batches: those without the word are kept.
     texts = [*TEXTS, *(f"a cat and {number} dogs " * 9 for number in range(100))]
     bad = [position in BAD for position in range(len(texts))]
 
@@ -158,7 +158,7 @@ def test_a_journal_keeps_no_vector_that_is_not_finite(overflow: Path, tmp_path: 
         assert all(np.isfinite(np.frombuffer(vectors, "<f4")).all() for vectors in kept)
         again, taken = run(model)
         assert again == kept
-        # What shared a wave with a bad text is computed again.
+        # Texts that shared a batch with a bad text are computed again.
         assert len(texts) - 2 * len(TEXTS) <= taken <= len(texts) - len(BAD)
 
 
@@ -224,7 +224,7 @@ def test_a_damaged_f32_file_is_not_said_to_overflow(
     del table, reader
     with Embedder(path) as model:
         model.encode("a cat")
-        with pytest.raises(TextError, match=r"no finite numbers.*again"):
+        with pytest.raises(TextError, match=r"numbers for it are not finite.*again"):
             model.encode(WORD)
 
 

@@ -70,12 +70,12 @@ def journal_of(output: Path) -> Path:
     return output.with_name(f".{output.name}.jlocal-journal")
 
 
-def wait_for(journal: Path, process: subprocess.Popen[str], waves: int = 1) -> None:
-    """Wait until so many waves are in a journal that another process has locked."""
+def wait_for(journal: Path, process: subprocess.Popen[str], batches: int = 1) -> None:
+    """Wait until a journal that another process has locked holds this many batches."""
     log = journal.with_name(f"{journal.name}-wal")
     while process.poll() is None:
-        # Once it is in use, a wave takes two pages at least.
-        if log.exists() and log.stat().st_size > (3 + 2 * waves) * 4096:
+        # In a journal that is in use, a batch takes at least two pages.
+        if log.exists() and log.stat().st_size > (3 + 2 * batches) * 4096:
             return
         time.sleep(0.005)
 

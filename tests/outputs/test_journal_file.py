@@ -23,7 +23,7 @@ MADE = {"model_sha256": "0" * 64}
 DIMENSIONS = 8
 
 
-def waves(count: int) -> list[tuple[list[np.ndarray], np.ndarray]]:
+def batches(count: int) -> list[tuple[list[np.ndarray], np.ndarray]]:
     rng = np.random.default_rng(0)
     found = []
     for _ in range(count):
@@ -33,7 +33,7 @@ def waves(count: int) -> list[tuple[list[np.ndarray], np.ndarray]]:
     return found
 
 
-WAVES = waves(60)
+BATCHES = batches(60)
 
 
 def journal_of(output: Path) -> Path:
@@ -44,7 +44,7 @@ def fill(output: Path) -> Path:
     """Make a journal of a run that failed."""
 
     def fail(journal: Journal) -> None:
-        for sequences, vectors in WAVES:
+        for sequences, vectors in BATCHES:
             journal.keep(sequences, vectors)
         raise TypeError
 
@@ -57,32 +57,32 @@ def fill(output: Path) -> Path:
 
 
 def look(output: Path, notes: list[str], made=MADE, dimensions=DIMENSIONS) -> int:
-    """Count the waves that are there, see that each is right, and that writing goes on."""
+    """Count the batches that are there, see that each is right, and that writing goes on."""
     with open_journal(output, made, dimensions, notes.append) as journal:
         found = 0
-        for sequences, vectors in WAVES:
+        for sequences, vectors in BATCHES:
             rows = journal.recall(sequences)
             if rows is not None:
                 assert rows.tobytes() == vectors.tobytes()
                 found += 1
-        for sequences, vectors in WAVES[:9]:
+        for sequences, vectors in BATCHES[:9]:
             journal.keep(sequences, vectors)
     assert not journal_of(output).exists()
     return found
 
 
-def test_a_wave_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
+def test_a_batch_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
     output = tmp_path / "v.npy"
     path = fill(output)
     data = path.read_bytes()
-    assert look(output, []) == len(WAVES)
+    assert look(output, []) == len(BATCHES)
     path.write_bytes(data)
     assert look(output, [], {"model_sha256": "1" * 64}) == 0
     path.write_bytes(data)
     assert look(output, [], dimensions=4) == 0
     path.write_bytes(data)
     with open_journal(output, MADE, DIMENSIONS, lambda _: None) as journal:
-        a, b = next(sequences for sequences, _ in WAVES if len(sequences) > 1)[:2]
+        a, b = next(sequences for sequences, _ in BATCHES if len(sequences) > 1)[:2]
         assert journal.recall([a]) is None
         assert journal.recall([np.concatenate([a, b])]) is None
         assert journal.recall([b, a]) is None
@@ -122,7 +122,7 @@ def test_hostile_journals(tmp_path: Path) -> None:
     assert len(refused) <= FUZZ / 20
     assert all(message.endswith("; remove it to start again") for message in refused)
     assert set(notes) == {f"{path} is damaged, and is begun anew."}
-    assert found.count(len(WAVES)) < len(found) - FUZZ / 4
+    assert found.count(len(BATCHES)) < len(found) - FUZZ / 4
 
 
 def test_hostile_rows(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_log_of_a_killed_run_may_be_torn(tmp_path: Path) -> None:
         "import os, sys\nsys.path[:0] = ['tests', 'tests/outputs']\n"
         "from test_journal_file import *\n"
         "with open_journal(Path(sys.argv[1]), MADE, DIMENSIONS, print) as journal:\n"
-        "    for wave in WAVES: journal.keep(*wave)\n"
+        "    for batch in BATCHES: journal.keep(*batch)\n"
         "    os._exit(0)\n"
     )
     root = Path(__file__).resolve().parents[2]
@@ -175,7 +175,7 @@ def test_the_log_of_a_killed_run_may_be_torn(tmp_path: Path) -> None:
     path = journal_of(output)
     log = path.with_name(f"{path.name}-wal")
     parts = path.read_bytes(), log.read_bytes()
-    assert look(output, []) == len(WAVES)
+    assert look(output, []) == len(BATCHES)
     rng = random.Random(1)
     found = []
     for number in range(30):
@@ -184,7 +184,7 @@ def test_the_log_of_a_killed_run_may_be_torn(tmp_path: Path) -> None:
         log.write_bytes(torn if number % 2 else torn + rng.randbytes(5000))
         found.append(look(output, []))
         assert not log.exists()
-    assert min(found) < len(WAVES) / 2 < max(found)
+    assert min(found) < len(BATCHES) / 2 < max(found)
 
 
 def test_what_is_in_the_way(tmp_path: Path) -> None:
