@@ -1,4 +1,4 @@
-"""Numpy on embeddings: Matryoshka truncation, length, precision."""
+"""Arrays of embeddings: Matryoshka truncation, normalisation, precision; it knows no models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISIONS = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
 
 
 def finish(vectors: Floats, truncate_dim: int | None, precision: str) -> Vectors:
-    """Cut, normalise and quantise vectors, in this order.
+    """Truncate, normalise and quantise vectors, in this order.
 
     Args:
         vectors: (n, d) float32, of any length.

@@ -1,4 +1,4 @@
-"""From a jina-embeddings-v5-text checkpoint to GGUF files, without torch or transformers.
+"""Conversion of jina-embeddings-v5-text checkpoints to GGUF, without torch or transformers.
 
 >>> from jlocal_convert import convert
 >>> convert("jinaai/jina-embeddings-v5-text-small", types=["Q8_0"], output="models")

@@ -1,6 +1,6 @@
-"""A GGUF file whose header is written first and whose tensors arrive in blocks of rows.
+"""A GGUF writer: the header first, then the tensors in blocks of rows, in any order.
 
-Source of the format: ggml's docs/gguf.md; the header is packed by gguf.GGUFWriter.
+Source of the format: ggml's docs/gguf.md; gguf.GGUFWriter packs the header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import gguf
 from jlocal.errors import CheckpointError
 from jlocal.gguf.types import F16, F32, FILE_TYPES, TENSOR_TYPES, TensorType
 
-# Written here, block by block; llama.cpp makes the others from a whole file.
+# Types that this package encodes, block by block; llama.cpp makes other types from a whole file.
 DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
 
 # The greatest magnitude that a type holds. Quantised types have scales in F16.
@@ -32,7 +32,7 @@ _DIGEST_LENGTH = 64
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tensor lies, and how it is stored there."""
+    """A tensor's type, its offset in the file and the size of its rows, in bytes."""
 
     type: TensorType
     offset: int
@@ -42,8 +42,8 @@ class _Place:
 def tensor_type(type_name: str, name: str, shape: Sequence[int]) -> TensorType:
     """Return the type of a tensor in a file whose matrices are of type `type_name`.
 
-    The rule is that of llama.cpp's converter: vectors stay F32, and rows that no whole number of
-    quantisation blocks fills become F16.
+    The rule is that of llama.cpp's converter: vectors stay F32, and rows that are not a whole
+    number of quantisation blocks become F16.
     """
     if len(shape) < 2 or name.endswith("_norm.weight"):
         return F32
@@ -67,8 +67,8 @@ class GGUFFile:
         Args:
             path: the file; it is overwritten.
             type_name: one of DIRECT_TYPES.
-            metadata: a gguf.GGUFWriter that holds everything but the type and the digest.
-            shapes: of all tensors, by name.
+            metadata: a gguf.GGUFWriter with all keys but the type and the digest.
+            shapes: the shapes of all tensors, by name.
 
         Raises:
             CheckpointError: the metadata cannot be written.
@@ -78,7 +78,7 @@ class GGUFFile:
         writer = gguf.GGUFWriter(path, metadata.arch)
         writer.kv_data[0].update(metadata.kv_data[0])
         writer.add_file_type(FILE_TYPES[type_name])
-        # The last key, and of known length: the digest is filled in when it is known.
+        # The last key, of fixed length, so that the digest can be filled in later.
         writer.add_string(_DIGEST_KEY, "0" * _DIGEST_LENGTH)
         types = {name: tensor_type(type_name, name, shape) for name, shape in shapes.items()}
         for name, shape in shapes.items():
@@ -109,7 +109,7 @@ class GGUFFile:
         places = {}
         position = _padded(position)
         for name, shape in shapes.items():
-            # Of a vector, an element counts as a row.
+            # The rows of a vector are its elements.
             row = types[name].nbytes(shape[1:])
             places[name] = _Place(types[name], position, row)
             position += _padded(row * shape[0])
@@ -117,7 +117,7 @@ class GGUFFile:
         return places
 
     def write_rows(self, name: str, first: int, rows: npt.NDArray[np.float32]) -> None:
-        """Encode rows of a tensor, from row `first` on, and put them into their place."""
+        """Encode and write rows of a tensor, from row `first` on."""
         place = self._places[name]
         encoded = np.ascontiguousarray(
             gguf.quants.quantize(rows, gguf.GGMLQuantizationType(place.type.number))

@@ -1,4 +1,4 @@
-"""The files of a run: their names, whether they may be written, whether they fit on the disk."""
+"""Checks of output files before a run, and their publication after it; it knows no tensors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[
     """Return the names of file types in upper case, without repetition.
 
     Args:
-        names: in any case.
+        names: names in any case.
         with_importance: whether there will be an importance matrix.
 
     Raises:
-        OutputError: a name is unknown, or llama.cpp cannot make it without an importance matrix.
+        OutputError: a type is unknown, or llama.cpp cannot make it without an importance matrix.
 
     """
     types = list(dict.fromkeys(name.upper() for name in names))
     if not types:
-        raise OutputError(f"no type was named; choose among {', '.join(FILE_TYPES)}")
+        raise OutputError(f"no type was named; choose from {', '.join(FILE_TYPES)}")
     for name in types:
         try:
             check_file_type(name, with_importance=with_importance)
@@ -40,10 +40,10 @@ def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[
 
 
 def check_folder(folder: Path) -> Path:
-    """Return an output folder unless it is, or lies under, a file.
+    """Return an output folder unless it, or a folder above it, is a file.
 
     Raises:
-        OutputError: it is one.
+        OutputError: one of them is a file.
 
     """
     try:
@@ -61,7 +61,7 @@ def check_absent(files: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse to replace files.
 
     Raises:
-        OutputError: one exists and `overwrite` is False, or one is a folder.
+        OutputError: a file exists and `overwrite` is False, or a path is a folder.
 
     """
     for file in files:
@@ -76,10 +76,10 @@ def check_absent(files: Iterable[Path], *, overwrite: bool) -> None:
 
 
 def check_not_read(files: Iterable[Path], source: Path) -> None:
-    """Refuse to write over what is read.
+    """Refuse to overwrite the input.
 
     Raises:
-        OutputError: one of the files is the source.
+        OutputError: one of the files is the input.
 
     """
     for file in files:
@@ -88,14 +88,14 @@ def check_not_read(files: Iterable[Path], source: Path) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Compare what will be written with what is free.
+    """Check that the disk has enough free space.
 
     Args:
-        folder: where to; it need not exist yet.
-        needed: bytes.
+        folder: the output folder, which need not exist yet.
+        needed: bytes to write.
 
     Raises:
-        OutputError: there is less room.
+        OutputError: the disk has less free space.
 
     """
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
@@ -106,17 +106,17 @@ def check_space(folder: Path, needed: int) -> None:
         raise OutputError(f"cannot use {there}: {error.strerror or error}") from error
     if free < needed:
         raise OutputError(
-            f"{folder} needs {needed / 1e6:,.0f} MB and has {free / 1e6:,.0f} MB free; "
-            "make room, or name another output folder",
+            f"the files for {folder} need {needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB "
+            "are free; make room, or name another output folder",
             path=folder,
         )
 
 
 def make_folder(folder: Path) -> None:
-    """Make the output folder and those above it.
+    """Make the output folder and its parents.
 
     Raises:
-        OutputError: they cannot be made.
+        OutputError: a folder cannot be made.
 
     """
     try:
@@ -128,14 +128,14 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
-    """Choose files in a hidden folder for the work; the files left at the end are removed.
+    """Give paths in a hidden folder to write to; remove the files that are left in it.
 
     Args:
-        folder: where that is, beside the files that they become.
-        names: what the names of the files end with.
+        folder: the output folder, which gets the hidden folder.
+        names: the endings of the files' names.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: the files cannot be written.
 
     """
     try:
@@ -148,7 +148,7 @@ def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
 
 
 def publish(moves: Iterable[tuple[Path, Path]]) -> None:
-    """Give complete files their names, once all of them are safe on the disk."""
+    """Rename complete files to their final names, once all of them are safe on the disk."""
     pairs = list(moves)
     for hidden, _ in pairs:
         with hidden.open("rb+") as file:

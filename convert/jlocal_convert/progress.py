@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""Progress reports of a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the work is.
+    """The progress of one step.
 
     Attributes:
-        file: name of the file, or of several that are written together.
-        done: out of `total`.
-        total: in `unit`.
+        file: name of the file, or of several files that are written together.
+        done: finished units.
+        total: units in all.
         unit: "weights", "tensors", "matrices" or "texts".
 
     """
@@ -28,7 +28,7 @@ OnProgress = Callable[[Progress], None]
 
 
 def reporter(progress: OnProgress | None, file: str, unit: str) -> Callable[[int, int], None]:
-    """Return a function of (done, total) that says so of this file, where somebody listens."""
+    """Return a function of (done, total) that reports the progress of a file."""
 
     def report(done: int, total: int) -> None:
         if progress:

@@ -1,8 +1,8 @@
-"""Vectors of a checkpoint as it was published, by transformers and PEFT in float32.
+"""Reference vectors of a checkpoint, computed by transformers and PEFT in float32.
 
-This follows the published model code without running it: the adapter is applied by PEFT beside the
+This follows the published model code without running it: PEFT applies the adapter, unmerged, to the
 frozen backbone, and the last token's final hidden state is normalised. Texts are computed one at a
-time, so that no padding can matter.
+time, so that padding cannot matter.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _SIZES = (
 
 
 class CheckpointEncoder:
-    """A checkpoint's folder: a backbone with one of its adapters, or one that is merged."""
+    """A checkpoint with one adapter, separate or merged."""
 
     texts = None
 
     def __init__(self, folder: Path, task: str | None, threads: int | None) -> None:
-        """Read its configuration.
+        """Read the configuration.
 
         Args:
-            folder: in the layout of jina-embeddings-v5-text.
-            task: which adapter; where there are several it must be named.
-            threads: of torch; None leaves that to torch.
+            folder: a folder in the layout of jina-embeddings-v5-text.
+            task: name of the adapter; it may be None if there is only one.
+            threads: CPU threads; None leaves the number to torch.
 
         Raises:
-            CheckpointError: it is incomplete, or cannot be computed here.
-            ArgumentError: there is no such adapter, or none of several was named.
+            CheckpointError: the checkpoint is incomplete, or cannot be computed here.
+            ArgumentError: there is no such adapter, or several and none was named.
             ExtraError: transformers or PEFT are missing.
 
         """
@@ -81,7 +81,7 @@ class CheckpointEncoder:
     def encode(
         self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
     ) -> Encoded:
-        """Encode as `Encoder` says."""
+        """Encode texts; see `Encoder`."""
         import torch
         from tokenizers import Tokenizer
 
@@ -126,11 +126,11 @@ class CheckpointEncoder:
             )
 
     def _load(self) -> Any:
-        """Load the backbone, and put the adapter beside it, unmerged."""
+        """Load the backbone and its unmerged adapter."""
         import torch
         from transformers import logging
 
-        # It warns of special tokens that it would generate text with.
+        # It would warn of special tokens that only text generation uses.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             with torch.device("meta"):
@@ -138,12 +138,12 @@ class CheckpointEncoder:
             model = _backbone(self._checkpoint.config)
             model.load_state_dict(self._stored())
             with warnings.catch_warnings():
-                # PEFT calls what transformers has renamed.
+                # PEFT calls functions that transformers has renamed.
                 warnings.simplefilter("ignore", FutureWarning)
                 return (_adapted(model, self._adapter) if self._adapter else model).eval()
         except CheckpointError:
             raise
-        # What a wrong configuration leads to there is not foreseeable.
+        # A wrong configuration can raise any exception there.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise CheckpointError(
@@ -160,28 +160,28 @@ class CheckpointEncoder:
         }
 
     def _check_shapes(self, skeleton: Any) -> None:
-        """See that weights and configuration belong together before memory is taken for them."""
+        """Check the weights against the configuration before allocating memory for them."""
         stored = {name: tensor.shape for name, tensor in self._checkpoint.tensors.items()}
         expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
         for name in sorted(expected.keys() | stored.keys()):
             if expected.get(name) != stored.get(name):
                 raise CheckpointError(
                     f"{self._checkpoint.folder}: config.json and weights do not belong together: "
-                    f"{name} is {expected.get(name, 'absent')} by the one and "
-                    f"{stored.get(name, 'absent')} by the other"
+                    f"{name} is {expected.get(name, 'absent')} by config.json and "
+                    f"{stored.get(name, 'absent')} in the weights"
                 )
 
 
 def need_packages() -> None:
-    """See that what computes a checkpoint is installed.
+    """Check that the packages that compute a checkpoint are installed.
 
     Raises:
-        ExtraError: it is not.
+        ExtraError: a package is missing.
 
     """
     needs = "a checkpoint is computed by torch, transformers 5 and peft, which need"
     with extras.importing("verify", needs):
-        # The first, as without it the others speak up on stderr.
+        # Import torch first: without it, the other packages print to stderr.
         import torch  # noqa: F401, I001
         import peft  # noqa: F401
         import safetensors  # noqa: F401
@@ -190,7 +190,7 @@ def need_packages() -> None:
 
 
 def _choose(checkpoint: Checkpoint, requested: str | None) -> str | None:
-    """Settle the task, which a merged checkpoint tells by its name."""
+    """Return the task, which a merged checkpoint has in its name."""
     folder, adapters = checkpoint.folder, checkpoint.adapters
     if not adapters:
         merged = checkpoint.merged_task
@@ -210,10 +210,10 @@ def _choose(checkpoint: Checkpoint, requested: str | None) -> str | None:
 
 
 def _backbone(config: JsonConfig) -> Any:
-    """Build the model that config.json describes, its weights still to come.
+    """Build the model that config.json describes, without its weights.
 
     Raises:
-        CheckpointError: it is none of the two that are known, or scales its positions.
+        CheckpointError: it is neither of the two supported networks, or scales its positions.
 
     """
     from transformers import EuroBertConfig, EuroBertModel, Qwen3Config, Qwen3Model
@@ -230,20 +230,20 @@ def _backbone(config: JsonConfig) -> Any:
     model_type = config.get("model_type")
     if model_type not in ("jina_embeddings_v5", "qwen3", "eurobert"):
         raise CheckpointError(
-            f"config.json is of a model of type {str(model_type)[:40]!r}; give a checkpoint in the "
+            f"config.json names the model type {str(model_type)[:40]!r}; give a checkpoint in the "
             "layout of jina-embeddings-v5-text"
         )
-    # small and nano name the same type; only this tells the bidirectional one.
+    # small and nano name the same type; only this identifies the bidirectional network.
     if config.get("is_decoder") is False or model_type == "eurobert":
         return EuroBertModel(EuroBertConfig(**options))
     return Qwen3Model(Qwen3Config(**options))
 
 
 def _adapted(model: Any, folder: Path) -> Any:
-    """Put an adapter beside a model.
+    """Apply an adapter to a model, unmerged.
 
     Raises:
-        CheckpointError: PEFT, which only warns, did not take all of it.
+        CheckpointError: PEFT, which only warns, did not load the whole adapter.
 
     """
     import torch
@@ -252,7 +252,7 @@ def _adapted(model: Any, folder: Path) -> Any:
 
     if read_json_config(folder / "adapter_config.json").get("peft_type") != "LORA":
         raise CheckpointError(f"{folder} is not a LoRA adapter", path=folder)
-    # PEFT would look for what is missing on the hub, or take pickled weights.
+    # PEFT would look on the hub for missing files, or take pickled weights.
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""From texts to vectors: the Embedder, the stream behind it, and a run over documents.
+"""Embedding of texts: the Embedder, the stream behind it, and a run over documents.
 
-Nothing here knows SQLite, a terminal or llama.cpp's structures.
+This package knows no SQLite, no terminal and no structures of llama.cpp.
 """

@@ -1,4 +1,4 @@
-"""Arguments and objects of sentence-transformers, and what they come to here."""
+"""The translation of sentence-transformers' arguments and objects to jlocal's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jlocal.errors import ArgumentError, IgnoredArgumentWarning
 from jlocal.terms import Argument
 from jlocal.vectors import Vectors
 
-# Arguments of `SentenceTransformer` that mean nothing here, and why.
+# Arguments of `SentenceTransformer` that have no effect here, and why.
 _IGNORED = {
     "modules": "a GGUF file holds the whole model",
-    "cache_folder": "models lie where `jlocal list` says; HF_HUB_CACHE moves downloads",
+    "cache_folder": "`jlocal list` shows where models are; HF_HUB_CACHE moves downloads",
     "trust_remote_code": "no code of a model is ever run",
     "revision": "nothing is downloaded here; name the file",
     "token": "nothing is downloaded here; `jlocal pull` reads HF_TOKEN",
@@ -30,14 +30,14 @@ _IGNORED = {
     "backend": "llama.cpp computes",
 }
 _DEFAULTS = {"backend": "torch"}
-# How jina's models are told their task.
+# The keys by which jina's models take their task.
 _TASK_KEYS = ("default_task", "task")
 _TO_TENSOR = Argument("convert_to_tensor", True)
 _GPUS = ("cuda", "gpu", "mps", "metal", "xpu", "vulkan", "rocm", "hip")
 
 
 def warn_of_ignored(arguments: Mapping[str, object]) -> None:
-    """Warn once of all arguments of `SentenceTransformer` that were given and do nothing here."""
+    """Warn once of all passed arguments of `SentenceTransformer` that have no effect here."""
     given = [name for name, value in arguments.items() if value and value != _DEFAULTS.get(name)]
     if given:
         reasons = "; ".join(f"{name} ({_IGNORED[name]})" for name in given)
@@ -52,17 +52,17 @@ def warn_of_ignored(arguments: Mapping[str, object]) -> None:
 def split_task(
     task: str | None, model_kwargs: Mapping[str, Any] | None
 ) -> tuple[str | None, dict[str, Any]]:
-    """Take the task out of `model_kwargs`; return it and the rest."""
+    """Return the task, also from `model_kwargs`, and the remaining `model_kwargs`."""
     rest = dict(model_kwargs or {})
     named = [rest.pop(key) for key in _TASK_KEYS if key in rest]
     return task or next(filter(None, named), None), rest
 
 
 def check_prompts(prompts: object) -> None:
-    """Check that prompts are names with the texts that they stand for.
+    """Check that prompts are a mapping of names to texts.
 
     Raises:
-        ArgumentError: they are not.
+        ArgumentError: the prompts are anything else.
 
     """
     if not isinstance(prompts, Mapping) or not all(
@@ -75,11 +75,11 @@ def check_prompts(prompts: object) -> None:
 
 
 def layers_on(device: object, gpu_layers: int | None) -> int | None:
-    """Return the `gpu_layers` that a device of torch comes to.
+    """Return the `gpu_layers` that correspond to a torch device.
 
     Args:
-        device: "cpu", "cuda", "cuda:0", "mps"…, or a torch.device; None leaves the choice.
-        gpu_layers: as it was given.
+        device: "cpu", "cuda", "cuda:0", "mps"…, or a torch.device; None keeps `gpu_layers`.
+        gpu_layers: the `gpu_layers` argument.
 
     Raises:
         ArgumentError: there is no such device, or the two contradict each other.
@@ -105,12 +105,12 @@ def layers_on(device: object, gpu_layers: int | None) -> int | None:
 
 
 def has_torch() -> bool:
-    """Whether torch is installed."""
+    """Tell whether torch is installed."""
     return extras.is_installed("torch")
 
 
 def is_tensor(value: object) -> bool:
-    """Whether a value is a torch tensor, or a list of them; torch is not imported for that."""
+    """Tell whether a value is a torch tensor or a list of tensors, without importing torch."""
     torch = sys.modules.get("torch")
     if torch is None:
         return False
@@ -120,7 +120,7 @@ def is_tensor(value: object) -> bool:
 
 
 def as_array(value: Any) -> Vectors:
-    """Return a tensor, or a list of them, as an array of the same shape; others as they are."""
+    """Return a tensor, or a list of tensors, as an array; return other values unchanged."""
     if not is_tensor(value):
         return cast(Vectors, value)
     import torch
@@ -138,7 +138,7 @@ def check_torch() -> None:
 
 
 def as_tensor(array: Vectors, like: Any = None) -> Any:
-    """Return an array as a torch tensor, on the device of another one.
+    """Return an array as a torch tensor, on the device of the tensor `like`.
 
     Raises:
         ExtraError: torch is not installed.
@@ -152,7 +152,7 @@ def as_tensor(array: Vectors, like: Any = None) -> Any:
 
 
 class ModelCardData:
-    """Where evaluators of sentence-transformers leave what they measured.
+    """The place for the metrics of sentence-transformers' evaluators.
 
     Attributes:
         evaluation_metrics: the metrics of each evaluator, under its name.
@@ -165,7 +165,7 @@ class ModelCardData:
     def set_evaluation_metrics(
         self, evaluator: object, metrics: Mapping[str, Any], epoch: int = 0, step: int = 0
     ) -> None:
-        """Keep what an evaluator has measured."""
+        """Keep the metrics of an evaluator."""
         del epoch, step
         name = getattr(evaluator, "name", "") or type(evaluator).__name__
         self.evaluation_metrics[name] = dict(metrics)

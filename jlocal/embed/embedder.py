@@ -1,4 +1,4 @@
-"""Embedder: texts to vectors, with the habits of sentence-transformers."""
+"""Embedder: texts to vectors, with the interface of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Embedder(Interface):
     """An embedding model from a GGUF file; thread-safe, and a context manager.
 
     Vectors are those of the reference implementation: last-token pooling, Matryoshka truncation,
-    then L2 normalisation. A pickled Embedder, as another process gets it, has the same file and
-    options, and loads the file when it is first used.
+    then L2 normalisation. An unpickled Embedder, in another process for example, has the same file
+    and options, and loads the file when it is first used.
     """
 
     def __init__(  # noqa: PLR0913
@@ -90,39 +90,39 @@ class Embedder(Interface):
     ) -> None:
         """Load a model.
 
-        The arguments from `device` on are those of `SentenceTransformer`. One warning names all
-        of them that were given and do nothing here: `modules`, `cache_folder`,
+        The arguments from `device` on are those of `SentenceTransformer`. Some have no effect
+        here, and one warning names those that are passed: `modules`, `cache_folder`,
         `trust_remote_code`, `revision`, `token`, `use_auth_token`, `processor_kwargs`,
         `tokenizer_kwargs`, `config_kwargs` and `backend`.
 
         Args:
             model: path of a GGUF file, or the name of a model on this machine, such as "small";
-                None takes the one of JLOCAL_MODEL, the only one on this machine, or the starter
-                model.
+                None takes the model of JLOCAL_MODEL, the only model on this machine, or the
+                starter model.
             threads: CPU threads; None takes one for each physical core.
             gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all,
                 None for all if they fit.
             compute_type: "stored" computes with the weights as they are in the file; "bfloat16"
-                widens quantised ones in memory (Linux), which takes two bytes for each weight;
+                widens quantised weights in memory (Linux), which takes two bytes per weight;
                 "auto" does so where it is faster: Q8_0 on a CPU with AVX512-BF16.
             truncate_dim: default length of vectors; None for the full length.
-            task: raise unless the file holds this task's adapter, where it says which.
-            prompts: prompt name to prefix, instead of those of the model.
-            default_prompt_name: the prompt when none is named, instead of the model's.
+            task: raise if the file names the adapter of another task.
+            prompts: prompt name to prefix, in place of the model's prompts.
+            default_prompt_name: the prompt when none is named, in place of the model's default.
             on_long: what to do with a text above the context: "error", or "truncate", which
                 keeps its beginning and the closing special token, and warns (Python shows equal
                 warnings once).
-            pooling: instead of the header's, for files that name none.
-            capture: False makes llama.cpp pool instead of reading hidden states; slower, same
-                vectors. None chooses by the model.
+            pooling: replaces the header's pooling, for files that name none.
+            capture: False lets llama.cpp pool, instead of reading hidden states: slower, with the
+                same vectors. None chooses by the model.
             device: "cpu" is `gpu_layers=0`; "cuda" and "mps" are `gpu_layers=-1`.
             similarity_fn_name: what `similarity` computes: "cosine" (by default), "dot",
                 "euclidean" or "manhattan"; distances are negative.
             local_files_only: nothing is downloaded in any case.
-            model_card_data: where evaluators leave their results, instead of an object of ours.
+            model_card_data: an object for the results of evaluators, in place of jlocal's own.
             model_kwargs: "default_task" is `task`; the rest does nothing.
             model_name_or_path: another name of `model`.
-            modules: see above, as for those that follow.
+            modules: no effect; see above.
             cache_folder: no download.
             trust_remote_code: no code of a model is ever run.
             revision: no download.
@@ -228,10 +228,10 @@ class Embedder(Interface):
         self._max_seq_length = tokens
 
     def tokenize(self, text: str, prompt: str = "") -> Tokens:
-        """Token ids as the model sees them, as an int32 array, special tokens included.
+        """Return the token ids of a text, as an int32 array, special tokens included.
 
         Raises:
-            TextError: the text has characters that are no text (lone surrogates).
+            TextError: the text has lone surrogates, which are not characters.
 
         """
         return self._reader(prompt, self.profile.dimensions).tokens(0, text)
@@ -240,7 +240,7 @@ class Embedder(Interface):
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
 
         Raises:
-            ArgumentError: the model has no prompt of this name; the message lists those it has.
+            ArgumentError: the model has no prompt of this name; the message lists its prompts.
 
         """
         if prompt is not None:
@@ -315,7 +315,7 @@ class Embedder(Interface):
             An iterator over one (d,) vector for each text, in order.
 
         Raises:
-            JlocalError: as of `encode`.
+            JlocalError: as in `encode`.
 
         """
         if isinstance(texts, str):

@@ -1,4 +1,4 @@
-"""The methods of `SentenceTransformer`, with its arguments, over what `Embedder` gives."""
+"""The methods of `SentenceTransformer`, with its arguments, on top of `Embedder`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Compare = Callable[[Vectors, Vectors, Container[int], str], Floats]
 
 
 class Interface(ABC):
-    """What programs and evaluators call that were written for `SentenceTransformer`."""
+    """The methods that programs and evaluators written for `SentenceTransformer` call."""
 
     prompts: dict[str, str]
     truncate_dim: int | None
@@ -82,18 +82,18 @@ class Interface(ABC):
             inputs: one text, or several: a list, tuple, iterator, NumPy array, column.
             prompt_name: a key of `prompts`; None takes the model's default prompt.
             prompt: the prefix itself; it wins over `prompt_name`, and "" means none.
-            batch_size: accepted and not needed: batches are planned by tokens.
+            batch_size: accepted without effect: batches are planned by tokens.
             show_progress_bar: show texts done, rate and time left on stderr.
             output_value: only "sentence_embedding".
             precision: float32, float16, int8, uint8, binary or ubinary (`vectors.quantize`).
             convert_to_numpy: False gives a list of torch tensors for several texts, and of arrays
                 where torch is not installed.
             convert_to_tensor: True gives a torch tensor; torch must be installed.
-            device: accepted and not needed: see `gpu_layers`.
-            normalize_embeddings: accepted and not needed: vectors always have unit length.
+            device: accepted without effect: see `gpu_layers`.
+            normalize_embeddings: accepted without effect: vectors always have unit length.
             truncate_dim: length of the vectors, before normalisation.
-            pool: accepted and not needed: one process computes on all cores.
-            chunk_size: accepted and not needed.
+            pool: accepted without effect: one process computes on all cores.
+            chunk_size: accepted without effect.
             sentences: an older name of `inputs`.
             task: checked against the task of the file, which holds one adapter.
 
@@ -103,7 +103,7 @@ class Interface(ABC):
         Raises:
             TextTooLongError: a text is above the context (unless `on_long` is "truncate").
             TextError: an input is not text, leaves no token to pool, or makes the model overflow.
-            ArgumentError: the inputs are no sequence of texts, or the model has no such prompt,
+            ArgumentError: the inputs are not a sequence of texts, or the model lacks the prompt,
                 task, dimension or precision.
             ModelError: the model is closed, or llama.cpp cannot compute the texts.
             ExtraError: torch is not installed, and `convert_to_tensor` is True.
@@ -129,7 +129,7 @@ class Interface(ABC):
             reader = self._reader(self.prompt_text(prompt, prompt_name), dimensions)
             # Calls with few texts, such as queries of many threads, share batches.
             shared = len(batch) <= SEQUENCE_LIMIT
-            # What raises errors returns none.
+            # This reader raises errors, so its windows hold only vectors.
             arrays = [
                 finish(np.stack(cast("list[Floats]", window)), dimensions, precision)
                 for window in reader.windows(batch, on_texts, shared=shared)
@@ -165,7 +165,7 @@ class Interface(ABC):
         sentences: str | Sequence[str] | None = None,
         task: str | None = None,
     ) -> Vectors:
-        """`encode` with the prompt named "query", where the model has one."""
+        """Embed texts with the prompt "query", if the model has it; see `encode`."""
         return self.encode(
             inputs,
             prompt_name or query_prompt(self.prompts),
@@ -205,7 +205,7 @@ class Interface(ABC):
         sentences: str | Sequence[str] | None = None,
         task: str | None = None,
     ) -> Vectors:
-        """`encode` with the prompt named "document", "passage" or "corpus", the first there is."""
+        """Embed texts with the first prompt of "document", "passage" and "corpus"; see `encode`."""
         return self.encode(
             inputs,
             prompt_name or document_prompt(self.prompts),
@@ -226,14 +226,14 @@ class Interface(ABC):
         )
 
     def get_embedding_dimension(self) -> int:
-        """Length of the vectors that `encode` returns by default."""
+        """Return the length of the vectors that `encode` returns by default."""
         return self.truncate_dim or self.profile.dimensions
 
     get_sentence_embedding_dimension = get_embedding_dimension
 
     @property
     def similarity_fn_name(self) -> str:
-        """What `similarity` computes: "cosine", "dot", "euclidean" or "manhattan"."""
+        """The function of `similarity`: "cosine", "dot", "euclidean" or "manhattan"."""
         return self._similarity
 
     @similarity_fn_name.setter
@@ -241,22 +241,22 @@ class Interface(ABC):
         self._similarity = check_name("cosine" if name is None else name)
 
     def similarity(self, a: Vectors, b: Vectors) -> Floats:
-        """Similarity of each row of a (n, d) with each row of b (m, d), as (n, m) float32.
+        """Return the similarity of each row of a (n, d) with each row of b (m, d), (n, m) float32.
 
-        It is the cosine, or what `similarity_fn_name` says. Of torch tensors it is a tensor.
+        `similarity_fn_name` names the function, by default the cosine. Torch tensors give a tensor.
 
         Raises:
-            ArgumentError: the lengths differ, or the precision is uint8, binary or ubinary, whose
-                numbers have no cosine: bits are compared by Hamming distance.
+            ArgumentError: the lengths differ, or the precision is uint8, binary or ubinary, which
+                have no cosine: compare bits by Hamming distance.
 
         """
         return self._compare(similarity, a, b)
 
     def similarity_pairwise(self, a: Vectors, b: Vectors) -> Floats:
-        """Similarity of each row of a (n, d) with the same row of b, as (n,) float32.
+        """Return the similarity of each row of a (n, d) with the same row of b, as (n,) float32.
 
         Raises:
-            ArgumentError: as in `similarity`, or there are not as many rows in b.
+            ArgumentError: as in `similarity`, or a and b differ in their number of rows.
 
         """
         return self._compare(pairwise_similarity, a, b)
@@ -268,14 +268,14 @@ class Interface(ABC):
         return result if like is None else cast(Floats, compatibility.as_tensor(result, like))
 
     def _lengths(self) -> set[int]:
-        """Lengths of this model's vectors that cannot be the bits of a longer one."""
+        """Return the lengths of this model's vectors that cannot be packed bits of longer ones."""
         own = {self.profile.dimensions, self.get_embedding_dimension()}
         usual = own.union(self.profile.matryoshka)
         return own | {length for length in usual if 8 * length not in usual}
 
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
-        """Let `encode` give vectors of another length within a `with`, in all threads."""
+        """Let `encode` return vectors of another length within a `with` block, in all threads."""
         self._dimensions(truncate_dim, "float32")
         before, self.truncate_dim = self.truncate_dim, truncate_dim
         try:
@@ -286,7 +286,7 @@ class Interface(ABC):
     truncate_sentence_embeddings = truncate_embeddings
 
     def get_max_seq_length(self) -> int:
-        """`max_seq_length`."""
+        """Return `max_seq_length`."""
         return self.max_seq_length
 
     def eval(self: _Self) -> _Self:
@@ -331,7 +331,7 @@ class Interface(ABC):
         normalize_embeddings: bool = True,
         truncate_dim: int | None = None,
     ) -> Vectors:
-        """`encode`, in this process."""
+        """Embed texts in this process; see `encode`."""
         del pool, batch_size, chunk_size, normalize_embeddings
         return self.encode(
             sentences,

@@ -1,4 +1,4 @@
-"""A model that is loaded when it is first needed, in whichever process that is."""
+"""Lazy loading of a model, in whichever process first needs it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from jlocal.models.profile import Profile, read_profile
 
 Pooling = Literal["last", "mean", "cls"]
 
-# How much of a file tells it from another: enough to meet any other weights, and read in no time.
+# Samples that identify a file: enough to hit any changed weights, and quick to read.
 _SAMPLES, _SAMPLE = 64, 4096
 
 
 class LazyModel:
-    """A GGUF file and what computes with it; thread-safe.
+    """A GGUF file and its runtime; thread-safe.
 
-    Pickling keeps the path, the options, and a digest of samples of the file. What comes out, in
-    another process for example, loads the file again when it is first needed, and refuses one
+    Pickling keeps the path, the options, and a digest of samples of the file. The unpickled model,
+    in another process for example, loads the file when it is first needed, and refuses a file
     whose samples differ.
     """
 
@@ -46,13 +46,12 @@ class LazyModel:
         """How texts become vectors with this file.
 
         Raises:
-            ModelError: it cannot be read, or is not the one that was pickled.
+            ModelError: the file cannot be read, or is not the pickled one.
 
         """
         if self._expected and self._digest() != self._expected:
             raise ModelError(
-                f"{self._path} is not the file any more that this Embedder was made with; make a "
-                "new Embedder",
+                f"{self._path} has changed since this Embedder was made; make a new Embedder",
                 path=self._path,
             )
         profile = read_profile(self._path)
@@ -60,16 +59,16 @@ class LazyModel:
 
     @property
     def runtime(self) -> Runtime:
-        """What computes; loaded now if it was not yet.
+        """The runtime of the model, loaded on first use.
 
         Raises:
-            ModelError: it was closed, or cannot be loaded.
+            ModelError: the model was closed, or cannot be loaded.
 
         """
         return self._runtime or self.load()
 
     def load(self) -> Runtime:
-        """Load it unless it is loaded, and return it."""
+        """Return the runtime; load it if it is not loaded yet."""
         with self._loading:
             if self._is_closed:
                 raise ModelError("the model is closed; make a new Embedder")
@@ -80,7 +79,7 @@ class LazyModel:
 
     @cached_property
     def compute_type(self) -> str:
-        """How it computes: "stored" or "bfloat16"."""
+        """How the model computes: "stored" or "bfloat16"."""
         return self.runtime.compute_type
 
     def close(self) -> None:
@@ -92,7 +91,7 @@ class LazyModel:
             runtime.close()
 
     def _digest(self) -> str:
-        """Tell this file from another one, without reading all of it."""
+        """Return a digest of samples of the file, without reading all of it."""
         try:
             with open_regular(self._path) as file:
                 size = os.fstat(file.fileno()).st_size

@@ -1,7 +1,7 @@
-"""What llama.cpp says and computes here, as JSON, in a process of its own.
+"""The child process of `jlocal doctor`: llama.cpp's build information and vectors, as JSON.
 
-A llama.cpp that was compiled for another CPU ends the process that uses it without a word, and
-`jlocal doctor` has to live to say so.
+A llama.cpp that was compiled for another CPU crashes the process that uses it without a message,
+and `jlocal doctor` must survive to report it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _ANOTHER = "An embedding is a vector that stands for a text, so that near ones m
 
 
 def vectors(model: str, text: str = TEXT) -> dict[str, Any]:
-    """Embed a text as jlocal does, and once more with llama.cpp's own pooling, among others.
+    """Embed a text as jlocal does, and again with llama.cpp's own pooling, in a larger batch.
 
     Raises:
         ModelError: the file cannot be found, read, or used for embeddings.
@@ -36,10 +36,10 @@ def _main() -> None:
     try:
         from jlocal.llama.build import build_info
 
-        found = vectors(*sys.argv[1:]) if len(sys.argv) > 1 else build_info()
+        result = vectors(*sys.argv[1:]) if len(sys.argv) > 1 else build_info()
     except (JlocalError, ImportError, OSError, RuntimeError) as error:
         sys.exit(str(error))
-    json.dump(found, sys.stdout)
+    json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

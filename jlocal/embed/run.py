@@ -1,4 +1,4 @@
-"""Documents in, vectors out: one run from inputs to a file, with an account of what failed."""
+"""A run that embeds documents into a file, with a summary of failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def embed_documents(
     on_texts: OnTexts | None = None,
     journal: Journal | None = None,
 ) -> RunSummary:
-    """Embed documents in order, in bounded memory; what cannot be embedded does not stop the rest.
+    """Embed documents in order, in bounded memory; a failed document does not stop the run.
 
     Args:
         model: an open model.
@@ -86,7 +86,7 @@ def embed_documents(
         on_truncated=cut,
         journal=journal,
     )
-    # Closed at once when the writer fails, or the work would go on behind the error.
+    # Close the stream at once when the writer fails, or the work would go on behind the error.
     with contextlib.closing(vectors):
         for vector in vectors:
             id = ids.popleft()
@@ -103,7 +103,7 @@ def embed_documents(
 
 
 def run_metadata(model: Embedder, options: EncodeOptions) -> dict[str, object]:
-    """Say how vectors were made, so that they can be made again and never be mixed up."""
+    """Return how vectors are made, so that they can be reproduced and are never mixed up."""
     return {
         "model": model.profile.name,
         "model_sha256": sha256_of(model.profile.path),
@@ -119,9 +119,9 @@ def run_metadata(model: Embedder, options: EncodeOptions) -> dict[str, object]:
 def computed_by(
     model: Embedder, description: Mapping[str, object], gpu_layers: int | None
 ) -> dict[str, object]:
-    """Say what vectors depend on besides their tokens, before they are cut and quantised.
+    """Return what vectors depend on besides their tokens, before truncation and quantisation.
 
-    The number of threads is not in it: it does not change a vector.
+    The number of threads is not part of it: it does not change a vector.
 
     Args:
         model: an open model.

@@ -1,4 +1,4 @@
-"""How alike vectors are: cosine, dot product, and distances as negative numbers."""
+"""Similarities of vectors: cosine, dot product, and negative distances."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jlocal.vectors import Floats, Vectors, normalize
 
 @dataclass(frozen=True)
 class Similarity:
-    """A similarity of vectors; more is nearer.
+    """A similarity function of vectors; larger values are nearer.
 
     Attributes:
-        table: of each row of (n, d) with each row of (m, d), as (n, m).
-        pairwise: of each row of (n, d) with the same row of (n, d), as (n,).
+        table: compares each row of (n, d) with each row of (m, d), to (n, m).
+        pairwise: compares each row of (n, d) with the same row of (n, d), to (n,).
 
     """
 
@@ -65,7 +65,7 @@ SIMILARITIES = {
 
 
 def check_name(name: object) -> str:
-    """Return the name of a similarity; sentence-transformers has an enumeration of them.
+    """Return the name of a similarity, also from sentence-transformers' enumeration.
 
     Raises:
         ArgumentError: there is no such similarity.
@@ -81,17 +81,17 @@ def check_name(name: object) -> str:
 def similarity(
     a: Vectors, b: Vectors, dimensions: Container[int] | None = None, name: str = "cosine"
 ) -> Floats:
-    """Similarity of every row of a (n, d) with every row of b (m, d), as (n, m) float32.
+    """Return the similarity of every row of a (n, d) with every row of b (m, d), (n, m) float32.
 
     Args:
-        a: float or int8 vectors, as arrays or lists; one of them may be of shape (d,).
-        b: the same.
-        dimensions: the lengths that int8 vectors can have; None takes any.
+        a: float or int8 vectors, as an array or a list; a single vector may have shape (d,).
+        b: as `a`.
+        dimensions: the lengths that int8 vectors can have; None allows any.
         name: one of `SIMILARITIES`.
 
     Raises:
         ArgumentError: the vectors are of another precision, not finite, or of different lengths.
-            Bits (binary, ubinary) have no cosine: they are compared by Hamming distance.
+            Bits (binary, ubinary) have no cosine: compare them by Hamming distance.
 
     """
     x, y = _rows(a, dimensions), _rows(b, dimensions)
@@ -102,7 +102,7 @@ def similarity(
 def pairwise_similarity(
     a: Vectors, b: Vectors, dimensions: Container[int] | None = None, name: str = "cosine"
 ) -> Floats:
-    """Similarity of each row of a (n, d) with the same row of b (n, d), as (n,) float32.
+    """Return the similarity of each row of a (n, d) with the same row of b, as (n,) float32.
 
     The arguments are those of `similarity`.
     """
@@ -139,7 +139,7 @@ def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise ArgumentError(f"vector {int(finite.argmin())} is not finite; embed its text again")
-    # Eight bits share a byte, so that only the number of columns tells bits from int8 components.
+    # Eight bits share a byte: only the number of columns distinguishes bits from int8 components.
     if array.dtype.kind == "i" and dimensions is not None and rows.shape[1] not in dimensions:
         raise ArgumentError(
             f"{array.dtype} vectors of {rows.shape[1]:,} columns may be bits (precision binary), "

@@ -1,4 +1,4 @@
-"""Texts in windows: tokenised, computed while the next is tokenised, and in order again."""
+"""A stream of texts in windows: one is computed while the next is tokenised; in input order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jlocal.vectors import Floats
 
 OnTruncated = Callable[[TruncationWarning], None]
 
-# Enough texts to find company of like length for each, few enough that memory does not grow with
+# Enough texts to batch each with texts of similar length, few enough that memory does not grow with
 # the input. The first windows are small, so that the first vectors come soon.
 _FIRST_WINDOW = 64
 _WINDOW_TEXTS = 2048
@@ -38,13 +38,13 @@ class TextStream:
 
     Attributes:
         runtime: an open model.
-        prompt: put before each text.
+        prompt: the prefix of each text.
         limit: the most tokens in one text.
         dimensions: how many leading components of a vector will be kept.
-        truncate: whether a longer text is cut, or is an error.
-        errors: whether the `TextError` of an unusable text is raised, or stands in for its vector.
-        on_truncated: called for each truncated text, which is otherwise a warning.
-        journal: what need not be computed, because it was before.
+        truncate: whether a longer text is truncated, or is an error.
+        errors: whether the `TextError` of an unusable text is raised, or replaces its vector.
+        on_truncated: called for each truncated text, in place of a warning.
+        journal: the vectors of an earlier run, which keeps those of this run.
 
     """
 
@@ -60,15 +60,15 @@ class TextStream:
     def windows(
         self, texts: Iterable[str], on_texts: OnTexts | None, *, shared: bool = False
     ) -> Generator[list[Floats | TextError], None, None]:
-        """Yield the vectors, or errors, of one window after the other, in the order of the texts.
+        """Yield the vectors, or errors, of each window, in the order of the texts.
 
-        What was begun before a bad text is still delivered before the error is raised.
+        Windows that were begun before a bad text are still yielded before its error is raised.
 
         Args:
             texts: read a window at a time.
-            on_texts: called with the texts and tokens done since its last call.
-            shared: compute a window that fits into one batch together with what other threads
-                ask for meanwhile, on which the last digits of its vectors then depend.
+            on_texts: called with the numbers of texts and tokens done since its last call.
+            shared: compute a window that fits into one batch together with the requests of other
+                threads, on which the last digits of its vectors then depend.
 
         Raises:
             TextError: a text cannot be embedded.
@@ -100,10 +100,10 @@ class TextStream:
             raise failure
 
     def tokens(self, index: int, text: object) -> Tokens:
-        """Token ids of the prompt and a text.
+        """Return the token ids of the prompt and a text.
 
         Raises:
-            TextError: it is not text.
+            TextError: the value is not text.
 
         """
         if not isinstance(text, str):
@@ -123,7 +123,7 @@ class TextStream:
             yield _Window(self.runtime.scheduler, sequences, self.journal, start, shared)
 
     def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:
-        """Wait for a window; a vector without a direction is an error of its text."""
+        """Wait for a window; turn vectors without a direction into errors of their texts."""
         vectors = window.vectors(on_texts)
         for index, vector in enumerate(vectors):
             error = vector if isinstance(vector, TextError) else self._fault(vector)
@@ -170,7 +170,7 @@ class TextStream:
 
 
 class _Window:
-    """Texts that are computed together; identical ones once."""
+    """Texts that are submitted together; identical texts are computed once."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class _Window:
         ]
 
     def _count(self, positions: set[int]) -> int:
-        """How many texts share the sequences at these positions."""
+        """Return the number of texts whose sequences are at these positions."""
         chosen = {key for position, key in enumerate(self._unique) if position in positions}
         return sum(
             not isinstance(item, TextError) and item.tobytes() in chosen for item in self._sequences
@@ -213,7 +213,7 @@ class _Window:
 
 
 def _split(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cut an iterable into windows, each with the position of its first text."""
+    """Split an iterable into windows, each with the position of its first text."""
     iterator = iter(texts)
     start, size = 0, _FIRST_WINDOW
     for first in iterator:

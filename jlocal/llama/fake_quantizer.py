@@ -197,7 +197,8 @@ class FakeQuantizer:
             if not 0 <= importance.max() <= _LARGEST_IMPORTANCE:
                 raise ModelError(
                     f"the importance of {tensor.name} must lie between 0 and "
-                    f"{_LARGEST_IMPORTANCE:g}; compute the importance matrix again"
+                    f"{_LARGEST_IMPORTANCE:g}; compute the importance matrix again",
+                    path=self._profile.path,
                 )
         step = max(1, _STEP // columns)
         starts = range(0, rows, step * part)

@@ -229,7 +229,7 @@ BAD_TEXTS = {
     "white space": ("t.txt", b" \n\t\n\n  \n", "has no text in it"),
     "too few": ("t.txt", lines("some text", 5), "5 texts are too few"),
     "one line": ("t.txt", b"word " * 2000, "1 texts are too few"),
-    "too short": ("t.txt", lines("a"), "too few to calibrate with; give at least 1,024"),
+    "too short": ("t.txt", lines("a"), "too few for calibration; give at least 1,024"),
     "not UTF-8": ("t.txt", lines("some text")[:-9] + b"\xff\xfe\xfa\n", "not UTF-8"),
     "binary": ("t.bin", random.Random(0).randbytes(9999), "t.bin"),
     "a model": ("t.gguf", b"GGUF\x03\0\0\0" + bytes(range(256)) * 40, "t.gguf"),

@@ -242,7 +242,7 @@ def test_bad_files(narrow, calibration_file, converted, tmp_path):
         (b" \n\t\n", "no text in it"),
         (b"one\ntwo\nthree\n", "3 texts are too few"),
         (b"\x00\xff\xfe\x80" * 40, "texts.bad"),
-        (b"the same text\n" * 40, "too few texts are left"),
+        (b"the same text\n" * 40, "too few distinct texts to hold some out"),
         (b"".join(b"%d\n" % number for number in range(40)), r"tokens together, too few"),
     ],
     ids=["empty", "blank", "few", "binary", "repeated", "short"],

@@ -1,4 +1,4 @@
-"""A checkpoint as it was published: its files, adapters, tokenizer and network.
+"""Reading a published checkpoint: its files, adapters, tokenizer and network.
 
-Nothing here writes a file.
+This package writes no files.
 """

@@ -1,4 +1,4 @@
-"""SHA-256 of source files, computed while other work goes on."""
+"""SHA-256 of source files, computed in the background."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Digests:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, files: Iterable[Path]) -> None:
-        """Begin to read files."""
+        """Begin to read and hash files."""
         for file in files:
             if file not in self._digests:
                 self._digests[file] = self._pool.submit(sha256_of, file)
 
     def of(self, folder: Path, files: Iterable[Path]) -> str:
-        """Digest of a set of files, as `jlocal.files.sha256_of_set` has it.
+        """Return the digest of a set of files, as `jlocal.files.sha256_of_set` defines it.
 
         Raises:
             CheckpointError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""From what a user calls a checkpoint to a local folder."""
+"""Resolution of a path or a repository's name to a local checkpoint folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILES = (
     "model.safetensors.index.json",
     "model*.safetensors",
     "README.md",
-    # All of them, so that an error can say which adapters there are.
+    # The configurations of all adapters, so that an error can list them.
     "adapters/*/adapter_config.json",
 )
 _MAX_FILES = 2000
@@ -40,17 +40,17 @@ def locate(
     *,
     show_progress: bool = False,
 ) -> Path:
-    """Find a checkpoint's folder; what is no path is downloaded.
+    """Find a checkpoint's folder; download it if the name is no path.
 
     Args:
         checkpoint: a local folder, or a repository of the hub as `owner/name`.
         tasks: adapters to download; None is retrieval.
         revision: branch, tag or commit of a repository.
-        show_progress: let the hub show a download's progress on stderr.
+        show_progress: show a download's progress on stderr.
 
     Raises:
-        CheckpointError: there is no such folder, or a revision of a local one was asked for.
-        HubError: the hub cannot be reached, or does not have it.
+        CheckpointError: there is no such folder, or it is local and a revision was named.
+        HubError: the hub cannot be reached, or does not have the repository.
 
     """
     path = Path(checkpoint).expanduser()
@@ -95,22 +95,24 @@ def _download(
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     ]
     if len(names) > _MAX_FILES:
-        raise HubError(f"{repository} lists {len(names):,} files of a checkpoint; that is not one")
-    # All are looked at before the first is downloaded.
+        raise HubError(
+            f"{repository} lists {len(names):,} files, too many for a checkpoint; check its name"
+        )
+    # Look at all files before downloading the first.
     for file in [remote_file(listing, name, revision) for name in names]:
         download(file, show_progress=show_progress)
     return cached_file(repository, listing.commit, "config.json").path.parent
 
 
 def _from_cache(repository: str, revision: str | None) -> Path:
-    """Find what was downloaded before."""
+    """Find an earlier download."""
     from huggingface_hub import constants, snapshot_download
 
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    # It raises several, and other ones in other releases.
+    # It raises several exceptions, and other ones in other releases.
     except Exception as error:
         raise HubError(
-            f"{repository} is not on this machine and {constants.ENDPOINT} cannot be reached; run "
-            f"`hf download {repository}` on a connected machine and give the folder's path"
+            f"{repository} is not on this machine, and {constants.ENDPOINT} cannot be reached; run "
+            f"`hf download {repository}` on a connected machine, and give the folder's path"
         ) from error

@@ -1,4 +1,4 @@
-"""How to embed texts with a model: what GGUF has no keys for, as `jlocal.*` metadata."""
+"""Prompts and Matryoshka dimensions, which GGUF has no keys for, as `jlocal.*` metadata."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MAX_PROMPTS = 100
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """How texts are prepared, and what may be done with vectors.
+    """How texts are prefixed, and how vectors may be truncated.
 
     Attributes:
         prompts: prompt name to the prefix of a text.
-        default_prompt: the name of the one that is used when none is asked for.
-        dimensions: lengths to which a vector may be cut, ascending.
+        default_prompt: the name of the prompt that is used when none is named.
+        dimensions: lengths to which a vector may be truncated, ascending.
 
     """
 
@@ -40,7 +40,7 @@ class EmbeddingConfig:
         import gguf
 
         for name, text in self.prompts.items():
-            # add_string leaves out an empty text, and "no prefix" is worth saying.
+            # add_string would omit an empty text, which states that there is no prefix.
             writer.add_key_value(f"jlocal.prompt.{name}", text, gguf.GGUFValueType.STRING)
         writer.add_string("jlocal.default_prompt", self.default_prompt)
         writer.add_key_value(
@@ -55,7 +55,7 @@ def read_embedding_config(checkpoint: Checkpoint, hidden: int) -> EmbeddingConfi
     """Read prompts and dimensions.
 
     Args:
-        checkpoint: where to read them from.
+        checkpoint: the checkpoint.
         hidden: length of the full vector.
 
     Raises:
@@ -97,7 +97,7 @@ def check_name(name: str) -> str:
     """Return a model's name if file names can begin with it.
 
     Raises:
-        CheckpointError: they cannot.
+        CheckpointError: file names cannot begin with it.
 
     """
     if not re.fullmatch(r"[\w+-][\w.+ -]{0,149}", name):

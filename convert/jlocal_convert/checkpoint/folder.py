@@ -20,7 +20,7 @@ _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 _TASK_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 _MAX_SHARDS = 1000
 
-# gguf reads these by itself, whatever they are.
+# gguf reads these by itself, without a limit.
 _READ_BY_GGUF = (
     *("tokenizer_config.json", "chat_template.json", "chat_template.jinja", "merges.txt"),
     *("additional_chat_templates/*.jinja", "README.md"),
@@ -33,11 +33,11 @@ class Checkpoint:
     """A checkpoint that was opened and checked.
 
     Attributes:
-        folder: where it lies.
-        name: of the model, by its folder or its repository.
+        folder: its folder.
+        name: the model's name, from its folder or its repository.
         config: config.json.
         tensors: all weights by name, without the prefix `model.`.
-        weight_files: the files that hold them.
+        weight_files: the files of the weights.
         adapters: names of the tasks that have an adapter; empty for a merged checkpoint.
 
     """
@@ -55,7 +55,7 @@ class Checkpoint:
         return next((task for task in TASKS if self.name.endswith(f"-{task}")), None)
 
     def source_files(self, adapter: str | None) -> list[Path]:
-        """List the files that decide the vectors, with an adapter where the name is one's."""
+        """List the files that determine the vectors, those of a named adapter included."""
         names = ADAPTER_FILES if adapter in self.adapters else ()
         return [
             *(self.folder / name for name in ("config.json", "tokenizer.json")),
@@ -68,7 +68,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """Open a local checkpoint.
 
     Raises:
-        CheckpointError: it is incomplete, corrupt, or of another format.
+        CheckpointError: the checkpoint is incomplete, corrupt, or of another format.
 
     """
     config = read_json_config(folder / "config.json")
@@ -81,7 +81,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         for name, tensor in read_header(file).items():
             if placed is not None and placed.get(name) != file.name:
                 raise CheckpointError(
-                    f"{file} holds {name!r}, and {_INDEX} does not say so", path=file
+                    f"{file} holds {name!r}, but {_INDEX} does not list it there", path=file
                 )
             short = name.removeprefix("model.")
             if short in tensors:
@@ -90,13 +90,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     for name in placed or ():
         if name.removeprefix("model.") not in tensors:
             raise CheckpointError(
-                f"{folder} has no tensor {name!r}, which {_INDEX} promises", path=folder
+                f"{folder} has no tensor {name!r}, which {_INDEX} lists", path=folder
             )
     return Checkpoint(folder, name_of(folder), config, tensors, files, _adapters(folder))
 
 
 def name_of(folder: Path) -> str:
-    """Name a model by its folder; in the hub's cache the folder's own name is a hash."""
+    """Return a model's name: its folder's, or its repository's in the hub's cache."""
     path = folder.resolve()
     if path.parent.name == "snapshots" and path.parents[1].name.startswith("models--"):
         return path.parents[1].name.split("--")[-1]
@@ -104,7 +104,7 @@ def name_of(folder: Path) -> str:
 
 
 def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | None]:
-    """All weight files, and which tensor lies in which where an index says so."""
+    """Return the weight files, and the index's map of tensors to files, if there is one."""
     if (folder / _SINGLE).exists():
         return (folder / _SINGLE,), None
     if not (folder / _INDEX).exists():
@@ -119,7 +119,9 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | N
         # A shard is a bare name: an index must not lead out of the checkpoint.
         if not _SHARD.fullmatch(shard):
             raise CheckpointError(
-                f"{index.path} names the shard {shard[:80]!r}; not a file name", path=index.path
+                f"{index.path} names the shard {shard[:80]!r}, which is not a file name; download "
+                "it again",
+                path=index.path,
             )
     if not 1 <= len(shards) <= _MAX_SHARDS:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""JSON files from outside, read within bounds, with every value's type checked."""
+"""Untrusted JSON files, read with size limits and type checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSET: Any = object()
 
 @dataclass(frozen=True)
 class JsonConfig(Mapping[str, Any]):
-    """A JSON object and the file that it came from, which every error names.
+    """A JSON object and its file, which every error names.
 
     The getters raise CheckpointError for a missing key without default and for a wrong type.
     JSON null counts as missing, as it does in transformers' configuration classes.
@@ -67,10 +67,10 @@ class JsonConfig(Mapping[str, Any]):
         return JsonConfig(self.path, value)
 
     def wrong(self, key: str, expected: str) -> CheckpointError:
-        """Build the error that says what a key should hold."""
+        """Return the error that says what a key should hold."""
         value = reprlib.repr(self.table.get(key))
         return CheckpointError(
-            f"{self.path}: {key} is {value}, and should be {expected}", path=self.path
+            f"{self.path}: {key} is {value}, but should be {expected}", path=self.path
         )
 
     def _value(self, key: str, default: Any) -> Any:
@@ -110,7 +110,8 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise CheckpointError(
-                f"{path} is larger than {most_bytes:,} bytes; it cannot be right", path=path
+                f"{path} is larger than the limit of {most_bytes:,} bytes; download it again",
+                path=path,
             ) from error
         raise CheckpointError(
             f"cannot read {path}: {error.strerror or error}", path=path
@@ -126,7 +127,7 @@ def parse_object(content: bytes, path: Path, *, what: str = "") -> dict[str, Any
         what: what stands before the file's name in a message.
 
     Raises:
-        CheckpointError: `content` is not that.
+        CheckpointError: `content` is anything else.
 
     """
     try:

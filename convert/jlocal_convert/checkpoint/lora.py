@@ -1,9 +1,9 @@
-"""A LoRA adapter: which matrices it changes, and by how much.
+"""LoRA adapters: the matrices that an adapter changes, and their deltas.
 
 Source of the format and its meaning: PEFT (tuners/lora/config.py, tuners/lora/model.py). The delta
 of a matrix is (B @ A) * scale with scale = alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA.
-Whatever this cannot reproduce exactly is refused by name: an adapter that was left out, in whole
-or in part, would show in nothing but worse results.
+An option that this module cannot reproduce exactly is an error that names it: an adapter that was
+skipped, in whole or in part, would only show in worse results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jlocal_convert.checkpoint.safetensors import StoredTensor, read_header, rea
 _MAX_RANK = 8192
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
 
-# What does not change the merged weights, or is read below. `fan_in_fan_out` stands here because
+# Keys that do not change the merged weights, or are read below. `fan_in_fan_out` is here because
 # PEFT itself switches it off for torch.nn.Linear, and these backbones have no other matrices.
 _HARMLESS = frozenset(
     {
@@ -39,13 +39,13 @@ _HARMLESS = frozenset(
         ),
         *("r", "rank_pattern", "target_modules", "use_rslora"),
         *("exclude_modules", "layers_pattern", "layers_to_transform"),
-        # Of training, or of other implementations of the same sum.
+        # Keys of training, or of other implementations of the same sum.
         *("auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying"),
         *("eva_config", "inference_mode", "lora_dropout", "lora_ga_config", "megatron_core"),
         *("peft_version", "qalora_group_size", "revision", "runtime_config", "task_type"),
     }
 )
-# The other ways to begin training change the base weights, which are then not those on disk.
+# Other initialisations change the base weights, which then differ from those on disk.
 _INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
@@ -59,7 +59,7 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Shape of the matrix that it changes."""
+        """Shape of the changed matrix."""
         return self.b.shape[0], self.a.shape[1]
 
     def rows(self, first: int, count: int) -> npt.NDArray[np.float32]:
@@ -71,7 +71,7 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter that was read and checked in itself."""
+    """A checked adapter: its folder, and its deltas by module name."""
 
     folder: Path
     deltas: Mapping[str, LowRank]
@@ -81,7 +81,7 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
     """Read an adapter for a backbone.
 
     Args:
-        folder: with adapter_config.json and adapter_model.safetensors.
+        folder: the folder of adapter_config.json and adapter_model.safetensors.
         matrices: the backbone's matrices by module name (`layers.0.mlp.up_proj`), with shapes.
 
     Raises:
@@ -106,7 +106,7 @@ def read_adapter(folder: Path, matrices: Mapping[str, tuple[int, ...]]) -> Adapt
         if deltas[name].shape != matrices[name]:
             raise CheckpointError(
                 f"{folder} is an adapter of another backbone: it changes {name} of shape "
-                f"{deltas[name].shape}, and here that has shape {matrices[name]}",
+                f"{deltas[name].shape}, which has shape {matrices[name]} here",
                 path=folder,
             )
     return Adapter(folder, deltas)
@@ -116,14 +116,15 @@ def _check_config(config: JsonConfig) -> None:
     if config.get("peft_type") != "LORA":
         raise config.wrong("peft_type", "'LORA'; other adapters cannot be merged")
     for key, value in config.items():
-        # PEFT writes what is not used as null, false or empty.
+        # PEFT writes unused options as null, false or empty.
         if key not in _HARMLESS and value not in (None, False, 0, "", [], {}):
             raise config.wrong(key, f"unset; an adapter with {key} cannot be merged exactly")
     if config.get("bias", "none") != "none":
         raise config.wrong("bias", "'none'; an adapter with bias cannot be merged")
     if config.get("init_lora_weights") not in _INITIALISATIONS:
         raise config.wrong(
-            "init_lora_weights", "a kind that leaves the base weights alone; merge it with PEFT"
+            "init_lora_weights",
+            "an initialisation that keeps the base weights; merge the adapter with PEFT",
         )
 
 
@@ -158,12 +159,12 @@ def _factors(
 def _check_modules(
     config: JsonConfig, stored: set[str], modules: Collection[str], prefix: str
 ) -> None:
-    """Compare what the adapter holds with what it says that it changes."""
+    """Compare the adapter's tensors with the modules that its configuration names."""
     folder = config.path.parent
     if foreign := sorted(stored.difference(modules)):
         raise CheckpointError(
             f"{folder} is an adapter of another backbone: it changes {foreign[0]}"
-            f"{_and_others(foreign)}, which this one does not have",
+            f"{_and_others(foreign)}, which this backbone does not have",
             path=folder,
         )
     named = targets(config, modules, prefix)
@@ -176,7 +177,7 @@ def _check_modules(
     if extra := sorted(stored - named):
         raise CheckpointError(
             f"{folder} has weights for {extra[0]}{_and_others(extra)}, which its target_modules "
-            "do not name, or its exclude_modules or layers_to_transform leave out",
+            "do not name, or which its exclude_modules or layers_to_transform exclude",
             path=folder,
         )
     if not stored:
@@ -196,7 +197,7 @@ def _delta(config: JsonConfig, module: str, a: StoredTensor, b: StoredTensor) ->
     if a.shape[0] != rank or b.shape[1] != rank:
         raise CheckpointError(
             f"{config.path.parent}: the factors of {module} have shapes {b.shape} and {a.shape}, "
-            f"and its configuration says rank {rank}",
+            f"but its configuration says rank {rank}",
             path=config.path.parent,
         )
     return LowRank(a, b, alpha / (rank**0.5 if config.flag("use_rslora", False) else rank))

@@ -1,4 +1,4 @@
-"""PEFT's ways to name modules, as adapter_config.json uses them.
+"""PEFT's selection of modules by names and patterns, as in adapter_config.json.
 
 Source: peft/tuners/tuners_utils.py (check_target_module_exists) and peft/utils/other.py
 (get_pattern_key).
@@ -13,8 +13,8 @@ from typing import TypeAlias
 from jlocal.errors import CheckpointError
 from jlocal_convert.checkpoint.json_config import JsonConfig
 
-# A pattern comes from a stranger's file, and a regular expression can take forever. Few choices,
-# and no group that repeats, keep the work on a short name small.
+# A pattern comes from an untrusted file, and matching a regular expression can take forever. With
+# few alternatives and no repeated group, matching a short name is fast.
 _PLAIN = re.compile(r"(?:[\w.^$\-|()\[\]\\?:]|(?<!\))[*+])*")
 _MOST = {r"[*+]|(?<!\()\?": 3, r"\(": 3, r"\|": 64, r".": 2000}
 _MAX_PATTERNS = 1000
@@ -23,16 +23,16 @@ _Test: TypeAlias = Callable[[str], bool]
 
 
 def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[str]:
-    """Find the modules that an adapter changes: `target_modules` and what narrows them down.
+    """Return the modules that an adapter changes, by `target_modules` and its exclusions.
 
     Args:
         config: adapter_config.json.
         modules: names of all matrices.
-        prefix: what came before these names in the model that PEFT trained: "" or "model.".
+        prefix: prefix of these names in the model that PEFT trained: "" or "model.".
 
     Raises:
-        CheckpointError: a selector has a wrong type or an unsafe pattern, or `target_modules` has
-            a name for something that is not among `modules`.
+        CheckpointError: a selector has a wrong type or an unsafe pattern, or `target_modules`
+            names a module that is not in `modules`.
 
     """
     is_excluded = _names(config, "exclude_modules")
@@ -47,8 +47,8 @@ def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[st
             there = any(_ends_with(prefix + module, name) for module in modules)
             if not there and not is_excluded(prefix + name):
                 raise CheckpointError(
-                    f"{config.path}: target_modules names {name[:80]!r}, and the backbone has no "
-                    "such matrix that an adapter could be merged into",
+                    f"{config.path}: target_modules names {name[:80]!r}, but the backbone has no "
+                    "matrix of that name to merge an adapter into",
                     path=config.path,
                 )
     else:
@@ -56,7 +56,7 @@ def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[st
     is_in_layer = _layers(config)
 
     def is_changed(key: str) -> bool:
-        # A full name stands for itself, whatever layer it is in.
+        # A full name selects its module in any layer.
         is_chosen = is_in_layer(key) or (isinstance(selector, list) and key in selector)
         return is_wanted(key) and is_chosen and not is_excluded(key)
 
@@ -64,7 +64,7 @@ def targets(config: JsonConfig, modules: Collection[str], prefix: str) -> set[st
 
 
 def _names(config: JsonConfig, option: str) -> _Test:
-    """Test a module's full name against a pattern for all of it, or a list of its endings."""
+    """Return a test of full names: by a pattern for the whole name, or by a list of endings."""
     selector = config.get(option) or []
     if isinstance(selector, str):
         pattern = _compile(config, selector, selector)
@@ -79,7 +79,7 @@ def _ends_with(key: str, name: str) -> bool:
 
 
 def _layers(config: JsonConfig) -> _Test:
-    """Test whether a module is in one of the layers of `layers_to_transform`."""
+    """Return a test whether a module is in one of the layers of `layers_to_transform`."""
     chosen, names = config.get("layers_to_transform"), config.get("layers_pattern") or []
     if chosen is None or chosen == []:
         if names:
@@ -89,10 +89,10 @@ def _layers(config: JsonConfig) -> _Test:
         raise config.wrong("layers_to_transform", "unset, as target_modules is a pattern")
     indexes = chosen if isinstance(chosen, list) else [chosen]
     if not all(type(index) is int for index in indexes):
-        raise config.wrong("layers_to_transform", "a number of a layer, or a list of them")
+        raise config.wrong("layers_to_transform", "a layer's number, or a list of numbers")
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise config.wrong("layers_pattern", "a name, or a list of them")
+        raise config.wrong("layers_pattern", "a name, or a list of names")
     if len(names) > _MAX_PATTERNS:
         raise config.wrong("layers_pattern", f"at most {_MAX_PATTERNS:,} names")
     patterns = [
@@ -108,14 +108,16 @@ def _layers(config: JsonConfig) -> _Test:
 
 
 def first_match(patterns: JsonConfig, module: str) -> str | None:
-    """Return the first key that is a pattern for the end of a module's name.
+    """Return the first key whose pattern matches the end of a module's name.
 
     Raises:
-        CheckpointError: a key is no pattern, or one that could take forever.
+        CheckpointError: a key is no pattern, or could take forever to match.
 
     """
     if len(patterns) > _MAX_PATTERNS:
-        raise CheckpointError(f"{patterns.path} has {len(patterns):,} patterns; it cannot be right")
+        raise CheckpointError(
+            f"{patterns.path} has {len(patterns):,} patterns, above the limit of {_MAX_PATTERNS:,}"
+        )
     for key in patterns:
         if _compile(patterns, rf"(.*\.)?({key})$", key).match(module):
             return key
@@ -127,7 +129,7 @@ def _compile(where: JsonConfig, pattern: str, shown: str) -> re.Pattern[str]:
     try:
         if few and _PLAIN.fullmatch(shown):
             return re.compile(pattern)
-        reason = "it is too intricate"
+        reason = "it is too complex"
     except re.error as error:
         reason = str(error)
     raise CheckpointError(f"{where.path}: the pattern {shown[:80]!r} cannot be used: {reason}")

@@ -1,7 +1,7 @@
-"""Reading safetensors files a block of rows at a time.
+"""A reader of safetensors files, a block of rows at a time.
 
-Source of the format: https://huggingface.co/docs/safetensors/index#format. The usual reader maps
-the file, and mapped pages count as memory; its numpy side knows no BF16.
+Source of the format: https://huggingface.co/docs/safetensors/index#format. The reference reader
+maps the file into memory, where mapped pages count as used, and gives numpy no BF16.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: `start` is its offset from the beginning of the file, in bytes."""
+    """A tensor in a file: `start` is its offset from the beginning of the file, in bytes."""
 
     name: str
     path: Path
@@ -40,15 +40,15 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """Its length in the file."""
+        """Its size in the file, in bytes."""
         return prod(self.shape) * _TYPES[self.dtype].itemsize
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """Read the tensor table of a file, and check it against the file.
+    """Read the tensor table of a file, and check it against the file's size.
 
     Raises:
-        CheckpointError: the header is corrupt, names another type than F32, F16 and BF16, or
+        CheckpointError: the header is corrupt, names a type other than F32, F16 and BF16, or
             does not describe each byte of the file exactly once.
 
     """
@@ -79,10 +79,10 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 def read_rows(
     tensor: StoredTensor, first: int = 0, count: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Read rows `first` to `first + count`, or all, as float32.
+    """Read `count` rows from row `first` on, or all rows, as float32.
 
     Returns:
-        Shape (count, *tensor.shape[1:]); an element of a vector counts as a row.
+        (count, *tensor.shape[1:]) float32; the rows of a vector are its elements.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -100,7 +100,7 @@ def read_rows(
         ) from error
     if raw.size != count * width:
         raise CheckpointError(
-            f"{tensor.path} became shorter while it was read; start again", path=tensor.path
+            f"{tensor.path} was truncated while it was read; start again", path=tensor.path
         )
     return _as_float32(raw, tensor.dtype).reshape(count, *tensor.shape[1:])
 

@@ -1,4 +1,4 @@
-"""Which adapters a run converts."""
+"""The choice of the adapters that a run converts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from jlocal_convert.checkpoint.folder import Checkpoint
 
 
 def choose_tasks(checkpoint: Checkpoint, asked: Sequence[str] | None) -> list[str | None]:
-    """Settle the tasks of a run.
+    """Return the tasks of a run.
 
     Args:
-        checkpoint: where the adapters are.
-        asked: names of tasks, or "all" for every adapter that is there. None asks for retrieval,
-            and of a merged checkpoint for whatever it holds.
+        checkpoint: the checkpoint of the adapters.
+        asked: names of tasks, or "all" for every adapter. None chooses retrieval, or the task of
+            a merged checkpoint.
 
     Returns:
-        Names without repetition; [None] for a merged checkpoint that does not say its task.
+        Names without repetition; [None] for a merged checkpoint that does not name its task.
 
     Raises:
-        CheckpointError: there is no such adapter, or a merged checkpoint holds another one.
+        CheckpointError: there is no such adapter, or a merged checkpoint holds another task.
 
     """
     if not checkpoint.adapters:
@@ -49,7 +49,7 @@ def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | N
     if len(asked) != 1 or asked[0] == "all":
         raise CheckpointError(
             f"{checkpoint.folder} has no adapters folder: it holds one task, merged already; "
-            "name that one, or give the base checkpoint",
+            "name that task, or give the base checkpoint",
             path=checkpoint.folder,
         )
     task = asked[0]
@@ -57,8 +57,8 @@ def _merged_task(checkpoint: Checkpoint, asked: Sequence[str] | None) -> str | N
         raise CheckpointError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
     if named is not None and named != task:
         raise CheckpointError(
-            f"{checkpoint.folder} has no adapter for {task!r}: by its name {named} is merged into "
-            "it; give the base checkpoint",
+            f"{checkpoint.folder} has no adapter for {task!r}: by its name, it is merged with "
+            f"{named}; give the base checkpoint",
             path=checkpoint.folder,
         )
     return task

@@ -1,8 +1,8 @@
-"""tokenizer.json as llama.cpp needs it: tokens, their types, merges, special tokens.
+"""tokenizer.json as GGUF metadata: tokens, their types, merges, special tokens.
 
-llama.cpp splits text into words by a pre-tokenizer that it knows by name, so the tokenizer must be
-one of the two that are known here, exactly. Token types and special tokens are written as
-llama.cpp's conversion/base.py (get_vocab_base) writes them.
+llama.cpp splits text into words by a named pre-tokenizer, so the tokenizer must be exactly one of
+the two that this module knows. Token types and special tokens are written as llama.cpp's
+conversion/base.py (get_vocab_base) writes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Known:
 
     @property
     def split(self) -> str:
-        """Its regular expression; the two differ in how many digits make a word."""
+        """Its regular expression; the two differ in the most digits of a word."""
         return (
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
             rf"{self.digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -44,17 +44,17 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """What goes into a GGUF file.
+    """A tokenizer as a GGUF file stores it.
 
     Attributes:
-        folder: where the checkpoint lies, for the special tokens of its other files.
-        pre_tokenizer: llama.cpp's name for how text is split into words.
-        tokens: by id, as long as the embedding matrix.
-        types: gguf.TokenType of each.
-        merges: pairs of tokens, first the most important.
-        eos: the token that is appended to each text, or None.
+        folder: the checkpoint's folder, whose other files name the special tokens.
+        pre_tokenizer: llama.cpp's name for the rule that splits text into words.
+        tokens: tokens by id, as many as rows of the embedding matrix.
+        types: gguf.TokenType of each token.
+        merges: pairs of tokens, by descending priority.
+        eos: id of the token that is appended to each text, or None.
         normalizer: "NFC" or "none".
-        lstrip: added tokens that swallow the white space before them.
+        lstrip: added tokens that absorb the white space before them.
 
     """
 
@@ -83,7 +83,7 @@ class Tokenizer:
             (gguf.Keys.Tokenizer.TOKEN_TYPE, self.types, gguf.GGUFValueType.INT32),
             (gguf.Keys.Tokenizer.MERGES, self.merges, gguf.GGUFValueType.STRING),
         ):
-            # The type is named because finding it out takes longer than the writing.
+            # Without a named type, gguf takes longer to find it out than to write the array.
             writer.add_key_value(key, values, gguf.GGUFValueType.ARRAY, sub_type=value_type)
         try:
             special = gguf.SpecialVocab(self.folder, n_vocab=len(self.tokens))
@@ -94,11 +94,11 @@ class Tokenizer:
             ) from error
         if self.eos is not None and special.special_token_ids.get("eos") != self.eos:
             raise CheckpointError(
-                f"{self.folder}: tokenizer.json appends the token {self.eos}, and the eos token of "
+                f"{self.folder}: tokenizer.json appends the token {self.eos}, but the eos token of "
                 f"tokenizer_config.json is {special.special_token_ids.get('eos')}",
                 path=self.folder,
             )
-        # llama.cpp's own default for a name may differ, so both are always written.
+        # llama.cpp's default for a pre-tokenizer may differ, so both are always written.
         special.add_special_token |= {"bos": False, "eos": self.eos is not None}
         special.add_to_gguf(writer, quiet=True)
         writer.add_string("jlocal.unicode_normalizer", self.normalizer)
@@ -109,11 +109,11 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     """Read tokenizer.json.
 
     Args:
-        folder: of the checkpoint.
-        vocabulary: rows of the embedding matrix; ids without a token become unused ones.
+        folder: the checkpoint's folder.
+        vocabulary: rows of the embedding matrix; ids without a token become unused tokens.
 
     Raises:
-        CheckpointError: the file is missing, or llama.cpp would tokenize otherwise.
+        CheckpointError: the file is missing, or llama.cpp would give other tokens.
 
     """
     path = folder / "tokenizer.json"
@@ -132,13 +132,13 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         ) from error
     except (TypeError, AttributeError, LookupError) as error:
         raise CheckpointError(
-            f"{path} is not a tokenizer of this kind: {error!r}", path=path
+            f"{path} is not a tokenizer of jina-embeddings-v5-text: {error!r}", path=path
         ) from error
     return Tokenizer(folder, known.name, tokens, types, merges, eos, normalizer, lstrip)
 
 
 class _UnusualError(Exception):
-    """What llama.cpp would not reproduce."""
+    """The tokenizer has a setting that llama.cpp would not reproduce."""
 
 
 def _identify(values: Mapping[str, Any]) -> tuple[_Known, int | None]:
@@ -160,7 +160,7 @@ def _identify(values: Mapping[str, Any]) -> tuple[_Known, int | None]:
     if known is None:
         raise _UnusualError("the pre-tokenizer is unknown")
     if bool(model.get("ignore_merges")) != known.ignore_merges:
-        raise _UnusualError(f"ignore_merges is not {known.ignore_merges}, as {known.name} has it")
+        raise _UnusualError(f"ignore_merges is not {known.ignore_merges}, as in {known.name}")
     before, after = _template(values.get("post_processor"))
     if before or len(after) > 1 or bool(after) not in known.appends_eos:
         raise _UnusualError(f"it adds the tokens {before} before and {after} after a text")
@@ -168,7 +168,7 @@ def _identify(values: Mapping[str, Any]) -> tuple[_Known, int | None]:
 
 
 def _split(pre_tokenizer: Mapping[str, Any]) -> str:
-    """Return the regular expression of Split followed by ByteLevel."""
+    """Return the regular expression of a Split that ByteLevel follows."""
     split, byte_level = pre_tokenizer["pretokenizers"]
     usual = (
         split["type"] == "Split"
@@ -184,7 +184,7 @@ def _split(pre_tokenizer: Mapping[str, Any]) -> str:
 
 
 def _template(processor: Mapping[str, Any] | None) -> tuple[list[int], list[int]]:
-    """Ids of the tokens that are put before and after one text."""
+    """Return the ids of the tokens that are put before and after one text."""
     before: list[int] = []
     after: list[int] = []
     if processor is None:
@@ -230,9 +230,9 @@ def _vocabulary(
 
 
 def _merge(merge: Any) -> str:
-    """Return a merge in its older way of writing, which GGUF has kept."""
+    """Return a merge in its older notation, which GGUF has kept."""
     text = merge if isinstance(merge, str) else " ".join(merge)
-    # Byte-level tokens have another character in the place of the space.
+    # Byte-level tokens have another character in place of the space.
     if text.count(" ") != 1:
         raise _UnusualError(f"the merge {text[:40]!r} is not a pair of byte-level tokens")
     return text

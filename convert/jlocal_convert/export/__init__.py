@@ -1,1 +1,1 @@
-"""From a checkpoint to a GGUF file: plan, merge, write, and say in a model card what was done."""
+"""Export of a checkpoint to GGUF files: plan, merge, write, verify, and a model card."""

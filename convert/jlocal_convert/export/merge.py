@@ -1,4 +1,4 @@
-"""The tensors of one task: the backbone's weights with the adapter's change added."""
+"""Merging of an adapter's deltas into the backbone's weights, for one task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jlocal_convert.checkpoint.folder import Checkpoint
 from jlocal_convert.checkpoint.lora import Adapter, LowRank
 from jlocal_convert.checkpoint.safetensors import StoredTensor, read_rows
 
-# Small enough for a core's cache, large enough for numpy's and the files' fixed costs.
+# Small enough for a core's cache, large enough to outweigh the fixed costs of numpy and files.
 _BLOCK_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True)
 class MergedTensor:
-    """A tensor of the GGUF file and where its values come from."""
+    """A tensor of the GGUF file: the source and the delta of its values."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,8 +37,8 @@ class MergedTensor:
         """Compute rows in float32.
 
         Args:
-            first: the first row.
-            count: how many.
+            first: index of the first row.
+            count: number of rows.
             largest: the greatest magnitude that the output can hold.
 
         Raises:
@@ -50,11 +50,11 @@ class MergedTensor:
             with np.errstate(all="ignore"):
                 rows = rows + self.delta.rows(first, count)
         low, high = float(rows.min()), float(rows.max())
-        # Written so that NaN, which compares as false, fails it too.
+        # In this form NaN, whose comparisons are false, is refused too.
         if not (-largest <= low and high <= largest):
             raise CheckpointError(
                 f"{self.source.path}: {self.source.name!r} has values from {low:g} to {high:g} "
-                f"after merging, and the output holds finite ones up to {largest:g}"
+                f"after merging, but the output holds only finite values up to {largest:g}"
             )
         return rows
 
@@ -71,10 +71,10 @@ class Block:
 def merge(
     checkpoint: Checkpoint, targets: Sequence[Target], adapter: Adapter | None
 ) -> list[MergedTensor]:
-    """Pair every target with its source and its change.
+    """Pair every target with its source and its delta.
 
     Raises:
-        CheckpointError: a change is left over.
+        CheckpointError: a delta has no target.
 
     """
     deltas = dict(adapter.deltas) if adapter else {}
@@ -85,14 +85,14 @@ def merge(
         tensors.append(MergedTensor(target.name, target.shape, source, delta))
     if deltas:
         raise CheckpointError(
-            f"{checkpoint.folder} has no use for the change of {min(deltas)}",
+            f"{checkpoint.folder} has no matrix {min(deltas)}, which the adapter changes",
             path=checkpoint.folder,
         )
     return tensors
 
 
 def blocks(tensors: Sequence[MergedTensor]) -> Iterator[Block]:
-    """Cut tensors into blocks of bounded size."""
+    """Split tensors into blocks of bounded size."""
     for tensor in tensors:
         rows, width = tensor.shape[0], prod(tensor.shape[1:])
         step = max(1, _BLOCK_ELEMENTS // width)

@@ -1,7 +1,7 @@
 """`general.*` metadata: name, licence and languages, from the model card.
 
-The rules are gguf's own, those of llama.cpp's converter. What the card does not say, a licence
-for instance, is left out.
+The rules are those of llama.cpp's converter, in gguf. Facts that the card does not state, such as
+a licence, are omitted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def write_metadata(writer: Any, folder: Path, name: str, parameters: int) -> Non
     """Add the `general.*` keys to a gguf.GGUFWriter.
 
     Args:
-        writer: where to.
-        folder: of the checkpoint; its README.md may be missing.
-        name: of the model, with its task.
-        parameters: number of weights, which becomes the size label.
+        writer: the writer.
+        folder: the checkpoint's folder; its README.md may be missing.
+        name: the model's name, with its task.
+        parameters: number of weights, for the size label.
 
     Raises:
         CheckpointError: the model card's front matter is not YAML.
@@ -40,7 +40,7 @@ def write_metadata(writer: Any, folder: Path, name: str, parameters: int) -> Non
 
 
 def _card(folder: Path) -> dict[str, str | list[str]]:
-    """Read the front matter; what is neither text nor a list of texts is left out."""
+    """Read the front matter; skip values that are neither texts nor lists of texts."""
     import yaml  # type: ignore[import-untyped]
 
     import gguf

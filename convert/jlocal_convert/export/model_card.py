@@ -1,7 +1,7 @@
-"""A model card, README.md, beside the files of a conversion.
+"""The model card, README.md, beside the files of a conversion.
 
-The front matter is what hubs read: https://huggingface.co/docs/hub/model-cards. Everything else
-comes from the files themselves, so that a card never says what a file does not.
+Hubs read the front matter: https://huggingface.co/docs/hub/model-cards. Everything else comes from
+the files themselves, so that a card never contradicts them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ README = "README.md"
 
 @dataclass(frozen=True)
 class Source:
-    """What was converted, for a reader on another machine.
+    """The converted checkpoint, named for a reader on another machine.
 
     Attributes:
         name: a repository of the hub, or the name of a folder.
-        commit: of the repository.
-        is_repository: which of the two.
+        commit: commit of the repository.
+        is_repository: whether `name` is a repository.
 
     """
 
@@ -46,16 +46,16 @@ class Source:
 
 
 def source_of(checkpoint: str | Path, folder: Path) -> Source:
-    """Name what was converted.
+    """Return the source that a card names.
 
     Args:
-        checkpoint: as it was asked for.
-        folder: where it was found.
+        checkpoint: the folder or repository that the user named.
+        folder: the folder where it was found.
 
     """
     if Path(checkpoint).expanduser() == folder:
         return Source(folder.resolve().name, None, False)
-    # The hub's cache keeps a commit in a folder of its name.
+    # The hub's cache names a snapshot's folder after its commit.
     commit = folder.name if folder.parent.name == "snapshots" else None
     return Source(str(checkpoint), commit, True)
 
@@ -66,14 +66,14 @@ def write(
     """Write the card.
 
     Args:
-        path: of the card.
-        source: what was converted.
-        files: that were made.
-        reports: what each has lost.
-        importance: what the importance matrix came from, if there was one.
+        path: path of the card.
+        source: the converted checkpoint.
+        files: the written files.
+        reports: the report of each file.
+        importance: the source of the importance matrix, if there was one.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the card cannot be written.
 
     """
     text = "\n".join(_lines(source, [_File(file) for file in files], reports, importance))
@@ -82,7 +82,7 @@ def write(
 
 
 class _File:
-    """What a file says of itself."""
+    """A file with its header and its description."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.header = path, read_header(path)
@@ -106,17 +106,17 @@ def _lines(
     yield from _use(files[0])
     yield "## What the files lose\n"
     yield (
-        "Each file's vectors beside those of the checkpoint itself, which transformers and PEFT "
-        "compute in float32 with the adapter beside the backbone, on the texts that come with "
-        "jlocal: terms, questions, sentences and paragraphs in 20 languages, code, and what "
-        "tokenizers stumble over, each with every prompt.\n"
+        "Each file's vectors are compared with those of the checkpoint, which transformers and "
+        "PEFT compute in float32 with the adapter unmerged. The texts come with jlocal: terms, "
+        "questions, sentences and paragraphs in 20 languages, code, and texts that are hard for "
+        "tokenizers, each with every prompt.\n"
     )
     for file in files:
         yield f"### {_plain(file.path.name)}\n"
         report = reports[file.path]
         if isinstance(report, VectorError):
             reason = str(report).replace(str(file.path), file.path.name)
-            yield f"**Not to be used**: its numbers overflow. {_plain(reason)}.\n"
+            yield f"**Do not use this file**: its numbers overflow. {_plain(reason)}.\n"
         else:
             yield report.markdown()
     yield from _made(source, files, importance)
@@ -141,12 +141,12 @@ def _about(source: Source, file: _File) -> Iterator[str]:
     if source.is_repository:
         name = f"[{_plain(source.name)}](https://huggingface.co/{source.name})"
     licence = file.info["license"]
-    said = (
-        f"The licence of the weights is {_code(licence)}, as the checkpoint's card states it"
+    statement = (
+        f"The licence of the weights is {_code(licence)}, as the checkpoint's card states"
         if licence
-        else "The checkpoint's card states no licence; ask its authors before you pass the files on"
+        else "The checkpoint's card states no licence; ask its authors before you share the files"
     )
-    yield f"{name} for llama.cpp, converted by jlocal. {said}.\n"
+    yield f"{name} for llama.cpp, converted by jlocal. {statement}.\n"
 
 
 def _table(files: Sequence[_File], reports: Reports) -> Iterator[str]:
@@ -174,12 +174,12 @@ def _use(file: _File) -> Iterator[str]:
     info = file.info
     yield "## Use\n"
     lengths = [str(size) for size in info["matryoshka"] if size < info["dimensions"]]
-    shorter = f", or the first {', '.join(lengths)} of them" if lengths else ""
+    shorter = f", or the first {', '.join(lengths)} of these" if lengths else ""
     yield f"```sh\njlocal embed -c 'a text' -m {shlex.quote(file.path.name)}\n```\n"
     yield (
-        f"A vector has {info['dimensions']:,} dimensions{shorter}, and length 1; a text at most "
-        f"{info['context']:,} tokens. Pooling: {info['pooling']}. The files carry all of this; "
-        "with other programs, put the prompt before the text:\n"
+        f"A vector has {info['dimensions']:,} dimensions{shorter}, and length 1. A text has at "
+        f"most {info['context']:,} tokens. Pooling: {info['pooling']}. The files contain these "
+        "settings; with other programs, put the prompt before the text:\n"
     )
     yield "| prompt | text before |"
     yield "| --- | --- |"
@@ -200,7 +200,7 @@ def _made(source: Source, files: Sequence[_File], importance: Importance) -> Ite
         f"jlocal {__version__}, llama-cpp-python {version('llama-cpp-python')}, "
         f"gguf {version('gguf')}, transformers {version('transformers')}, "
         f"peft {version('peft')}, on {platform.machine()}. The adapter is merged into the backbone "
-        "in float32. The checkpoint's files, as `sha256sum` prints them, have the SHA-256:\n"
+        "in float32. The SHA-256 of the checkpoint's files, listed as by `sha256sum`:\n"
     )
     for file in {file.info["task"]: file for file in files}.values():
         yield f"- {_plain(file.info['task'] or 'all')}: `{file.info['source sha256']}`"
@@ -208,7 +208,7 @@ def _made(source: Source, files: Sequence[_File], importance: Importance) -> Ite
 
 
 def _calibration(importance: Importance) -> list[str]:
-    """Return the options that named the importance matrix, or the texts that it came from."""
+    """Return the options that named the importance matrix, or its calibration texts."""
     if importance.file:
         return ["--imatrix", shlex.quote(_line(importance.file.name))]
     names = importance.calibration.names if importance.calibration else ()
@@ -217,12 +217,12 @@ def _calibration(importance: Importance) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Show a name where Markdown has a meaning: on one line, nothing in it taken for markup."""
+    """Escape a name for Markdown, on one line."""
     return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", _line(text))
 
 
 def _code(text: str) -> str:
-    """Show a text as it is, on one line, in a table as well."""
+    """Return a text as inline code, on one line, also inside a table."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
     return fence + space + _line(text).replace("|", "\\|") + space + fence

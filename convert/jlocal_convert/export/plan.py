@@ -1,4 +1,4 @@
-"""What a run will do, from the checkpoint and the arguments, before any weight is read."""
+"""The plan of a run, checked against the checkpoint before any weight is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jlocal_convert.gguf_file import DIRECT_TYPES, tensor_type
 
 @dataclass(frozen=True)
 class Job:
-    """One task: the files that it makes, one of each type, and what goes into them."""
+    """One task: its output files, one of each type, and their tensors."""
 
     task: str | None
     stem: str
@@ -42,15 +42,15 @@ class Job:
         return sum(tensor.size for tensor in self.tensors)
 
     def bytes_of(self, type_name: str) -> int:
-        """At most how much the tensors take in a file of this type."""
-        # llama.cpp mixes types by rules of its own, and uses none that is larger than Q6_K.
+        """Return an upper bound of the size of the tensors in a file of this type, in bytes."""
+        # llama.cpp mixes types by its own rules, and uses none larger than Q6_K.
         type_name = type_name if type_name in DIRECT_TYPES else "Q6_K"
         return sum(tensor_type(type_name, t.name, t.shape).nbytes(t.shape) for t in self.tensors)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was read and checked, and the jobs that follow from it."""
+    """The checked parts of a checkpoint, and the jobs of a run."""
 
     checkpoint: Checkpoint
     backbone: Backbone
@@ -60,23 +60,23 @@ class Plan:
 
     @property
     def targets(self) -> list[Path]:
-        """All files, by task and then by type."""
+        """All output files, by task and then by type."""
         return [file for job in self.jobs for file in job.targets.values()]
 
     def source_files(self, job: Job) -> list[Path]:
-        """List the files that decide the weights and the tokens of a job's files."""
+        """List the files that determine the weights and the tokens of a job's output."""
         return self.checkpoint.source_files(job.task)
 
     def bytes_needed(self) -> int:
-        """At most how much room the files take, with those that are removed at the end."""
-        # Tokens and merges take less in a header than in tokenizer.json.
+        """Return an upper bound of the disk space of all files, temporary ones included."""
+        # Tokens and merges take less space in a header than in tokenizer.json.
         header = (self.checkpoint.folder / "tokenizer.json").stat().st_size + (1 << 20)
         sizes = [job.bytes_of(name) + header for job in self.jobs for name in job.types]
         aside = [job.bytes_of("F32") + header for job in self.jobs if needs_f32(job.types)]
         return sum(sizes) + max(aside, default=0)
 
     def metadata(self, job: Job) -> Any:
-        """Collect all keys but those that differ from type to type, in a gguf.GGUFWriter.
+        """Return a gguf.GGUFWriter with all keys that do not depend on the file's type.
 
         Raises:
             CheckpointError: the model card or the tokenizer's configuration is malformed.
@@ -93,20 +93,20 @@ class Plan:
 
 
 def needs_f32(types: Collection[str]) -> bool:
-    """Whether an F32 file must be made aside, for llama.cpp to make another type from."""
+    """Tell whether llama.cpp needs a temporary F32 file to make one of the types from."""
     return "F32" not in types and any(name not in DIRECT_TYPES for name in types)
 
 
 def make_plan(
     checkpoint: Checkpoint, tasks: Sequence[str] | None, types: Sequence[str], folder: Path
 ) -> Plan:
-    """Read and check everything but the weights themselves.
+    """Read and check everything but the weights.
 
     Args:
-        checkpoint: what to convert.
-        tasks: as `convert` takes them.
-        types: names of file types, checked.
-        folder: for the files.
+        checkpoint: the checkpoint to convert.
+        tasks: as in `convert`.
+        types: checked names of file types.
+        folder: folder of the output files.
 
     Raises:
         CheckpointError: the checkpoint or an adapter cannot be converted exactly.

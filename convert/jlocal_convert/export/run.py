@@ -1,6 +1,6 @@
-"""The job: read, plan, merge, write.
+"""The conversion run: read, plan, merge, write.
 
-What can be checked without the weights is checked before the first byte is written. A task's
+Everything that does not need the weights is checked before the first byte is written. A task's
 weights are then read once, merged block by block on a few threads, and written to every file whose
 type this package encodes; llama.cpp makes the other types from an F32 file.
 """
@@ -41,7 +41,7 @@ from jlocal_convert.quantization.run import Options, write_type
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Each thread holds one block in several types at once; more threads would wait for the disk.
+# Each thread holds one block in several types; more threads would wait for the disk.
 _MAX_THREADS = 8
 
 
@@ -150,7 +150,7 @@ def _check_importance(matrix_source: Importance, plan: Plan) -> None:
     if matrix_source.file and len(plan.jobs) > 1:
         texts = Argument("calibration")
         raise ArgumentError(
-            f"an importance matrix is of one task's file; name one task, or texts with {texts}",
+            f"an importance matrix belongs to one task; name one task, or texts with {texts}",
             texts,
         )
     for job in plan.jobs:
@@ -159,7 +159,7 @@ def _check_importance(matrix_source: Importance, plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """The writing of one task's files."""
+    """Writes the files of one task."""
 
     plan: Plan
     job: Job
@@ -199,7 +199,7 @@ class _Run:
 
         report = reporter(self.progress, shown, "weights")
         done = 0
-        # Threads of the matrix product's own would get into the way of these.
+        # The BLAS library's own threads would compete with these.
         with (
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(min(self.threads, _MAX_THREADS)) as pool,

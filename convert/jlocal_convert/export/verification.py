@@ -1,4 +1,4 @@
-"""Files beside the checkpoint that they were made from: what each has lost."""
+"""Verification of written files against the vectors of their checkpoint."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from jlocal_convert.checkpoint.folder import Checkpoint
 if TYPE_CHECKING:
     from jlocal.verify import Report
 
-# What a file has lost, or that some of its vectors have no direction.
+# The report of each file, or the error that a vector of it has no direction.
 Reports: TypeAlias = "Mapping[Path, Report | VectorError]"
 
-# jlocal.verify brings llama.cpp, so it is imported where it is used.
+# jlocal.verify imports llama.cpp, so it is imported where it is used.
 
 
 def need_packages() -> None:
-    """Refuse to verify without the packages that compute a checkpoint.
+    """Check that the packages that compute a checkpoint are installed.
 
     Raises:
-        ExtraError: some are not installed.
+        ExtraError: a package is missing.
 
     """
     from jlocal_convert import reference
@@ -42,16 +42,16 @@ def verify_files(
     """Compare files with the checkpoint, computed in float32 by transformers and PEFT.
 
     Args:
-        checkpoint: what they were made from.
+        checkpoint: the checkpoint of the files.
         tasks: task to its files.
         threads: CPU threads.
         show_progress: show texts done, rate and time left on stderr.
 
     Returns:
-        What each file has lost; or that it cannot be used, because its numbers overflow.
+        The report of each file, or the error that its numbers overflow.
 
     Raises:
-        VerifyError: the files are there, but could not be compared.
+        VerifyError: the files were written, but could not be compared.
 
     """
     from jlocal.verify import save_reference, verify
@@ -61,7 +61,7 @@ def verify_files(
     try:
         with scratch_folder() as folder:
             for task, files in tasks.items():
-                # The checkpoint is slow: it is computed once for all files of a task.
+                # The checkpoint is slow, so it is computed once for all files of a task.
                 vectors = folder / "reference.npz"
                 save_reference(
                     checkpoint.folder,
@@ -86,10 +86,10 @@ def verify_files(
 
 
 def check_reports(reports: Reports) -> None:
-    """See that every file gives every text a vector.
+    """Check that every file gives every text a vector.
 
     Raises:
-        VerifyError: a file does not; the message says which do.
+        VerifyError: a file does not; the message names the usable files.
 
     """
     unusable = [report for report in reports.values() if isinstance(report, VectorError)]

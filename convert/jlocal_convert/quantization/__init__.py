@@ -1,4 +1,4 @@
-"""From a GGUF file to smaller ones, with or without calibration.
+"""Quantisation of GGUF files, with or without calibration.
 
-Nothing here knows a checkpoint.
+This package knows no checkpoints.
 """

@@ -1,7 +1,7 @@
-"""From texts to an importance matrix: each text, under each prompt of the model, as one sequence.
+"""Computation of an importance matrix: each text, with each prompt of the model, is one sequence.
 
-The texts that come with this package, `data/calibration.jsonl`, were written for it and are under
-its licence, Apache-2.0: questions, sentences and paragraphs in many languages, code, tables, logs.
+The texts that come with this package, `data/calibration.jsonl`, were written for it and share its
+licence, Apache-2.0: questions, sentences and paragraphs in many languages, code, tables, logs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from jlocal.models.profile import Profile, read_profile
 from jlocal.terms import Argument, Message
 
 DEFAULT = "default"
-# What the default is called in files.
+# The name of the default texts in files.
 DEFAULT_NAME = "jlocal's"
 
 _OURS = Path(__file__).with_name("data") / "calibration.jsonl"
 
-# A text is computed in one piece, and memory grows with it.
+# A text is computed in one piece, so memory grows with its length.
 _LONGEST = 4096
-# Of less, too little is known about thousands of columns.
+# Fewer say too little about thousands of columns.
 _FEWEST_TEXTS, _FEWEST_TOKENS = 20, 1024
 
 OnText = Callable[[int, int], None]
@@ -33,7 +33,7 @@ OnText = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Texts to calibrate with, none of them blank, and what the files are called."""
+    """Calibration texts, none of them blank, and the names of their files."""
 
     texts: Sequence[str]
     names: Sequence[str]
@@ -43,14 +43,15 @@ def read_calibration(files: Sequence[str | Path]) -> Calibration:
     """Read calibration texts.
 
     Args:
-        files: of a `.jsonl` file each line is an object with `text`, of any other file each line
-            is a text, in UTF-8; blank ones are left out. "default" is what comes with jlocal.
+        files: UTF-8 files; a line of a `.jsonl` file is an object with `text`, a line of any other
+            file is a text. Blank texts are skipped. "default" takes the texts that come with
+            jlocal.
 
     Raises:
-        TextError: a file cannot be read, is not text, or has too few texts in it.
+        TextError: a file cannot be read, is not text, or has too few texts.
 
     """
-    # It brings llama.cpp, which `import jlocal_convert` does without.
+    # It imports llama.cpp, which `import jlocal_convert` avoids.
     from jlocal.verify.texts import read_texts
 
     texts: list[str] = []
@@ -58,13 +59,13 @@ def read_calibration(files: Sequence[str | Path]) -> Calibration:
         path = _OURS if str(file) == DEFAULT else Path(file)
         found = [text.text for text in read_texts([path]) if text.text.strip()]
         if not found:
-            raise TextError(f"{path} has no text in it to calibrate with")
+            raise TextError(f"{path} has no calibration texts in it")
         texts += found
     if len(texts) < _FEWEST_TEXTS:
         default = Argument("calibration", [DEFAULT])
         message = (
-            f"{len(texts)} texts are too few to calibrate with; give at least {_FEWEST_TEXTS}, "
-            f"one a line, or take those that come with jlocal: {default}"
+            f"{len(texts)} texts are too few for calibration; give at least {_FEWEST_TEXTS}, "
+            f"one per line, or take the texts that come with jlocal: {default}"
         )
         raise TextError(Message(message, default))
     names = [DEFAULT_NAME if str(file) == DEFAULT else Path(file).name for file in files]
@@ -84,11 +85,11 @@ def calibrate(
         model: a GGUF file, F32, F16 or BF16.
         calibration: the texts.
         threads: CPU threads.
-        progress: called with the sequences done, out of how many.
+        progress: called with (sequences done, sequences in all).
 
     Raises:
-        ModelError: the model cannot be computed with.
-        TextError: a text is too long, or all together are too short.
+        ModelError: llama.cpp cannot compute with the model.
+        TextError: a text is too long, or all texts together are too short.
 
     """
     from jlocal.llama.activations import Activations
@@ -114,11 +115,11 @@ def calibrate(
     total = sum(map(len, sequences))
     if total < _FEWEST_TOKENS:
         raise TextError(
-            f"the texts have {total:,} tokens together, too few to calibrate with; "
+            f"the texts have {total:,} tokens together, too few for calibration; "
             f"give at least {_FEWEST_TOKENS:,}"
         )
     with Activations(loaded, threads=threads) as activations:
-        # The longest first: the context is then made once.
+        # With the longest first, the context is made once.
         for done, tokens in enumerate(sorted(sequences, key=len, reverse=True), start=1):
             activations.add(tokens)
             if progress:

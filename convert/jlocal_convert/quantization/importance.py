@@ -1,4 +1,4 @@
-"""Where an importance matrix comes from: a file, or texts that it is computed from."""
+"""The source of an importance matrix: a file, or calibration texts."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class ImportanceOptions:
 
 @dataclass(frozen=True)
 class Importance:
-    """What is known of the matrix before there is a model to compute it with.
+    """The source of a matrix, before a model computes it.
 
     Attributes:
-        file: of a matrix, read and found to be one; or None.
-        matrix: what is in it.
-        calibration: texts to compute one from; or None.
-        save: where to keep what was computed; or None.
+        file: the file of a checked matrix; or None.
+        matrix: the matrix in `file`; or None.
+        calibration: texts to compute a matrix from; or None.
+        save: where to save the computed matrix; or None.
 
     """
 
@@ -62,11 +62,11 @@ class Importance:
     save: Path | None = None
 
     def __bool__(self) -> bool:
-        """Whether there will be one."""
+        """Tell whether there will be a matrix."""
         return self.file is not None or self.calibration is not None
 
     def check(self, shapes: Mapping[str, Sequence[int]], model: str) -> None:
-        """Compare a matrix that was given with the model; see `imatrix.check`."""
+        """Check the matrix of a file against the model; see `imatrix.check`."""
         if self.matrix and self.file:
             imatrix.check(self.matrix, self.file, shapes, model)
 
@@ -74,16 +74,16 @@ class Importance:
     def matrix_for(
         self, model: Path, name: str, *, threads: int, progress: OnProgress | None
     ) -> Iterator[Path | None]:
-        """Give the file of a matrix for as long as it is needed, if there is to be one.
+        """Yield the file of the matrix, computed now if need be; None without a matrix.
 
         Args:
-            model: a GGUF file to compute it with.
-            name: what to call the model, in the matrix's name and for `progress`.
+            model: a GGUF file that computes the matrix.
+            name: the model's name, for the matrix's file name and for `progress`.
             threads: CPU threads.
             progress: called with a Progress after each text.
 
         Raises:
-            ModelError: the model cannot be computed with.
+            ModelError: llama.cpp cannot compute with the model.
             TextError: the texts are too long or too short.
             OutputError: the matrix cannot be written.
 
@@ -97,7 +97,7 @@ class Importance:
         if self.save:
             imatrix.write(self.save, matrix)
         with scratch_folder() as folder:
-            # llama.cpp records the file's name in what it makes.
+            # llama.cpp records the matrix's file name in its output.
             path = folder / (self.save.name if self.save else f"{name}.imatrix.gguf")
             imatrix.write(path, matrix)
             yield path
@@ -120,7 +120,7 @@ def importance(options: ImportanceOptions, *, overwrite: bool = False) -> Import
     calibration, file, save = options.calibration, options.imatrix, options.save_imatrix
     if calibration and file is not None:
         raise ArgumentError(
-            f"give either texts to calibrate with ({_CALIBRATION}) or a matrix", _CALIBRATION
+            f"give either calibration texts ({_CALIBRATION}) or a matrix", _CALIBRATION
         )
     if save is not None:
         if not calibration:
@@ -139,15 +139,15 @@ def importance(options: ImportanceOptions, *, overwrite: bool = False) -> Import
 
 
 def check_used(matrix_source: Importance, types: Sequence[str], *, single: bool = False) -> None:
-    """Refuse a matrix that no type makes use of.
+    """Refuse an importance matrix that no type uses.
 
     Args:
-        matrix_source: where it would come from.
+        matrix_source: the source of the matrix.
         types: names of file types.
-        single: whether single matrices have types of their own.
+        single: whether options choose types for single matrices.
 
     Raises:
-        ArgumentError: it would be computed or read for nothing.
+        ArgumentError: no type uses the matrix.
 
     """
     if matrix_source and not matrix_source.save and not single and set(types) <= set(DIRECT_TYPES):

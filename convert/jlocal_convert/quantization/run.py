@@ -1,4 +1,4 @@
-"""From a GGUF file to smaller ones, with or without an importance matrix."""
+"""The quantisation run: a GGUF file in other types, with or without an importance matrix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "exactly", "quantize"]
 
-# llama.cpp chooses no larger one for a matrix of a quantised file.
+# llama.cpp chooses no larger type for a matrix of a quantised file.
 _LARGEST = TENSOR_TYPES["Q8_0"]
 
 
@@ -84,7 +84,7 @@ def quantize(
     targets = _targets(source, output, requested)
     outputs.check_absent(targets.values(), overwrite=overwrite)
     folder = outputs.check_folder(output if output.suffix != ".gguf" else output.absolute().parent)
-    # The matrix that will be there is not there yet.
+    # The matrix is not computed yet; any path stands for it.
     expected = replace(
         options, importance=matrix_source.file or (source if matrix_source else None)
     )
@@ -122,7 +122,7 @@ def write_type(
 
 
 def _targets(source: Path, output: Path, types: Sequence[str]) -> dict[str, Path]:
-    """Type -> file, none of them the source."""
+    """Return the file of each type, none of them the source."""
     if output.suffix == ".gguf":
         if len(types) > 1:
             raise OutputError(
@@ -136,13 +136,13 @@ def _targets(source: Path, output: Path, types: Sequence[str]) -> dict[str, Path
 
 
 def _stem(source: Path) -> str:
-    """Return a file's name without the type that it ends with."""
+    """Return a file's name without its trailing type."""
     name, _, ending = source.stem.rpartition("-")
     return name if name and ending.upper() in FILE_TYPES else source.stem
 
 
 def _size(header: Header, type_name: str, chosen: dict[str, str]) -> int:
-    """At most how many bytes a file of this type takes."""
+    """Return an upper bound of the size of a file of this type, in bytes."""
     size = float(header.data_start)
     for tensor in header.tensors:
         name = chosen.get(tensor.name, type_name) if len(tensor.shape) > 1 else "F32"

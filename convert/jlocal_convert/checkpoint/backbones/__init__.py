@@ -1,6 +1,6 @@
-"""The two networks that can be converted, told apart by what a checkpoint contains.
+"""The two supported backbones, identified by a checkpoint's configuration and tensors.
 
-`architectures` does not help: the base checkpoints of small and nano both say
+`architectures` does not distinguish them: the base checkpoints of small and nano both say
 `JinaEmbeddingsV5Model`.
 """
 
@@ -13,10 +13,11 @@ from jlocal_convert.checkpoint.folder import Checkpoint
 
 
 def identify(checkpoint: Checkpoint) -> Backbone:
-    """Find out which network a checkpoint holds, and check it against that network.
+    """Identify the backbone of a checkpoint, and check the checkpoint against it.
 
     Raises:
-        CheckpointError: it is another network, or a variant that llama.cpp does not compute.
+        CheckpointError: the backbone is another network, or a variant that llama.cpp does not
+            support.
 
     """
     config = checkpoint.config

@@ -1,6 +1,6 @@
-"""What Qwen3 and EuroBERT have in common: a Llama-like stack of layers.
+"""The Llama-like stack of layers that Qwen3 and EuroBERT share.
 
-Names and metadata keys: llama.cpp's conversion/base.py and gguf's constants.py.
+Source of names and metadata keys: llama.cpp's conversion/base.py and gguf's constants.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jlocal_convert.checkpoint.json_config import JsonConfig
 _MAX_LAYERS = 1024
 _MAX_SIZE = 1 << 24
 
-# What must hold for llama.cpp's graph of these networks to be the same function.
+# llama.cpp's graphs of these networks compute the same function only with these values.
 _REQUIRED: Mapping[str, Any] = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -40,10 +40,11 @@ class Backbone:
     """A network's shape, read from its configuration.
 
     Attributes:
-        architecture: llama.cpp's name for it.
+        architecture: llama.cpp's name for the network.
         head_dim: length of one head's query.
-        explicit_head_dim: whether it is written down, or follows from the other numbers.
-        causal: whether a token attends only to the tokens before it.
+        explicit_head_dim: whether the configuration states `head_dim`, which otherwise follows
+            from the other numbers.
+        causal: whether a token attends only to itself and the tokens before it.
 
     """
 
@@ -108,24 +109,24 @@ class Backbone:
         if not self.causal:
             writer.add_causal_attention(False)
             writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
-        # The model code pools the last token; nothing else in the base checkpoints says so.
+        # The model code pools the last token; the base checkpoints themselves do not say so.
         writer.add_pooling_type(gguf.PoolingType.LAST)
 
 
 def read_backbone(
     checkpoint: Checkpoint, architecture: str, *, causal: bool, normed_heads: bool, head_dim: int
 ) -> Backbone:
-    """Read what both networks' configurations have, and check that all tensors fit.
+    """Read the settings that both networks share, and check that all tensors fit.
 
     Args:
-        checkpoint: where to read it from.
-        architecture: llama.cpp's name of the network.
-        causal: see Backbone.
+        checkpoint: the checkpoint.
+        architecture: llama.cpp's name for the network.
+        causal: see `Backbone`.
         normed_heads: whether queries and keys are normalised head by head.
-        head_dim: where config.json does not say; 0 for hidden size / heads.
+        head_dim: default where config.json has none; 0 for hidden size / heads.
 
     Raises:
-        CheckpointError: a value is missing or not supported, or a tensor is missing, left over or
+        CheckpointError: a value is missing or not supported, or a tensor is missing, unused or
             of another shape.
 
     """
@@ -158,12 +159,12 @@ def read_backbone(
 
 
 def _rope_theta(config: JsonConfig) -> float:
-    """Read the base of the rotary positions, in the older or the newer way of writing it."""
+    """Read the base of the rotary positions from its older or its newer key."""
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.section(key)
         rope_type = rope.get("rope_type", rope.get("type"))
         if rope_type not in (None, "default"):
-            raise config.wrong(key, "of type 'default': other rope scaling is not supported")
+            raise config.wrong(key, "of type 'default'; other rope scaling is not supported")
         if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
             raise config.wrong(key, "without partial_rotary_factor")
     newer = config.section("rope_parameters")
@@ -186,7 +187,7 @@ def _check_tensors(checkpoint: Checkpoint, backbone: Backbone) -> None:
             )
         if tensor.shape != target.shape:
             raise CheckpointError(
-                f"{checkpoint.folder}: {target.source!r} has shape {tensor.shape}, and config.json "
+                f"{checkpoint.folder}: {target.source!r} has shape {tensor.shape}, but config.json "
                 f"asks for {target.shape}",
                 path=checkpoint.folder,
             )
@@ -196,6 +197,6 @@ def _check_tensors(checkpoint: Checkpoint, backbone: Backbone) -> None:
     if unused:
         raise CheckpointError(
             f"{checkpoint.folder} has the tensor {min(unused)!r}, which {backbone.architecture} "
-            f"does not use ({len(unused)} in all); it is a variant that cannot be converted",
+            f"does not use ({len(unused)} unused in all); this variant cannot be converted",
             path=checkpoint.folder,
         )

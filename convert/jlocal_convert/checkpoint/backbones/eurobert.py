@@ -10,11 +10,11 @@ def backbone(checkpoint: Checkpoint) -> Backbone:
     """Read a EuroBERT checkpoint.
 
     Raises:
-        CheckpointError: see `read_backbone`; also where heads do not fill the hidden size, which
+        CheckpointError: see `read_backbone`; also if heads * head_dim is not the hidden size, as
             llama.cpp assumes.
 
     """
-    found = read_backbone(checkpoint, "eurobert", causal=False, normed_heads=False, head_dim=0)
-    if found.heads * found.head_dim != found.hidden:
+    network = read_backbone(checkpoint, "eurobert", causal=False, normed_heads=False, head_dim=0)
+    if network.heads * network.head_dim != network.hidden:
         raise checkpoint.config.wrong("num_attention_heads", "hidden_size / head_dim")
-    return found
+    return network

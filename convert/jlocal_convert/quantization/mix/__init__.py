@@ -1,1 +1,1 @@
-"""Tensor types chosen matrix by matrix, by measuring what each costs in the model's vectors."""
+"""Mixed quantisation: a tensor type for each matrix, chosen by its measured loss."""

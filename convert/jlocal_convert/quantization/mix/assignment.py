@@ -1,8 +1,8 @@
-"""Which type each matrix of a model gets: the least loss in so many bytes, or the reverse.
+"""The assignment of types to matrices: the least loss within a size, or the reverse.
 
-Each matrix has a few choices, each with a size and a loss; sizes and losses add up. That is the
-multiple-choice knapsack problem. Its sizes have a large common divisor here, so that the exact
-answer takes a table of a few thousand cells for each matrix.
+Each matrix has a few choices, each with a size and a loss; sizes and losses add up. This is the
+multiple-choice knapsack problem. The sizes have a large common divisor here, so that the exact
+solution takes a table of a few thousand cells for each matrix.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# More cells than this round sizes up, by less than a part in so many of what there is to spend.
+# The most cells of a table. Where more would be needed, sizes are rounded up, by less than this
+# fraction of the spare bytes.
 _CELLS = 1 << 16
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A type that a matrix may get: its size in bytes, and what is lost with it."""
+    """A type that a matrix may get: its size in bytes, and its loss."""
 
     tensor_type: str
     size: int
@@ -32,8 +33,8 @@ class Mix:
     """A type for each matrix.
 
     Attributes:
-        tensor_types: by name of the matrix.
-        size: bytes of all of them together.
+        tensor_types: types by name of the matrix.
+        size: bytes of all matrices together.
         loss: the sum of their losses.
 
     """
@@ -47,27 +48,27 @@ Choices = Mapping[str, Sequence[Choice]]
 
 
 def smallest(choices: Choices) -> Mix:
-    """Return the mix of the fewest bytes; among equal ones, of the least loss."""
+    """Return the mix of the fewest bytes; of equal mixes, the one of the least loss."""
     return _mix({name: min(row, key=lambda c: (c.size, c.loss)) for name, row in choices.items()})
 
 
 def best(choices: Choices) -> Mix:
-    """Return the mix of the least loss; among equal ones, of the fewest bytes."""
+    """Return the mix of the least loss; of equal mixes, the one of the fewest bytes."""
     return _mix({name: min(row, key=lambda c: (c.loss, c.size)) for name, row in choices.items()})
 
 
 def for_size(choices: Choices, limit: int) -> Mix | None:
-    """Return the mix of the least loss in at most `limit` bytes; None if nothing is so small."""
+    """Return the mix of the least loss in at most `limit` bytes; None if every mix is larger."""
     spare = limit - smallest(choices).size
     return _Table(choices, spare).cheapest() if spare >= 0 else None
 
 
 def for_loss(choices: Choices, limit: float) -> Mix | None:
-    """Return the smallest mix that loses at most `limit`; None if everything loses more."""
+    """Return the smallest mix that loses at most `limit`; None if every mix loses more."""
     ideal = best(choices)
     if ideal.loss > limit:
         return None
-    # Rounding in the table may not make the ideal mix unaffordable.
+    # Rounding in the table must not exclude the ideal mix.
     table = _Table(choices, ideal.size - smallest(choices).size)
     return table.cheapest(limit) or ideal
 
@@ -83,14 +84,14 @@ def _mix(chosen: Mapping[str, Choice]) -> Mix:
 class _Table:
     """The least loss for every number of bytes above the smallest mix, in steps.
 
-    With rounded sizes what it finds fits, and is the best of what fits by the rounded ones.
+    With rounded sizes, its mix fits, and is the best mix that fits by the rounded sizes.
     """
 
     def __init__(self, choices: Choices, spare: int) -> None:
         """Fill the table.
 
         Args:
-            choices: of each matrix, at least one.
+            choices: the choices of each matrix, at least one.
             spare: bytes above the smallest mix, at least 0.
 
         """
@@ -114,7 +115,7 @@ class _Table:
     def _with(
         losses: npt.NDArray[np.float64], row: Sequence[Choice], costs: Sequence[int]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-        """Add a matrix: the least loss in each cell, and which of its choices gives that."""
+        """Add a matrix: return the least loss in each cell, and the number of its choice."""
         least = np.full_like(losses, np.inf)
         taken = np.zeros(len(losses), np.uint8)
         for number, (choice, cost) in enumerate(zip(row, costs, strict=True)):
@@ -126,15 +127,15 @@ class _Table:
         return least, taken
 
     def cheapest(self, limit: float = math.inf) -> Mix | None:
-        """Return the smallest mix that loses at most `limit`, or, where there is none, the least.
+        """Return the smallest mix that loses at most `limit`; None if there is none.
 
-        None if a finite limit cannot be kept.
+        An infinite limit stands for the least loss in the table.
         """
         requested = self._losses[-1] if math.isinf(limit) else limit
-        found = np.flatnonzero(self._losses <= requested)
-        if not len(found):
+        cells = np.flatnonzero(self._losses <= requested)
+        if not len(cells):
             return None
-        cell = int(found[0])
+        cell = int(cells[0])
         chosen: dict[str, Choice] = {}
         for name in reversed(list(self._choices)):
             number = int(self._taken[name][cell])

@@ -1,7 +1,7 @@
-"""From a GGUF file to one whose tensor types were chosen for it, by measurement.
+"""The search for a mix of tensor types, and the file that it gives.
 
-Some of the texts are held out: the importance matrix and the losses come from the others, and what
-is said of the written file is measured on these.
+The importance matrix and the losses come from the searched texts; the figures of the written file
+are measured on held-out texts.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ if TYPE_CHECKING:
 
     from jlocal_convert.quantization.mix.options import MixtureArguments
 
-# One text of so many is held out.
+# One text in four is held out.
 _HELD_OUT = 4
-# Held-out texts are computed a few times, and the others once for each matrix.
+# Held-out texts are computed a few times, searched texts once for each matrix.
 _HELD_TOKENS = 16_384
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A file, and what was measured of it.
+    """A written file and its measured quality.
 
     Attributes:
-        file: where it is.
-        size: in bytes.
-        tensor_types: of the matrices, by name.
-        shapes: of the matrices, (rows, columns), by name.
-        predicted: mean cosine to the vectors of the source, by the search.
-        cosine: the same, measured on held-out texts.
-        lowest: the lowest of those cosines.
-        texts: how many texts were held out.
-        searched: how many texts losses were measured with.
+        file: path of the file.
+        size: size in bytes.
+        tensor_types: types of the matrices, by name.
+        shapes: shapes of the matrices, (rows, columns), by name.
+        predicted: mean cosine to the vectors of the source, as the search predicts it.
+        cosine: mean cosine to the vectors of the source, measured on held-out texts.
+        lowest: the lowest of the measured cosines.
+        texts: number of held-out texts.
+        searched: number of texts with which losses were measured.
 
     """
 
@@ -160,16 +160,16 @@ def quantize_mixture(
 
 
 def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
-    """Part texts into those that are searched with and those held out, none of them in both.
+    """Split texts into searched and held-out texts, without duplicates.
 
     Raises:
-        TextError: there are too few different ones.
+        TextError: there are too few distinct texts.
 
     """
     texts = list(dict.fromkeys(calibration.texts))
     held = texts[_HELD_OUT - 1 :: _HELD_OUT]
     if not held:
-        raise TextError("too few texts are left without repetitions to keep some for the check")
+        raise TextError("there are too few distinct texts to hold some out for the check")
     searched = [text for i, text in enumerate(texts, start=1) if i % _HELD_OUT]
     return replace(calibration, texts=searched), replace(calibration, texts=held)
 
@@ -192,11 +192,11 @@ def _check_size(
     matrix_source: Importance,
     tensor_types: Sequence[str],
 ) -> None:
-    """Refuse a size that no mix has, before anything is computed."""
+    """Refuse a size that no mix reaches, before anything is computed."""
     if matrix_source.matrix:
         weighted = set(column_importance(matrix_source.matrix))
     else:
-        # What calibration finds the importance of.
+        # The matrices whose importance calibration computes.
         weighted = {name for name in stored if name.startswith("blk.")}
     shapes = {
         tensor.name: (tensor.shape[1], tensor.shape[0])
@@ -213,7 +213,7 @@ def _check_offers(header: Header, target: Target, offered: Offers) -> None:
 
 
 def _matrices(header: Header, options: Options) -> dict[str, str]:
-    """Return the types of what can be quantised."""
+    """Return the types of the matrices that can be quantised."""
     check_source(header, options)
     types = stored_types(header)
     return {name: types[name] for name in quantizable(header)}
@@ -229,15 +229,15 @@ def _weights(header: Header) -> int:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search has found, and what is needed to judge a file.
+    """The result of a search, with the data to judge a file.
 
     Attributes:
-        choices: of each matrix that is used.
-        kept: types of the other matrices.
-        shapes: of the matrices.
+        choices: the choices of each matrix that the model uses.
+        kept: types of the remaining matrices.
+        shapes: shapes of the matrices, (rows, columns), by name.
         held: held-out texts as token ids.
-        vectors: of these, unit vectors by the source.
-        searched: how many texts losses were measured with.
+        vectors: the source's unit vectors of the held-out texts.
+        searched: number of texts with which losses were measured.
 
     """
 
@@ -251,7 +251,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Run:
-    """The work, once the arguments are known to be possible."""
+    """A search with checked arguments."""
 
     source: Header
     output: Path
@@ -263,7 +263,7 @@ class _Run:
 
     @contextmanager
     def wide(self, stored: Mapping[str, str]) -> Iterator[Path]:
-        """Give the model as a file in F32 or F16, to which quantisation can be applied."""
+        """Yield the model as an F32 or F16 file, on which quantisation can be tried."""
         if _is_wide(stored):
             yield self.source.path
             return
@@ -277,7 +277,7 @@ class _Run:
     def matrix(
         self, matrix_source: Importance, wide: Path, searched: Calibration
     ) -> Iterator[Path]:
-        """Give the file of the importance matrix."""
+        """Yield the file of the importance matrix."""
         matrix = matrix_source.matrix_for(
             wide, self.output.stem, threads=self.threads, progress=self.progress
         )
@@ -296,7 +296,7 @@ class _Run:
         held: Calibration,
         tensor_types: Sequence[str],
     ) -> _Found:
-        """Measure what each type costs in each matrix."""
+        """Measure the loss of each type in each matrix."""
         profile = read_profile(wide)
         prompts = list(dict.fromkeys(profile.prompts.values())) or [""]
         with FakeQuantizer(profile, threads=self.threads) as quantizer:
@@ -314,7 +314,7 @@ class _Run:
         return _Found(choices, others, shapes, kept, vectors, len(sequences))
 
     def write(self, found: _Found, matrix: Path) -> Mixture:
-        """Write files until one is what was asked for, and give that its name."""
+        """Write files until one reaches the target, and rename it to its final name."""
         folder, name = self.output.absolute().parent, self.output.name
         with outputs.hidden_files(folder, [name, name]) as (trial, kept):
 
@@ -366,7 +366,7 @@ class _Run:
 
 @contextmanager
 def _numbered(part: Calibration, files: Sequence[str | Path]) -> Iterator[None]:
-    """Let an error name the number of a text among all of the files, instead of the part's."""
+    """Renumber the text of an error from its part to all the files together."""
     try:
         yield
     except TextError as error:
@@ -379,7 +379,7 @@ def _numbered(part: Calibration, files: Sequence[str | Path]) -> Iterator[None]:
 def _sequences(
     texts: Sequence[str], prompts: Sequence[str], quantizer: FakeQuantizer, budget: int
 ) -> list[Tokens]:
-    """Return texts as token ids, evenly chosen so that they fit, the prompts in turn."""
+    """Return token ids of evenly sampled texts that fit the budget, with the prompts in turn."""
 
     def tokens(number: int, prompt: str) -> Tokens:
         found = quantizer.tokens(prompt + texts[number])
@@ -397,7 +397,7 @@ def _sequences(
 
 
 def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Doubles:
-    """Return unit vectors by a file, as llama.cpp computes with it on any machine."""
+    """Return the unit vectors of a file with its stored weights, the same on any machine."""
     runtime = Runtime(
         read_profile(file), threads=threads, gpu_layers=0, compute_type="stored", capture=None
     )
@@ -405,25 +405,25 @@ def _vectors(file: Path, sequences: Sequence[Tokens], threads: int) -> Doubles:
         vectors = normalize(runtime.scheduler.submit_job(sequences).result().astype(np.float64))
     finally:
         runtime.close()
-    # A model that gives no vector any more has lost everything.
+    # A model without a finite vector has lost everything.
     vectors[~np.isfinite(vectors).all(axis=1)] = 0
     return vectors
 
 
 def _rest(header: Header, chosen: Collection[str]) -> int:
-    """Return how much of a file is not to be chosen, in bytes."""
+    """Return the size of the parts of a file that no choice changes, in bytes."""
     types = stored_types(header)
     shapes = {tensor.name: tensor.shape for tensor in header.tensors}
     return header.file_size - sum(tensor_bytes(types[name], shapes[name]) for name in chosen)
 
 
 def _file_type(mix: Mix, shapes: Mapping[str, tuple[int, int]]) -> str:
-    """Return what to call a file: the type of most of its weights, as llama.cpp has it."""
+    """Return the file type: that of most of the weights, as in llama.cpp."""
     weights: dict[str, int] = {}
     for name, tensor_type in mix.tensor_types.items():
         weights[tensor_type] = weights.get(tensor_type, 0) + prod(shapes[name])
     tensor_type = max(weights, key=lambda name: weights[name])
     if tensor_type in ("F32", "F16", "BF16"):
-        # In files of these types llama.cpp gives no matrix another one.
+        # In files of these types, llama.cpp gives no matrix another type.
         return "Q8_0"
     return tensor_type if tensor_type in FILE_TYPES else f"{tensor_type}_M"

@@ -1,9 +1,8 @@
-"""What each tensor type costs in each matrix of a model, measured in its vectors.
+"""Quantisation sensitivity: the loss of each tensor type in each matrix, measured in vectors.
 
-The loss of a matrix with a type is the mean of 1 - cosine between a text's vectors with the matrix
-as it was and as the type makes it, all else unchanged. It is measured for one type. For the others
-it is scaled by the error that they make in the weights, weighted by the columns' importance: while
-losses are small they are proportional to it.
+The loss of a type in a matrix is the mean of 1 - cosine between a text's vectors before and after
+only this matrix gets the type. It is measured for one type, and scaled to other types by their
+error in the weights, weighted by the columns' importance: small losses are proportional to it.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Doubles, Floats
 from jlocal_convert.quantization.mix.assignment import Choice, Choices
 
-# Types to choose from, for rows of whole super-blocks and for others. What is left out is larger
-# than another one that loses as much, or so small that little is left of a model.
+# Types to choose from, for rows of whole super-blocks and for other rows. Omitted types are larger
+# than another type of the same loss, or so small that they ruin a model.
 _SUPER = (
     *("F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "IQ4_XS", "Q3_K", "IQ3_S", "IQ3_XXS"),
     *("Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS"),
@@ -32,17 +31,17 @@ _SUPER = (
 _PLAIN = ("F16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "IQ4_NL", "Q4_0")
 _SUPER_BLOCK = 256
 
-# Types that are measured: their losses stand out of rounding, and are not yet out of proportion.
+# Types that are measured: their losses exceed rounding, and are still small enough to scale.
 _PROBES = ("Q3_K", "Q4_0", "F16")
 
-# Weights of a matrix that are looked at for a type's error; the slowest type takes a second.
+# Weights of a matrix that are sampled for a type's error; the slowest type takes a second.
 _SAMPLE = 1 << 20
 
-# Multiply-adds of a search: ten minutes on two cores. Of less than so many tokens, the losses of
-# two matrices could not be told apart.
+# Multiply-adds of a search: ten minutes on two cores. With fewer tokens, the losses of two matrices
+# could not be distinguished.
 _WORK, _FEWEST_TOKENS = 1e14, 1024
 
-# What begins the next tensor in a file.
+# The alignment of tensors in a file, in bytes.
 _ALIGNMENT = 32
 
 Columns = Floats
@@ -54,7 +53,7 @@ def check_tensor_types(tensor_types: Sequence[str]) -> tuple[str, ...]:
     """Return names of tensor types in upper case.
 
     Raises:
-        ArgumentError: a name is no tensor type that can be chosen.
+        ArgumentError: a matrix cannot have a type of this name.
 
     """
     possible = [tensor_type for tensor_type in TENSOR_TYPES if tensor_type not in ("F32", "BF16")]
@@ -62,16 +61,16 @@ def check_tensor_types(tensor_types: Sequence[str]) -> tuple[str, ...]:
     for tensor_type in requested:
         if tensor_type not in possible:
             raise ArgumentError(
-                f"{shown(tensor_type)} is not a type that a matrix can have; choose among "
+                f"{shown(tensor_type)} is not a type that a matrix can have; choose from "
                 f"{', '.join(possible)}"
             )
     return requested
 
 
 def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
-    """Return the mean square of what goes into each column, by name of the matrix.
+    """Return the mean square of each column's inputs, by name of the matrix.
 
-    Left out is what nothing went into, and what has experts.
+    Matrices without inputs or with experts are omitted.
     """
     return {
         name: (entry.squares[0] / entry.counts[0]).astype(np.float32)
@@ -81,12 +80,12 @@ def column_importance(matrix: ImportanceMatrix) -> dict[str, Columns]:
 
 
 def tensor_bytes(tensor_type: str, shape: Sequence[int]) -> int:
-    """Return the room that a tensor takes in a file, with the padding after it."""
+    """Return the size of a tensor in a file, in bytes, with the padding after it."""
     return -(-TENSOR_TYPES[tensor_type].nbytes(shape) // _ALIGNMENT) * _ALIGNMENT
 
 
 def token_budget(shapes: Mapping[str, tuple[int, int]]) -> int:
-    """Return how many tokens a search of matrices of these shapes can afford to compute at once."""
+    """Return the number of tokens that a search computes for each of these matrices."""
     weights = sum(prod(shape) for name, shape in shapes.items() if name != EMBEDDING)
     return max(_FEWEST_TOKENS, int(_WORK / max(1, weights) / max(1, len(shapes))))
 
@@ -101,13 +100,13 @@ def offers(
 
     Args:
         shapes: (rows, columns) by name.
-        stored: the type that each matrix has in the file that will be quantised, which costs
-            nothing; larger ones are not considered.
-        weighted: matrices of whose columns the importance is known.
-        tensor_types: types to choose from; if none, those that are worth it.
+        stored: the type of each matrix in the source file, which loses nothing; larger types are
+            not considered.
+        weighted: matrices with a known importance of their columns.
+        tensor_types: types to choose from; if empty, the types that are worth it.
 
     Returns:
-        At least the type that a matrix has, where no other is possible.
+        Sizes by type, by name of the matrix; a matrix's own type where no other is possible.
 
     """
     offered = {}
@@ -136,12 +135,12 @@ def measure(
     """Measure the loss of each matrix with each type that it may get.
 
     Args:
-        quantizer: the model, loaded.
+        quantizer: the loaded model.
         sequences: texts as token ids, none empty.
-        importance: as `column_importance` gives it.
-        stored: as `offers` takes it.
-        offered: as `offers` gives it.
-        progress: called with matrices done, out of how many.
+        importance: as `column_importance` returns it.
+        stored: as in `offers`.
+        offered: as `offers` returns it.
+        progress: called with (matrices done, matrices in all).
 
     Raises:
         ModelError: weights cannot be quantised, or vectors are not finite.
@@ -190,7 +189,7 @@ def _loss_by_error(
     sequences: Sequence[Tokens],
     before: Doubles,
 ) -> float:
-    """Return what a unit of a matrix's weighted error costs, by one type."""
+    """Return the loss per unit of a matrix's weighted error, measured for one type."""
     width = quantizer.shapes[name][1]
     probe = next(
         tensor_type for tensor_type in _PROBES if width % TENSOR_TYPES[tensor_type].block_size == 0
@@ -201,6 +200,6 @@ def _loss_by_error(
 
 
 def half_squares(a: Doubles, b: Doubles) -> Doubles:
-    """Return 1 - cosine of unit vectors in the same rows, to all digits."""
+    """Return 1 - cosine of the unit vectors in the same rows, without cancellation."""
     halves: Doubles = np.square(a - b).sum(axis=1) / 2
     return halves

@@ -1,4 +1,4 @@
-"""Writing files by a plan until one is measured to be what was asked for."""
+"""Trials: files are written and measured until one reaches the target size or loss."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from jlocal_convert.quantization.mix.assignment import (
     smallest,
 )
 
-# llama.cpp writes into the file what the importance matrix was made from.
+# Bytes for the importance matrix's metadata, which llama.cpp writes into the file.
 _DESCRIPTION = 1024
 _MOST = 8
-# So much of the loss that is allowed need not be used.
+# The fraction of the allowed loss that may stay unused.
 _SLACK = 0.03
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A file that was written: its mix, its size in bytes, 1 - cosine of each held-out text."""
+    """A written file: its mix, its size in bytes, and 1 - cosine of each held-out text."""
 
     mix: Mix
     size: int
@@ -40,12 +40,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """What is chosen from, and how a choice is tried.
+    """The choices of a search, and the functions that try a mix.
 
     Attributes:
-        choices: of each matrix.
+        choices: the choices of each matrix.
         attempt: writes a file and measures it.
-        keep: keeps the file that was written last, instead of the one that was kept before.
+        keep: keeps the file that was written last, in place of the file that was kept before.
 
     """
 
@@ -57,12 +57,12 @@ class Trials:
         """Keep the best file of at most `limit` bytes.
 
         Args:
-            limit: bytes of the file.
-            rest: about how many of them are not to be chosen.
+            limit: the most bytes of the file.
+            rest: the approximate size of the parts that no choice changes, in bytes.
 
         Raises:
-            ArgumentError: no file is so small.
-            ModelError: llama.cpp writes files larger than they should be.
+            ArgumentError: every file is larger.
+            ModelError: llama.cpp writes larger files than planned.
 
         """
         margin = _DESCRIPTION
@@ -80,20 +80,20 @@ class Trials:
         raise ModelError("llama.cpp writes larger files than their tensors account for")
 
     def of_loss(self, limit: float) -> Trial:
-        """Keep the smallest file found that loses at most `limit`, the mean of 1 - cosine.
+        """Keep the smallest tried file whose mean of 1 - cosine is at most `limit`.
 
-        A plan's loss leaves out that llama.cpp also rounds what is multiplied with a quantised
-        matrix, and that losses add up only nearly. So what is aimed at is corrected by what a file
-        is measured to lose.
+        The predicted loss of a mix ignores that llama.cpp also rounds the inputs of a quantised
+        matrix, and that losses add up only approximately. So each measured loss corrects the next
+        aim.
 
         Raises:
-            ArgumentError: all files lose more.
+            ArgumentError: every file loses more.
 
         """
         ideal, least = best(self.choices), smallest(self.choices)
-        aim, low, high = limit, 0.0, math.inf  # and aims that were low enough, and too high
+        aim, low, high = limit, 0.0, math.inf  # `low` was low enough, `high` too high
         kept: Trial | None = None
-        tried: dict[int, Trial] = {}  # by the size that was planned
+        tried: dict[int, Trial] = {}  # by planned size
         while len(tried) < _MOST and high > (1 + _SLACK / 2) * low:
             mix = for_loss(self.choices, aim) or ideal
             if mix.size not in tried:
@@ -125,7 +125,7 @@ class Trials:
 
 
 def _next(aim: float, low: float, high: float) -> float:
-    """Return what to aim at: what seems right, if it lies between, or else what lies between."""
+    """Return the next aim: the estimate if it lies in the bracket, or else a bisection of it."""
     if low < aim < high:
         return aim
     if math.isinf(high):
@@ -134,12 +134,12 @@ def _next(aim: float, low: float, high: float) -> float:
 
 
 def too_small(limit: int, least: int) -> ArgumentError:
-    """Return the error to raise where `least` bytes are more than may be used."""
+    """Return the error for a limit below the smallest possible size."""
     return ArgumentError(
         f"no mix of these types fits into {size_text(limit)}; the smallest takes {size_text(least)}"
     )
 
 
 def size_text(size: int) -> str:
-    """Write a size for people."""
+    """Return a size in megabytes as text."""
     return f"{size / 1e6:,.2f} MB"
