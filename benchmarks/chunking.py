@@ -1,4 +1,4 @@
-"""How large chunks should be, and whether the headings above them should be embedded.
+"""Retrieval quality by chunk size and overlap, with and without headings in the chunks.
 
 python benchmarks/chunking.py MODEL.gguf FOLDER…
 python benchmarks/chunking.py MODEL.gguf FOLDER… --join 5 --sizes 64 128 none --overlaps 0 0.125
@@ -7,9 +7,9 @@ Each FOLDER holds a retrieval set in the form of BEIR: corpus.jsonl with `_id`, 
 queries.jsonl with `_id` and `text`, and qrels.tsv. Public ones: https://github.com/beir-cellar/beir,
 https://ir-datasets.com (cranfield, cisi, cacm), https://github.com/google-deepmind/xquad.
 
-Documents are Markdown files with the title as their heading. `--join` makes longer ones of so many
-neighbours, each a section, of which any that is relevant makes the whole relevant. The score of a
-document is that of its best chunk. nDCG@10 has the gain 2^relevance - 1.
+Documents are Markdown files with the title as their heading. `--join N` concatenates N neighbours
+to one document with a section for each; one relevant section makes the document relevant. The score
+of a document is that of its best chunk. nDCG@10 has the gain 2^relevance - 1.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RetrievalSet:
 
 
 def read(folder: Path, join: int, most: int | None = None) -> RetrievalSet:
-    """Read a set, of `most` documents at most, and join neighbours to longer documents."""
+    """Read a set of at most `most` documents, and join neighbours to longer documents."""
     rows = _rows(folder / "corpus.jsonl")[:most]
     documents = [
         "\n\n".join(map(_markdown, rows[first : first + join]))
@@ -82,14 +82,14 @@ def _markdown(row: Mapping[str, str]) -> str:
     title, text = row["title"].strip(), row["text"].strip()
     if not title:
         return text
-    # In some sets the text says its title again.
+    # In some sets, the text repeats its title.
     return f"# {title}\n\n{text.removeprefix(title).strip()}"
 
 
 def measure(
     texts: RetrievalSet, model: Embedder, splitter: Splitter, known: dict[bytes, Floats]
 ) -> str:
-    """Return a row's figures: chunks, nDCG@10, recall@10, and the seconds that cutting took."""
+    """Return a row's figures: chunks, nDCG@10, recall@10, and the seconds of chunking."""
     began = time.perf_counter()
     chunks = [
         (number, splitter.embedded(chunk))
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--join", type=int, default=1)
-    parser.add_argument("--documents", type=int, help="read only so many of each set")
+    parser.add_argument("--documents", type=int, help="the most documents of each set")
     parser.add_argument("--sizes", nargs="+", default=_SIZES)
     parser.add_argument("--overlaps", type=float, nargs="+", default=(0.0,))
     parser.add_argument("--headings", choices=("yes", "no", "both"), default="both")

@@ -1,12 +1,11 @@
-"""How much faster threads are that ask for one text each at once than calls one after the other.
+"""The speed of concurrent single-text calls, compared with sequential calls.
 
 python benchmarks/concurrency.py
 python benchmarks/concurrency.py --model MODEL.gguf --threads 32 --rounds 50 --compute-threads 1
 
 Rounds of both alternate. A round of threads embeds one text in each thread, all at once; a round of
-single calls embeds the same texts in one thread, one after the other. The ratio is that of the
-medians of the two. CPU time, of all threads, says more than time where other programs want the
-processor.
+single calls embeds the same texts in one thread, one after the other. The ratio is that of the two
+medians. The CPU time of all threads is the better measure when other programs use the processor.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from jlocal.vectors import Floats  # noqa: E402
 
 
 def texts_of(model: Embedder, count: int, tokens: int) -> list[str]:
-    """Make texts that have so many tokens each, without a prompt."""
+    """Make texts of at least `tokens` tokens each, without a prompt."""
     texts = []
     for number in range(count):
         text = f"{number}"
@@ -43,7 +42,7 @@ def texts_of(model: Embedder, count: int, tokens: int) -> list[str]:
 
 
 def count_batches(model: Embedder, sizes: list[int]) -> None:
-    """Note the size of each batch that is computed from now on."""
+    """Record the size of each batch from now on."""
     context: Context = model._model.runtime.scheduler._context
     embed = context.embed
 
@@ -55,7 +54,7 @@ def count_batches(model: Embedder, sizes: list[int]) -> None:
 
 
 def timed(call: Callable[[], list[Floats]]) -> tuple[list[Floats], float, float]:
-    """Return what a call returns, and its seconds and seconds of CPU time."""
+    """Return the result of a call, its seconds, and its seconds of CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
     vectors = call()
     return vectors, time.perf_counter() - wall, time.process_time() - cpu
@@ -65,7 +64,7 @@ def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="starter")
-    parser.add_argument("--threads", type=int, default=32, help="threads that call")
+    parser.add_argument("--threads", type=int, default=32, help="calling threads")
     parser.add_argument("--tokens", type=int, default=12, help="tokens of each text")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--compute-threads", type=int, help="threads of llama.cpp")

@@ -1,13 +1,12 @@
-"""How often the encoding of a text is detected correctly, wrongly, or not at all.
+"""The accuracy of encoding detection: right, wrong and refused guesses.
 
 python benchmarks/encodings.py
 python benchmarks/encodings.py --texts /usr/share/locale --each 20
 
 Translated messages of the programs of this machine (`/usr/share/locale/*/LC_MESSAGES/*.mo`), joined
-to texts of several lengths, are written in the encodings of their languages and read again. Beside
-jlocal stands chardet's first guess, which is always taken. `old` are encodings of DOS and of the
-old Macintosh, `wide` is UTF-16 without a byte order mark. Wrong is any other text than the one
-written.
+to texts of several lengths, are written in the encodings of their languages and read again. jlocal
+is compared with chardet's first guess. `old` are encodings of DOS and of the old Macintosh, `wide`
+is UTF-16 without a byte order mark. A guess is wrong if it gives any other text.
 """
 
 from __future__ import annotations
@@ -70,27 +69,27 @@ def messages(folder: Path) -> list[str]:
 
 
 def samples(folder: Path, each: int, rng: random.Random) -> Iterator[tuple[int, str, str, bytes]]:
-    """Yield characters, encoding, text and bytes."""
+    """Yield samples: their length in characters, encoding, text and bytes."""
     for language, encodings in ENCODINGS.items():
         known = messages(folder / language)
         for size in _SIZES if known else ():
             for _ in range(each):
                 text = " ".join(rng.choices(known, k=size // 40 + 1))[:size].strip()
                 for encoding in (*encodings, *_WIDE):
-                    # Some characters are in no encoding of eight bits.
+                    # Drop characters that the encoding lacks.
                     kept = text.encode(encoding, "ignore").decode(encoding)
                     if not kept.isascii():
                         yield size, encoding, kept, kept.encode(encoding)
 
 
 def by_chardet(data: bytes) -> str | None:
-    """Take chardet's first guess."""
+    """Return chardet's first guess."""
     encoding: str | None = chardet.detect(data)["encoding"]
     return encoding
 
 
 def verdict(tell: Callable[[bytes], str | None], data: bytes, text: str) -> str:
-    """Say whether an encoding is detected correctly, wrongly, or not at all."""
+    """Tell whether a detector is right or wrong, or refuses to guess."""
     encoding = tell(data)
     try:
         return "refused" if encoding is None else ["wrong", "right"][data.decode(encoding) == text]

@@ -1,11 +1,11 @@
-"""What a long-lived process holds: memory, file descriptors and threads while it goes on working.
+"""Leak test of a long-lived process: its memory, file descriptors and threads.
 
 python benchmarks/endurance.py
 python benchmarks/endurance.py --model MODEL.gguf --opened 200 --texts 100000 --searches 2000
 
-Three loops, each in a process of its own: a model opened and closed, a stream of texts, and
-searches in a collection, opened for every tenth. Each line names what the process held after a
-part of the loop; none of the numbers should grow from the second line on. Linux only.
+Three loops run, each in its own process: a model is opened and closed, a stream of texts is
+embedded, and a collection, reopened every ten searches, is searched. Each line shows what the
+process holds after a part of the loop; no number should grow from the second line on. Linux only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def text(number: int) -> str:
 
 
 def held() -> str:
-    """Name the resident memory, the open descriptors and the threads of this process."""
+    """Return the resident memory, open descriptors and threads of this process, as text."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     memory = int(status["VmRSS"].split()[0]) / 1024
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -39,7 +39,7 @@ def held() -> str:
 
 
 def parts(what: str, count: int) -> Iterator[range]:
-    """Split a loop into parts, and print what is held after each."""
+    """Split a loop into parts, and print what the process holds after each."""
     size = max(1, count // _PARTS)
     for start in range(0, count, size):
         yield range(start, min(start + size, count))

@@ -1,4 +1,4 @@
-"""Many short lines: memory that does not grow with them, and the time outside llama.cpp.
+"""Many short lines: the memory of `jlocal embed`, and the time outside llama.cpp.
 
 python benchmarks/lines.py --output docs/benchmarks.md
 python benchmarks/lines.py --lines 1000000 --rounds 1 --output docs/benchmarks.md
@@ -27,7 +27,7 @@ STREAMED = "tiny"
 
 
 def tables(options: argparse.Namespace) -> Iterator[Table]:
-    """Measure whole processes, and then where the time of the library goes."""
+    """Measure whole processes, then the time inside and outside llama.cpp."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         gguf, _ = in_child(models.files, STREAMED, options.type, options.folder)

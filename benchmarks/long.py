@@ -1,4 +1,4 @@
-"""One long text, in time and memory.
+"""The time and memory for one long text.
 
     python benchmarks/long.py --output docs/benchmarks.md
     python benchmarks/long.py --tokens 32768 --peers jlocal --rounds 1 --output docs/benchmarks.md

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and with."""
+"""The hardware and the versions behind the figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("jlocal", "llama-cpp-python", "sentence-transformers", "transformer
 
 
 def describe(device: str) -> str:
-    """Name the processor, its CPUs, its memory, and the GPU where one is used."""
+    """Describe the processor, its CPUs, its memory, and the GPU if one is used."""
     name, flags = platform.processor() or platform.machine(), ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -37,7 +37,7 @@ def _gpu() -> str:
 
 
 def versions() -> str:
-    """Name the versions of what is compared."""
+    """List the versions of the compared programs."""
     found = []
     for package in _PACKAGES:
         try:
@@ -57,7 +57,7 @@ def versions() -> str:
 
 
 def bfloat16_peak(device: str, threads: int) -> float | None:
-    """Operations a second in a large bfloat16 matrix product; None without torch."""
+    """Return the operations per second of a large bfloat16 matrix product; None without torch."""
     try:
         import torch
     except ImportError:

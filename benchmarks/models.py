@@ -59,7 +59,7 @@ def files(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
 
 
 def weights(path: Path, wide: bool) -> int:
-    """Bytes of a GGUF file, with the matrices of its layers in bfloat16 if they are widened."""
+    """Return the bytes of a GGUF file, with its layers in bfloat16 if they are widened."""
     from gguf import GGUFReader
 
     size = path.stat().st_size
@@ -71,12 +71,12 @@ def weights(path: Path, wide: bool) -> int:
 
 
 def operations_per_token(name: str) -> int:
-    """Operations of the layers' matrix products: no attention, no vocabulary head."""
+    """Return the operations of the layers' matrix products, without attention and vocabulary."""
     return 2 * sum(rows * columns for _, rows, columns in _shape(name).projections())
 
 
 def cache_per_token(name: str) -> int:
-    """Bytes of a KV cache in float16."""
+    """Return the bytes of a KV cache in float16."""
     shape = _shape(name)
     return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim
 

@@ -4,7 +4,7 @@ Each line on standard input is JSON: {"texts": file, "vectors": file}. The answe
 JSON with the seconds that embedding took and the peak memory of the process in bytes. With `--once
 TEXT` it embeds one text, prints the vector and ends.
 
-What a peer needs is imported by that peer alone: the time to start is measured too.
+Each peer imports only what it needs, since the time to start is measured too.
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ def _jlocal(setting: Setting, layers: int, **options: Any) -> Embed:
 
 
 def jlocal(setting: Setting) -> Embed:
-    """Ours, as it comes."""
+    """Run jlocal with its defaults."""
     return _jlocal(setting, setting.gpu_layers)
 
 
 def pooled(setting: Setting) -> Embed:
-    """Ours with llama.cpp's own pooling, vocabulary head included."""
+    """Run jlocal with llama.cpp's own pooling, vocabulary head included."""
     return _jlocal(setting, setting.gpu_layers, capture=False)
 
 
 def jlocal_stored(setting: Setting) -> Embed:
-    """Ours with the weights as they are in the file."""
+    """Run jlocal with the weights as they are in the file."""
     return _jlocal(setting, setting.gpu_layers, compute_type="stored")
 
 
 def jlocal_no_layers(setting: Setting) -> Embed:
-    """Ours with --gpu-layers 0 in sight of a GPU."""
+    """Run jlocal with --gpu-layers 0 and a visible GPU."""
     return _jlocal(setting, 0)
 
 
@@ -129,7 +129,7 @@ def st_bfloat16(setting: Setting) -> Embed:
 
 
 def st_float32(setting: Setting) -> Embed:
-    """sentence-transformers as it comes."""
+    """sentence-transformers with its defaults."""
     return _sentence_transformers(setting, "float32")
 
 
@@ -161,7 +161,7 @@ PEERS: dict[str, Callable[[Setting], Embed]] = {
 
 
 def why_not(name: str, longest: int) -> str | None:
-    """Say why a peer cannot take part, or None."""
+    """Return the reason why a peer cannot take part, or None."""
     if name == "llama_server" and not shutil.which("llama-server"):
         return "no llama-server on PATH"
     if name.startswith("st_") and not importlib.util.find_spec("sentence_transformers"):

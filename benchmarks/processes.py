@@ -24,7 +24,7 @@ _KILOBYTE = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 
 @dataclass(frozen=True)
 class Run:
-    """What one whole process took.
+    """The time and memory of one whole process.
 
     Attributes:
         seconds: from its start to its end.
@@ -108,7 +108,7 @@ def whole(
 
 
 def tail(log: IO[str]) -> str:
-    """Return the end of what a process printed."""
+    """Return the end of a process's output."""
     log.seek(0)
     return "".join(log.readlines()[-15:])
 

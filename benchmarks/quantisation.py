@@ -1,4 +1,4 @@
-"""What an importance matrix saves, and what the token embeddings' type costs.
+"""The gain of an importance matrix, and the loss of the token embeddings' type.
 
 jq -r .text convert/jlocal_convert/quantization/data/calibration.jsonl > joined.txt
 llama-imatrix -m F16.gguf -f joined.txt -o joined.gguf

@@ -1,4 +1,4 @@
-"""What the first look at codes keeps of the ten nearest, on vectors of real text.
+"""Recall of the first pass over binary codes, on vectors of real text.
 
 python benchmarks/recall.py MODEL.gguf texts.txt queries.txt
 python benchmarks/recall.py MODEL.gguf texts.txt queries.txt --database texts.db    # and keep it

@@ -1,4 +1,4 @@
-"""How well words, meaning and both find what they should: mean nDCG@10 over sets of queries.
+"""Retrieval quality of words, meaning and both: mean nDCG@10 over sets of queries.
 
 python benchmarks/retrieval.py SETS                   # all sets below a folder, with starter
 python benchmarks/retrieval.py SETS --model MODEL.gguf --chunk 512 --queries 100

@@ -1,4 +1,4 @@
-"""How long a search takes after its query is embedded, and what the first look at codes finds.
+"""Search time after the query is embedded, and recall of the first pass over binary codes.
 
 python benchmarks/search.py --vectors 1000 10000 100000
 python benchmarks/search.py --vectors 1000000 --dimensions 256 --words 30
@@ -8,7 +8,7 @@ python benchmarks/search.py --texts FOLDER --model MODEL.gguf    # recall on vec
 The made vectors are random directions, for which codes say least. The made texts have 80 words,
 with the frequencies that words of languages have (Zipf's law), and a query has five words, from the
 11th to the 10,000th most frequent. Memory is the most that the process held, numpy included.
-CPU time, of all threads, says more than time where other programs want the processor.
+The CPU time of all threads is the better measure when other programs use the processor.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def words(rng: np.random.Generator, count: int, first: int, last: int) -> list[s
 
 
 def create(path: Path, count: int, dimensions: int, length: int) -> Store:
-    """Make a collection of so many documents of one passage each, with random unit vectors."""
+    """Make a collection of one-passage documents with random unit vectors."""
     store = Store(path, create=True)
     store.set_config(
         CollectionConfig(

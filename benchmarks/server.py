@@ -1,4 +1,4 @@
-"""llama-server: how it is started, and asked for vectors."""
+"""llama-server: its start, and its HTTP requests for vectors."""
 
 from __future__ import annotations
 

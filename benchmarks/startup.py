@@ -1,4 +1,4 @@
-"""How long one text takes from the start of a process to its end.
+"""The time of one text, from the start of a process to its end.
 
 python benchmarks/startup.py --output docs/benchmarks.md
 """

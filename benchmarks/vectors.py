@@ -1,4 +1,4 @@
-"""Whether a GPU gives the CPU's vectors; with `--device cpu` the same on the CPU, as a trial.
+"""A GPU's vectors compared with the CPU's; `--device cpu` tries the same on the CPU.
 
 python benchmarks/vectors.py --device cuda
 """

@@ -1,4 +1,4 @@
-"""English-looking texts of exactly so many tokens."""
+"""English-looking texts of an exact number of tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LICENSE = Path(__file__).resolve().parent.parent / "LICENSE"
 
 @dataclass(frozen=True)
 class Workload:
-    """So many texts of so many tokens."""
+    """A number of texts, and the number of tokens of each."""
 
     texts: int
     tokens: int
@@ -81,7 +81,7 @@ def exact(embedder: Embedder, words: list[str], tokens: int) -> str:
 
 
 def write_lines(target: Path, count: int) -> None:
-    """Write so many short lines, no two of them equal."""
+    """Write `count` short lines, all of them different."""
     random = np.random.default_rng(count)
     words = np.array(LICENSE.read_text().split())
     with target.open("w") as file:

@@ -13,7 +13,7 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
 
 def _contexts(group: click.Group, parent: click.Context) -> Iterator[click.Context]:
-    """Go through the commands of a group, and theirs."""
+    """Yield the commands of a group, and their subcommands."""
     for name in group.list_commands(parent):
         command = group.get_command(parent, name)
         assert command is not None
@@ -26,7 +26,7 @@ def _contexts(group: click.Group, parent: click.Context) -> Iterator[click.Conte
 
 
 def render() -> str:
-    """Return the page as it should be."""
+    """Return the current text of the page."""
     parts = [
         "# The command line\n\nMade from `--help` by `scripts/cli_docs.py`. Data goes to standard "
         "output and everything else to\nstandard error. Exit status: 0 done, 1 failed in whole or "

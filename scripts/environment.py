@@ -1,4 +1,4 @@
-"""Make .venv, with this project and what working on it needs.
+"""Make .venv, with this project and its development dependencies.
 
 demo.py and test.py beside this file make it as well, and then use it.
 """
@@ -24,7 +24,7 @@ PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
 
 
 def say(message: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print and flush, also into a pipe."""
     print(message, flush=True)
 
 
@@ -73,7 +73,7 @@ def _pip(*requirements: str) -> None:
 
 @contextmanager
 def _clock(message: str) -> Iterator[None]:
-    """Say every so often that the work goes on."""
+    """Report every so often that the work goes on."""
     stop = threading.Event()
     start = time.monotonic()
     interval = 1 if sys.stdout.isatty() else 20

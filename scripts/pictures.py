@@ -46,7 +46,7 @@ FRAME = """\
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a new user, in whose home the notes lie."""
+    """Return the environment of a new user whose home has the notes."""
     kept = {name: os.environ[name] for name in ("LANG", "LC_ALL") if name in os.environ}
     shutil.copytree(NOTES, home / "notes")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -54,7 +54,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def typed(commands: list[str], home: Path, variables: dict[str, str]) -> str:
-    """Type commands at a shell; return what the terminal was sent."""
+    """Type commands at a shell; return the terminal's output."""
     shell = pexpect.spawn(
         "/bin/sh", env={**variables, "PS1": PROMPT}, cwd=home, encoding="utf-8",
         dimensions=(ROWS, COLUMNS), timeout=120,
@@ -70,7 +70,7 @@ def typed(commands: list[str], home: Path, variables: dict[str, str]) -> str:
 
 
 def draw(sent: str, target: Path) -> None:
-    """Write what a terminal was sent as an SVG file."""
+    """Write a terminal's output as an SVG file."""
     console = Console(width=COLUMNS, record=True, file=io.StringIO())
     for line in AnsiDecoder().decode(sent.replace("\r\n", "\n")):
         console.print(line, soft_wrap=True)
@@ -79,7 +79,7 @@ def draw(sent: str, target: Path) -> None:
 
 
 def photograph(page: Path, target: Path) -> None:
-    """Write what Chromium shows of a page."""
+    """Write Chromium's picture of a page."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("The map is drawn with Chromium, which is not here.")

@@ -1,4 +1,4 @@
-"""Count the files that four walks through the code pass: what a reader opens to follow each.
+"""Count the files that a reader must open to follow each of four walks through the code.
 
 `python scripts/walks.py [-v]` runs each walk for real under a profiler. A file counts when one of
 its functions is called, not when it is imported. A turn back is a call into a file that the walk

@@ -35,7 +35,7 @@ def check_types(names: Sequence[str], *, with_importance: bool = False) -> list[
         try:
             check_file_type(name, with_importance=with_importance)
         except ArgumentError as error:
-            raise OutputError(str(error)) from error
+            raise OutputError(error.message, *error.message.terms) from error
     return types
 
 

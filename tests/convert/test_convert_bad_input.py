@@ -344,7 +344,10 @@ ARGUMENTS = {
     ),
     "a task that leads elsewhere": (["--task", "../../x"], "there is no task"),
     "unknown type": (["--to", "Q9_9"], "there is no type 'Q9_9'; choose from F32, F16, Q4_0"),
-    "type without matrix": (["--to", "iq1_s"], "IQ1_S needs an importance matrix: name calibration texts"),
+    "type without matrix": (
+        ["--to", "iq1_s"],
+        "IQ1_S needs an importance matrix: name calibration texts",
+    ),
     "a revision of a folder": (["--revision", "v2"], "only a repository has revisions"),
     "a name with a folder": (["--name", "../x"], "cannot begin a file name"),
     "a hidden name": (["--name", ".x"], "cannot begin a file name"),
