@@ -272,5 +272,5 @@ def test_verification_and_model_card_say_which_type_overflows(
     assert [name.rpartition("-")[2] for name in names] == ["README.md", "BF16.gguf", "F16.gguf"]
     card = (tmp_path / "README.md").read_text()
     assert card.count("overflows | - | - |") == 1
-    assert "**Not to be used**" in card
+    assert "**Do not use this file**" in card
     assert str(tmp_path) not in card
