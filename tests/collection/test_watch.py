@@ -30,11 +30,19 @@ class Watching:
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         for line in self.child.stdout:
             self._lines.put(line)
+
+    def end(self) -> None:
+        """Kill the process, and close what it wrote to."""
+        self.child.kill()
+        self.child.wait()
+        self._reader.join()
+        self.child.stdout.close()
 
     def expect(self, *wanted: str) -> list[str]:
         """Wait for lines that hold these texts, in any order."""
@@ -70,8 +78,7 @@ def watching(notes: Path, tmp_path: Path) -> Iterator[Callable[[], Watching]]:
 
     yield start
     for one in started:
-        one.child.kill()
-        one.child.wait()
+        one.end()
 
 
 def names(folder: Path, model: Embedder) -> set[str]:
