@@ -303,7 +303,7 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
             "cannot be combined with",
             "",
         ),
-        (("-d", "notes.db", "--clusters", MOST_GROUPS + 1), 2, "13 is too large; the most is 12", ""),
+        (("-d", "notes.db", "--clusters", MOST_GROUPS + 1), 2, "13 is too large", ""),
         (("-d", "notes.db", "--method", "umap"), 1, "pip install 'jlocal[map]'", no_umap),
     ):
         output = () if "-o" in arguments else ("-o", "map.html")
