@@ -13,10 +13,10 @@ def _known_encoding(
     _context: click.Context, _option: click.Parameter, name: str | None
 ) -> str | None:
     from jlocal.errors import ArgumentError
-    from jlocal.inputs.encodings import known
+    from jlocal.inputs.encodings import python_name
 
     try:
-        return None if name is None else known(name)
+        return None if name is None else python_name(name)
     except ArgumentError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -84,7 +84,7 @@ def opening(
         if not any("{path}" in word for word in chosen):
             chosen.append("{path}")
         return _filled(chosen, values)
-    is_text = not formats.kind_of(path)
+    is_text = not formats.reader_of(path)
     editor = _words(environment.get("VISUAL")) or _words(environment.get("EDITOR"))
     if editor and is_text:
         name = Path(editor[0]).name.lower().removesuffix(".exe")

@@ -24,7 +24,7 @@ from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_sa
 from jlocal.collection.names import make_parent_folder, missing
 from jlocal.collection.opening import OpenCollection
 from jlocal.errors import ArgumentError, NoFoldersError
-from jlocal.inputs.encodings import known
+from jlocal.inputs.encodings import python_name
 from jlocal.progress import OnTexts
 
 # Methods import the modules that read and split files: a search does not need them.
@@ -73,7 +73,7 @@ class _IndexOptions:
     @property
     def change(self) -> Change:
         """What is remembered of folders."""
-        encoding = None if self.encoding is None else known(self.encoding)
+        encoding = None if self.encoding is None else python_name(self.encoding)
         return Change(self.include, self.exclude, self.gitignore, self.large, encoding)
 
     def config(self, chunk: int | Literal["auto"] | None) -> ConfigOptions:

@@ -40,7 +40,7 @@ class Location:
 
     @property
     def _kind(self) -> str:
-        return "text" if self.is_added else formats.kind_of(self.path)
+        return "text" if self.is_added else formats.reader_of(self.path)
 
     @property
     def label(self) -> str:

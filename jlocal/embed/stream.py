@@ -198,7 +198,7 @@ class _Window:
         if on_texts and len(self._sequences) > len(vectors):
             on_texts(len(self._sequences) - len(vectors), 0)
         if self._journal and self.work.recalled:
-            self._journal.taken += self._count(self.work.recalled)
+            self._journal.reused += self._count(self.work.recalled)
         return [
             item if isinstance(item, TextError) else vectors[item.tobytes()]
             for item in self._sequences

@@ -1,4 +1,4 @@
 """The GGUF format without an engine: headers and their consistency.
 
-Nothing here loads weights or imports llama.cpp.
+This package does not load weights or import llama.cpp.
 """

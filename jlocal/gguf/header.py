@@ -1,7 +1,7 @@
-"""Reading a GGUF header: metadata and tensor table, never the weights.
+"""Reading a GGUF header: metadata and tensor table, without the weights.
 
-Source of the format: the GGUF specification in ggml's docs/gguf.md. The file is hostile until
-checked: every count and length is bounded before anything is read or allocated by it.
+Source of the format: the GGUF specification in ggml's docs/gguf.md. The file is untrusted: every
+count and length is checked before it is used to read or allocate memory.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 
-# Generous against every model in use, small against a header made to exhaust memory.
+# Far above every model in use, but too low for a header to exhaust memory.
 _MAX_KEYS = 65_536
 _MAX_TENSORS = 1_000_000
 _MAX_NAME = 65_535
 _MAX_STRING = 16 << 20
 _MAX_ARRAY = 16_000_000
-_KEPT_ARRAY = 1024
+_MAX_KEPT_ARRAY = 1024
 # In bytes; a vocabulary of 262,144 tokens with its merges takes 20 MB.
 _MAX_HEADER = 128 << 20
 
@@ -54,13 +54,13 @@ _short.maxtuple = 2
 
 
 def shown(value: object) -> str:
-    """Return something of a file for a message: on one line, and short."""
+    """Return a value from a file for a message: short, and on one line."""
     return _short.repr(value)
 
 
 @dataclass(frozen=True)
 class LongArray:
-    """An array of metadata, such as the vocabulary, that was checked and skipped."""
+    """A long array of metadata, such as the vocabulary, which was checked but not kept."""
 
     length: int
 
@@ -77,11 +77,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself.
+    """The header of a GGUF file.
 
     Attributes:
         table_start: position of the tensor table in the file, in bytes.
-        data_start: position that the offsets of tensors count from, in bytes.
+        data_start: position that the tensors' offsets are relative to, in bytes.
 
     """
 
@@ -96,7 +96,7 @@ class Header:
 
 
 class _Cursor:
-    """A position in the mapped file that never leaves it."""
+    """A bounds-checked position in the mapped file."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.position, self.size = data, 0, len(data)
@@ -130,7 +130,7 @@ def read_header(path: str | Path) -> Header:
     """Read and check the header of a GGUF file.
 
     Raises:
-        ModelError: the file cannot be read, is not GGUF, or contradicts itself.
+        ModelError: the file cannot be read, is not a GGUF file, or is malformed.
 
     """
     path = Path(path)
@@ -155,7 +155,7 @@ def _read(path: Path, cursor: _Cursor) -> Header:
         raise ValueError("it does not begin as GGUF files do")
     version = int(cursor.unpack("I"))
     if version not in _VERSIONS:
-        raise ValueError(_other_version(version))
+        raise ValueError(_version_error(version))
     tensor_count = cursor.count("Q", _MAX_TENSORS, "the number of tensors")
     key_count = cursor.count("Q", _MAX_KEYS, "the number of metadata keys")
     metadata: dict[str, Value] = {}
@@ -163,9 +163,9 @@ def _read(path: Path, cursor: _Cursor) -> Header:
         key = cursor.string(_MAX_NAME, "a key")
         if key in metadata:
             raise ValueError(f"the key {shown(key)} occurs twice")
-        metadata[key] = _value(cursor, key)
+        metadata[key] = _read_value(cursor, key)
     table_start = cursor.position
-    tensors = tuple(_tensor(cursor) for _ in range(tensor_count))
+    tensors = tuple(_read_tensor(cursor) for _ in range(tensor_count))
     alignment = _alignment(metadata)
     data_start = -(-cursor.position // alignment) * alignment
     for tensor in tensors:
@@ -183,37 +183,37 @@ def _read(path: Path, cursor: _Cursor) -> Header:
     )
 
 
-def _other_version(version: int) -> str:
-    # As llama.cpp tells them: no version needs the upper half of these bytes.
+def _version_error(version: int) -> str:
+    # llama.cpp's test for big-endian files: no version needs the upper half of these bytes.
     if version and not version & 0xFFFF:
         return "it is big-endian, and only little-endian files can be read here"
     newer = ", and a newer jlocal may know it" if version > max(_VERSIONS) else ""
     return f"its version is {version:,}; versions 2 and 3 are known{newer}"
 
 
-def _value(cursor: _Cursor, key: str) -> Value:
-    kind = int(cursor.unpack("I"))
-    if kind == _STRING:
+def _read_value(cursor: _Cursor, key: str) -> Value:
+    type_number = int(cursor.unpack("I"))
+    if type_number == _STRING:
         return cursor.string(_MAX_STRING, shown(key))
-    if kind == _ARRAY:
-        return _array(cursor, key)
-    if kind not in _SCALARS:
-        raise ValueError(f"the key {shown(key)} has the unknown type {kind}")
-    return cursor.unpack(_SCALARS[kind])
+    if type_number == _ARRAY:
+        return _read_array(cursor, key)
+    if type_number not in _SCALARS:
+        raise ValueError(f"the key {shown(key)} has the unknown type {type_number}")
+    return cursor.unpack(_SCALARS[type_number])
 
 
-def _array(cursor: _Cursor, key: str) -> Value:
-    kind = int(cursor.unpack("I"))
+def _read_array(cursor: _Cursor, key: str) -> Value:
+    type_number = int(cursor.unpack("I"))
     count = cursor.count("Q", _MAX_ARRAY, f"the length of {shown(key)}")
-    if kind == _STRING:
-        if count <= _KEPT_ARRAY:
+    if type_number == _STRING:
+        if count <= _MAX_KEPT_ARRAY:
             return tuple(cursor.string(_MAX_STRING, shown(key)) for _ in range(count))
         _skip_strings(cursor, count)
         return LongArray(count)
-    if kind not in _SCALARS:
-        raise ValueError(f"the array {shown(key)} has the unknown or nested type {kind}")
-    layout = struct.Struct(f"<{count}{_SCALARS[kind]}")
-    if count <= _KEPT_ARRAY:
+    if type_number not in _SCALARS:
+        raise ValueError(f"the array {shown(key)} has the unknown or nested type {type_number}")
+    layout = struct.Struct(f"<{count}{_SCALARS[type_number]}")
+    if count <= _MAX_KEPT_ARRAY:
         return layout.unpack(cursor.take(layout.size))
     if cursor.position + layout.size > cursor.size:
         raise ValueError("it ends in the middle of the header")
@@ -222,7 +222,7 @@ def _array(cursor: _Cursor, key: str) -> Value:
 
 
 def _skip_strings(cursor: _Cursor, count: int) -> None:
-    """Step over a vocabulary: no string is built, for this runs at every start."""
+    """Skip a vocabulary without building strings: this runs at every start."""
     length_at = struct.Struct("<Q").unpack_from
     data, position = cursor.data, cursor.position
     try:
@@ -235,7 +235,7 @@ def _skip_strings(cursor: _Cursor, count: int) -> None:
     cursor.position = position
 
 
-def _tensor(cursor: _Cursor) -> Tensor:
+def _read_tensor(cursor: _Cursor) -> Tensor:
     name = cursor.string(_MAX_NAME, "a tensor name")
     dimensions = cursor.count("I", 4, f"the number of dimensions of {shown(name)}")
     shape = tuple(int(cursor.unpack("Q")) for _ in range(dimensions))
@@ -244,7 +244,7 @@ def _tensor(cursor: _Cursor) -> Tensor:
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
-    # The format wants a multiple of 8, and llama.cpp a power of 2.
+    # The format requires a multiple of 8, llama.cpp a power of 2.
     if not isinstance(alignment, int) or not 8 <= alignment <= 1 << 20 or alignment.bit_count() > 1:
         raise ValueError(f"its alignment is {shown(alignment)}")
     return alignment

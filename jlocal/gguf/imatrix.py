@@ -1,8 +1,8 @@
-"""Importance matrices as GGUF files: what llama-imatrix writes and llama-quantize reads.
+"""Importance matrices in GGUF files, as llama-imatrix writes and llama-quantize reads them.
 
 Source of the format: llama.cpp's tools/imatrix/imatrix.cpp and common/imatrix-loader.cpp. For each
 matrix NAME of the model there are two tensors: NAME.in_sum2, the sums of squares of its input's
-columns, and NAME.counts, how many rows were summed; both float32, with a row for each expert.
+columns, and NAME.counts, the number of summed rows; both float32, with a row for each expert.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from jlocal.outputs.atomic import atomic_write
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS, _CHUNKS, _CHUNK = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
-_MOST_ROWS = 1 << 53
-_LARGEST = 1 << 30  # bytes; the matrix of a model of 8 billion parameters takes 10 MB
+_MAX_ROWS = 1 << 53
+_MAX_SIZE = 1 << 30  # bytes; the matrix of a model of 8 billion parameters takes 10 MB
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What went into one matrix of a model.
+    """The statistics of the inputs of one matrix.
 
     Attributes:
         squares: sums of squares by column, (matrices, columns) float64; without experts there is
             one matrix.
-        counts: how many rows were summed, (matrices,) int64.
+        counts: number of summed rows, (matrices,) int64.
 
     """
 
@@ -46,13 +46,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class ImportanceMatrix:
-    """How much each column of a model's matrices counts.
+    """The importance of each column of a model's matrices.
 
     Attributes:
-        entries: by the matrix's name.
-        datasets: what the texts were called.
-        chunks: how many sequences were computed.
-        chunk_size: their length in tokens; ours differ in length, and this is the mean.
+        entries: the entries by name of the matrix.
+        datasets: names of the calibration texts.
+        chunks: number of sequences.
+        chunk_size: their length in tokens; the mean if lengths differ.
 
     """
 
@@ -65,16 +65,16 @@ class ImportanceMatrix:
 def check(
     matrix: ImportanceMatrix, path: Path, shapes: Mapping[str, Sequence[int]], model: str
 ) -> None:
-    """Compare a matrix with the model that it is to be used for.
+    """Check that an importance matrix belongs to a model.
 
     Args:
-        matrix: what was read.
-        path: where from, for the message.
-        shapes: of the model's tensors by name, columns first, as in a GGUF file.
-        model: what to call the model in the message.
+        matrix: the importance matrix.
+        path: its file, for the message.
+        shapes: shapes of the model's tensors by name, columns first, as in a GGUF file.
+        model: name of the model for the message.
 
     Raises:
-        ModelError: it is another model's.
+        ModelError: the matrix belongs to another model.
 
     """
 
@@ -171,7 +171,7 @@ def _check_format(path: Path) -> None:
             "llama-imatrix makes one: --in-file OLD.dat -o NEW.gguf",
             path=path,
         )
-    if size > _LARGEST:
+    if size > _MAX_SIZE:
         raise ModelError(f"{path} is too large for an importance matrix: {size:,} bytes", path=path)
 
 
@@ -205,7 +205,7 @@ def _entries(header: Header) -> dict[str, Entry]:
         counts = _values(header, tensors[name + _COUNTS])
         if not counts.size or squares.size % counts.size:
             raise ValueError(f"{shown(name)} has {squares.size} sums and {counts.size} counts")
-        if counts.max() > _MOST_ROWS:
+        if counts.max() > _MAX_ROWS:
             raise ValueError(f"{shown(name)} was multiplied with too many rows")
         entries[name] = Entry(squares.reshape(len(counts), -1), counts.round().astype(np.int64))
     return entries

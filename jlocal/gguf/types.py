@@ -1,8 +1,9 @@
-"""The types of GGUF files, in one table: how tensors are stored, and what files of them are called.
+"""The tensor types and file types of GGUF, in one table.
 
-A tensor type such as Q4_K stores one tensor. A file type such as Q4_K_M names what most matrices of
-a file have. Sources of the numbers: `enum ggml_type` in ggml.h, `enum llama_ftype` in llama.h, and
-the blocks in ggml-common.h. They are written into files, so they never change.
+A tensor type such as Q4_K is the storage of one tensor. A file type such as Q4_K_M stands for the
+tensor type of most matrices of a file. Sources of the numbers: `enum ggml_type` in ggml.h,
+`enum llama_ftype` in llama.h, and the blocks in ggml-common.h. The numbers are stored in files, so
+they never change.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class TensorType:
-    """How the values of a tensor are stored: in blocks, along its rows.
+    """The storage of a tensor, in blocks along its rows.
 
     Attributes:
-        name: as llama.cpp writes it, in upper case.
-        number: in the tensor table of a file.
+        name: llama.cpp's name, in upper case.
+        number: its number in the tensor table of a file.
         block_size: values in a block.
         block_bytes: bytes of a block.
         file_types: name to number of the file types whose matrices are mostly of this type.
@@ -34,16 +35,16 @@ class TensorType:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether values of a block share a scale."""
+        """Whether the values of a block share a scale."""
         return self.block_size > 1
 
     @property
     def bytes_per_value(self) -> float:
-        """How many bytes a value takes on average."""
+        """The average number of bytes per value."""
         return self.block_bytes / self.block_size
 
     def nbytes(self, shape: Sequence[int]) -> int:
-        """Return how many bytes a tensor of whole blocks takes, without padding."""
+        """Return the size of a tensor of whole blocks in bytes, without padding."""
         return prod(shape) // self.block_size * self.block_bytes
 
 
@@ -89,9 +90,9 @@ _UNSUPPORTED = (
     TensorType("F64", 28, 1, 8),
 )
 
-# By name, the largest first: what a model can be quantised to.
+# The tensor types that a model can be quantised to, by name, the largest first.
 TENSOR_TYPES: Mapping[str, TensorType] = MappingProxyType({type.name: type for type in _SUPPORTED})
-# Name to number, in the order of the numbers: what a quantised file can be.
+# The file types of quantised files: name to number, in the order of the numbers.
 FILE_TYPES: Mapping[str, int] = MappingProxyType(
     dict(
         sorted(
@@ -100,7 +101,7 @@ FILE_TYPES: Mapping[str, int] = MappingProxyType(
         )
     )
 )
-# All names of file types, the largest first: what a published file can be.
+# The file types of published files, the largest first.
 KNOWN_FILE_TYPES = tuple(name for type in (*_SUPPORTED, *_UNSUPPORTED) for name in type.file_types)
 
 F32, F16, BF16 = TENSOR_TYPES["F32"], TENSOR_TYPES["F16"], TENSOR_TYPES["BF16"]

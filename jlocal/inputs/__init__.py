@@ -1,4 +1,4 @@
-"""From files, standard input and records to texts, all of it hostile until it is read.
+"""Reading texts from files, standard input and records, all of which is untrusted input.
 
-Nothing here knows a model, a vector or a terminal.
+This package knows no model, vector or terminal.
 """

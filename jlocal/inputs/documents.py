@@ -1,4 +1,4 @@
-"""From files to documents."""
+"""Reading files as documents."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from jlocal.errors import ExtraError, NotTextError, TextError
 from jlocal.files import open_regular
 from jlocal.inputs.encodings import Decoded, decode, may_be_text
 from jlocal.inputs.flowing import read_flowing
-from jlocal.inputs.formats import PAGE_BREAK, kind_of, need
+from jlocal.inputs.formats import PAGE_BREAK, reader_of, require_reader
 from jlocal.inputs.pdf.reader import read_pdf
 from jlocal.terms import Message, Method
 
-_LARGEST_FILE = 64 << 20
-# How much of a file is looked at to tell whether it is text.
-_HEAD = 1 << 16
-# Files of these names are text, or damaged.
+_MAX_FILE_SIZE = 64 << 20
+# Bytes at the beginning of a file by which text is recognised.
+_HEAD_SIZE = 1 << 16
+# A file with one of these endings is text, or damaged.
 _PROSE = (".md", ".markdown", ".txt", ".text", ".rst", ".org", ".adoc", ".tex")
 _TEXT_ENDINGS = frozenset((*_PROSE, ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
 
 _READ_LINES = Method("jlocal.inputs.lines.read_lines")
 _NOT_REGULAR = Message(f"not a regular file; for a pipe use {_READ_LINES}", _READ_LINES)
-# What `read_regular` finds, and what to do about it.
-_NO_TEXT = {
+# What to do about an errno of `open_regular`.
+_REASONS = {
     errno.EINVAL: _NOT_REGULAR,
     errno.EISDIR: _NOT_REGULAR,
-    errno.EFBIG: f"larger than {_LARGEST_FILE >> 20} MiB; split it",
+    errno.EFBIG: f"larger than {_MAX_FILE_SIZE >> 20} MiB; split it",
 }
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text and the name that its vector goes by.
+    """A text and its id.
 
     Attributes:
-        id: the name.
+        id: the id of its vector.
         text: the text.
-        losses: parts of the file that gave no text, or not all of it, and why.
-        encoding: what the file was read as, where that is neither UTF-8 nor told by a mark.
-        headings: (start, end, level) of headings in the text that nothing in it tells: of all but
-            plain text. The title of the whole has level 0.
+        losses: parts of the file that could not be read, or not completely, and why.
+        encoding: the encoding of the file, unless it is UTF-8 or named by a byte order mark.
+        headings: (start, end, level) of each heading in the text, for formats other than plain
+            text. The title of the document has level 0.
 
     """
 
@@ -58,15 +58,15 @@ Cause = Literal["failure", "binary", "special", "extra"]
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An input that gave no text, and why.
+    """An input that could not be read, and why.
 
     Attributes:
         id: its name.
-        reason: why.
-        is_known: whether it was looked at: a folder without files, or a file without text.
-        cause: "binary" is no text, nor is its name that of a text; "special" is no regular file;
-            "extra" needs a package that is not installed; all else is a "failure".
-        extra: the extra of jlocal that brings the package.
+        reason: the reason.
+        is_known: whether its content was examined: a folder without files, or a file without text.
+        cause: "binary" for a file that is not text and is not named as text; "special" for a file
+            that is not regular; "extra" if a package is not installed; otherwise "failure".
+        extra: the extra of jlocal that installs the package.
 
     """
 
@@ -82,32 +82,36 @@ def read_file(
 ) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
-    Of HTML it is what the page shows; pages of a PDF file are separated by `extract.PAGE_BREAK`,
-    and one that cannot be read is empty and among the document's losses.
+    The text of HTML is what the page shows. `formats.PAGE_BREAK` separates the pages of a PDF
+    file; a page that cannot be read is empty, and is one of the document's losses.
 
     Args:
         path: the file.
-        encoding: of text that is not UTF-8, as in `encodings.decode`; not of HTML.
-        in_records: read text in an encoding that is not clear as UTF-8, with surrogates for the
-            bytes that are none: only some of its records may be bad.
+        encoding: encoding of text that is not UTF-8, as in `encodings.decode`; ignored for HTML.
+        in_records: read text of an unclear encoding as UTF-8, with surrogates for invalid bytes:
+            perhaps only some of its records are bad.
 
     """
-    kind = kind_of(path)
-    # Of records, only some may be bad.
-    is_checked = not (kind or in_records)
+    reader = reader_of(path)
+    # Perhaps only some of the records are bad.
+    is_checked = not (reader or in_records)
     try:
-        data = _bytes(path, encoding, is_checked=is_checked)
+        data = _read_bytes(path, encoding, is_checked=is_checked)
     except (OSError, ValueError) as error:
-        return _unopened(path, error)
+        return _open_failure(path, error)
     except NotTextError as error:
-        return _no_text(path, error)
+        return _not_text(path, error)
     try:
-        need(path)
-        if kind:
-            return _pdf(path, data) if kind == "pdf" else _flowing(path, data, kind)
-        return _plain(path, data, encoding, in_records)
+        require_reader(path)
+        if reader:
+            return (
+                _read_pdf_file(path, data)
+                if reader == "pdf"
+                else _read_flowing_file(path, data, reader)
+            )
+        return _decode_text(path, data, encoding, in_records)
     except NotTextError as error:
-        return _no_text(path, error)
+        return _not_text(path, error)
     except TextError as error:
         return Unreadable(str(path), error.reason, is_known=True)
     except ExtraError as error:
@@ -115,7 +119,7 @@ def read_file(
 
 
 def begins_as_text(path: Path, encoding: str | None = None) -> bool:
-    """Whether a file can be text, by its beginning.
+    """Return whether a file may be text, by its beginning.
 
     Args:
         path: the file.
@@ -126,13 +130,13 @@ def begins_as_text(path: Path, encoding: str | None = None) -> bool:
 
     """
     with open_regular(path) as file:
-        return may_be_text(file.read(_HEAD), encoding)
+        return may_be_text(file.read(_HEAD_SIZE), encoding)
 
 
-def first_look(path: Path, encoding: str | None = None) -> Cause | Literal["empty"] | None:
-    """Tell from the beginning of a file why `read_file` would find nothing to read in it.
+def skip_cause(path: Path, encoding: str | None = None) -> Cause | Literal["empty"] | None:
+    """Return why `read_file` would skip a file, by its beginning.
 
-    None where it would read it, or report a failure, as far as the beginning shows.
+    None if it would read the file or report a failure, as far as the beginning shows.
 
     Args:
         path: the file.
@@ -140,51 +144,51 @@ def first_look(path: Path, encoding: str | None = None) -> Cause | Literal["empt
 
     """
     try:
-        need(path)
+        require_reader(path)
         with open_regular(path) as file:
-            head = file.read(_HEAD)
+            head = file.read(_HEAD_SIZE)
     except ExtraError:
         return "extra"
     except (OSError, ValueError) as error:
         return "special" if getattr(error, "errno", 0) == errno.EINVAL else None
-    if len(head) < _HEAD and not head.strip():
+    if len(head) < _HEAD_SIZE and not head.strip():
         return "empty"
-    if kind_of(path) or _is_named_as_text(path) or may_be_text(head, encoding):
+    if reader_of(path) or _has_text_ending(path) or may_be_text(head, encoding):
         return None
     return "binary"
 
 
-def _bytes(path: Path, encoding: str | None, *, is_checked: bool) -> bytes:
-    """Read a file; if checked, no more of it than shows that it is not text."""
+def _read_bytes(path: Path, encoding: str | None, *, is_checked: bool) -> bytes:
+    """Read a file; if checked, stop after the beginning of a file that is not text."""
     with open_regular(path) as file:
-        data = file.read(_HEAD)
-        if len(data) < _HEAD:
+        data = file.read(_HEAD_SIZE)
+        if len(data) < _HEAD_SIZE:
             return data
         if is_checked and not may_be_text(data, encoding):
             raise NotTextError("not text")
-        data += file.read(_LARGEST_FILE + 1 - len(data))
-    if len(data) > _LARGEST_FILE:
-        raise OSError(errno.EFBIG, _NO_TEXT[errno.EFBIG], str(path))
+        data += file.read(_MAX_FILE_SIZE + 1 - len(data))
+    if len(data) > _MAX_FILE_SIZE:
+        raise OSError(errno.EFBIG, _REASONS[errno.EFBIG], str(path))
     return data
 
 
-def _is_named_as_text(path: Path) -> bool:
+def _has_text_ending(path: Path) -> bool:
     return path.suffix.lower() in _TEXT_ENDINGS
 
 
-def _no_text(path: Path, error: NotTextError) -> Unreadable:
-    cause: Cause = "failure" if _is_named_as_text(path) else "binary"
+def _not_text(path: Path, error: NotTextError) -> Unreadable:
+    cause: Cause = "failure" if _has_text_ending(path) else "binary"
     return Unreadable(str(path), str(error), is_known=True, cause=cause)
 
 
-def _unopened(path: Path, error: OSError | ValueError) -> Unreadable:
+def _open_failure(path: Path, error: OSError | ValueError) -> Unreadable:
     number = getattr(error, "errno", 0)
-    reason = _NO_TEXT.get(number)
+    reason = _REASONS.get(number)
     cause: Cause = "special" if number == errno.EINVAL else "failure"
-    return Unreadable(str(path), reason or reason_of(error), reason is not None, cause)
+    return Unreadable(str(path), reason or system_message(error), reason is not None, cause)
 
 
-def _plain(path: Path, data: bytes, encoding: str | None, in_records: bool) -> Document:
+def _decode_text(path: Path, data: bytes, encoding: str | None, in_records: bool) -> Document:
     try:
         decoded = decode(data, encoding)
     except TextError:
@@ -194,7 +198,7 @@ def _plain(path: Path, data: bytes, encoding: str | None, in_records: bool) -> D
     return Document(str(path), decoded.text.rstrip("\r\n"), encoding=decoded.encoding)
 
 
-def _pdf(path: Path, data: bytes) -> Document:
+def _read_pdf_file(path: Path, data: bytes) -> Document:
     read = read_pdf(data)
     losses = (
         Unreadable(f"{path} {loss.place}".rstrip(), loss.reason, is_known=True)
@@ -203,12 +207,12 @@ def _pdf(path: Path, data: bytes) -> Document:
     return Document(str(path), PAGE_BREAK.join(read.pages), tuple(losses))
 
 
-def _flowing(path: Path, data: bytes, kind: str) -> Document:
-    read = read_flowing(data, kind)
+def _read_flowing_file(path: Path, data: bytes, reader: str) -> Document:
+    read = read_flowing(data, reader)
     losses = (Unreadable(str(path), loss, is_known=True) for loss in read.losses)
     return Document(str(path), read.text, tuple(losses), headings=read.headings)
 
 
-def reason_of(error: OSError | ValueError) -> str:
-    """Return the system's own words; a name with a NUL is a ValueError."""
+def system_message(error: OSError | ValueError) -> str:
+    """Return the system's message; a name with a NUL raises ValueError."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Bytes to text: UTF-8, what a byte order mark tells, what the user tells, or a guess."""
+"""Decoding text: by byte order mark, as UTF-8, by the user's choice, or by detection."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 
 from jlocal.errors import ArgumentError, NotTextError, TextError
-from jlocal.inputs.detection import CONTROLS, fits, guess
+from jlocal.inputs.detection import CONTROLS, can_decode, guess
 from jlocal.terms import Argument, Message
 
-# UTF-32's mark begins with UTF-16's, so it is asked for first.
+# UTF-32's mark begins with UTF-16's, so it is tried first.
 ENCODING = Argument("encoding")
 
 _MARKS = (
@@ -21,7 +21,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-_LABELS = {
+_DISPLAY_NAMES = {
     "CP932": "Shift_JIS",
     "CP949": "EUC-KR",
     "CP874": "Windows-874",
@@ -30,8 +30,8 @@ _LABELS = {
     "ISO2022-JP-EXT": "ISO-2022-JP",
 }
 
-# Python's own notations, which are no encodings of text, or slow.
-_NOT_FOR_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+# Codecs of Python that are not encodings of text files, or are slow.
+_NOT_TEXT_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
 
 @dataclass(frozen=True)
@@ -43,45 +43,45 @@ class Decoded:
 
 
 def decode(data: bytes, encoding: str | None = None) -> Decoded:
-    """Decode the bytes of a text.
+    """Decode a text.
 
     Args:
-        data: all of them.
-        encoding: of text that has no byte order mark and is not UTF-8, as `known` names it; None
-            guesses it.
+        data: all bytes of the text.
+        encoding: encoding of text without a byte order mark that is not UTF-8, as `python_name`
+            returns it; None detects it.
 
     Raises:
         NotTextError: the bytes are not text.
-        TextError: they are text in an encoding that is not clear, or not in the one that was named.
+        TextError: the encoding is not clear, or is not the one that was named.
 
     """
-    mark, marked = of_mark(data)
-    if marked:
-        return Decoded(_text(data[len(mark) :], marked))
+    mark, marked_encoding = byte_order_mark(data)
+    if marked_encoding:
+        return Decoded(_decode_strictly(data[len(mark) :], marked_encoding))
     is_plain = data.isascii() and not (encoding or b"\x1b" in data)
-    if b"\0" not in data and (is_plain or (not data.isascii() and fits(data, "utf-8"))):
+    if b"\0" not in data and (is_plain or (not data.isascii() and can_decode(data, "utf-8"))):
         return Decoded(data.decode())
     chosen = encoding or guess(data) or "utf-8"
-    text = _text(data, chosen)
+    text = _decode_strictly(data, chosen)
     is_utf8 = chosen == "utf-8" or (data.isascii() and text == data.decode())
-    return Decoded(text, "" if is_utf8 else label(chosen))
+    return Decoded(text, "" if is_utf8 else display_name(chosen))
 
 
-def of_mark(data: bytes) -> tuple[bytes, str]:
-    """Return the byte order mark that text begins with, and the encoding that it tells."""
+def byte_order_mark(data: bytes) -> tuple[bytes, str]:
+    """Return the byte order mark that text begins with, and the encoding that it names."""
     return next((item for item in _MARKS if data.startswith(item[0])), (b"", ""))
 
 
 def is_wide(encoding: str) -> bool:
-    """Whether a line break is more than one byte."""
+    """Return whether a line break takes more than one byte."""
     return encoding.replace("_", "-").startswith(("utf-16", "utf-32"))
 
 
-def _text(data: bytes, encoding: str) -> str:
+def _decode_strictly(data: bytes, encoding: str) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        reason = f"not {label(encoding)} text"
+        reason = f"not {display_name(encoding)} text"
         if CONTROLS.search(data) and not is_wide(encoding):
             raise NotTextError(reason) from None
         if encoding != "utf-8":
@@ -99,18 +99,18 @@ def _text(data: bytes, encoding: str) -> str:
 
 
 def may_be_text(head: bytes, encoding: str | None = None) -> bool:
-    """Whether what begins like this can be text at all.
+    """Return whether a file with this beginning may be text.
 
     Args:
-        head: the beginning of a file, which may end within a character.
+        head: beginning of the file, which may end within a character.
         encoding: as in `decode`.
 
     """
-    if of_mark(head)[1] or is_wide(encoding or "") or not CONTROLS.search(head):
+    if byte_order_mark(head)[1] or is_wide(encoding or "") or not CONTROLS.search(head):
         return True
     if b"\0" not in head and (encoding or _begins_as_utf8(head)):
         return True
-    # Two or four bytes for a character have such bytes.
+    # Encodings of two or four bytes per character have control characters.
     return guess(head[: len(head) & ~3]) is not None
 
 
@@ -122,7 +122,7 @@ def _begins_as_utf8(head: bytes) -> bool:
     return True
 
 
-def known(name: str) -> str:
+def python_name(name: str) -> str:
     """Return Python's name of an encoding.
 
     Raises:
@@ -130,19 +130,19 @@ def known(name: str) -> str:
 
     """
     try:
-        found = codecs.lookup(name)
-        b"x".decode(found.name, "ignore")
+        codec = codecs.lookup(name)
+        b"x".decode(codec.name, "ignore")
     except (LookupError, ValueError):
-        found = None
-    if found is None or found.name.replace("-", "_") in _NOT_FOR_FILES:
+        codec = None
+    if codec is None or codec.name.replace("-", "_") in _NOT_TEXT_ENCODINGS:
         raise ArgumentError(
             f"there is no encoding {name!r}; for example: cp1252, cp932, utf-16-le",
             argument="encoding",
         )
-    return found.name
+    return codec.name
 
 
-def label(encoding: str) -> str:
-    """Return the name that people know an encoding by."""
+def display_name(encoding: str) -> str:
+    """Return the usual name of an encoding."""
     name = encoding.upper().replace("_", "-").replace("ISO8859", "ISO-8859")
-    return _LABELS.get(name, re.sub("^CP125", "Windows-125", name))
+    return _DISPLAY_NAMES.get(name, re.sub("^CP125", "Windows-125", name))

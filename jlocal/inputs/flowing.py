@@ -1,4 +1,4 @@
-"""Files whose text has no pages: HTML, office documents, e-mails."""
+"""Reading files without pages: HTML, office documents, e-mails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 from jlocal.errors import TextError
 from jlocal.inputs.worker import Worker
 
-# The largest files take seconds; one that is made to take longer has no end.
+# The largest files take seconds; longer times are signs of an attack.
 _SECONDS = 60
 _MEMORY = 2 << 30
 _WORKERS = {
@@ -19,12 +19,12 @@ _WORKERS = {
 
 @dataclass(frozen=True)
 class Flowing:
-    """What was read of a file.
+    """The content of a file.
 
     Attributes:
-        text: its text.
-        headings: (start, end, level) of each heading in the text; of level 0 is the title.
-        losses: why parts of it were not read.
+        text: the text.
+        headings: (start, end, level) of each heading in the text; the title has level 0.
+        losses: the reasons why parts of the file were not read.
 
     """
 
@@ -33,20 +33,21 @@ class Flowing:
     losses: tuple[str, ...] = ()
 
 
-def read_flowing(data: bytes, kind: str) -> Flowing:
-    """Read a file in another process, as `read` of the module `{kind}_text` does.
+def read_flowing(data: bytes, reader: str) -> Flowing:
+    """Read a file in a child process, with the function `read` of the reader's module.
 
-    It has a minute and, where the system can bound it, 2 GiB of memory.
+    The limits are one minute and, on systems that can set it, 2 GiB of memory.
 
     Args:
         data: the file.
-        kind: "html", "office" or "mail".
+        reader: "html", "office" or "mail".
 
     Raises:
-        TextError: there is no text in it, it is damaged, encrypted, too large, or takes too much.
+        TextError: the file has no text, is damaged, encrypted or too large, or takes too much time
+            or memory.
 
     """
-    answer = _WORKERS[kind].ask(data)
+    answer = _WORKERS[reader].read(data)
     try:
         headings = cast(list[tuple[int, int, int]], answer["headings"])
         losses = cast(list[object], answer.get("losses", []))

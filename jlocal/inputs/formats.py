@@ -1,7 +1,7 @@
-"""Text out of files that are not plain text, which are hostile until they are read.
+"""The file formats other than plain text, and their readers.
 
-`pdf` and `flowing` are asked; modules named `…_text` do the work, in child processes, so that no
-file can take the caller's time, memory or process.
+`pdf` and `flowing` start child processes that read the files, so that no hostile file takes the
+caller's time, memory or process.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from pathlib import PurePath
 
 from jlocal import extras
 
-# What stands between the pages of a PDF file's text, as it does in what other tools write.
+# The separator of the pages of a PDF file's text, as in the output of pdftotext.
 PAGE_BREAK = "\f"
 
-# Collections remember what read a file; of another reader the same file may have another text.
+# Collections store the reader of each file: another reader may return another text.
 READERS = {"html": "html2", "pdf": "pdf2", "office": "office1", "mail": "mail1"}
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file, and what reads it.
+    """A file format and its reader.
 
     Attributes:
         reader: "html", "pdf", "office" or "mail".
-        noun: what a person calls such a file, as in "3 Word documents".
-        extra: the extra of jlocal that brings the reader; "" where nothing is needed.
+        noun: the usual name of a file of this format, as in "3 Word documents".
+        extra: the extra of jlocal that installs the reader; "" if none is needed.
 
     """
 
@@ -54,31 +54,31 @@ _FORMATS = {
 
 
 def format_of(path: str | PurePath) -> Format | None:
-    """Tell by its ending what reads a file; None where the file is the text itself."""
+    """Return the format of a file, by its ending; None for plain text."""
     return _FORMATS.get(PurePath(path).suffix.lower())
 
 
-def kind_of(path: str | PurePath) -> str:
-    """Tell by its ending which reader gives a file's text; "" where the file is the text."""
-    found = format_of(path)
-    return found.reader if found else ""
+def reader_of(path: str | PurePath) -> str:
+    """Return the reader of a file, by its ending; "" for plain text."""
+    file_format = format_of(path)
+    return file_format.reader if file_format else ""
 
 
 def missing_extra(path: str | PurePath) -> str:
-    """Name the extra that must be installed before a file can be read; "" if there is none."""
-    found = format_of(path)
-    if found is None or not found.extra or extras.is_installed(found.extra):
+    """Return the extra that must be installed to read a file; "" if none is missing."""
+    file_format = format_of(path)
+    if file_format is None or not file_format.extra or extras.is_installed(file_format.extra):
         return ""
-    return found.extra
+    return file_format.extra
 
 
-def need(path: str | PurePath) -> None:
-    """Check that what reads a file is installed, without importing it.
+def require_reader(path: str | PurePath) -> None:
+    """Check that the reader of a file is installed, without importing it.
 
     Raises:
-        ExtraError: it is not.
+        ExtraError: the reader is not installed.
 
     """
-    found, extra = format_of(path), missing_extra(path)
-    if found and extra:
-        raise extras.missing(extra, f"{found.noun}s need")
+    file_format, extra = format_of(path), missing_extra(path)
+    if file_format and extra:
+        raise extras.missing(extra, f"{file_format.noun}s need")

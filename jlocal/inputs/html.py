@@ -1,4 +1,4 @@
-"""The child that reads HTML pages: bytes of a page in, what it shows out."""
+"""The child process that reads the text of HTML pages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jlocal.inputs.html_encoding import decode
 from jlocal.inputs.serve import serve
 
 # A parsed page takes up to a hundred times its size in memory.
-_LARGEST_PAGE = 16 << 20
-# To an HTML parser these swallow what follows, unless there is an end tag.
+_MAX_PAGE = 16 << 20
+# Without an end tag, an HTML parser takes what follows for the content of these elements.
 _EMPTY_IN_XML = re.compile(
     r"<(script|style|title|textarea|noscript|iframe)\b([^<>]*)/>", re.IGNORECASE
 )
-# Lists in lists are indented more and more; a short page of them would be a text without end.
+# Nested lists are indented further at each level, so a short page could become a huge text.
 _INDENTED = re.compile(r"(?m)^( {40}) +")
-# A heading comes out of the extraction between two characters that no text has.
+# Headings are marked with two noncharacters, which the extraction keeps.
 _OPENS, _CLOSES = "\ufdd0", "\ufdd1"
 _HEADING = re.compile(rf"{_OPENS}([1-6])[ \t]*([^{_OPENS}{_CLOSES}]*?)[ \t]*{_CLOSES}")
 _MARK = re.compile(rf"{_OPENS}[1-6]|[{_OPENS}{_CLOSES}]")
-# What text does not contain, and files that are something else do.
+# Characters that text does not contain, and binary files do.
 _UNDECODABLE = re.compile("[\0-\x08\x0e-\x1f\x7f\ufffd]")
 
 
@@ -33,26 +33,26 @@ Headings = list[tuple[int, int, int]]
 
 
 def read(data: bytes) -> tuple[str, Headings]:
-    """Return what a page shows, and where its headings are.
+    """Return the text of a page and its headings.
 
-    The text is the page's title, then all of its text, navigation included. Left out are scripts,
-    styles, templates and comments. Paragraphs, lists, cells of tables and preformatted text stay
-    apart.
+    The text is the page's title, then all of its text, including navigation. Scripts, styles,
+    templates and comments are left out. Paragraphs, lists, cells of tables and preformatted text
+    stay separate.
 
     Raises:
-        TextError: there is no text in it, it is too large, or it is something else than text.
+        TextError: the page has no text, is too large, or is not text.
 
     """
     source = decode(data)
-    if len(source) > _LARGEST_PAGE:
-        raise TextError(f"a page of more than {_LARGEST_PAGE >> 20} million characters; split it")
+    if len(source) > _MAX_PAGE:
+        raise TextError(f"a page of more than {_MAX_PAGE >> 20} million characters; split it")
     if source.lstrip().startswith("<?xml"):
         source = _as_html(source)
     tree = HTMLTree.parse(source.replace("\0", "\ufffd"))
     title = " ".join((tree.title or "").split())
     _mark_headings(tree)
     marked = extract_plain_text(tree, main_content=False, form_fields=True).strip()
-    text, headings = _without_marks(_INDENTED.sub(r"\1", marked))
+    text, headings = _extract_headings(_INDENTED.sub(r"\1", marked))
     if title and not text.startswith(title):
         before = len(title) + 2
         text = f"{title}\n\n{text}".rstrip()
@@ -80,18 +80,18 @@ def _mark_headings(tree: HTMLTree) -> None:
             heading.append_child(closes)
 
 
-def _without_marks(marked: str) -> tuple[str, Headings]:
-    """Take out the marks, and tell what was between them."""
+def _extract_headings(marked: str) -> tuple[str, Headings]:
+    """Remove the marks; return the text and the headings that were between them."""
     pieces: list[str] = []
     headings: Headings = []
     length = read = 0
-    for found in _HEADING.finditer(marked):
-        before, title = _MARK.sub("", marked[read : found.start()]), found[2]
+    for match in _HEADING.finditer(marked):
+        before, title = _MARK.sub("", marked[read : match.start()]), match[2]
         start = length + len(before)
         length = start + len(title)
         pieces += [before, title]
-        headings.append((start, length, int(found[1])))
-        read = found.end()
+        headings.append((start, length, int(match[1])))
+        read = match.end()
     return "".join([*pieces, _MARK.sub("", marked[read:])]), headings
 
 

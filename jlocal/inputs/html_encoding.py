@@ -1,7 +1,7 @@
-"""Bytes of an HTML page to characters.
+"""Decoding HTML pages.
 
-Browsers' rules (https://html.spec.whatwg.org/#determining-the-character-encoding), except that a
-declaration is not followed where the bytes contradict it: more of the page can be read then.
+The rules are those of browsers (https://html.spec.whatwg.org/#determining-the-character-encoding),
+except that a declaration is ignored where the bytes contradict it: more of the page is readable.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
-from jlocal.inputs.encodings import of_mark
+from jlocal.inputs.encodings import byte_order_mark
 
 _WITHOUT_MARK = (
     (re.compile(rb"(?:\s\0)*<\0[!?a-zA-Z]\0"), "utf-16-le"),
     (re.compile(rb"(?:\0\s)*\0<\0[!?a-zA-Z]"), "utf-16-be"),
 )
-# Python's codecs of these names lack characters that the web's have.
+# Python's codecs of these names lack characters of the web's encodings.
 _SUPERSETS = {
     "shift_jis": "cp932",
     "euc_kr": "cp949",
@@ -26,14 +26,14 @@ _SUPERSETS = {
     "big5": "big5hkscs",
     "iso8859-11": "cp874",
 }
-# Guesses that bytes from 0x80 to 0x9F, which are letters or quotation marks then, correct.
+# Bytes from 0x80 to 0x9F are letters or quotation marks of these Windows encodings.
 _WINDOWS = {"iso8859-2": "cp1250", "iso8859-7": "cp1253", "iso8859-8": "cp1255"}
 _MULTIBYTE = {"cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"}
-# So many bytes above ASCII tell one single-byte encoding from another.
+# Minimum number of bytes above ASCII to distinguish single-byte encodings.
 _EVIDENCE = 10
 _SAMPLE = 128 << 10
 
-# Browsers look at 1024 bytes first, and go on while they parse.
+# Browsers scan 1024 bytes first, and continue while they parse.
 _DECLARED_WITHIN = 64 << 10
 _XML = re.compile(rb"<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([^\"'>]*)[\"']")
 _COMMENT_END = re.compile(rb"--!?>")
@@ -42,13 +42,13 @@ _ATTRIBUTE = re.compile(
     rb"[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"'][^\s>]*)))?"
 )
 _CHARSET = re.compile(rb"charset\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s;\"']+))", re.IGNORECASE)
-# What these contain is no markup.
+# The content of these elements is not markup.
 _RAW = {b"script", b"style", b"title", b"textarea"}
 
 
 def decode(data: bytes) -> str:
-    """Decode a page; what cannot be decoded becomes U+FFFD."""
-    mark, marked = of_mark(data)
+    """Decode a page, with U+FFFD for invalid bytes."""
+    mark, marked = byte_order_mark(data)
     if marked:
         return data[len(mark) :].decode(marked, "replace")
     for pattern, encoding in _WITHOUT_MARK:
@@ -60,7 +60,7 @@ def decode(data: bytes) -> str:
         candidates = [utf8] if utf8.is_likely else []
     elif declared in _MULTIBYTE:
         said = _Decoded.of(data, declared)
-        # By chance, a short text of these may be valid UTF-8 as well.
+        # A short text in a multibyte encoding may also be valid UTF-8.
         candidates = [said] if said.is_likely and (utf8.bad or not said.bad) else []
     elif utf8.bad < utf8.good:
         candidates = [utf8]
@@ -68,26 +68,26 @@ def decode(data: bytes) -> str:
         said = _Decoded.of(data, declared or "utf-8")
         candidates = [said] if said.is_likely and declared else []
     if not utf8.bad and b"\x1b$" not in data:
-        # All that remains are short texts of multibyte encodings, and plain ASCII.
+        # The rest are short texts in multibyte encodings, and plain ASCII.
         candidates.append(utf8)
     return candidates[0].text if candidates else data.decode(_detected(data), "replace")
 
 
 def declared_encoding(data: bytes) -> str | None:
-    """Find the first declaration of an encoding that exists, as Python calls it."""
+    """Return Python's name of the first declared encoding that exists."""
     head = data[:_DECLARED_WITHIN]
     xml = _XML.match(head)
     for label in [*([xml[1]] if xml else []), *_labels(head)]:
         name = map_encoding_to_html5(label.decode("ascii", "replace").strip(), fallback_utf8=False)
         if name:
-            # What is declared in bytes of ASCII cannot be UTF-16.
+            # A declaration in ASCII bytes cannot be in a UTF-16 text.
             return "utf-8" if name.startswith("utf-16") else _SUPERSETS.get(name, name)
     return None
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A text with its numbers of characters above ASCII and of undecodable places."""
+    """A decoded text, with its number of non-ASCII characters and of decoding errors."""
 
     text: str
     good: int
@@ -108,35 +108,35 @@ class _Decoded:
 
 
 def _labels(head: bytes) -> Iterator[bytes]:
-    """List what meta elements declare: the standard's prescan, which also passes over scripts."""
-    place = 0
-    while (place := head.find(b"<", place)) >= 0:
-        if head.startswith(b"<!--", place):
+    """Yield the encodings in meta elements, by the standard's prescan, which also skips scripts."""
+    position = 0
+    while (position := head.find(b"<", position)) >= 0:
+        if head.startswith(b"<!--", position):
             # Comments may be as short as `<!-->`.
-            end = _COMMENT_END.search(head, place + 2)
-            place = end.end() if end else len(head)
-        elif tag := _TAG.match(head, place):
+            end = _COMMENT_END.search(head, position + 2)
+            position = end.end() if end else len(head)
+        elif tag := _TAG.match(head, position):
             name = tag[1].lower()
-            attributes, place = _attributes(head, tag.end())
+            attributes, position = _attributes(head, tag.end())
             if name == b"meta":
                 yield from _declared_by(attributes)
             elif name in _RAW:
-                end = re.compile(rb"</" + name, re.IGNORECASE).search(head, place)
-                place = end.start() if end else len(head)
-        elif head[place + 1 : place + 2] in (b"!", b"/", b"?"):
-            end_of_it = head.find(b">", place)
-            place = end_of_it if end_of_it >= 0 else len(head)
+                end = re.compile(rb"</" + name, re.IGNORECASE).search(head, position)
+                position = end.start() if end else len(head)
+        elif head[position + 1 : position + 2] in (b"!", b"/", b"?"):
+            end_of_it = head.find(b">", position)
+            position = end_of_it if end_of_it >= 0 else len(head)
         else:
-            place += 1
+            position += 1
 
 
-def _attributes(head: bytes, place: int) -> tuple[dict[bytes, bytes], int]:
+def _attributes(head: bytes, position: int) -> tuple[dict[bytes, bytes], int]:
     attributes: dict[bytes, bytes] = {}
-    while found := _ATTRIBUTE.match(head, place):
+    while found := _ATTRIBUTE.match(head, position):
         value = found[2] or found[3] or found[4] or b""
         attributes.setdefault(found[1].lower(), value)
-        place = found.end()
-    return attributes, place
+        position = found.end()
+    return attributes, position
 
 
 def _declared_by(meta: dict[bytes, bytes]) -> Iterator[bytes]:
@@ -148,9 +148,9 @@ def _declared_by(meta: dict[bytes, bytes]) -> Iterator[bytes]:
 
 
 def _detected(data: bytes) -> str:
-    """Guess an encoding; Windows-1252 where little speaks for another, as browsers do."""
+    """Detect an encoding; without evidence it is Windows-1252, as in browsers."""
     sample = data[:_SAMPLE]
-    # What the web's names lack of this is nothing but Korean.
+    # The web has no name of its own for cp949, which is Korean.
     found = str(detect_encoding(sample, html5_compatible=False, from_html_meta=False)).lower()
     name = "cp949" if found == "cp949" else map_encoding_to_html5(found, fallback_utf8=False)
     name = _SUPERSETS.get(str(name), name)

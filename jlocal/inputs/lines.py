@@ -1,4 +1,4 @@
-"""A file of lines, each of which is a document; read as a stream, in one encoding."""
+"""Reading files of one document per line, as a stream in one encoding."""
 
 from __future__ import annotations
 
@@ -9,77 +9,79 @@ from typing import BinaryIO
 
 from jlocal.errors import TextError
 from jlocal.files import open_regular
-from jlocal.inputs.detection import fits, guess
+from jlocal.inputs.detection import can_decode, guess
 from jlocal.inputs.documents import Document, Unreadable
-from jlocal.inputs.encodings import ENCODING, decode, is_wide, label, of_mark
+from jlocal.inputs.encodings import ENCODING, byte_order_mark, decode, display_name, is_wide
 from jlocal.terms import Message
 
-_LARGEST = 64 << 20
-# Where a longer line ends is looked for so far.
-_LONGEST = 1 << 30
-# How much is looked at to tell the encoding.
+_MAX_LINE = 64 << 20
+# The end of a longer line is searched for within this many bytes.
+_MAX_SKIPPED = 1 << 30
+# Bytes by which the encoding is detected.
 _SAMPLE = 1 << 20
 
-# A line as it is in the file, or why it is none.
-_Raw = bytes | TextError
-# A line, or why it is none, and the encoding where it is neither UTF-8 nor told by a mark.
+# The bytes of a line, or why it cannot be read.
+_RawLine = bytes | TextError
+# A line, or why it cannot be read, and its encoding unless that is UTF-8 or named by a mark.
 _Line = tuple[str | TextError, str]
 
 
 class _EndlessError(TextError):
-    """A line whose end was not found, as of /dev/zero; no other line is read after it."""
+    """A line without an end, as in /dev/zero; reading stops there."""
 
 
 def read_lines(
     file: BinaryIO, name: str, *, named: bool = False, encoding: str | None = None
 ) -> Iterator[Document | Unreadable]:
-    """Read one document a line; an empty line counts.
+    """Read one document per line; an empty line is a document.
 
-    All lines are in one encoding: in UTF-8 if the first line that is not ASCII is.
+    All lines have the same encoding: UTF-8 if the first non-ASCII line is valid UTF-8.
 
     Args:
-        file: the lines.
-        name: of the file, for reports.
-        named: make ids `name:number`; otherwise they are line numbers from 1.
-        encoding: of text that has no byte order mark and is not UTF-8, as in
-            `encodings.decode`; None guesses it, for which it may have to read ahead.
+        file: the file.
+        name: name of the file, for reports.
+        named: make ids `name:number`; otherwise the ids are line numbers from 1.
+        encoding: encoding of text without a byte order mark that is not UTF-8, as in
+            `encodings.decode`; None detects it, which may need reading ahead.
 
     """
-    for number, (line, said) in enumerate(_lines(file, encoding), start=1):
+    for number, (line, line_encoding) in enumerate(_lines(file, encoding), start=1):
         place = f"{name}:{number}"
         if isinstance(line, TextError):
             yield Unreadable(place, line.reason)
         else:
-            yield Document(place if named else str(number), line, encoding=said)
+            yield Document(place if named else str(number), line, encoding=line_encoding)
 
 
 def _lines(file: BinaryIO, encoding: str | None) -> Iterator[_Line]:
-    lines = _raw(file)
+    lines = _raw_lines(file)
     first = next(lines, b"")
     if isinstance(first, TextError):
-        yield from _streamed(itertools.chain([first], lines), None, encoding)
+        yield from _decode_stream(itertools.chain([first], lines), None, encoding)
         return
-    mark, marked = of_mark(first)
-    if is_wide(marked or encoding or ""):
-        yield from _whole(first + file.read(_LARGEST), encoding)
+    mark, marked_encoding = byte_order_mark(first)
+    if is_wide(marked_encoding or encoding or ""):
+        yield from _decode_whole(first + file.read(_MAX_LINE), encoding)
         return
     first = first[len(mark) :]
-    ahead: list[_Raw] = []
-    if b"\0" in first and not marked and not encoding:
-        # It may be UTF-16, where a line break is more than one byte.
-        ahead = list(_some(lines))
-        data = first + _joined(ahead)
+    ahead: list[_RawLine] = []
+    if b"\0" in first and not marked_encoding and not encoding:
+        # It may be UTF-16, where a line break takes more than one byte.
+        ahead = list(_sample_lines(lines))
+        data = first + _join(ahead)
         if is_wide(guess(data) or ""):
-            yield from _whole(data + file.read(_LARGEST), None)
+            yield from _decode_whole(data + file.read(_MAX_LINE), None)
             return
-    yield from _streamed(itertools.chain([first], ahead, lines), marked or None, encoding)
+    yield from _decode_stream(
+        itertools.chain([first], ahead, lines), marked_encoding or None, encoding
+    )
 
 
-def _whole(data: bytes, encoding: str | None) -> Iterator[_Line]:
-    """Split text in which a line break is more than one byte, so that all is decoded first."""
+def _decode_whole(data: bytes, encoding: str | None) -> Iterator[_Line]:
+    """Decode the whole text before splitting it: a line break takes more than one byte."""
     try:
-        if len(data) > _LARGEST:
-            raise TextError(f"in UTF-16 or UTF-32, and larger than {_LARGEST >> 20} MiB; split it")
+        if len(data) > _MAX_LINE:
+            raise TextError(f"in UTF-16 or UTF-32, and larger than {_MAX_LINE >> 20} MiB; split it")
         decoded = decode(data, encoding)
     except TextError as error:
         yield error, ""
@@ -88,62 +90,64 @@ def _whole(data: bytes, encoding: str | None) -> Iterator[_Line]:
         yield line.removesuffix("\r"), decoded.encoding
 
 
-def _streamed(lines: Iterator[_Raw], settled: str | None, encoding: str | None) -> Iterator[_Line]:
+def _decode_stream(
+    lines: Iterator[_RawLine], detected: str | None, encoding: str | None
+) -> Iterator[_Line]:
     hint = ""
     while line := next(lines, b""):
         if isinstance(line, TextError):
             yield line, ""
             continue
-        # In ASCII there may be Japanese of old mails.
-        if settled is None and (not line.isascii() or b"\x1b" in line):
-            settled = encoding
-            if not line.isascii() and fits(line, "utf-8"):
-                settled = "utf-8"
-            elif settled is None:
-                ahead = list(_some(lines))
+        # ASCII with escapes may be ISO-2022-JP, as in old Japanese mails.
+        if detected is None and (not line.isascii() or b"\x1b" in line):
+            detected = encoding
+            if not line.isascii() and can_decode(line, "utf-8"):
+                detected = "utf-8"
+            elif detected is None:
+                ahead = list(_sample_lines(lines))
                 lines = itertools.chain(ahead, lines)
-                settled = guess(line + _joined(ahead))
-                if settled is None or is_wide(settled):
-                    settled, hint = "utf-8", f"; name its encoding with {ENCODING}"
-        yield _decoded(line, settled or encoding or "utf-8", hint)
+                detected = guess(line + _join(ahead))
+                if detected is None or is_wide(detected):
+                    detected, hint = "utf-8", f"; name its encoding with {ENCODING}"
+        yield _decode_line(line, detected or encoding or "utf-8", hint)
 
 
-def _decoded(line: bytes, encoding: str, hint: str) -> _Line:
+def _decode_line(line: bytes, encoding: str, hint: str) -> _Line:
     try:
         text = line.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
     except UnicodeDecodeError:
-        return TextError(Message(f"not {label(encoding)} text{hint}", ENCODING)), ""
+        return TextError(Message(f"not {display_name(encoding)} text{hint}", ENCODING)), ""
     if "\0" in text:
         return TextError("not text: it contains NUL characters"), ""
-    return text, "" if encoding == "utf-8" else label(encoding)
+    return text, "" if encoding == "utf-8" else display_name(encoding)
 
 
-def _raw(file: BinaryIO) -> Iterator[_Raw]:
-    """Yield lines with their breaks; an error for one that is too long."""
-    while line := _line(file):
+def _raw_lines(file: BinaryIO) -> Iterator[_RawLine]:
+    """Yield lines with their line breaks, and an error for each line that is too long."""
+    while line := _read_line(file):
         yield line
         if isinstance(line, _EndlessError):
             return
 
 
-def _line(file: BinaryIO) -> _Raw:
-    """Read a line with its end; nothing at the end of the file, and an error where it is too long.
+def _read_line(file: BinaryIO) -> _RawLine:
+    """Read a line with its line break; b"" at the end of the file, an error if it is too long.
 
-    What is left of a long line is passed over in pieces, between which a signal can come.
+    The rest of a long line is skipped in pieces, so that signals are handled in between.
     """
-    line = file.readline(_LARGEST + 1)
-    if len(line) <= _LARGEST or line.endswith(b"\n"):
+    line = file.readline(_MAX_LINE + 1)
+    if len(line) <= _MAX_LINE or line.endswith(b"\n"):
         return line
     passed = 0
     while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
         passed += len(piece)
-        if passed > _LONGEST:
-            return _EndlessError(f"a line without an end in {_LONGEST >> 30} GiB; not read on")
-    return TextError(f"a line larger than {_LARGEST >> 20} MiB; split it")
+        if passed > _MAX_SKIPPED:
+            return _EndlessError(f"a line without an end in {_MAX_SKIPPED >> 30} GiB; not read on")
+    return TextError(f"a line larger than {_MAX_LINE >> 20} MiB; split it")
 
 
-def _some(lines: Iterator[_Raw]) -> Iterator[_Raw]:
-    """Yield so many lines as tell the encoding."""
+def _sample_lines(lines: Iterator[_RawLine]) -> Iterator[_RawLine]:
+    """Yield enough lines to detect the encoding."""
     size = 0
     for line in lines:
         yield line
@@ -152,12 +156,12 @@ def _some(lines: Iterator[_Raw]) -> Iterator[_Raw]:
             return
 
 
-def _joined(lines: list[_Raw]) -> bytes:
+def _join(lines: list[_RawLine]) -> bytes:
     return b"".join(line for line in lines if isinstance(line, bytes))
 
 
 def count_lines(path: Path) -> int | None:
-    """How many documents `read_lines` will find in a file; None if only reading it can tell."""
+    """Return the number of documents in a file of lines; None if it cannot be read twice."""
     try:
         last = b"\n"
         count = 0

@@ -1,4 +1,4 @@
-"""The child that reads e-mails: bytes of a message in, what a person reads of it out."""
+"""The child process that reads the text of e-mails."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import cast
 
 from jlocal import extras
 from jlocal.errors import ArgumentError, ExtraError, TextError
-from jlocal.inputs.encodings import decode, known
+from jlocal.inputs.encodings import decode, python_name
 from jlocal.inputs.serve import serve
 
-_LARGEST_TEXT = 64 << 20
+_MAX_TEXT = 64 << 20
 _HEADERS = ("From", "To", "Cc", "Date")
-# A message begins with one of these; a file without any of them is something else.
-_MARKS = ("from", "to", "subject", "date", "received", "message-id", "mime-version")
+# A file without any of these headers is not a message.
+_REQUIRED_HEADERS = ("from", "to", "subject", "date", "received", "message-id", "mime-version")
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
-# What the standard library raises for headers that nobody's program writes.
+# Exceptions of the standard library for malformed headers.
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -27,17 +27,17 @@ def read(data: bytes) -> dict[str, object]:
     """Read a message.
 
     Returns:
-        `text`: the subject, who wrote it to whom and when, the text, and the names of attached
-        files, which are not read; `headings`: the subject is one; `losses`: why a part of the text
-        is missing.
+        `text`: the subject, sender, recipients, date and text, and the names of attached files,
+        whose content is not read; `headings`: the subject; `losses`: the reasons why parts of the
+        text are missing.
 
     Raises:
-        TextError: it is no e-mail, or too large.
+        TextError: the file is not an e-mail, or is too large.
 
     """
     try:
         message = email.message_from_bytes(data.lstrip(), _class=EmailMessage, policy=SMTP)
-        if not any(name in message for name in _MARKS):
+        if not any(name in message for name in _REQUIRED_HEADERS):
             raise TextError("not an e-mail, or damaged")
         parts = _Parts(message)
     except _MALFORMED as error:
@@ -47,19 +47,19 @@ def read(data: bytes) -> dict[str, object]:
     attached = (f"Attached: {name}" for name in parts.attached)
     pieces = (subject, "\n".join(headers), *parts.texts)
     text = "\n\n".join(filter(None, (*pieces, "\n".join(attached))))
-    if len(text) > _LARGEST_TEXT:
-        raise TextError(f"more than {_LARGEST_TEXT >> 20} million characters of text; split it")
+    if len(text) > _MAX_TEXT:
+        raise TextError(f"more than {_MAX_TEXT >> 20} million characters of text; split it")
     headings = [(0, len(subject), 0)] if subject else []
     return {"text": text, "headings": headings, "losses": parts.losses}
 
 
 class _Parts:
-    """What a message consists of.
+    """The parts of a message.
 
     Attributes:
-        texts: those that a mail program shows.
-        attached: names of the files.
-        losses: why a text is missing.
+        texts: the texts that a mail program shows.
+        attached: the names of the attached files.
+        losses: the reasons why texts are missing.
 
     """
 
@@ -70,24 +70,24 @@ class _Parts:
         self._read(message)
 
     def _read(self, part: EmailMessage) -> None:
-        kind = part.get_content_type()
-        if kind in _ENCRYPTED:
+        content_type = part.get_content_type()
+        if content_type in _ENCRYPTED:
             self.losses.append("encrypted or sealed; only its headers are read")
-        elif kind == "multipart/alternative":
-            self._read_best(list(_inside(part)))
-        elif kind.startswith("multipart/"):
-            for inner in _inside(part):
-                self._read(inner)
-        elif kind.startswith("message/"):
-            subjects = [_header(inner, "Subject") for inner in _inside(part)]
-            self.attached.append("".join(subjects) or kind)
+        elif content_type == "multipart/alternative":
+            self._read_best(list(_subparts(part)))
+        elif content_type.startswith("multipart/"):
+            for subpart in _subparts(part):
+                self._read(subpart)
+        elif content_type.startswith("message/"):
+            subjects = [_header(subpart, "Subject") for subpart in _subparts(part)]
+            self.attached.append("".join(subjects) or content_type)
         elif part.get_filename() or part.get_content_disposition() == "attachment":
-            self.attached.append(" ".join((part.get_filename() or kind).split()))
-        elif kind in ("text/plain", "text/html"):
-            self._text(part, is_page=kind == "text/html")
+            self.attached.append(" ".join((part.get_filename() or content_type).split()))
+        elif content_type in ("text/plain", "text/html"):
+            self._text(part, is_page=content_type == "text/html")
 
     def _read_best(self, choices: list[EmailMessage]) -> None:
-        """Read plain text where there is any; otherwise what the sender prefers."""
+        """Read the plain text if there is one; otherwise the sender's preferred form."""
         before = len(self.texts)
         choices.sort(key=lambda part: part.get_content_type() == "text/plain")
         while choices and len(self.texts) == before:
@@ -97,7 +97,7 @@ class _Parts:
         data = cast(bytes, part.get_payload(decode=True) or b"")
         try:
             charset = part.get_content_charset()
-            text = _page(data, charset) if is_page else _decoded(data, charset)
+            text = _html_text(data, charset) if is_page else _decode_part(data, charset)
         except TextError as error:
             if data.strip():
                 self.losses.append(error.reason)
@@ -110,26 +110,26 @@ class _Parts:
             self.texts.append(text)
 
 
-def _inside(part: EmailMessage) -> Iterator[EmailMessage]:
-    """List the parts of one; a multipart message that is damaged has none."""
+def _subparts(part: EmailMessage) -> Iterator[EmailMessage]:
+    """Yield the parts of a multipart; a damaged one has none."""
     payload = part.get_payload()
     yield from cast("list[EmailMessage]", payload if isinstance(payload, list) else [])
 
 
-def _page(data: bytes, charset: str | None) -> str:
+def _html_text(data: bytes, charset: str | None) -> str:
     extras.require("html", "an HTML e-mail; HTML pages need")
     from jlocal.inputs.html import read as read_page
 
-    # What the message says of its encoding stands above what the page says.
-    page = codecs.BOM_UTF8 + _decoded(data, charset).encode() if charset else data
+    # The message's encoding takes precedence over the page's.
+    page = codecs.BOM_UTF8 + _decode_part(data, charset).encode() if charset else data
     return read_page(page)[0]
 
 
-def _decoded(data: bytes, charset: str | None) -> str:
-    """Decode a text as it is declared; by its bytes where that is missing or wrong."""
+def _decode_part(data: bytes, charset: str | None) -> str:
+    """Decode a text by its declared charset, or by detection if that is missing or wrong."""
     if charset and charset != "us-ascii":
         try:
-            name = known(charset)
+            name = python_name(charset)
             return decode(data, name).text
         except ArgumentError:
             pass
@@ -142,7 +142,7 @@ def _decoded(data: bytes, charset: str | None) -> str:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """Return a header's words on one line."""
+    """Return the value of a header on one line."""
     try:
         value = str(message.get(name, ""))
     except _MALFORMED:

@@ -1,4 +1,4 @@
-"""Which files of a folder are meant: globs, and the rules of .gitignore."""
+"""Selecting the files of a folder by globs and the rules of .gitignore."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from jlocal.filenames import portable
 from jlocal.files import read_regular
 from jlocal.inputs.gitignore import Rules
 
-_LARGEST_GITIGNORE = 1 << 20
+_MAX_GITIGNORE = 1 << 20
 _GENERATED = ("node_modules", "__pycache__")
 _CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
-_LARGEST_TAG = 1 << 16
+_MAX_TAG = 1 << 16
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which files of a folder are meant.
+    """The filters for the files of a folder.
 
     Attributes:
-        include: globs, one of which a file must match; none takes every file.
+        include: globs, one of which a file must match; without globs, every file is included.
         exclude: globs of files and folders to leave out.
-        gitignore: whether to leave out what .gitignore files name, and folders that `is_generated`
-            knows, which mostly are named there.
+        gitignore: whether to leave out ignored files, and generated folders (`is_generated`),
+            which most .gitignore files name.
 
     """
 
@@ -41,16 +41,16 @@ class Filters:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rules for the entries of one folder; what begins with a dot or `~$` is never meant.
+    """The rules for the entries of one folder; names with a leading dot or `~$` never match.
 
     Attributes:
-        include: globs, one of which a file must match; none takes every file.
+        include: globs, one of which a file must match; without globs, every file is included.
         exclude: globs of files and folders to leave out.
-        below: path of the folder inside the root, where globs with a slash begin, with a slash at
-            its end; "" for the root.
-        ignored: the .gitignore files in force, outermost first, each with the path from its
-            folder to this one; None looks for none.
-        unread: why the folder's own .gitignore is not followed; "" where it is, or is not there.
+        below: path of the folder relative to the root, against which globs with a slash match,
+            with a slash at its end; "" for the root.
+        ignored: the applicable .gitignore files, outermost first, each with the path from its
+            folder to this one; None disables them.
+        unread: why the folder's own .gitignore cannot be read; "" if it was read or is missing.
 
     """
 
@@ -62,7 +62,7 @@ class Selection:
 
     @classmethod
     def of(cls, root: Path, filters: Filters) -> Selection:
-        """Return the rules in force in a root: those of the same repository above it included.
+        """Return the rules for a root, including those above it in the same repository.
 
         Raises:
             TextError: a .gitignore file cannot be read.
@@ -75,18 +75,17 @@ class Selection:
             repository = next((at for at, folder in enumerate(above) if _is_repository(folder)), -1)
             for folder in reversed(above[: repository + 1]):
                 path = Path(os.path.relpath(root, folder)).as_posix()
-                selection = selection._with_rules_of(folder, f"{path}/")
-        return selection._with_rules_of(root, "")
+                selection = selection._with_gitignore(folder, f"{path}/")
+        return selection._with_gitignore(root, "")
 
     @classmethod
     def within(cls, outer: Path, filters: Filters, path: Path) -> Selection | None:
-        """Return the rules in force in a part of a root; None where the root leaves it out.
+        """Return the rules for a part of a root; None if the root leaves it out.
 
         Args:
             outer: the root.
-            filters: of the root.
-            path: of a folder, or of a file, for which it is the rules of its folder; it begins
-                with the root's path.
+            filters: filters of the root.
+            path: a folder below the root, or a file, for which the rules are those of its folder.
 
         Raises:
             TextError: a .gitignore file cannot be read.
@@ -97,13 +96,13 @@ class Selection:
         for step in (*steps, name) if path.is_dir() else steps:
             folder /= step
             is_left_out = filters.gitignore and is_generated(folder)
-            if is_left_out or not selection.takes(step, folder=True):
+            if is_left_out or not selection.includes(step, folder=True):
                 return None
             selection = selection.inside(folder)
-        return selection if path.is_dir() or selection.takes(name, folder=False) else None
+        return selection if path.is_dir() or selection.includes(name, folder=False) else None
 
     def inside(self, folder: Path) -> Selection:
-        """Return the rules in force in a folder of this one: its own .gitignore comes on top.
+        """Return the rules for a subfolder, which adds its own .gitignore.
 
         Raises:
             TextError: its .gitignore cannot be read.
@@ -112,27 +111,27 @@ class Selection:
         step = f"{folder.name}/"
         ignored = self.ignored and tuple((f"{path}{step}", rules) for path, rules in self.ignored)
         inner = replace(self, below=f"{self.below}{step}", ignored=ignored, unread="")
-        return inner._with_rules_of(folder, "")
+        return inner._with_gitignore(folder, "")
 
-    def _with_rules_of(self, folder: Path, path: str) -> Selection:
+    def _with_gitignore(self, folder: Path, path: str) -> Selection:
         if self.ignored is None:
             return self
         try:
-            data = read_regular(folder / ".gitignore", _LARGEST_GITIGNORE)
+            data = read_regular(folder / ".gitignore", _MAX_GITIGNORE)
         except (FileNotFoundError, IsADirectoryError):
             return self
         except OSError as error:
             if error.errno == errno.EINVAL:
-                # Git, too, has no rules from what is no file.
+                # Git, too, reads rules only from regular files.
                 return replace(self, unread=str(error.strerror))
             is_closed = not os.access(folder, os.R_OK | os.X_OK)
             place = "" if is_closed else "its .gitignore: "
             raise TextError(f"{place}{error.strerror or error}") from None
         return replace(self, ignored=(*self.ignored, (path, Rules(data))))
 
-    def takes(self, name: str, *, folder: bool) -> bool:
-        """Whether a file is meant, or whether a folder may hold files that are."""
-        # Word keeps a file of the second kind beside each document that is open.
+    def includes(self, name: str, *, folder: bool) -> bool:
+        """Return whether a file is included, or a folder may hold included files."""
+        # Word keeps a file named `~$…` beside each open document.
         if name.startswith((".", "~$")):
             return False
         path = f"{self.below}{name}"
@@ -144,34 +143,34 @@ class Selection:
 
     def _ignores(self, name: str, folder: bool) -> bool:
         for path, rules in reversed(self.ignored or ()):
-            # The innermost file that says anything about a path decides.
-            verdict = rules.verdict(_as_git_sees(f"{path}{name}"), folder=folder)
-            if verdict is not None:
-                return verdict
+            # The innermost .gitignore file with a matching rule decides.
+            is_ignored = rules.is_ignored(_git_path(f"{path}{name}"), folder=folder)
+            if is_ignored is not None:
+                return is_ignored
         return False
 
 
 def is_generated(folder: Path) -> bool:
-    """Whether programs have made what is in a folder: installed packages, or a cache.
+    """Return whether the content of a folder is generated: installed packages, or a cache.
 
-    Virtual environments have a pyvenv.cfg (PEP 405). Cargo, pytest and others mark what can be
-    made again with a CACHEDIR.TAG (https://bford.info/cachedir/).
+    Virtual environments have a pyvenv.cfg (PEP 405). Cargo, pytest and other programs mark their
+    caches with a CACHEDIR.TAG (https://bford.info/cachedir/).
     """
     if folder.name in _GENERATED or os.path.isfile(folder / "pyvenv.cfg"):  # noqa: PTH113
         return True
     try:
-        tag = read_regular(folder / "CACHEDIR.TAG", _LARGEST_TAG)
+        tag = read_regular(folder / "CACHEDIR.TAG", _MAX_TAG)
     except OSError:
         return False
     return tag.startswith(_CACHE_SIGNATURE)
 
 
-def _as_git_sees(path: str) -> bytes:
+def _git_path(path: str) -> bytes:
     return os.fsencode(composed(path) if sys.platform == "darwin" else path)
 
 
 def composed(text: str) -> str:
-    """Return a name in the form that people type; some systems write é as e and an accent."""
+    """Return a name in Unicode's composed form; some systems write é as e and an accent."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -181,9 +180,9 @@ def _is_repository(folder: Path) -> bool:
 
 
 def matches(path: str, globs: Sequence[str]) -> bool:
-    """Whether a glob fits the name or, with a slash in the glob, the whole path.
+    """Return whether a glob matches the name or, for a glob with a slash, the whole path.
 
-    Composed and decomposed letters are the same.
+    Composed and decomposed letters match each other.
     """
     path = composed(portable(path))
     name = path.rpartition("/")[2]

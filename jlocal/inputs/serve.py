@@ -1,7 +1,7 @@
 """The child's side of `worker`: requests on standard input, answers on standard output.
 
-A message is its length in 8 bytes, most significant first, and so many bytes. A request is a
-file's bytes, an answer a JSON object.
+A message is its length in 8 bytes, big-endian, then its bytes. A request is the content of a file,
+an answer is a JSON object.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from collections.abc import Callable, Mapping
 from jlocal.errors import TextError
 from jlocal.memory import peak_memory
 
-HEAD = 8
-# A process that has grown so large ends, so that one file does not narrow the bounds of the next.
-_LARGE = 256 << 20
+LENGTH_BYTES = 8
+# A process with more memory ends, so that one file does not reduce the memory for the next.
+_MAX_PROCESS_MEMORY = 256 << 20
 
 
 def serve(read: Callable[[bytes], Mapping[str, object]]) -> None:
-    """Answer requests until standard input ends, with `{"reason": …}` where `read` refuses."""
+    """Answer requests until standard input ends; the answer is `{"reason": …}` on a TextError."""
     # Ctrl-C reaches every process of the terminal; this one has nothing to clean up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What a library prints must not mix with the answers.
+    # The output of a library must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     requests = sys.stdin.buffer
-    while head := requests.read(HEAD):
+    while head := requests.read(LENGTH_BYTES):
         answer = _answer(read, requests.read(int.from_bytes(head, "big")))
         data = json.dumps(answer, ensure_ascii=False).encode(errors="replace")
-        answers.write(len(data).to_bytes(HEAD, "big") + data)
+        answers.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         answers.flush()
-        if (peak_memory() or 0) > _LARGE:
+        if (peak_memory() or 0) > _MAX_PROCESS_MEMORY:
             break
 
 

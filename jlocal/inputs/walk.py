@@ -1,4 +1,4 @@
-"""From paths to files: folders are walked, each file is found once, and links end."""
+"""Finding files: folders are walked, each file is listed once, and cycles of links end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jlocal.errors import TextError
-from jlocal.inputs.documents import Unreadable, reason_of
+from jlocal.inputs.documents import Unreadable, system_message
 from jlocal.inputs.selection import Filters, Selection, is_generated
 
 # Device and inode of a folder.
@@ -27,18 +27,18 @@ def find_files(
 ) -> Iterator[Path | Unreadable]:
     """List files, and those in folders recursively, in sorted order.
 
-    Entries of a folder whose names begin with a dot are left out, as is what the globs leave out;
-    a folder that gives nothing is reported. Each folder is entered once, and each file is listed
-    once, however many paths and links lead there. Its own path counts before one through a link,
-    and so what only links lead to comes last. Hard links are files of their own.
+    Entries whose names begin with a dot are left out, as are those that the globs leave out; a
+    folder without files is reported. Each folder is entered once and each file is listed once, even
+    if several paths and links lead there. A direct path takes precedence over links, so files
+    behind links come last. Hard links are separate files.
 
     Args:
         paths: files and folders.
         include: globs for files inside folders, matched against the name or, with a slash in
             the glob, against the path inside the folder. A file named in `paths` is always read.
-        exclude: globs for files and folders inside folders that are left out.
-        gitignore: leave out what .gitignore files in the folders, and above them in the same
-            repository, name, and folders in them of installed packages and caches.
+        exclude: globs for files and folders inside folders to leave out.
+        gitignore: leave out files that are ignored by .gitignore files, in the folders or above
+            them in the same repository, and folders of installed packages and caches.
 
     """
     filters = Filters(include, exclude, gitignore)
@@ -48,15 +48,15 @@ def find_files(
 def find_in_roots(
     roots: Iterable[tuple[str | Path, Filters, str | None]], on_generated: Callable[[Path], None]
 ) -> Iterator[Path | Unreadable]:
-    """List files as `find_files` does, where each path has its own filters.
+    """List files as `find_files` does, with separate filters for each path.
 
-    In a folder inside another, only its own filters count: they are the ones set for that place.
+    In a folder inside another root, only the filters of the inner root apply.
 
     Args:
-        roots: files and folders, each with its filters, and the absolute path of the folder that it
-            is a part of, from which the filters count; None where they count from itself.
-        on_generated: called with each folder that is left out because programs have made what is
-            in it, as of `selection.is_generated`.
+        roots: files and folders, each with its filters, and the absolute path of the folder that
+            the filters are relative to; None if they are relative to the path itself.
+        on_generated: called with each folder that is left out because its content is generated
+            (`selection.is_generated`).
 
     """
     walk = _Walk(on_generated, apart=True)
@@ -65,16 +65,16 @@ def find_in_roots(
 
 @dataclass
 class _Root:
-    """A path that was named.
+    """A path that the caller passed.
 
     Attributes:
-        path: as it was named.
-        filters: for what is in it.
-        outer: absolute path of the folder from which the filters count; None if it is the path.
-        key: what tells it from others, of a folder or of a file in one; None of nothing.
+        path: the path as it was passed.
+        filters: filters for its content.
+        outer: absolute path of the folder that the filters are relative to; None for the path.
+        key: identity of a folder, or of a file in a folder; None if the path does not exist.
         is_folder: whether it is a folder.
-        is_linked: whether it leads through a link.
-        found: whether a folder gave anything.
+        is_linked: whether the path goes through a link.
+        found: whether the folder has any files.
 
     """
 
@@ -92,9 +92,9 @@ class _Inner:
     """A folder, or a link that may lead to one.
 
     Attributes:
-        root: the named path that led here.
+        root: the root that it was found in.
         path: its path.
-        selection: the rules for its entries; of a link, for those beside it.
+        selection: the rules for its entries; for a link, the rules of the folder with the link.
 
     """
 
@@ -103,27 +103,27 @@ class _Inner:
     selection: Selection
 
 
-def _root(path: Path, filters: Filters, outer: str | None) -> _Root | Unreadable:
-    """Look at a path that was named."""
+def _inspect_root(path: Path, filters: Filters, outer: str | None) -> _Root | Unreadable:
+    """Return a root, or why its path cannot be read."""
     try:
         status = path.stat()
         real = os.path.realpath(path)
-        # Links that lead to where we are do not count.
+        # Links in the path of the current folder are ignored.
         is_linked = real != os.path.normpath(Path(os.path.realpath("."), path))
         if stat.S_ISDIR(status.st_mode):
-            key = (_key(status), "")
+            key = (_folder_key(status), "")
             return _Root(path, filters, outer, key, is_folder=True, is_linked=is_linked)
         folder, name = os.path.split(real)
-        key = (_key(Path(folder).stat()), name)
+        key = (_folder_key(Path(folder).stat()), name)
         return _Root(path, filters, outer, key, is_folder=False, is_linked=is_linked)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return _Root(path, filters, outer, None, is_folder=False, is_linked=False)
-        return Unreadable(str(path), reason_of(error))
+        return Unreadable(str(path), system_message(error))
 
 
-def _rules(root: _Root) -> Selection:
-    """Return the rules in force in a folder that was named.
+def _root_rules(root: _Root) -> Selection:
+    """Return the rules for a root.
 
     Raises:
         TextError: a .gitignore file cannot be read.
@@ -136,7 +136,7 @@ def _rules(root: _Root) -> Selection:
 
 
 def _distinct(roots: Sequence[_Root]) -> list[_Root]:
-    """Keep one root of those that are the same: one without links, or else the first."""
+    """Keep one of several identical roots: one without links, or else the first."""
     best: dict[object, _Root] = {}
     for root in roots:
         key = root.key or root.path
@@ -145,12 +145,12 @@ def _distinct(roots: Sequence[_Root]) -> list[_Root]:
     return [root for root in roots if root is best[root.key or root.path]]
 
 
-def _key(status: os.stat_result) -> _Folder:
+def _folder_key(status: os.stat_result) -> _Folder:
     return status.st_dev, status.st_ino
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:
-    # Windows has junctions besides; Python tells since 3.12.
+    # Windows also has junctions, which Python 3.12 and later recognises.
     is_junction = getattr(entry, "is_junction", None)
     return entry.is_symlink() or bool(is_junction and is_junction())
 
@@ -161,27 +161,29 @@ class _Walk:
     ) -> None:
         self._on_generated = on_generated
         self._apart = apart
-        self._others: dict[_Folder, Filters] = {}  # roots that no root with other filters enters
+        self._other_roots: dict[
+            _Folder, Filters
+        ] = {}  # roots that no root with other filters enters
         self._entered: set[_Folder] = set()
         self._listed: dict[_Folder, set[str]] = {}
         self._links: deque[_Inner] = deque()
 
     def all(self, paths: Sequence[tuple[Path, Filters, str | None]]) -> Iterator[Path | Unreadable]:
-        looked_at = [_root(*path) for path in paths]
-        yield from (root for root in looked_at if isinstance(root, Unreadable))
-        roots = _distinct([root for root in looked_at if isinstance(root, _Root)])
+        inspected = [_inspect_root(*path) for path in paths]
+        yield from (root for root in inspected if isinstance(root, Unreadable))
+        roots = _distinct([root for root in inspected if isinstance(root, _Root)])
         for root in roots:
             if root.key and not root.is_folder:
                 self._is_new(*root.key)
         if self._apart:
             folders = [root for root in roots if root.is_folder]
-            self._others = {root.key[0]: root.filters for root in folders if root.key}
+            self._other_roots = {root.key[0]: root.filters for root in folders if root.key}
         linked = [root for root in roots if root.is_folder and root.is_linked]
         for root in roots:
             if not root.is_folder:
                 yield root.path
             elif not root.is_linked:
-                # A root inside another is walked once more: globs begin at each.
+                # A root inside another is walked again: its globs are relative to it.
                 yield from self._root(root, set())
         for root in linked:
             yield from self._root(root, self._entered)
@@ -197,7 +199,7 @@ class _Walk:
             root.found = True
             return
         try:
-            selection = _rules(root)
+            selection = _root_rules(root)
         except TextError as error:
             root.found = True
             yield Unreadable(str(root.path), error.reason)
@@ -211,13 +213,13 @@ class _Walk:
                 status = link.path.stat()
                 if not stat.S_ISDIR(status.st_mode):
                     real = Path(os.path.realpath(link.path))
-                    if self._is_new(_key(real.parent.stat()), real.name):
+                    if self._is_new(_folder_key(real.parent.stat()), real.name):
                         yield link.path
                     continue
             except OSError:
-                yield link.path  # It cannot be read; whoever tries will say why.
+                yield link.path  # The reader reports why it cannot be read.
                 continue
-            if _key(status) in self._entered:
+            if _folder_key(status) in self._entered:
                 continue
             for inner in self._inside(link, link.path):
                 if isinstance(inner, Unreadable):
@@ -226,8 +228,8 @@ class _Walk:
                     yield from self._walk(inner, self._entered)
 
     def _walk(self, start: _Inner, entered: set[_Folder]) -> Iterator[Path | Unreadable]:
-        """List the files of a folder and of those in it; links are for later."""
-        # Not recursive: folders may be deeper than Python's stack.
+        """List the files of a folder and its subfolders; links are collected for later."""
+        # Not recursive: folders may be nested deeper than Python's stack.
         open_folders = [self._entries(start, entered)]
         while open_folders:
             item = next(open_folders[-1], None)
@@ -241,8 +243,8 @@ class _Walk:
     def _entries(self, here: _Inner, entered: set[_Folder]) -> Iterator[Path | Unreadable | _Inner]:
         root, folder, selection = here.root, here.path, here.selection
         try:
-            key = _key(folder.stat())
-            if self._others.get(key, root.filters) != root.filters:
+            key = _folder_key(folder.stat())
+            if self._other_roots.get(key, root.filters) != root.filters:
                 root.found = True
                 return
             if key in entered:
@@ -251,7 +253,7 @@ class _Walk:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             root.found = True
-            yield Unreadable(str(folder), reason_of(error))
+            yield Unreadable(str(folder), system_message(error))
             return
         entered.add(key)
         self._entered.add(key)
@@ -261,8 +263,8 @@ class _Walk:
         for entry in entries:
             path = folder / entry.name
             is_link, is_folder = _is_link(entry), os.path.isdir(path)  # noqa: PTH112 - no error
-            is_taken = selection.takes(entry.name, folder=is_folder)
-            if not is_taken or (is_folder and self._is_left_out(root, path)):
+            is_included = selection.includes(entry.name, folder=is_folder)
+            if not is_included or (is_folder and self._is_left_out(root, path)):
                 continue
             root.found = root.found or is_link or not is_folder
             if is_link:
@@ -273,7 +275,7 @@ class _Walk:
                 yield path
 
     def _is_left_out(self, root: _Root, folder: Path) -> bool:
-        """Whether a folder is left out because programs have made what is in it."""
+        """Return whether a folder is left out because its content is generated."""
         if not (root.filters.gitignore and is_generated(folder)):
             return False
         root.found = True

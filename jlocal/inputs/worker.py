@@ -1,7 +1,7 @@
-"""A child process that reads one file after another, within limits.
+"""A child process that reads files one after another, within limits.
 
 Starting Python and a parser takes longer than reading a usual file, so the child stays for the
-next one. It is ended when a file takes too long, and started again when it is needed.
+next file. It is killed when a file takes too long, and restarted when it is needed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from typing import BinaryIO, cast
 
 from jlocal import child
 from jlocal.errors import TextError
-from jlocal.inputs.serve import HEAD
+from jlocal.inputs.serve import LENGTH_BYTES
 from jlocal.printable import printable
 
-# 64 million characters in UTF-8, and what JSON escapes.
-_LARGEST_ANSWER = 512 << 20
-_LONGEST_REASON = 400
+# 64 million characters in UTF-8, with JSON's escapes.
+_MAX_ANSWER = 512 << 20
+_MAX_REASON = 400
 
 
 class Worker:
-    """The child that runs a module of this package; threads take turns."""
+    """A child that runs a reader module; threads take turns."""
 
     def __init__(self, module: str, *, seconds: float, memory: int) -> None:
-        """Start nothing yet.
+        """Create a worker; its child starts with the first file.
 
         Args:
-            module: an absolute module name, which calls `serve`.
-            seconds: that a file may take.
-            memory: of address space that the child may take, in bytes, where the system can bound
-                it.
+            module: absolute name of a module that calls `serve`.
+            seconds: maximum time for a file.
+            memory: maximum address space of the child, in bytes, on systems that can limit it.
 
         """
         self._module, self.seconds, self._memory = module, seconds, memory
@@ -45,29 +44,29 @@ class Worker:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
-    def ask(self, data: bytes) -> dict[str, object]:
-        """Have a file read.
+    def read(self, data: bytes) -> dict[str, object]:
+        """Read a file in the child.
 
         Raises:
-            TextError: the child refuses it, takes too long, or dies of it.
+            TextError: the child refuses the file, takes too long, or dies.
 
         """
         with self._lock:
-            answer = self._of_used(data) or self._of_fresh(data)
+            answer = self._ask_running(data) or self._ask_new(data)
         if "reason" in answer:
-            raise TextError(printable(str(answer["reason"]))[:_LONGEST_REASON])
+            raise TextError(printable(str(answer["reason"]))[:_MAX_REASON])
         return answer
 
     def close(self) -> None:
-        """End the child; the next request starts another."""
+        """End the child; the next request starts a new one."""
         process, self._process = self._process, None
         if process:
             process.kill()
             process.wait()
             _close_pipes(process)
 
-    def _of_used(self, data: bytes) -> dict[str, object] | None:
-        """Ask the child that is there; None if there is none, or it ends."""
+    def _ask_running(self, data: bytes) -> dict[str, object] | None:
+        """Ask the running child; None if there is none, or it ends."""
         if self._process is None:
             return None
         try:
@@ -75,8 +74,8 @@ class Worker:
         except EOFError:
             return None
 
-    def _of_fresh(self, data: bytes) -> dict[str, object]:
-        # What the last child had read, or who ended it, must not decide about this file.
+    def _ask_new(self, data: bytes) -> dict[str, object]:
+        # The files or the end of the last child must not affect this file.
         self.close()
         self._process = process = subprocess.Popen(  # noqa: S603
             child.python(self._module, limits=child.Limits(memory=self._memory)),
@@ -87,7 +86,7 @@ class Worker:
         try:
             return self._exchange(process, data)
         except EOFError:
-            raise TextError(_obituary(process.wait())) from None
+            raise TextError(_exit_message(process.wait())) from None
 
     def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> dict[str, object]:
         requests, answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
@@ -97,16 +96,16 @@ class Worker:
             expired.set()
             process.kill()
 
-        # Not on every system can a pipe be read with a deadline; a dead process closes it.
+        # Not every system can read a pipe with a deadline, but killing the child closes the pipe.
         timer = threading.Timer(self.seconds, expire)
         timer.daemon = True
         timer.start()
         done = False
         try:
-            requests.write(len(data).to_bytes(HEAD, "big"))
+            requests.write(len(data).to_bytes(LENGTH_BYTES, "big"))
             requests.write(data)
             requests.flush()
-            answer = _received(answers)
+            answer = _read_answer(answers)
             done = True
         except (EOFError, OSError):
             if expired.is_set():
@@ -119,42 +118,42 @@ class Worker:
         return answer
 
     def _forget(self) -> None:
-        """Leave the child to the process that started it, after a fork."""
+        """After a fork, leave the child to the parent process."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process:
             _close_pipes(process)
 
 
-def _received(answers: BinaryIO) -> dict[str, object]:
-    size = int.from_bytes(_read(answers, HEAD), "big")
-    if size > _LARGEST_ANSWER:
+def _read_answer(answers: BinaryIO) -> dict[str, object]:
+    size = int.from_bytes(_read_exactly(answers, LENGTH_BYTES), "big")
+    if size > _MAX_ANSWER:
         raise EOFError
     try:
-        answer = json.loads(_read(answers, size))
+        answer = json.loads(_read_exactly(answers, size))
     except (ValueError, RecursionError):
         raise EOFError from None
     return answer if isinstance(answer, dict) else {}
 
 
-def _read(answers: BinaryIO, size: int) -> bytes:
+def _read_exactly(answers: BinaryIO, size: int) -> bytes:
     data = answers.read(size)
     if len(data) < size:
         raise EOFError
     return data
 
 
-def _obituary(status: int) -> str:
-    how = f"status {status}"
+def _exit_message(status: int) -> str:
+    cause = f"status {status}"
     if status < 0:
         with contextlib.suppress(ValueError):
-            how = signal.Signals(-status).name
-    return f"reading it broke off ({how}); it is damaged, or takes more than 2 GiB of memory"
+            cause = signal.Signals(-status).name
+    return f"reading it broke off ({cause}); it is damaged, or takes more than 2 GiB of memory"
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe:
-            # What was not sent is of no use now.
+            # Unsent bytes are discarded.
             with contextlib.suppress(OSError):
                 pipe.close()

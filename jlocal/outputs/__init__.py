@@ -1,4 +1,4 @@
 """Files that are written completely or not at all, and the journal of an unfinished run.
 
-Nothing here knows where vectors come from.
+This package does not know where vectors come from.
 """

@@ -14,7 +14,7 @@ from jlocal.outputs.staging import scratch_folder
 
 @contextmanager
 def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO]:
-    """Open a file in a hidden folder beside `target`, and give it that name at the end.
+    """Open a file in a hidden folder beside `target`, and rename it to `target` at the end.
 
     Args:
         target: the file to write; one that exists is replaced.
@@ -22,7 +22,7 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
             so is a pipe or a device.
 
     Raises:
-        OutputError: the file cannot be written; nothing of it is left.
+        OutputError: the file cannot be written; no part of it remains.
 
     """
     real = Path(os.path.realpath(target)) if follow_link else target

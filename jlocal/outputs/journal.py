@@ -1,4 +1,4 @@
-"""What a run has computed so far, so that it can be killed and go on where it was."""
+"""The journal of a run: the vectors computed so far, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ _JOURNAL = FileKind(
     if_damaged="remove it to start again",
     if_unusable="remove it to start again",
 )
-# Where SQLite would quote what is no UTF-8, Python raises an error of its own.
+# Where SQLite would quote text that is not UTF-8, Python raises UnicodeDecodeError.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 @contextmanager
 def open_journal(
-    output: Path, made: Mapping[str, object], dimensions: int, note: Note
+    output: Path, inputs: Mapping[str, object], dimensions: int, note: Note
 ) -> Iterator[Journal]:
-    """Open the journal of an output file, which no other run can do meanwhile.
+    """Open and lock the journal of an output file.
 
-    It is a hidden file beside the output. When the block ends well, it goes; otherwise it stays,
-    if there is anything in it.
+    It is a hidden file beside the output. It is removed when the block ends without an error, or
+    when it is empty.
 
     Args:
-        output: the file that the run is to make.
-        made: what vectors depend on besides their tokens.
+        output: the file that the run writes.
+        inputs: everything that the vectors depend on besides their tokens.
         dimensions: full length of the model's vectors.
-        note: told that a journal is damaged, or that one stays.
+        note: called with a message when a journal is damaged or kept.
 
     Raises:
-        OutputError: another run makes the same output, or the journal cannot be written.
+        OutputError: another run writes the same output, or the journal cannot be written.
 
     """
     real = Path(os.path.realpath(output))
     if real.is_dir():
         raise OutputError(f"{output} is a folder; name a file", path=output)
     path = real.with_name(f".{real.name}.jlocal-journal")
-    is_left = path.exists()
+    was_interrupted = path.exists()
     with closing(_connect(path, output, note)) as connection:
-        if is_left:
+        if was_interrupted:
             sweep(real.parent)
-        journal = Journal(path, connection, made, dimensions)
+        journal = Journal(path, connection, inputs, dimensions)
         try:
             yield journal
         except BaseException:
@@ -89,8 +89,8 @@ class Journal:
     of everything that they depend on, so that no other vectors can be found in their place.
 
     Attributes:
-        had: whether there was anything at the start.
-        taken: how many texts got their vectors from what there was.
+        resumed: whether the journal held any vectors at the start.
+        reused: number of texts whose vectors came from the journal.
 
     """
 
@@ -98,31 +98,31 @@ class Journal:
         self,
         path: Path,
         connection: sqlite3.Connection,
-        made: Mapping[str, object],
+        inputs: Mapping[str, object],
         dimensions: int,
     ) -> None:
-        """Use a file that is open; see `open_journal`."""
+        """Use an open database; see `open_journal`."""
         self._path, self._dimensions = path, dimensions
         self._connection: sqlite3.Connection | None = connection
-        self._made = hashlib.sha256(json.dumps(dict(made), sort_keys=True).encode())
-        # The thread that computes may still be at it when another calls the work off.
+        self._inputs = hashlib.sha256(json.dumps(dict(inputs), sort_keys=True).encode())
+        # The computing thread may still be running when another thread cancels the work.
         self._lock = threading.Lock()
-        self.had = not _is_empty(connection)
-        self.taken = 0
+        self.resumed = not _is_empty(connection)
+        self.reused = 0
 
     def stop(self) -> None:
-        """Read and write no more."""
+        """Stop reading and writing."""
         with self._lock:
             self._connection = None
 
     def recall(self, sequences: Sequence[Tokens]) -> Floats | None:
-        """Find the vectors (n, d) of a batch of n sequences; None where they are not here.
+        """Find the vectors (n, d) of a batch of n sequences; None if they are not in the journal.
 
         Raises:
             OutputError: the file cannot be read.
 
         """
-        if not self.had:
+        if not self.resumed:
             return None
         key, size = self._key(sequences), 4 * len(sequences) * self._dimensions
         row = self._execute(
@@ -144,7 +144,7 @@ class Journal:
         self._execute("INSERT OR REPLACE INTO wave VALUES (?, ?, ?)", key, data, checksum)
 
     def _key(self, sequences: Sequence[Tokens]) -> bytes:
-        key = self._made.copy()
+        key = self._inputs.copy()
         key.update(np.array([len(sequences), *map(len, sequences)], "<i8").tobytes())
         for sequence in sequences:
             key.update(sequence.astype("<i4").tobytes())
@@ -174,16 +174,16 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
             raise OutputError(f"{path} is not a regular file; remove it", path=path)
         _JOURNAL.check_files(path)
         path.touch()
-        before = path.stat().st_ino
+        inode = path.stat().st_ino
     except OSError as error:
         raise OutputError(
             f"cannot write {output}: {error.strerror or error}", path=output
         ) from error
     connection = open_file(path, timeout=0)
     try:
-        _prepare(connection)
-        # Who had it before may have removed it meanwhile.
-        if not path.exists() or path.stat().st_ino != before:
+        _initialize(connection)
+        # Its previous owner may have removed it before the lock.
+        if not path.exists() or path.stat().st_ino != inode:
             raise busy
         return connection
     except sqlite3.OperationalError as error:
@@ -191,7 +191,7 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
         is_busy = cause_of(error) is Cause.LOCKED
         raise busy if is_busy else _JOURNAL.explained(path, error) from error
     except _DAMAGE:
-        note(f"{path} is damaged, and is begun anew.")
+        note(f"{path} is damaged, and is started again.")
         _remove(connection, path)
         connection.close()
         return _connect(path, output, note)
@@ -200,7 +200,7 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
         raise
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _initialize(connection: sqlite3.Connection) -> None:
     """Lock the file and make its table.
 
     Raises:
@@ -212,15 +212,15 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("BEGIN EXCLUSIVE")
-    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    if not found:
+    tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if not tables:
         connection.execute(_TABLE)
-    elif found != [(_TABLE.encode(),)]:
+    elif tables != [(_TABLE.encode(),)]:
         raise sqlite3.DatabaseError("other tables")
     elif connection.execute("PRAGMA integrity_check(1)").fetchone() != (b"ok",):
         raise sqlite3.DatabaseError("damaged")
     connection.execute("COMMIT")
-    # A killed process leaves whole transactions only; a power cut may take the last ones.
+    # A killed process leaves only whole transactions; a power cut may lose the last ones.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -235,9 +235,9 @@ def _remove(connection: sqlite3.Connection, path: Path) -> None:
     """Remove the file while it is still locked."""
     with suppress(*_DAMAGE):
         connection.execute("PRAGMA synchronous = OFF")
-        # Closed in another mode, it would look for files of these names once more.
+        # In WAL mode, closing would access the removed files again.
         connection.execute("PRAGMA journal_mode = DELETE")
-    if os.name == "nt":  # where what is open cannot be removed
+    if os.name == "nt":  # Windows cannot remove an open file
         connection.close()
     for name in (f"{path.name}-wal", f"{path.name}-journal", path.name):
         try:

@@ -1,7 +1,7 @@
 """Hidden folders for work in progress.
 
-Each is locked while its process lives. What a killed process has left is removed by the next one
-that works in the same place; without such locks (on Windows) what is a day old is.
+Each is locked while its process lives. The folder of a killed process is removed by the next
+process that works in the same place; without file locks (on Windows), it is removed after a day.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ except ImportError:  # Windows
 
 _PREFIX, _SUFFIX = ".jlocal-", ".tmp"
 _NAME = re.compile(re.escape(_PREFIX) + "[a-z0-9_]{8}" + re.escape(_SUFFIX))
-_DAY = 86_400
+_MAX_AGE = 86_400
 
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Make a hidden folder that is removed at the end, with what is still in it.
+    """Create a hidden folder that is removed at the end, with its content.
 
     Args:
-        parent: where; None is the system's folder for temporary files.
+        parent: its parent folder; None is the system's folder for temporary files.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
 
     """
-    where = Path(tempfile.gettempdir()) if parent is None else parent
-    sweep(where)
-    folder, lock = _make(where)
+    parent_folder = Path(tempfile.gettempdir()) if parent is None else parent
+    sweep(parent_folder)
+    folder, lock = _create(parent_folder)
     try:
         yield folder
     finally:
@@ -50,15 +50,15 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what killed processes have left in a folder, and nothing of a living one."""
+    """Remove the scratch folders of killed processes from a folder."""
     try:
-        left = [path for path in parent.iterdir() if _NAME.fullmatch(path.name)]
+        leftovers = [path for path in parent.iterdir() if _NAME.fullmatch(path.name)]
     except OSError:
         return
-    for folder in left:
+    for folder in leftovers:
         with suppress(OSError):
             if sys.platform == "win32" or fcntl is None:
-                if time.time() - folder.stat().st_mtime > _DAY:
+                if time.time() - folder.stat().st_mtime > _MAX_AGE:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -69,10 +69,10 @@ def sweep(parent: Path) -> None:
                 os.close(lock)
 
 
-def _make(parent: Path) -> tuple[Path, int | None]:
-    """Make a folder and lock it, before another process takes it for one that was left."""
+def _create(parent: Path) -> tuple[Path, int | None]:
+    """Create and lock a folder, before another process removes it as a leftover."""
     while True:
-        # Named here, so that Ctrl-C can arrive at any moment after it is made, and not leave it.
+        # Named before it is created, so that it is removed whenever Ctrl-C arrives.
         folder = parent.absolute() / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
         try:
             folder.mkdir(mode=0o700)
@@ -87,7 +87,7 @@ def _make(parent: Path) -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> tuple[bool, int | None]:
-    """Lock a folder that was just made; say whether no other process has taken it since."""
+    """Lock a new folder; return False if another process has removed it already."""
     if sys.platform == "win32" or fcntl is None:
         return True, None
     try:
@@ -100,7 +100,7 @@ def _lock(folder: Path) -> tuple[bool, int | None]:
         os.close(lock)
         return False, None
     except OSError:
-        # A file system without locks; there, nothing is swept.
+        # A file system without locks, on which no folders are swept.
         os.close(lock)
         return True, None
     if os.fstat(lock).st_nlink:

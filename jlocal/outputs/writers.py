@@ -1,4 +1,4 @@
-"""Vectors to files: npy, npz, JSON lines, CSV and Parquet, streamed, complete or not there."""
+"""Writing vectors to npy, npz, JSON lines, CSV and Parquet files, as a stream and atomically."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from jlocal.vectors import Vectors
 
 FORMATS = ("npy", "npz", "jsonl", "csv", "parquet")
 
-# What a vector is of, by the name of a column; the same names for each vector of a file. Strings
-# are never None, numbers may be.
+# The source of a vector, by column name; all vectors of a file have the same columns. Strings are
+# never None, numbers may be.
 Columns = Mapping[str, str | int | None]
-_NONE: Columns = MappingProxyType({})
+_NO_COLUMNS: Columns = MappingProxyType({})
 
-# What a spreadsheet may run, after what it may leave out; in full width as well.
+# A cell that a spreadsheet may run as a formula, after characters that it may ignore.
 _FORMULA = re.compile(
     r"[\s\x00-\x1f\x7f-\xa0\u200b-\u200f\u2060\ufeff\"']*[=+\-@＝＋－＠]|[\t\r\n]"
 )
 
-# So many bytes of a Parquet file are held and written together, as one row group.
+# Bytes in a row group of a Parquet file, which are buffered and written together.
 _ROW_GROUP = 16 << 20
 
 
 class Writer(Protocol):
     """Takes vectors one at a time."""
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
-        """Write one vector (d,), with its id and, where the format has room, more columns.
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
+        """Write one vector (d,), with its id and, if the format has columns, more columns.
 
         Raises:
-            TextError: the format cannot hold the id or a column; nothing was written.
+            TextError: the format cannot hold the id or a column; the vector is not written.
 
         """
 
 
 def format_of(path: Path) -> str:
-    """Tell the format from a file's ending.
+    """Return the format of a file, by its ending.
 
     Raises:
-        OutputError: the ending is not known.
+        OutputError: the ending is not the name of a format.
 
     """
     suffix = path.suffix.lower().removeprefix(".")
@@ -73,7 +73,7 @@ def format_of(path: Path) -> str:
 def open_writer(
     path: Path, format: str, metadata: Mapping[str, object], *, safe_cells: bool = False
 ) -> Iterator[Writer]:
-    """Open a file that appears under its name when the block ends well.
+    """Open a file that gets its name when the block ends without an error.
 
     Args:
         path: the file.
@@ -82,7 +82,7 @@ def open_writer(
             (columns `id`, others as they are given, and `embedding`, a list of fixed size of
             float, halffloat, int8 or uint8; `jlocal` in the metadata is a string of JSON).
         metadata: how the vectors were made, for npz and parquet.
-        safe_cells: of csv, keep spreadsheets from taking a text for a formula; see `Csv`.
+        safe_cells: for csv, keep spreadsheets from taking a text for a formula; see `Csv`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -102,7 +102,7 @@ def open_writer(
             yield rows
             rows.finish()
         else:
-            # A zip entry cannot be changed once written, and the header must name the row count.
+            # A zip entry cannot be changed once written, and its header must hold the row count.
             with (
                 tempfile.TemporaryFile(dir=path.parent) as vectors,
                 tempfile.TemporaryFile(dir=path.parent) as ids,
@@ -113,29 +113,29 @@ def open_writer(
 
 
 class JsonLines:
-    """One `{"id": …, "embedding": […]}` a line, with other columns between them."""
+    """One `{"id": …, "embedding": […]}` per line, with other columns between them."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
-        """Write one line, in which surrogates of names that are no UTF-8 are escaped."""
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
+        """Write one line; surrogates in names that are not UTF-8 are escaped."""
         before = json.dumps({"id": id, **columns})[:-1]
         self._file.write(f'{before}, "embedding": [{_numbers(vector, ", ")}]}}\n'.encode("ascii"))
 
 
 class Csv:
-    """A line with the names of the columns, and one for each vector, in UTF-8.
+    """A line with the names of the columns, and a line for each vector, in UTF-8.
 
-    Columns are `id`, others as they are given, and `d0`, `d1`, … with a component each, as pandas
+    The columns are `id`, the other columns, and `d0`, `d1`, … with one component each, as pandas
     and spreadsheets expect. Every string is quoted, so that commas, quotes, line breaks and NUL
-    come back as they were. pandas takes numbers and "NA" for what they look like, unless told
-    otherwise: `pd.read_csv(path, dtype={"id": str}, keep_default_na=False)`, and then
+    are preserved. To keep pandas from converting numbers and "NA", read the file with
+    `pd.read_csv(path, dtype={"id": str}, keep_default_na=False)`; then
     `.filter(regex="^d[0-9]+$").to_numpy("float32")` is the array (n, d).
 
-    Spreadsheets run what begins with `=`, `+`, `-` or `@` as a formula, quoted or not, and a file
-    name or a text may come from anyone. With `safe_cells` an apostrophe is put before such
-    strings, which spreadsheets take for a mark of text; other programs read it as a character.
+    Spreadsheets run a cell that begins with `=`, `+`, `-` or `@` as a formula, quoted or not, and a
+    file name or a text may come from anyone. With `safe_cells`, an apostrophe is put before these
+    strings: spreadsheets take it for a mark of text, other programs for a character.
     """
 
     def __init__(self, file: IO[bytes], *, safe_cells: bool = False) -> None:
@@ -143,7 +143,7 @@ class Csv:
         self._is_empty = True
         self._cell = _safe_cell if safe_cells else _cell
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
         """Write one line.
 
         Raises:
@@ -172,13 +172,13 @@ def _safe_cell(value: str | int | None) -> str:
 
 
 def _numbers(vector: Vectors, separator: str) -> str:
-    """Write a vector's components; nine digits give every float32 back exactly."""
+    """Format a vector's components; nine digits preserve every float32 exactly."""
     number = "%.9g" if vector.dtype.kind == "f" else "%d"
     return separator.join([number] * len(vector)) % tuple(vector.tolist())
 
 
 def _check_utf8(row: Columns, format: str) -> None:
-    """Refuse what is no text: a name in another encoding, for example."""
+    """Refuse strings that are not valid Unicode, such as a name in another encoding."""
     for name, value in row.items():
         try:
             str(value).encode()
@@ -196,7 +196,7 @@ class _Npy:
         self._count = 0
         self._row: Vectors = np.empty(0, np.float32)
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
         del id, columns
         if self._count == 0:
             self._row = vector
@@ -220,14 +220,14 @@ class _Npy:
 
 
 class _Npz:
-    """An archive of arrays; ids wait in a file, since the longest settles the width of all."""
+    """An archive of arrays; ids are buffered in a file, since the longest sets their width."""
 
     def __init__(self, vectors: IO[bytes], ids: IO[bytes]) -> None:
         self._vectors, self._ids = vectors, ids
         self._rows = _Npy(vectors)
         self._count, self._width = 0, 1
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
         self._rows.add(id, vector)
         characters = id.encode("utf-32-le", "surrogatepass")
         self._ids.write(len(characters).to_bytes(8, "little") + characters)
@@ -260,7 +260,7 @@ class _Npz:
 
 
 class _Parquet:
-    """A Parquet file, whose table is known from its first row."""
+    """A Parquet file, whose schema comes from its first row."""
 
     def __init__(self, file: IO[bytes], metadata: Mapping[str, object]) -> None:
         with extras.importing("parquet", "Parquet files need"):
@@ -282,11 +282,11 @@ class _Parquet:
             if self._table:
                 self._table.close()
         elif self._table:
-            # Left open, it would be closed some time later, and complain of the closed file.
+            # Left open, it would be finalised later, and fail on the closed file.
             with suppress(OSError):
                 self._table.close()
 
-    def add(self, id: str, vector: Vectors, columns: Columns = _NONE) -> None:
+    def add(self, id: str, vector: Vectors, columns: Columns = _NO_COLUMNS) -> None:
         row = {"id": id, **columns}
         _check_utf8(row, "parquet")
         self._rows.append(row)

@@ -149,17 +149,17 @@ def test_a_journal_keeps_no_vector_that_is_not_finite(overflow: Path, tmp_path: 
             rows = journal._connection.execute("SELECT vectors FROM wave").fetchall()
             kept = [vectors for (vectors,) in rows]
             raise KeyboardInterrupt
-        return kept, journal.taken
+        return kept, journal.reused
 
     with Embedder(overflow) as model:
-        kept, taken = run(model)
-        assert taken == 0
+        kept, reused = run(model)
+        assert reused == 0
         assert len(kept) > 2
         assert all(np.isfinite(np.frombuffer(vectors, "<f4")).all() for vectors in kept)
-        again, taken = run(model)
+        again, reused = run(model)
         assert again == kept
         # Texts that shared a batch with a bad text are computed again.
-        assert len(texts) - 2 * len(TEXTS) <= taken <= len(texts) - len(BAD)
+        assert len(texts) - 2 * len(TEXTS) <= reused <= len(texts) - len(BAD)
 
 
 def test_index_reports_the_document_and_does_not_keep_it(overflow: Path, tmp_path: Path) -> None:

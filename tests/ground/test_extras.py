@@ -34,9 +34,9 @@ def test_each_extra_of_the_project_has_its_modules_and_its_packages() -> None:
 
 
 def read_document(name: str) -> Callable[[Path, Embedder], object]:
-    from jlocal.inputs.formats import need
+    from jlocal.inputs.formats import require_reader
 
-    return lambda folder, model: need(folder / name)
+    return lambda folder, model: require_reader(folder / name)
 
 
 def write_parquet(folder: Path, model: Embedder) -> None:

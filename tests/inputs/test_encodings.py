@@ -16,7 +16,7 @@ from jlocal import Collection, Embedder
 from jlocal.errors import ArgumentError, TextError
 from jlocal.inputs.detection import guess
 from jlocal.inputs.documents import Document, Unreadable, read_file
-from jlocal.inputs.encodings import Decoded, decode, known, label
+from jlocal.inputs.encodings import Decoded, decode, display_name, python_name
 from support.texts import AWKWARD
 
 DATA = Path(__file__).parents[1] / "data"
@@ -129,7 +129,7 @@ def test_what_is_repeated_tells_no_more_than_once(text: str) -> None:
 
 def test_labels_are_those_that_people_know() -> None:
     names = ("cp1252", "iso8859-1", "koi8-r", "cp932", "cp949", "gb18030", "utf-16-le", "big5hkscs")
-    assert [label(name) for name in names] == [
+    assert [display_name(name) for name in names] == [
         *("Windows-1252", "ISO-8859-1", "KOI8-R", "Shift_JIS", "EUC-KR", "GB18030"),
         *("UTF-16-LE", "Big5"),
     ]
@@ -250,13 +250,13 @@ def test_an_encoding_that_is_named_settles_it() -> None:
 )  # fmt: skip
 def test_names_that_are_no_encodings(name: str) -> None:
     with pytest.raises(ArgumentError, match="there is no encoding"):
-        known(name)
+        python_name(name)
 
 
 def test_names_of_encodings() -> None:
     names = ("Windows-1252", "latin1", "Shift_JIS", "UTF8", "UTF-16LE")
     said = ["cp1252", "iso8859-1", "shift_jis", "utf-8", "utf-16-le"]
-    assert [known(name) for name in names] == said
+    assert [python_name(name) for name in names] == said
 
 
 def test_large_files_take_little_longer() -> None:

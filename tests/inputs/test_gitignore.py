@@ -80,7 +80,7 @@ def is_ignored(rules: Rules, path: str, folder: bool) -> bool:
     for end in range(1, len(parts) + 1):
         is_last = end == len(parts)
         part = os.fsencode("/".join(parts[:end]))
-        verdict = rules.verdict(part, folder=folder or not is_last)
+        verdict = rules.is_ignored(part, folder=folder or not is_last)
         if verdict:
             return True
     return bool(verdict)
@@ -124,9 +124,9 @@ def test_every_verdict_is_that_of_git(tmp_path: Path) -> None:
 )
 def test_a_line_that_is_no_pattern_has_no_effect(line: str) -> None:
     rules = Rules(f"{line}\n*.log\n{line}\n".encode())
-    assert rules.verdict(b"a.md", folder=False) is None
-    assert rules.verdict(b"a.log", folder=False) is True
-    assert rules.verdict(b"a", folder=True) is None
+    assert rules.is_ignored(b"a.md", folder=False) is None
+    assert rules.is_ignored(b"a.log", folder=False) is True
+    assert rules.is_ignored(b"a", folder=True) is None
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     start = time.monotonic()
     rules = Rules(pattern.encode())
     for path in (b"a" * 255, b"/".join([b"a" * 200] * 20), b"a/" * 2000 + b"b"):
-        rules.verdict(path, folder=False)
+        rules.is_ignored(path, folder=False)
     assert time.monotonic() - start < 20
 
 
@@ -159,7 +159,7 @@ def test_many_patterns_keep_little_in_memory() -> None:
     rules = Rules("\n".join(lines).encode())
     tracemalloc.start()
     for _ in range(40):
-        rules.verdict(bytes(rng.choices(b"abmd", k=120)), folder=False)
+        rules.is_ignored(bytes(rng.choices(b"abmd", k=120)), folder=False)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 10_000_000

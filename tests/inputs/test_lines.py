@@ -116,8 +116,8 @@ def test_lines_of_utf8_are_streamed() -> None:
 
 
 def test_long_lines_are_passed_over_and_endless_ones_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "_LARGEST", 1000)
-    monkeypatch.setattr(lines, "_LONGEST", 5 << 20)
+    monkeypatch.setattr(lines, "_MAX_LINE", 1000)
+    monkeypatch.setattr(lines, "_MAX_SKIPPED", 5 << 20)
     found = texts(b"one\n" + b"x" * (2 << 20) + b"\nthree\n")
     assert [text[:13] for text in found] == ["one", "!a line large", "three"]
     assert texts(b"x" * 1000) == ["x" * 1000]

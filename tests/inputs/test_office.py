@@ -13,7 +13,7 @@ import pytest
 from jlocal.errors import TextError
 from jlocal.inputs.documents import Document, Unreadable, read_file
 from jlocal.inputs.flowing import read_flowing
-from jlocal.inputs.formats import format_of, kind_of, missing_extra
+from jlocal.inputs.formats import format_of, missing_extra, reader_of
 from support.office_files import (
     EVERY_KIND,
     book,
@@ -189,7 +189,7 @@ def test_a_member_with_a_wrong_sum_is_refused() -> None:
 
 
 def test_which_extra_reads_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [kind_of(name) for name in ("a.DOCX", "b.eml", "c.md", "d")] == [
+    assert [reader_of(name) for name in ("a.DOCX", "b.eml", "c.md", "d")] == [
         "office", "mail", "", "",
     ]  # fmt: skip
     found = format_of("a.docx")

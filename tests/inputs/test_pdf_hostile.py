@@ -107,11 +107,11 @@ def test_a_file_that_takes_forever() -> None:
     with closing(Worker(READER, seconds=2, memory=2 << 30)) as worker:
         start = time.monotonic()
         with pytest.raises(TextError) as error:
-            worker.ask(FOREVER)
+            worker.read(FOREVER)
         assert error.value.reason == "not read within 2 seconds; split it"
         assert time.monotonic() - start < 20
         worker.seconds = 300
-        assert worker.ask(pdf("the next one"))["pages"] == ["the next one"]
+        assert worker.read(pdf("the next one"))["pages"] == ["the next one"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the bound")
@@ -119,6 +119,6 @@ def test_a_file_that_takes_too_much_memory() -> None:
     large = pdf(deflated(b"BT /F 1 Tf (x) Tj ET " * 1_000_000))
     with closing(Worker(READER, seconds=300, memory=200 << 20)) as worker:
         with pytest.raises(TextError) as error:
-            worker.ask(large)
+            worker.read(large)
         assert error.value.reason.isprintable()
         assert "memory" in error.value.reason

@@ -55,18 +55,18 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 
 def pid(worker: Worker, word: bytes = b"x") -> int:
-    return int(str(worker.ask(word)["pid"]))
+    return int(str(worker.read(word)["pid"]))
 
 
 def test_one_child_reads_many_files(worker: Worker) -> None:
     assert len({pid(worker, b"%d" % number) for number in range(50)}) == 1
-    assert worker.ask("é".encode() * 3_000_000)["word"] == "é" * 3_000_000
-    assert worker.ask(b"print")["word"] == "print"
+    assert worker.read("é".encode() * 3_000_000)["word"] == "é" * 3_000_000
+    assert worker.read(b"print")["word"] == "print"
 
 
 def test_a_refusal_is_one_printable_line(worker: Worker) -> None:
     with pytest.raises(TextError) as error:
-        worker.ask(b"refused")
+        worker.read(b"refused")
     assert error.value.reason == "no \ufffd[31m"
 
 
@@ -74,7 +74,7 @@ def test_a_refusal_is_one_printable_line(worker: Worker) -> None:
 def test_the_next_file_is_read_after_one_that_ends_the_child(worker: Worker, word: bytes) -> None:
     before = pid(worker)
     with pytest.raises(TextError, match="reading it broke off"):
-        worker.ask(word)
+        worker.read(word)
     assert pid(worker) != before
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_takes_too_long_is_given_up(worker: Worker) -> None:
     before = pid(worker)
     worker.seconds = 1
     with pytest.raises(TextError, match="not read within 1 seconds"):
-        worker.ask(b"sleep")
+        worker.read(b"sleep")
     worker.seconds = 60
     assert pid(worker) != before
     with pytest.raises(ProcessLookupError):
@@ -99,17 +99,17 @@ def test_a_child_that_someone_ended_is_started_again(worker: Worker) -> None:
 @POSIX
 def test_a_large_file_leaves_no_large_process(worker: Worker) -> None:
     before = pid(worker)
-    assert worker.ask(b"large")["size"] == 300 << 20
+    assert worker.read(b"large")["size"] == 300 << 20
     assert pid(worker) != before
 
 
 def test_threads_take_turns(worker: Worker) -> None:
     answers: list[object] = []
 
-    def ask(word: str) -> None:
-        answers.append(worker.ask(word.encode())["word"])
+    def read(word: str) -> None:
+        answers.append(worker.read(word.encode())["word"])
 
-    threads = [threading.Thread(target=ask, args=(f"{number}",)) for number in range(20)]
+    threads = [threading.Thread(target=read, args=(f"{number}",)) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -94,7 +94,7 @@ def interrupted(lines: Path, model: Path, output: Path, *options: object) -> Non
     assert not output.exists()
 
 
-def taken(told: Sequence[str]) -> tuple[int, int]:
+def reused(told: Sequence[str]) -> tuple[int, int]:
     found = re.search(r"^([\d,]+) of ([\d,]+) vectors were taken", "\n".join(told), re.MULTILINE)
     return tuple(int(number.replace(",", "")) for number in found.groups()) if found else (0, 0)
 
@@ -132,7 +132,7 @@ def test_killed_at_any_moment(lines: Path, model: Path, clean, tmp_path: Path) -
         _, stderr = process.communicate()
         assert process.returncode == 1, stderr
         assert output.exists(), stderr
-        counts.append(taken(stderr.splitlines()))
+        counts.append(reused(stderr.splitlines()))
         assert output.read_bytes() == clean[format]
         output.unlink()
         if kills >= KILLS:
@@ -140,7 +140,7 @@ def test_killed_at_any_moment(lines: Path, model: Path, clean, tmp_path: Path) -
     for format in FORMATS:
         output = tmp_path / f"v.{format}"
         _, told = run(lines, model, output)
-        counts.append(taken(told))
+        counts.append(reused(told))
         assert output.read_bytes() == clean[format]
     sys.stdout.write(f"{kills} kills; taken from earlier runs: {counts}\n")
     assert kills >= KILLS
@@ -152,14 +152,14 @@ def test_only_the_rest_is_computed(lines: Path, model: Path, clean, tmp_path: Pa
     output = tmp_path / "v.npy"
     interrupted(lines, model, output)
     status, told = run(lines, model, output, "-t", 1)
-    had, total = taken(told)
+    resumed, total = reused(told)
     assert (status, total) == (1, LINES)
-    assert 0 < had < total
+    assert 0 < resumed < total
     assert output.read_bytes() == clean["npy"]
     # The vectors are kept in full: what is made of them may change.
     interrupted(lines, model, output.with_name("w.npy"))
     _, told = run(lines, model, tmp_path / "w.npy", "--precision", "int8", "--dimensions", 16)
-    assert taken(told)[0] > 0
+    assert reused(told)[0] > 0
     assert np.load(tmp_path / "w.npy").shape == (LINES, 16)
 
 
@@ -171,7 +171,7 @@ def test_interrupted_and_told_so(number: int, lines, model, clean, tmp_path: Pat
     stderr = kill(process, number)
     assert f"is kept in {journal_of(output)}; the same command goes on from there." in stderr
     assert [path.name for path in tmp_path.iterdir()] == [journal_of(output).name]
-    assert taken(run(lines, model, output)[1])[0] > 0
+    assert reused(run(lines, model, output)[1])[0] > 0
     assert output.read_bytes() == clean["npy"]
 
 
@@ -196,7 +196,7 @@ def test_a_journal_of_other_vectors(
     shutil.copyfile(converted(*other), here)
     os.utime(here, ns=(times.st_atime_ns, times.st_mtime_ns))
     _, told = run(lines, here, output, *options)
-    assert taken(told) == (0, LINES)
+    assert reused(told) == (0, LINES)
     run(lines, here, fresh, *options)
     assert output.read_bytes() == fresh.read_bytes()
 
@@ -272,7 +272,7 @@ def test_a_full_disk(format: str, lines, model: Path, clean, small_disk: Path) -
     assert re.match(r"Error: cannot write .*(make room|No space left)", told[-1])
     assert not output.exists()
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    assert taken(run(lines, model, output)[1])[0] > 0
+    assert reused(run(lines, model, output)[1])[0] > 0
     assert output.read_bytes() == clean[format]
     assert list(small_disk.iterdir()) == [output]
 
@@ -289,7 +289,7 @@ def test_a_file_that_may_not_grow(lines: Path, model: Path, clean, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 1
     assert re.search(r"^Error: cannot write .*\n\Z", done.stderr, re.MULTILINE)
-    assert taken(run(lines, model, output)[1])[0] > 0
+    assert reused(run(lines, model, output)[1])[0] > 0
     assert output.read_bytes() == clean["npy"]
 
 
@@ -311,6 +311,6 @@ def test_from_python(model: Path, tmp_path: Path) -> None:
             some(embedder, journal)
         with open_journal(output, {}, embedder.profile.dimensions, print) as journal:
             again = np.stack(list(embedder.stream(texts, journal=journal)))
-            assert journal.taken >= 64
+            assert journal.reused >= 64
     assert (again == whole).all()
     assert list(tmp_path.iterdir()) == []

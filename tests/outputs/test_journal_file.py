@@ -121,7 +121,7 @@ def test_hostile_journals(tmp_path: Path) -> None:
     # What SQLite takes for a file of a later version, for example.
     assert len(refused) <= FUZZ / 20
     assert all(message.endswith("; remove it to start again") for message in refused)
-    assert set(notes) == {f"{path} is damaged, and is begun anew."}
+    assert set(notes) == {f"{path} is damaged, and is started again."}
     assert found.count(len(BATCHES)) < len(found) - FUZZ / 4
 
 

@@ -266,7 +266,7 @@ def _summarise(
         log(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
     if quiet or journal is None:
         return
-    if journal.had:
-        taken = f"{journal.taken:,} of {account.done:,} vectors were taken from an earlier run"
+    if journal.resumed:
+        taken = f"{journal.reused:,} of {account.done:,} vectors were taken from an earlier run"
         log(taken)
     log(f"Wrote {account.done:,} vector{'s' if account.done != 1 else ''} to {output}")

@@ -15,7 +15,7 @@ from jlocal.collection.index.nesting import known_spelling, owners
 from jlocal.collection.index.paths import absolute, folders_above
 from jlocal.errors import ArgumentError
 from jlocal.filenames import native, portable
-from jlocal.inputs.encodings import known
+from jlocal.inputs.encodings import python_name
 from jlocal.inputs.selection import Filters
 
 # Options that hold names of files, and are written as the same text in every locale.
@@ -70,7 +70,7 @@ class Folder:
         if set(values) != {field.name for field in fields(cls)} or set(map(type, flags)) != {bool}:
             raise DamagedError("the options of a folder are none")
         try:
-            values["encoding"] = None if encoding is None else known(encoding)
+            values["encoding"] = None if encoding is None else python_name(encoding)
         except (ArgumentError, TypeError, AttributeError) as error:
             raise DamagedError("the encoding of a folder is none") from error
         return cls(**values)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jlocal.files import open_regular
-from jlocal.inputs.encodings import of_mark
+from jlocal.inputs.encodings import byte_order_mark
 
 # Files with more tokens are skipped in folders by default: about 1 MB of English prose, or 400 kB
 # of a log. A slow computer needs a quarter of an hour for them with a model like small.
@@ -31,7 +31,7 @@ def tokens_of_file(path: Path, size: int, count: CountTokens) -> int:
 
     """
     with open_regular(path) as file:
-        _, encoding = of_mark(file.read(4))
+        _, encoding = byte_order_mark(file.read(4))
         pieces = []
         for start in _starts(size):
             file.seek(start)

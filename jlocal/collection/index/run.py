@@ -36,7 +36,7 @@ from jlocal.collection.index.survey import Candidate, Survey, Surveyor, stamp_of
 from jlocal.collection.location import Location
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import TextError, TextTooLongError
-from jlocal.inputs.documents import Document, Unreadable, reason_of
+from jlocal.inputs.documents import Document, Unreadable, system_message
 from jlocal.inputs.records import BadRecord, Record, has_records, records_of
 from jlocal.progress import OnTexts
 from jlocal.terms import Argument, Message
@@ -178,7 +178,7 @@ class _Run:
             stamp = stamp_of(candidate.file.stat(), candidate.kind, candidate.folder.encoding)
         except (OSError, ValueError) as error:
             survey.unread.add(candidate.path)
-            self._fail(Unreadable(str(candidate.file), reason_of(error)))
+            self._fail(Unreadable(str(candidate.file), system_message(error)))
             return True
         item = self._reader.read(candidate)
         if isinstance(item, Skipped):

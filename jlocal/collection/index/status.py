@@ -14,7 +14,7 @@ from jlocal.collection.index.folders import Choice, Folder, innermost, remembere
 from jlocal.collection.index.paths import absolute
 from jlocal.collection.index.rebuild import unfinished
 from jlocal.collection.index.survey import Candidate, Surveyor, to_read_again
-from jlocal.inputs.documents import Unreadable, first_look
+from jlocal.inputs.documents import Unreadable, skip_cause
 
 _Kind = Literal["new", "changed", "unchanged", "skipped", "large"]
 
@@ -160,7 +160,7 @@ def _kind(candidate: Candidate, large: Mapping[str, str]) -> _Kind:
         known = large.get(candidate.path)
         if known and to_read_again(known) == to_read_again(candidate.stamp):
             return "large"
-    reason = first_look(candidate.file, candidate.folder.encoding)
+    reason = skip_cause(candidate.file, candidate.folder.encoding)
     return "skipped" if reason and (reason == "empty" or not candidate.is_named) else "new"
 
 

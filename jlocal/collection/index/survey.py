@@ -13,8 +13,8 @@ from jlocal.collection.index.folders import Choice, Folder, Root, innermost, is_
 from jlocal.collection.index.paths import REBUILD, absolute
 from jlocal.collection.index.report import Skipped
 from jlocal.inputs import formats
-from jlocal.inputs.documents import Unreadable, reason_of
-from jlocal.inputs.records import kind_of
+from jlocal.inputs.documents import Unreadable, system_message
+from jlocal.inputs.records import record_format
 from jlocal.inputs.walk import find_in_roots
 
 # The stamp and digest of a document; None if the collection has no document of the path.
@@ -187,7 +187,7 @@ class Surveyor:
 
     def _file(self, item: Path, path: str) -> None:
         found = self._result
-        kind = kind_of(item, self._fields)
+        kind = record_format(item, self._fields)
         try:
             status = item.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -207,7 +207,7 @@ class Surveyor:
                 self._dangling(item, path)
                 return
             found.unread.add(path)
-            self._on_failure(Unreadable(str(item), reason_of(error)))
+            self._on_failure(Unreadable(str(item), system_message(error)))
             return
         found.seen.add(path)
         known = self._known(path)

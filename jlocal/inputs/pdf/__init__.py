@@ -1,1 +1,1 @@
-"""PDF files: a child process reads them by PDFium and says which parts it could not read."""
+"""PDF files: a child process reads them with PDFium and reports the parts it cannot read."""

@@ -1,4 +1,4 @@
-"""Characters of a PDF page to text: which of them are known, guessed or unknown."""
+"""Assembling the text of a PDF page from known, guessed and unknown characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 UNKNOWN = "\ufffd"
-# Stands for a hyphen at the end of a line until its word is joined; no text contains it.
+# A noncharacter in place of a hyphen at the end of a line, until its word is joined.
 _HYPHEN = "\ufdd0"
 _LINE_BREAKS = re.compile(r"\r\n?|[\f\v\x85\u2028\u2029]")
 _NO_TEXT = re.compile(
@@ -28,7 +28,7 @@ _COLUMN = re.compile(
 _BULLETS = dict.fromkeys(map(ord, "\uf06c\uf06e\uf076\uf0a7\uf0a8\uf0b7\uf0d8\uf0e0\uf0fc"), "•")
 # An unknown character beside letters is part of a word; elsewhere it is an ornament or a formula.
 _HARM = re.compile(rf"[^\W\d_]{UNKNOWN}[^\W\d_]|[^\W\d_]{{2}}{UNKNOWN}|{UNKNOWN}[^\W\d_]{{2}}")
-# Fewer letters look like a language by chance.
+# Fewer letters may look like a language by chance.
 _FEWEST = 5
 _WORD = re.compile(
     r"[\"'(“‘]*(?:[^\W\d_]+(?:['’-][^\W\d_]+)*|[-+±]?\d+(?:[.,:/-]\d+)*%?)[.,;:!?)\"'”’]*"
@@ -44,8 +44,8 @@ class Characters:
 
     Attributes:
         codes: code points, in order; a surrogate pair may be two.
-        guesses: places of those that are only the number that a font gives them.
-        hyphens: places of hyphens at the end of a line, whose line break is left out.
+        guesses: indices of characters whose code is only their number in the font.
+        hyphens: indices of hyphens at the end of a line, whose line break is left out.
 
     """
 
@@ -59,8 +59,8 @@ class Legible:
     """A page's text, with U+FFFD for unknown characters.
 
     Attributes:
-        text: without white space at its ends.
-        has_spaces: whether there was white space alone.
+        text: the text without white space at its ends.
+        has_spaces: whether the page had only white space.
         is_harmed: whether words lack characters.
         is_mostly_undecodable: whether at least half of the characters are unknown.
 
@@ -73,7 +73,7 @@ class Legible:
 
 
 def legible(characters: Characters) -> Legible:
-    """Put characters together."""
+    """Assemble the text of a page."""
     letters = [chr(code) if code != ord(_HYPHEN) else UNKNOWN for code in characters.codes]
     for place in characters.hyphens:
         letters[place] = _HYPHEN
@@ -81,7 +81,7 @@ def legible(characters: Characters) -> Legible:
         for place in characters.guesses:
             if not letters[place].isspace():
                 letters[place] = UNKNOWN
-    # Two halves of a pair come together, and no half remains.
+    # Surrogate pairs are joined, and no lone surrogate remains.
     text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = _LINE_BREAKS.sub("\n", text).translate(_BULLETS)
     text = _NO_TEXT.sub(UNKNOWN, _SHAPES.sub(_plain_letters, text))
@@ -103,7 +103,7 @@ def _plain_letters(shapes: re.Match[str]) -> str:
 
 
 def _joined(parts: list[str]) -> str:
-    """Join words that a line break parts: `admin-istration`, but not `Jean-Pierre`, `COVID-19`."""
+    """Join words that are hyphenated at a line break, but not `Jean-Pierre` or `COVID-19`."""
     pieces = parts[:1]
     for before, after in pairwise(parts):
         last, first = before[-1:], after[:1]
@@ -114,10 +114,10 @@ def _joined(parts: list[str]) -> str:
 
 
 def _is_language(letters: Sequence[str], guesses: Set[int]) -> bool:
-    """Tell whether numbers that a font gives its characters read like words of Latin letters.
+    """Return whether the characters' numbers in a font read like words of Latin letters.
 
-    Many fonts number their characters as ASCII does, and say nothing of it. Others number them
-    in the order in which they come, or as the font file does.
+    Many fonts number their characters as ASCII does without declaring it. Others number them in
+    order of appearance, or as the font file does.
     """
     text = "".join(
         letter if place in guesses or letter.isspace() else " "
@@ -140,6 +140,6 @@ def _is_language(letters: Sequence[str], guesses: Set[int]) -> bool:
 
 
 def _is_numbered(pieces: Sequence[str]) -> bool:
-    """Tell whether each new character has a higher number than all before."""
+    """Return whether each new character has a higher number than all before it."""
     new = list(dict.fromkeys("".join(pieces)))
     return new == sorted(new)

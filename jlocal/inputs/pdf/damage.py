@@ -1,4 +1,4 @@
-"""Damage of PDF files that PDFium passes over: it shows what is left."""
+"""Detecting damage of PDF files that PDFium ignores."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _KNOWN = set(
     b"/RL /CCITTFaxDecode /CCF /JBIG2Decode /DCTDecode /DCT /JPXDecode /Crypt".split()
 )
 _DEFLATE = ([b"/FlateDecode"], [b"/Fl"])
-# The dictionary of a stream is seldom longer.
+# The dictionary of a stream is rarely longer.
 _DICTIONARY = 4096
 _PIECE = 64 << 10
-# So much is unpacked at most; a file that holds more is not checked to its end.
+# Maximum number of unpacked bytes; larger files are not checked to their end.
 _UNPACKED = 512 << 20
 
 
 def is_cut(data: bytes) -> bool:
-    """Tell whether a file ends before it says where its table of objects lies."""
+    """Return whether a file ends before the position of its cross-reference table."""
     return data.rfind(b"startxref") < data.rfind(b"endobj")
 
 
 def is_corrupt(data: bytes) -> bool:
-    """Tell whether a stream, other than a picture, cannot be unpacked or fails its checksum."""
+    """Return whether a stream other than a picture cannot be unpacked or fails its checksum."""
     if b"/Encrypt" in data:
         return False
     left, end = _UNPACKED, 0
@@ -55,7 +55,7 @@ def _filters(dictionary: bytes) -> list[bytes]:
 
 
 def _unpacked(data: bytes, begin: int, left: int) -> tuple[int, int]:
-    """Unpack a stream; return where it ends, and its size.
+    """Unpack a stream; return the position of its end, and its unpacked size.
 
     Some programs leave the checksum out, or the end of the last block.
     """

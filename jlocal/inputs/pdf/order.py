@@ -1,4 +1,4 @@
-"""Words that run from right to left, whose letters PDFium may give in the order of drawing."""
+"""The reading order of right-to-left words, which PDFium may return in drawing order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARK = re.compile(
 
 @dataclass(frozen=True)
 class Box:
-    """Where a character stands on its page."""
+    """The position of a character on its page."""
 
     left: float
     right: float
@@ -26,11 +26,11 @@ class Box:
 
 
 def reading_order(codes: Sequence[int], box: Callable[[int], Box]) -> Sequence[int]:
-    """Return the places of characters in the order in which they are read.
+    """Return the indices of characters in reading order.
 
     Args:
         codes: code points.
-        box: tells where the character at a place stands.
+        box: returns the box of the character at an index.
 
     """
     text = "".join(map(chr, codes))
@@ -54,7 +54,7 @@ def _runs_against(word: str, boxes: Sequence[Box]) -> bool:
 
 
 def _keys(word: str, boxes: Sequence[Box]) -> list[tuple[float, bool]]:
-    """Order letters from the right; a mark follows the letter that carries it."""
+    """Return sort keys from right to left; a combining mark follows its letter."""
     letters = [box for letter, box in zip(word, boxes, strict=True) if not _MARK.match(letter)]
     keys = []
     for character, box in zip(word, boxes, strict=True):

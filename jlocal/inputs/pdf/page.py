@@ -1,4 +1,4 @@
-"""One page of a PDF file: its characters, and what PDFium does not tell about them."""
+"""Reading one page of a PDF file: its characters, and properties that PDFium does not report."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NOT_SHOWN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
 
 # PDFium's character for a hyphen at the end of a line; a font may have it for something else.
 _HYPHEN = 2
-# PDFium leaves out the text of objects that are narrower.
+# PDFium leaves out the text of narrower objects.
 _NARROW = 0.02
 _DEEPEST = 15
 
 
 class State(Enum):
-    """What there is to say of a page besides its text."""
+    """The state of a page."""
 
     READ = "read"
     BLANK = "blank"
@@ -60,7 +60,7 @@ def read_page(document: pdfium.PdfDocument, index: int) -> Page:
     notes = []
     if raw.FPDFPage_GetAnnotCount(page):
         notes = list(_notes(page))
-        # Fields and notes become part of the page, which is read anew.
+        # Fields and notes become part of the page, which is then reloaded.
         flat = raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
         if flat == raw.FLATTEN_SUCCESS:
             page.close()
@@ -91,14 +91,14 @@ def _read(page: pdfium.PdfPage, notes: list[str]) -> Page:
         state, shown = State.PICTURE if content.pictures else State.BLANK, ""
     seen = _words(shown)
     for note in notes:
-        # Many notes are shown on the page, and some repeat what they mark.
+        # Many notes are shown on the page, and some repeat the marked text.
         if _words(note) not in seen:
             shown = f"{shown}\n{note}".lstrip("\n")
     return Page(shown, state)
 
 
 def _characters(textpage: raw.FPDF_TEXTPAGE) -> Characters:
-    """Take each character; what PDFium returns as a whole has two meanings of U+FFFE."""
+    """Read each character; in PDFium's whole text, U+FFFE has two meanings."""
     code_of, is_guess = raw.FPDFText_GetUnicode, raw.FPDFText_HasUnicodeMapError
     codes = [code_of(textpage, place) for place in range(raw.FPDFText_CountChars(textpage))]
     if codes and max(codes) > sys.maxunicode:
@@ -124,7 +124,7 @@ def _characters(textpage: raw.FPDF_TEXTPAGE) -> Characters:
 
 @dataclass
 class _Content:
-    """What objects a page has."""
+    """The kinds of objects on a page."""
 
     texts: int = 0
     pictures: int = 0
@@ -146,12 +146,12 @@ class _Content:
                 self._add(raw.FPDFFormObj_GetObject(item, index), depth + 1)
 
     def _widen(self, text: raw.FPDF_PAGEOBJECT) -> None:
-        """Give a text without width, as of a font that is not there, the width of a stroke."""
+        """Widen a text without width, as from a missing font, to the width of a stroke."""
         left, bottom, right, top = self._edges
         raw.FPDFPageObj_GetBounds(text, left, bottom, right, top)
         if right.value - left.value < _NARROW:
             raw.FPDFTextObj_SetTextRenderMode(text, raw.FPDF_TEXTRENDERMODE_STROKE)
-            # Only a change of place makes PDFium measure again.
+            # PDFium measures again only after a change of position.
             raw.FPDFPageObj_Transform(text, 1, 0, 0, 1, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""PDF files: the text of their pages, and what could not be read."""
+"""Reading PDF files: the text of their pages, and the parts that could not be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jlocal.inputs.worker import Worker
 
 _SECONDS = 300
 _MEMORY = 2 << 30
-# As many stretches of pages are named in a report.
+# Maximum number of page ranges in a report.
 _NAMED = 10
 
 _worker = Worker("jlocal.inputs.pdf.text", seconds=_SECONDS, memory=_MEMORY)
@@ -19,11 +19,11 @@ _worker = Worker("jlocal.inputs.pdf.text", seconds=_SECONDS, memory=_MEMORY)
 
 @dataclass(frozen=True)
 class Loss:
-    """A part of a file that gave no text, or not all of its text.
+    """A part of a file that could not be read, or not completely.
 
     Attributes:
-        pages: their indices, from 0; none where the whole file is meant.
-        reason: why.
+        pages: page indices, from 0; empty for the whole file.
+        reason: the reason.
 
     """
 
@@ -48,11 +48,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class Pdf:
-    """What was read of a file.
+    """The content of a PDF file.
 
     Attributes:
-        pages: the text of each page; "" for a page without any.
-        losses: what was not read.
+        pages: the text of each page; "" for a page without text.
+        losses: the parts that were not read.
 
     """
 
@@ -61,15 +61,15 @@ class Pdf:
 
 
 def read_pdf(data: bytes) -> Pdf:
-    """Read a PDF file, as `pdf_text.read` does in another process.
+    """Read a PDF file in a child process, with `pdf.text.read`.
 
-    It has 5 minutes and, where the system can bound it, 2 GiB of memory.
+    The limits are 5 minutes and, on systems that can set it, 2 GiB of memory.
 
     Raises:
-        TextError: it is no PDF file, damaged, encrypted, too much, or has no text.
+        TextError: the file is not a PDF file, is damaged, encrypted or too large, or has no text.
 
     """
-    answer = _worker.ask(data)
+    answer = _worker.read(data)
     try:
         pages = cast(list[str], answer["pages"])
         losses = cast(list[tuple[list[int], str]], answer["losses"])

@@ -1,4 +1,4 @@
-"""The child that reads PDF files: bytes of a file in, its pages and what they lack out."""
+"""The child process that reads the pages of PDF files, and reports what they lack."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jlocal.inputs.pdf.damage import is_corrupt, is_cut
 from jlocal.inputs.pdf.page import State, read_page
 from jlocal.inputs.serve import serve
 
-# PDFium bounds what one stream or tree of a file may take. This is for the whole of it.
+# PDFium limits each stream and tree of a file. This limit is for the whole file.
 _CHARACTERS = 64 << 20
-# Some files begin with the header of the mail or the answer that brought them.
+# Some files begin with the header of the e-mail or HTTP response that they came in.
 _BEGINS_WITHIN = 64 << 10
 _COLLECTION = re.compile(rb"/Collection\s*(?:<<|\d+\s+\d+\s+R)")
 
@@ -34,11 +34,11 @@ def read(data: bytes) -> dict[str, object]:
     """Read a file.
 
     Returns:
-        `pages`: the text of each; and `losses`: pairs of the indices of pages, or none for the
+        `pages`: the text of each page; and `losses`: pairs of page indices, empty for the whole
         file, and a reason.
 
     Raises:
-        TextError: it is no PDF file, damaged, encrypted, too much, or has no text.
+        TextError: the file is not a PDF file, is damaged, encrypted or too large, or has no text.
 
     """
     begin = data[:_BEGINS_WITHIN].find(b"%PDF-")
@@ -62,7 +62,7 @@ def read(data: bytes) -> dict[str, object]:
         losses.append(([], _CORRUPT))
     for state, reason in _LOSSES.items():
         pages = [index for index, found in enumerate(states) if found == state]
-        # Most documents may have pictures; one that is half pictures lacks much of its text.
+        # Most documents have pictures; a document of half pictures lacks much of its text.
         if pages and (state != State.PICTURE or 2 * len(pages) >= len(states)):
             losses.append((pages, reason))
     if not has_text:
@@ -71,7 +71,7 @@ def read(data: bytes) -> dict[str, object]:
 
 
 def _opened(data: bytes) -> pdfium.PdfDocument:
-    # pypdfium2 takes the last error of any file for the reason why one has no pages.
+    # pypdfium2 reports the last error of any file as the reason why this file has no pages.
     handle = raw.FPDF_LoadMemDocument64(data, len(data), None)
     if handle:
         document = pdfium.PdfDocument(handle)
@@ -98,7 +98,7 @@ def _pages(document: pdfium.PdfDocument) -> tuple[list[str], list[State]]:
 
 
 def _refuse_xfa(form: int, texts: list[str]) -> None:
-    """Refuse a form that Adobe's programs alone lay out; its pages ask to wait for that."""
+    """Refuse a form that only Adobe's programs lay out; its pages hold a placeholder."""
     is_placeholder = len(texts) == 1 and "please wait" in texts[0].lower()
     if form == raw.FORMTYPE_XFA_FULL or (form == raw.FORMTYPE_XFA_FOREGROUND and is_placeholder):
         raise TextError("an XFA form, which only Adobe's programs show; print it to a PDF file")
