@@ -134,11 +134,12 @@ class IndexedCollection(OpenCollection):
             include: globs that files in folders must match, as in `jlocal.inputs.walk.find_files`.
                 If this, `exclude` or `gitignore` is given, all three are replaced; otherwise they
                 stay as remembered, or for a new folder none, none and True.
-            exclude: globs of files and folders to leave out. gitignore: leave out files that
-            .gitignore files exclude. large: index files in folders with any number of tokens; None
-            keeps the remembered choice. overlap: how many tokens of a chunk's end the next chunk
-            repeats; 0 by default. fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the
-            fields to embed of each
+            exclude: globs of files and folders to leave out.
+            gitignore: leave out files that .gitignore files exclude.
+            large: index files in folders with any number of tokens; None keeps the remembered
+                choice.
+            overlap: how many tokens of a chunk's end the next chunk repeats; 0 by default.
+            fields: of .jsonl, .ndjson, .json, .csv and .tsv files, the fields to embed of each
                 record. Each run reports bad records and indexes the good records.
             encoding: of texts that are not UTF-8, for example "cp1252"; guessed if None, and a file
                 whose encoding is not clear is reported.

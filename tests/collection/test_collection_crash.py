@@ -148,7 +148,7 @@ def full(database: Path, many: Path, model: Embedder, limit: Callable[[int], Non
     )  # fmt: skip
     assert process.returncode == 1
     assert process.stderr.startswith("Error: cannot ")
-    assert process.stderr.endswith("so make room and run it again\n")
+    assert process.stderr.endswith("; make room and run it again\n")
     assert process.stderr.count("\n") == 1
     check(database)
     assert rows(database)[-5][0] >= 1

@@ -377,7 +377,7 @@ def test_pages_that_come_again_and_again(
 ) -> None:
     """A page may be below another many times, and rows come without end."""
     # For the test to be quick: a hundredth of what is allowed.
-    monkeypatch.setattr("jlocal.collection.database.check._UNIT", 100_000)
+    monkeypatch.setattr("jlocal.outputs.sqlite._UNIT", 100_000)
     for table in ("passage", "document", "chunk", "setting", "code", "document_content",
                   "chunk_passage", "sqlite_autoindex_passage_1", "words_data", "words_idx",
                   "words_docsize", "path_words_data"):  # fmt: skip

@@ -37,7 +37,7 @@ _QUERY = np.eye(1, 8, dtype=np.float32)[0]
 @pytest.fixture(autouse=True, scope="module")
 def _little_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jlocal.collection.database.check._UNIT", 100_000)
+        patch.setattr("jlocal.outputs.sqlite._UNIT", 100_000)
         yield
 
 

@@ -393,7 +393,7 @@ def test_what_is_no_regular_file_is_refused_at_once(kind, small, tmp_path) -> No
 def test_a_merged_checkpoint_has_one_task(small, tmp_path) -> None:
     folder = merged(small, "retrieval", tmp_path / "small-retrieval")
     out = tmp_path / "out"
-    refused("by its name retrieval is merged", folder, "--task", "clustering", output=out)
+    refused("by its name, it is merged with retrieval", folder, "--task", "clustering", output=out)
     refused("holds one task", folder, "--task", "all", output=out)
     refused("there is no task", folder, "--task", "singing", output=out)
 

@@ -225,8 +225,8 @@ def lines(text, count=30):
 
 
 BAD_TEXTS = {
-    "empty": ("t.txt", b"", "has no text in it"),
-    "white space": ("t.txt", b" \n\t\n\n  \n", "has no text in it"),
+    "empty": ("t.txt", b"", "has no calibration texts in it"),
+    "white space": ("t.txt", b" \n\t\n\n  \n", "has no calibration texts in it"),
     "too few": ("t.txt", lines("some text", 5), "5 texts are too few"),
     "one line": ("t.txt", b"word " * 2000, "1 texts are too few"),
     "too short": ("t.txt", lines("a"), "too few for calibration; give at least 1,024"),

@@ -238,8 +238,8 @@ def test_bad_files(narrow, calibration_file, converted, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no text in it"),
-        (b" \n\t\n", "no text in it"),
+        (b"", "has no calibration texts in it"),
+        (b" \n\t\n", "has no calibration texts in it"),
         (b"one\ntwo\nthree\n", "3 texts are too few"),
         (b"\x00\xff\xfe\x80" * 40, "texts.bad"),
         (b"the same text\n" * 40, "too few distinct texts to hold some out"),

@@ -127,7 +127,7 @@ def test_a_checkpoint_with_a_name_that_leads_elsewhere_is_refused(cache, faults,
         info
         | {"siblings": [info["siblings"][0] | {"rfilename": "model/../../../../x.safetensors"}]}
     )
-    with pytest.raises(HubError, match="unusable name"):
+    with pytest.raises(HubError, match="invalid name"):
         locate_checkpoint(CONFIG)
     assert written(tmp_path) == []
 

@@ -41,7 +41,7 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
             "num_hidden_layers is 1000000, .* from 1 to 1,000$",
         ),
         ({"vocab_size": "many"}, "vocab_size is 'many', but should be an integer"),
-        ({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}, "of a model of type 'bert'"),
+        ({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}, "names the model type 'bert'"),
         ({"rope_scaling": {"type": "yarn", "factor": 4}}, "scales its positions"),
     ],
 )

@@ -45,7 +45,7 @@ def _facts(model: Installed) -> dict[str, object]:
     facts = {
         field.name: getattr(model, field.name)
         for field in dataclasses.fields(model)
-        if field.name != "cached"
+        if field.name not in ("cached", "last_used")
     }
     used = model.last_used
     at = (
