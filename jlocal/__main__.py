@@ -1,4 +1,4 @@
-"""Where the program begins, as `jlocal` and as `python -m jlocal`."""
+"""The entry point of `jlocal` and `python -m jlocal`."""
 
 import os
 import sys
@@ -7,10 +7,10 @@ import jlocal
 
 
 def _leave_current_folder() -> None:
-    """Import nothing more from the current folder, unless this package lies there.
+    """Remove the current folder from the search path, unless this package is in it.
 
-    `-m` and an empty entry in PYTHONPATH put it on the search path, with whatever `numpy.py` of
-    someone else it holds.
+    `-m` and an empty entry in PYTHONPATH put it on the search path, where someone else's `numpy.py`
+    may be.
     """
     if not _is_here(os.path.dirname(os.path.dirname(jlocal.__file__))):
         sys.path[:] = [entry for entry in sys.path if not _is_here(entry or ".")]
@@ -19,7 +19,7 @@ def _leave_current_folder() -> None:
 def _is_here(folder: str) -> bool:
     try:
         return os.path.samefile(folder, ".")
-    except OSError:  # an entry may name nothing, and the current folder may be deleted
+    except OSError:  # the entry may not exist, or the current folder may be deleted
         return False
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     _leave_current_folder()
     import signal
 
-    # Until there is something to clean up, Ctrl-C needs no exception, which would be shown.
+    # Until there is something to clean up, Ctrl-C ends the process without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
     from jlocal.cli import main as run

@@ -1,4 +1,4 @@
-"""Checks of arguments of the Python interface: numbers and texts."""
+"""Checking arguments of the Python interface: numbers and texts."""
 
 from __future__ import annotations
 

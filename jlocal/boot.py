@@ -37,7 +37,7 @@ def _limit(memory: int | None, output: int | None) -> None:
         if size is not None:
             try:
                 resource.setrlimit(limit, (size, size))
-            except (OSError, ValueError):  # macOS does not take every limit
+            except (OSError, ValueError):  # macOS does not accept every limit
                 continue
 
 

@@ -1,4 +1,4 @@
-"""Warnings at the line of whoever called jlocal, however deep inside they come up."""
+"""Issuing warnings at the line of jlocal's caller, at any depth of the call stack."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
-# A `with` or a cached property of ours stands between the caller's line and ours.
+# Frames of `with` and of cached properties are between the caller's line and jlocal's.
 _BETWEEN = frozenset({contextlib.__file__, functools.__file__})
 _ROOT = Path(__file__).parents[1]
-# The converter lies beside jlocal where it is installed, and under convert/ in a checkout.
+# The converter is beside jlocal when installed, and in convert/ in a checkout.
 _PACKAGES = ("jlocal", "jlocal_convert", "convert/jlocal_convert")
 _OURS = tuple(str(_ROOT / package) + os.sep for package in _PACKAGES)
 
@@ -24,7 +24,7 @@ def warn(warning: Warning) -> None:
     outside = frame
     while outside and _is_ours(outside.f_code.co_filename):
         outside = outside.f_back
-    # In a thread of ours there is nobody outside.
+    # In a thread of jlocal, all frames are inside.
     place = outside or frame
     if place is not None:
         warnings.warn_explicit(

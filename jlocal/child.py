@@ -1,7 +1,7 @@
-"""Child processes: a module runs in a Python of its own, within limits, and ends with its parent.
+"""Child processes: a module runs in its own Python, within limits, and ends with its parent.
 
-`python -m` and `python -c` put the current folder on the module search path, where a `numpy.py`
-of someone else may lie. Every child is therefore started here, isolated (`-I`) and with an
+`python -m` and `python -c` put the current folder on the module search path, where someone else's
+`numpy.py` may be. Every child is therefore started here, isolated (`-I`) and with an
 explicit search path.
 """
 
@@ -25,12 +25,12 @@ _BOOT = _PACKAGE / "boot.py"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may take; None sets no limit.
+    """The limits of a child; None sets no limit.
 
     Attributes:
-        seconds: of wall-clock time.
-        memory: of address space, in bytes (not on Windows, and not reliably on macOS).
-        output: in bytes, for standard output and standard error each (not on Windows).
+        seconds: wall-clock time.
+        memory: address space in bytes (not on Windows, and not reliably on macOS).
+        output: bytes of standard output and of standard error each (not on Windows).
 
     """
 
@@ -45,8 +45,8 @@ class Finished:
 
     Attributes:
         status: exit status; negative for the signal that ended it.
-        stdout: what it wrote to standard output.
-        stderr: what it wrote to standard error, decoded as UTF-8.
+        stdout: its standard output.
+        stderr: its standard error, decoded as UTF-8.
 
     """
 
@@ -77,7 +77,7 @@ def python(module: str, *arguments: str, limits: Limits | None = None) -> list[s
     Args:
         module: an absolute module name; it runs as `__main__`.
         arguments: for the module.
-        limits: of memory and output; the time limit is the caller's to keep.
+        limits: limits of memory and output; the caller enforces the time limit.
 
     """
     limits = limits or Limits()
@@ -88,8 +88,8 @@ def python(module: str, *arguments: str, limits: Limits | None = None) -> list[s
         "memory": limits.memory,
         "output": limits.output,
     }
-    # An isolated Python reads no PYTHON* variables, and file names must be read alike. Compiled
-    # modules (`-B` writes none) would be kept even where the limit of output cuts them.
+    # An isolated Python ignores PYTHON* variables, but must decode file names in the same way.
+    # `-B`: compiled modules would be kept even if the limit of output truncates them.
     mode = ["-B", "-X", f"utf8={sys.flags.utf8_mode}"]
     return [sys.executable, "-I", *mode, str(_BOOT), json.dumps(order), *arguments]
 
@@ -104,24 +104,24 @@ def run(
 ) -> Finished:
     """Run a module as a child and wait for its end.
 
-    Neither the child nor, except on Windows, anything that it starts outlives this call.
+    Neither the child nor, except on Windows, any process that it starts outlives this call.
 
     Args:
         module: an absolute module name; it runs as `__main__`.
         arguments: for the module.
         data: its standard input.
-        limits: of time, memory and output.
+        limits: limits of time, memory and output.
         environment: its environment instead of this process's.
         folder: its current folder instead of this process's.
 
     Raises:
-        TimeoutError: it took longer than `limits.seconds`; it was ended.
-        OSError: it cannot be started.
+        TimeoutError: the child took longer than `limits.seconds`, and was killed.
+        OSError: the child cannot be started.
 
     """
     limits = limits or Limits()
     with contextlib.ExitStack() as stack:
-        # Files, not pipes: they cannot block, and the system bounds what is written to them.
+        # Files, not pipes: they cannot block, and the system limits their size.
         stdin, stdout, stderr = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         stdin.write(data)
         stdin.seek(0)
@@ -150,7 +150,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """End a child and what it has started, such as the compilers of a build."""
     process.kill()
     if sys.platform != "win32":
-        # The group lives as long as any process in it, so its number is not another's.
+        # The group exists as long as any of its processes, so its id is not reused.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What a person needs to know when jlocal does not work, or is slow."""
+"""Diagnosing why jlocal does not work, or is slow."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from jlocal.models.profile import Profile, read_profile
 
 _PACKAGES = ("llama-cpp-python", "gguf", "numpy", "huggingface_hub")
 
-# Beside the weights: context, buffers and Python, in bytes.
-_BESIDE = 400 << 20
+# Memory besides the weights: context, buffers and Python, in bytes.
+_RUNTIME_MEMORY = 400 << 20
 
-# The least cosine for the same file computed in two ways. Quantised weights are multiplied with
-# quantised activations, whose rounding depends on the kernel that is chosen.
+# The minimum cosine for the same file on two machines. Quantised weights are multiplied with
+# quantised activations, whose rounding depends on the kernel.
 _SAME, _ALIKE = 0.9999, 0.999
 _EXACT_TYPES = (0, 1, 32)  # F32, F16, BF16 of llama_ftype
 
-# What comes with a model in a bundle: bytes of the file and of its text, and the largest number.
+# Limits for the vector that comes with a bundle: bytes of the file and its text, largest number.
 _MAX_STORED, _MAX_TEXT, _MAX_NUMBER = 1 << 20, 1 << 14, 1e6
 
-# In seconds: an hour-long hang is what `doctor` is asked about.
-_PATIENCE = 600
+# In seconds: people run `doctor` because of hangs of an hour.
+_TIMEOUT = 600
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A problem.
 
     Attributes:
-        level: "broken", or "warning" where jlocal works all the same.
-        command: lines to type that may mend it.
+        level: "broken", or "warning" if jlocal works nevertheless.
+        command: command lines that may fix it.
 
     """
 
@@ -64,11 +64,11 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was found; each part holds values that JSON can hold.
+    """The diagnosis, in JSON values.
 
     Attributes:
-        features: for each instruction set, whether llama.cpp uses it and the CPU has it (None
-            where the system does not say).
+        features: for each instruction set, whether llama.cpp uses it and whether the CPU has it
+            (None if the system does not report it).
         memory: in bytes.
 
     """
@@ -85,23 +85,23 @@ class Report:
 
     @property
     def broken(self) -> bool:
-        """Whether something does not work at all."""
+        """Whether any finding is "broken"."""
         return any(finding.level == "broken" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON."""
+        """Return the report as JSON values."""
         return asdict(self) | {"broken": self.broken}
 
     def add(self, level: str, text: str, *command: str) -> None:
-        """Note something that is wrong."""
+        """Add a finding."""
         self.findings.append(Finding(level, text, command))
 
 
 def diagnose(model: str | None = None) -> Report:
-    """Look at everything; nothing is changed, and no network is used.
+    """Run all checks, without changing anything or using the network.
 
     Args:
-        model: a name or a path to test with; None takes the smallest one on this machine.
+        model: name or path of the model for the self-test; None takes the smallest on this machine.
 
     """
     report = Report()
@@ -179,10 +179,10 @@ def _models(report: Report) -> None:
         return
     total, free = report.memory["total"], report.memory["free"]
     for model in models:
-        need = _BESIDE + model.size
+        need = _RUNTIME_MEMORY + model.size
         try:
             profile = read_profile(model.path)
-            need = _BESIDE + _weights(profile.header, report)
+            need = _RUNTIME_MEMORY + _weights(profile.header, report)
             _tokenizer(report, profile)
         except ModelError as error:
             report.add("warning", f"{model.name} cannot be used: {error}.")
@@ -196,7 +196,7 @@ def _models(report: Report) -> None:
 
 
 def _weights(header: Header, report: Report) -> int:
-    """Return the bytes of a model's weights in memory, as they are computed with here."""
+    """Return the bytes of a model's weights in memory, in this machine's compute type."""
     chosen = os.environ.get("JLOCAL_COMPUTE_TYPE", "auto")
     features = features_in(report.llama.get("system info", ""))
     on_gpu = bool(report.llama.get("gpu offload"))
@@ -236,11 +236,11 @@ def _folders(report: Report) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of all files below, links not counted."""
+    """Return the size of all files in a folder, without links."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
-            # It may go while we look.
+            # It may be removed meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 size += (Path(place) / name).lstat().st_size
     return size
@@ -259,7 +259,7 @@ def _self_test(report: Report, model: str | None) -> None:
         exact = profile.file_type in _EXACT_TYPES
         if str(path) not in (entry["path"] for entry in report.models):
             _tokenizer(report, profile)
-        # The sender's own words, if there are some, so that the vectors can be compared.
+        # The text that came with the file, if there is one, so that the vectors can be compared.
         stored = _stored(path)
         found = _probe(str(path), *([stored["text"]] if stored else []))
     except (ModelError, OutputError) as error:
@@ -273,7 +273,7 @@ def _self_test(report: Report, model: str | None) -> None:
         compared["the machine that made the bundle"] = (_cosine(ours, stored["vector"]), _ALIKE)
     failed = [name for name, (cosine, least) in compared.items() if not cosine >= least]
     cosines = {
-        # JSON has no word for what is not a number.
+        # JSON has no NaN.
         name: None if math.isnan(cosine) else cosine
         for name, (cosine, _) in compared.items()
     }
@@ -289,7 +289,7 @@ def _self_test(report: Report, model: str | None) -> None:
 
 
 def _stored(path: Path) -> dict[str, Any] | None:
-    """Return the text and vector that came with a model file, where it came in a bundle."""
+    """Return the text and vector that came with a model file in a bundle; None without them."""
     if not registry.reference_vector_file("").parent.is_dir():
         return None
     try:
@@ -299,7 +299,7 @@ def _stored(path: Path) -> dict[str, Any] | None:
         text, vector = value["text"], value["vector"]
         if not isinstance(text, str) or not isinstance(vector, list):
             raise TypeError("it holds no text and vector")
-        # The text becomes an argument of a process.
+        # The text is passed as an argument of a process.
         if len(text.encode()) > _MAX_TEXT or "\0" in text:
             raise ValueError("its text is too long, or not one")
         numbers = [float(number) for number in vector]
@@ -315,7 +315,7 @@ def _stored(path: Path) -> dict[str, Any] | None:
 
 
 def _cosine(a: list[float], b: list[float]) -> float:
-    """Return the cosine of two vectors; not a number when they cannot be compared."""
+    """Return the cosine of two vectors; NaN if they cannot be compared."""
     lengths = math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
     if len(a) != len(b) or not lengths:
         return math.nan
@@ -323,14 +323,14 @@ def _cosine(a: list[float], b: list[float]) -> float:
 
 
 def _probe(*arguments: str) -> dict[str, Any]:
-    """Ask llama.cpp in a process of its own.
+    """Run llama.cpp in a child process.
 
     Raises:
-        ModelError: it failed, or the process was ended.
+        ModelError: llama.cpp failed, or the process was killed.
 
     """
     try:
-        done = child.run("jlocal.embed.probe", *arguments, limits=child.Limits(seconds=_PATIENCE))
+        done = child.run("jlocal.embed.probe", *arguments, limits=child.Limits(seconds=_TIMEOUT))
     except TimeoutError as error:
         raise ModelError(str(error)) from None
     if done.status == 0:

@@ -1,4 +1,4 @@
-"""Packages that only some of jlocal needs, and the extras of jlocal that install them."""
+"""Optional packages, and the extras of jlocal that install them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jlocal.errors import ExtraError
 if TYPE_CHECKING:
     from jlocal.terms import Term
 
-# What each extra of pyproject.toml makes importable.
+# The modules that each extra of pyproject.toml installs.
 MODULES = {
     "html": ("resiliparse",),
     "map": ("umap",),

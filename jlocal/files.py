@@ -1,4 +1,4 @@
-"""Files from outside: read only if they are regular ones, and their SHA-256."""
+"""Reading untrusted files, only if they are regular files, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import BinaryIO
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading.
 
-    A pipe is not waited for, and a device is not opened.
+    It never waits for a pipe, and never opens a device.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -22,9 +22,9 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: it is a pipe, a device or a socket, or cannot be opened.
 
     """
-    # Opening a device may already do something.
+    # Opening a device may have side effects.
     _check_regular(path, path.stat())
-    # It may have been replaced since, and a pipe without a writer would be waited for.
+    # It may have been replaced since, and opening a pipe without a writer would block.
     names = ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK")
     flags = sum(getattr(os, name, 0) for name in names)
     descriptor = os.open(path, os.O_RDONLY | flags)
@@ -58,10 +58,10 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
 
 
 def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:
-    """SHA-256 of what `sha256sum` prints for files: a line `{hex}  {path}` each, sorted by path.
+    """Return the SHA-256 of the output of `sha256sum`: lines `{hex}  {path}`, sorted by path.
 
     Args:
-        folder: what the paths are relative to.
+        folder: the folder that the paths are relative to.
         digests: SHA-256 of each file.
 
     """
@@ -71,10 +71,10 @@ def sha256_of_set(folder: Path, digests: Mapping[Path, str]) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file, in hexadecimal.
+    """Return the SHA-256 of a regular file, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file.
+        OSError: the file cannot be read, or is not a regular file.
 
     """
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Where jlocal keeps its files: data that the user would miss, and what can be made again."""
+"""The folders of jlocal: for the user's data, and for a cache that can be deleted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def home() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: JLOCAL_CACHE, or the platform's cache.
+    """Return the folder of the cache: JLOCAL_CACHE, or the platform's cache.
 
     Raises:
         OutputError: JLOCAL_CACHE names a file.

@@ -1,4 +1,4 @@
-"""The memory of this machine and of this process, in bytes; None where the system tells nothing."""
+"""The memory of this machine and of this process, in bytes; None if it is unknown."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def total_memory() -> int | None:
 
 
 def free_memory() -> int | None:
-    """Return what a program can still get."""
+    """Return the memory that is available to programs."""
     return _meminfo("MemAvailable")
 
 
 def peak_memory() -> int | None:
-    """Return the most that this process has had resident."""
+    """Return the peak resident memory of this process."""
     if sys.platform == "win32":
         return None
     if sys.platform == "linux":
-        # Linux counts the peak of the process that started this one into ru_maxrss.
+        # On Linux, ru_maxrss includes the peak of the parent process.
         return _field(Path("/proc/self/status"), "VmHWM")
     import resource
 
@@ -34,7 +34,7 @@ def _meminfo(name: str) -> int | None:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """Read a line such as `MemTotal:  16318480 kB` of a file of Linux."""
+    """Parse a line such as `MemTotal:  16318480 kB` of a file in /proc."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to show on a terminal or in a log."""
+"""Making untrusted text safe for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import unicodedata
 
 from jlocal.filenames import rejoined
 
-# They join letters and the parts of one emoji, or keep letters apart, and command nothing.
+# They join or separate letters and parts of emoji, and are harmless to a terminal.
 _JOINERS = "\u200c\u200d"
 
 
 def printable(text: str) -> str:
-    """Replace every character that a terminal may obey: controls, line breaks, bidi marks.
+    """Replace control characters, line breaks and bidi marks, which a terminal interprets.
 
     The result is one line. Each replaced character becomes U+FFFD.
     """
@@ -23,15 +23,15 @@ def printable(text: str) -> str:
 
 
 def printable_json(value: object, indent: int | None = None) -> str:
-    """Write JSON as text that may be read, with escapes for what a terminal may obey.
+    """Return JSON as readable text, with escapes for characters that a terminal interprets.
 
     Args:
-        value: what `json.dumps` takes.
-        indent: as there; None gives one line.
+        value: a value for `json.dumps`.
+        indent: `indent` of `json.dumps`; None gives one line.
 
     """
     text = rejoined(json.dumps(value, ensure_ascii=False, indent=indent))
-    # The line breaks are JSON's own: those of strings are escaped.
+    # These line breaks are JSON's own: line breaks in strings are escaped.
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Progress over texts: how the work reports it, and a bar on stderr."""
+"""Progress bars and log lines on stderr."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def make_bar(desc: str = "", **options: Any) -> tqdm[NoReturn]:
     """Make a bar on stderr that is cleared at the end.
 
     Args:
-        desc: what stands before it; without what a terminal would obey.
-        options: of tqdm.
+        desc: the label before the bar, made printable.
+        options: options of tqdm.
 
     """
     from tqdm import tqdm
 
-    # By default it makes a lock for other processes as well, which for some starts a Python with
-    # the current folder on its search path.
+    # By default, tqdm also creates a lock between processes, for which some start methods run a
+    # Python with the current folder on its search path.
     tqdm.set_lock(_lock)
     return tqdm(
         desc=printable(desc) or None, file=sys.stderr, leave=False, dynamic_ncols=True, **options
@@ -41,7 +41,7 @@ def text_progress_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | No
     """Show texts done, tokens a second and time left on stderr; cleared at the end.
 
     Args:
-        total: how many texts there are, where known.
+        total: number of texts; None if unknown.
         show: False shows nothing.
 
     Yields:
@@ -65,7 +65,7 @@ def text_progress_bar(total: int | None, *, show: bool) -> Iterator[OnTexts | No
 
 
 def log(message: str) -> None:
-    """Print a line on stderr, above any bar, without what a terminal would obey."""
+    """Print a line on stderr, above any bar, made printable."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 

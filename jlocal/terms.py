@@ -1,8 +1,8 @@
-"""How messages name the Python interface, so that the command line can name its options instead.
+"""Terms of the Python interface in messages, which the command line replaces by its options.
 
 A message of the library says `chunk=512` or `Collection.index()`, and its error carries these
 terms; the command line says `--chunk 512` and `jlocal index`. `jlocal` imports this module before
-the search path is safe, so that it imports nothing.
+the search path is safe, so it imports nothing.
 """
 
 
@@ -67,19 +67,19 @@ class Message(str):
     terms: "tuple[Term, ...]"
 
     def __new__(cls, text: str, *terms: "Term") -> "Message":
-        """Make one; the terms of a text that is a message already stay."""
+        """Create a message; if the text is a message, its terms are kept."""
         message = super().__new__(cls, text)
         message.terms = (*terms_of(text), *terms)
         return message
 
 
 def terms_of(text: str) -> "tuple[Term, ...]":
-    """Return the terms in a text, which an ordinary string does not know."""
+    """Return the terms of a message; an ordinary string has none."""
     return text.terms if isinstance(text, Message) else ()
 
 
 def reworded(text: str, word: "Callable[[Term], str]") -> str:
-    """Return a text in which each term is as `word` says it."""
+    """Replace each term of a text by `word(term)`."""
     # The longest first: "chunk=" is also in "chunk=512".
     for term in sorted(terms_of(text), key=lambda term: -len(str(term))):
         text = text.replace(str(term), word(term))

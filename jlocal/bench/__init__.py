@@ -1,1 +1,1 @@
-"""What model files do on this machine: seconds, memory, and how near their vectors are."""
+"""Benchmarking model files on this machine: speed, memory, and the cosines of their vectors."""

@@ -1,4 +1,4 @@
-"""The machine that is measured on."""
+"""The machine of a benchmark."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jlocal.embed.options import ComputeOptions
 
 @dataclass(frozen=True)
 class Machine:
-    """What the files were measured on.
+    """The machine that the files were measured on.
 
     Attributes:
-        gpu: whether llama.cpp has one that was not ruled out by `gpu_layers`.
-        system_info: llama.cpp's own words on the instructions that it was built for.
+        gpu: whether llama.cpp has a GPU that `gpu_layers` does not rule out.
+        system_info: llama.cpp's report of the instruction sets that it was built for.
 
     """
 
@@ -33,7 +33,7 @@ class Machine:
 
 
 def this_machine(options: ComputeOptions) -> Machine:
-    """Describe this machine, as far as these options let it be used."""
+    """Return this machine's properties, as far as these options use them."""
     from jlocal.llama.library import api
     from jlocal.llama.threads import default_threads
 
@@ -49,7 +49,7 @@ def this_machine(options: ComputeOptions) -> Machine:
 
 
 def _cpu() -> str:
-    """Name the processor; `platform` knows no more than its architecture on most systems."""
+    """Return the name of the processor; on most systems `platform` knows only its architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""One model file, measured in this process; the child process of `jlocal.bench.run`."""
+"""The child process of `jlocal.bench.run`, which measures one model file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from jlocal.models.profile import read_profile
 
 _ROUNDS = 5
 _ROUND_SECONDS = 1.0
-# A round has at least as many tokens as the runtime computes at once, and no more texts than can
-# be made quickly.
-_FEWEST_TOKENS = 512
-_MOST_TEXTS = 1024
+# A round has at least the tokens of one batch, and no more texts than can be made quickly.
+_MIN_TOKENS = 512
+_MAX_TEXTS = 1024
 
 
 def _main() -> None:
-    """Measure in this process what the first argument names; answer in lines of JSON."""
-    # What anything else prints must not end up among them.
+    """Run the job in the first argument, and report in lines of JSON."""
+    # The output of libraries must not mix with the report.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -47,7 +46,7 @@ def _main() -> None:
 
 
 def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, Any]:
-    # Only the first load of a file ever tries it out in another process.
+    # Only the first load of a file tries it in another process.
     try_once(read_profile(job["file"]))
     on_step("loading")
     options = ComputeOptions(**job["options"])
@@ -89,14 +88,14 @@ def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, A
 def _measure_speed(
     model: Embedder, length: int, seconds: float, on_step: Callable[[str], None]
 ) -> Speed:
-    """Embed texts of one length in rounds: one at least, more as long as there is time."""
+    """Embed texts of one length in rounds: at least one, and more while there is time."""
     deadline = time.perf_counter() + seconds
     length = min(length, model.max_seq_length)
-    fewest = max(1, _FEWEST_TOKENS // length)
+    fewest = max(1, _MIN_TOKENS // length)
     on_step(f"{length:,} tokens, warming up")
     warm_up = _seconds(model, make_texts(model, length, fewest))
     wanted = fewest * min(_ROUND_SECONDS, seconds / (_ROUNDS + 1)) / warm_up
-    texts = make_texts(model, length, min(max(fewest, int(wanted)), _MOST_TEXTS))
+    texts = make_texts(model, length, min(max(fewest, int(wanted)), _MAX_TEXTS))
     tokens = sum(len(tokens_of(model, text)) for text in texts)
     rounds: list[float] = []
     while not rounds or (

@@ -1,4 +1,4 @@
-"""What was measured, and which file to take."""
+"""The results of a benchmark, and a recommendation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from jlocal.bench.machine import Machine
 
 # Tokens in a text, prompt and special tokens included.
 LENGTHS = {"short": 32, "middle": 256, "long": 2048}
-# Files whose vectors are at least this near to the first file's may stand in for it.
-SAME = 0.999
+# Files with at least this minimum cosine to the first file's vectors may replace it.
+MIN_COSINE = 0.999
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How long texts of one length took to embed.
+    """The time to embed texts of one length.
 
     Attributes:
-        length: the most tokens in a text, prompt and special tokens included.
-        texts: in one round, all different.
-        tokens: in all texts of one round.
-        rounds: seconds of each round; at least one, after one that warmed up.
+        length: maximum number of tokens in a text, prompt and special tokens included.
+        texts: number of texts in a round, all different.
+        tokens: number of tokens in a round.
+        rounds: seconds of each round; at least one, after a warm-up round.
 
     """
 
@@ -46,21 +46,21 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was measured of one file.
+class Measurement:
+    """The measurement of one file.
 
     Attributes:
-        name: of the file, as short as tells it from the others.
-        speeds: a key of `LENGTHS` to the speed at this length.
-        cosine: the least cosine of a text's vector with the first file's; None without one.
-        no_cosine: why there is none.
+        name: shortest distinct name of the file.
+        speeds: the speed for each key of `LENGTHS`.
+        cosine: minimum cosine of a text's vector with the first file's; None if not comparable.
+        no_cosine: why `cosine` is None.
         bytes: size of the file.
-        load_seconds: from the file to an `Embedder`; one that was read lately loads from memory.
-        first_vector_seconds: from the file to the vector of one short text.
-        peak_bytes: the most memory of the process, mapped weights included, a GPU's memory not;
-            None where the system does not tell.
-        compute_type: as of `Embedder`.
-        notes: what was warned of while it was loaded.
+        load_seconds: time to load an `Embedder`; a file that was read recently is in memory.
+        first_vector_seconds: time from the file to the vector of one short text.
+        peak_bytes: peak memory of the process, including mapped weights but not a GPU's memory;
+            None if the system does not report it.
+        compute_type: `compute_type` of the `Embedder`.
+        notes: warnings of the load.
 
     """
 
@@ -78,7 +78,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failure:
     """A file that could not be measured, and why."""
 
     file: Path
@@ -88,23 +88,23 @@ class Failed:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `bench`; `machine` is None where nothing was measured."""
+    """The result of `bench`; `machine` is None if no file was measured."""
 
     machine: Machine | None
-    models: Sequence[Measured | Failed]
+    models: Sequence[Measurement | Failure]
 
     @property
-    def measured(self) -> list[Measured]:
-        """Those that were measured, in their order."""
-        return [model for model in self.models if isinstance(model, Measured)]
+    def measured(self) -> list[Measurement]:
+        """The measurements, in the order of the files."""
+        return [model for model in self.models if isinstance(model, Measurement)]
 
     @property
-    def failed(self) -> list[Failed]:
-        """Those that were not."""
-        return [model for model in self.models if isinstance(model, Failed)]
+    def failed(self) -> list[Failure]:
+        """The failures, in the order of the files."""
+        return [model for model in self.models if isinstance(model, Failure)]
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, as values that JSON can hold."""
+        """Return the report as JSON values."""
         return {
             "machine": self.machine and dataclasses.asdict(self.machine),
             "models": [_as_dict(model) for model in self.models],
@@ -112,39 +112,43 @@ class Report:
         }
 
 
-def _as_dict(model: Measured | Failed) -> dict[str, Any]:
+def _as_dict(model: Measurement | Failure) -> dict[str, Any]:
     facts = dataclasses.asdict(model) | {"file": str(model.file)}
-    if isinstance(model, Measured):
+    if isinstance(model, Measurement):
         for name, speed in model.speeds.items():
             medians = {"seconds": speed.seconds, "tokens_per_second": speed.tokens_per_second}
             facts["speeds"][name] |= medians
     return facts
 
 
-def recommend(measured: Sequence[Measured]) -> str:
-    """Say in a sentence or two which file to take on this machine for texts of middle length."""
+def recommend(measured: Sequence[Measurement]) -> str:
+    """Recommend a file for texts of middle length on this machine, in a sentence or two."""
     first = measured[0]
     length = f"{first.speeds['middle'].length:,} tokens"
     if len(measured) == 1:
-        return f"1,000 texts of {length} take about {_thousand(first)} here{_memory(first)}."
-    alike = [model for model in measured if model is first or (model.cosine or 0) >= SAME]
+        return (
+            f"1,000 texts of {length} take about {_time_per_thousand(first)} here{_memory(first)}."
+        )
+    alike = [model for model in measured if model is first or (model.cosine or 0) >= MIN_COSINE]
     scope = ""
     if all(model.cosine is None for model in measured):
         alike = list(measured)
         scope = "Vectors of different models do not compare, but speed does: "
     elif len(alike) < len(measured):
-        scope = f"Among files whose vectors have a cosine of {SAME} or more with {first.name}'s, "
+        scope = (
+            f"Among files whose vectors have a cosine of {MIN_COSINE} or more with {first.name}'s, "
+        )
     fastest = max(alike, key=_speed)
     smallest = min(alike, key=lambda model: model.peak_bytes or model.bytes)
     other = smallest if fastest is first else fastest
     return (
         f"{scope}{fastest.name} is the fastest here at texts of {length}: "
-        f"1,000 take about {_thousand(fastest)}{_memory(fastest)}."
-        + ("" if other is first else f" {_beside(other, first)}")
+        f"1,000 take about {_time_per_thousand(fastest)}{_memory(fastest)}."
+        + ("" if other is first else f" {_compared(other, first)}")
     )
 
 
-def _beside(other: Measured, first: Measured) -> str:
+def _compared(other: Measurement, first: Measurement) -> str:
     parts = [f"{_speed(other) / _speed(first):.2f} times its speed"]
     if other.peak_bytes and first.peak_bytes:
         parts.append(f"{other.peak_bytes / first.peak_bytes:.2f} times its memory")
@@ -153,11 +157,11 @@ def _beside(other: Measured, first: Measured) -> str:
     return f"Beside {first.name}, {other.name} has {', '.join(parts[:-1])} and {parts[-1]}."
 
 
-def _speed(model: Measured) -> float:
+def _speed(model: Measurement) -> float:
     return model.speeds["middle"].tokens_per_second
 
 
-def _thousand(model: Measured) -> str:
+def _time_per_thousand(model: Measurement) -> str:
     middle = model.speeds["middle"]
     seconds = 1000 * middle.seconds / middle.texts
     for size, unit in ((3600, "h"), (60, "min")):
@@ -166,5 +170,5 @@ def _thousand(model: Measured) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
-def _memory(model: Measured) -> str:
+def _memory(model: Measurement) -> str:
     return f", with {model.peak_bytes / 1e6:,.0f} MB of memory" if model.peak_bytes else ""

@@ -1,7 +1,7 @@
-"""Model files measured one after the other, each in a process of its own.
+"""Measuring model files one after the other, each in its own process.
 
-Memory that one file has used cannot be told from another's in the same process, and what one
-leaves behind would speed up or slow down the next.
+In one process, the memory of one file could not be distinguished from another's, and the state
+that a file leaves behind would speed up or slow down the next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from jlocal import child
 from jlocal.arguments import of_keywords
 from jlocal.bench.machine import Machine
-from jlocal.bench.report import Failed, Measured, Report, Speed
+from jlocal.bench.report import Failure, Measurement, Report, Speed
 from jlocal.embed.options import ComputeOptions
 from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
@@ -46,18 +46,18 @@ def bench(
     """Measure model files, one after the other.
 
     Args:
-        models: paths of GGUF files; the vectors of the others are compared with the first one's.
-        seconds: how long all may take together. It is exceeded where one round at each length,
-            after one that warms up, takes longer.
-        on_step: called with the name of a file and what is done with it next.
+        models: paths of GGUF files; vectors are compared with those of the first file.
+        seconds: time limit for all files together. It is exceeded if one round at each length,
+            after a warm-up round, takes longer.
+        on_step: called with the name of a file and its next step.
         **compute: of `Embedder`: threads, gpu_layers, compute_type, capture.
 
     Returns:
-        What was measured. A file that cannot be loaded or computed is among the models as
-        `Failed`, and does not stop the others.
+        The report. A file that cannot be loaded or computed is a `Failure` in it, and does not
+        stop the other files.
 
     Raises:
-        ModelError: a file is missing or is no usable GGUF file; nothing has been measured then.
+        ModelError: a file is missing or is not a usable GGUF file; this is checked first.
 
     """
     options = of_keywords(ComputeOptions, "bench", compute)
@@ -66,7 +66,7 @@ def bench(
     deadline = time.perf_counter() + seconds
     machine: Machine | None = None
     first: _Vectors | None = None
-    results: list[Measured | Failed] = []
+    results: list[Measurement | Failure] = []
     for number, (profile, name) in enumerate(zip(profiles, names, strict=True)):
         job = {
             "file": str(profile.path),
@@ -75,9 +75,9 @@ def bench(
             "compare": len(profiles) > 1,
         }
         try:
-            answer = _measure_apart(job, name, on_step)
+            answer = _measure_in_child(job, name, on_step)
         except ModelError as error:
-            results.append(Failed(profile.path, name, str(error)))
+            results.append(Failure(profile.path, name, str(error)))
             continue
         machine = machine or Machine(**answer["machine"])
         vectors = _Vectors(profile, answer["tokens"], answer["vectors"])
@@ -85,7 +85,7 @@ def bench(
         first = first or vectors
         speeds = {key: Speed(**speed) for key, speed in answer["speeds"].items()}
         figures = answer["figures"]
-        results.append(Measured(profile.path, name, speeds, cosine, no_cosine, **figures))
+        results.append(Measurement(profile.path, name, speeds, cosine, no_cosine, **figures))
     return Report(machine, results)
 
 
@@ -97,7 +97,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """The texts that files are compared by, as one file sees them."""
+    """The tokens and vectors of the compared texts, from one file."""
 
     profile: Profile
     tokens: list[list[int]]
@@ -105,7 +105,7 @@ class _Vectors:
 
 
 def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]:
-    """Find the least cosine over the texts, or say why there is none."""
+    """Return the minimum cosine over the texts, or None and why the files are not comparable."""
     for what in ("architecture", "dimensions", "task"):
         theirs, ours = getattr(other.profile, what), getattr(first.profile, what)
         if theirs != ours:
@@ -116,8 +116,8 @@ def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]
     return min(1.0, float(cosines.min())), None
 
 
-def _measure_apart(job: dict[str, Any], name: str, on_step: OnStep | None) -> dict[str, Any]:
-    """Measure in a process of its own, which never outlives this call."""
+def _measure_in_child(job: dict[str, Any], name: str, on_step: OnStep | None) -> dict[str, Any]:
+    """Measure in a child process, which never outlives this call."""
     command = child.python("jlocal.bench.measure", json.dumps(job))
     with (
         tempfile.TemporaryFile() as stderr,
@@ -140,17 +140,17 @@ def _measure_apart(job: dict[str, Any], name: str, on_step: OnStep | None) -> di
         finally:
             process.kill()
         stderr.seek(0)
-        raise ModelError(_last_words(status, stderr.read().decode(errors="replace")))
+        raise ModelError(_exit_message(status, stderr.read().decode(errors="replace")))
 
 
-def _last_words(status: int, stderr: str) -> str:
-    """Say how a process ended that gave no answer."""
+def _exit_message(status: int, stderr: str) -> str:
+    """Explain how a process ended without an answer."""
     ended = f"with status {status}"
     if status < 0:
         ended = f"by {signal.Signals(-status).name}"
         if -status == getattr(signal, "SIGKILL", None):
             ended += ", as when memory runs out"
     lines = stderr.strip().splitlines()
-    # Python says last what went wrong; llama.cpp says it first, and then where.
+    # Python prints the error last; llama.cpp prints it first, then its source line.
     reason = f": {lines[0 if status < 0 else -1]}" if lines else ""
     return f"the process that measured it was ended {ended}{reason}"

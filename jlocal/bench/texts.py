@@ -1,4 +1,4 @@
-"""The texts that are timed and compared: ours, in nine languages, and always the same."""
+"""The texts of the benchmark: fixed sentences in nine languages."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ SENTENCES = (
     "駅前の時計は五分進んでいるが、町の人はみなそれを知っている。",
     "台風が近づいているため、明日の船はすべて欠航になります。",
 )
-_SHORTEST_SENTENCE = 8  # tokens; that of every tokenizer here is longer
+_MIN_SENTENCE = 8  # tokens; that of every tokenizer here is longer
 
 
 def make_texts(model: Embedder, length: int, count: int) -> list[str]:
-    """Put sentences together to texts that all differ: identical ones are embedded once only.
+    """Join sentences to distinct texts, since identical texts are embedded only once.
 
     Args:
-        model: whose tokens count.
+        model: the model whose tokens are counted.
         length: tokens in each text, or the model's context if that is less; default prompt and
-            special tokens included. A text has fewer where its next character needs several,
-            and more only if the prompt alone does.
-        count: how many texts; always the same ones.
+            special tokens included. A text has fewer if its next character needs several tokens,
+            and more only if the prompt alone has more.
+        count: number of texts, which are always the same.
 
     """
     random = Random(0)  # noqa: S311
@@ -53,18 +53,18 @@ def make_texts(model: Embedder, length: int, count: int) -> list[str]:
     texts = []
     for number in range(1, count + 1):
         start = f"{number}."
-        sentences = random.choices(SENTENCES, k=length // _SHORTEST_SENTENCE)
+        sentences = random.choices(SENTENCES, k=length // _MIN_SENTENCE)
         texts.append(start + _cut(model, start, " " + " ".join(sentences), length))
     return texts
 
 
 def _cut(model: Embedder, start: str, text: str, length: int) -> str:
-    """Keep as much of a text as gives `length` tokens after its start."""
+    """Truncate a text so that it has `length` tokens with its start."""
     ends = range(len(text) + 1)
     fitting = bisect_right(ends, length, key=lambda end: len(tokens_of(model, start + text[:end])))
     return text[: max(0, fitting - 1)]
 
 
 def tokens_of(model: Embedder, text: str) -> Tokens:
-    """Token ids of a text with the default prompt."""
+    """Return the token ids of a text with the default prompt."""
     return model.tokenize(text, model.prompt_text(None, None))

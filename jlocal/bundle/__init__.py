@@ -1,1 +1,1 @@
-"""Models, and the program with all that it needs, in one file that crosses an air gap."""
+"""Bundles: models and, optionally, jlocal its dependencies, in one file for offline machines."""

@@ -1,4 +1,4 @@
-"""Make a bundle: one file with models, their licences and, if wanted, the whole program."""
+"""Creating a bundle: one file with models, their licences and, optionally, the program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jlocal.models.registry import check_name, find
 from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.staging import scratch_folder
 
-# Decimals of a stored vector: far finer than what differs between machines.
+# Decimals of a stored vector: far finer than the differences between machines.
 _DECIMALS = 6
 
 _Source: TypeAlias = "Path | bytes"
@@ -47,22 +47,22 @@ def create(
     Args:
         models: names of models on this machine, or paths of GGUF files.
         target: the file to write, which appears when it is complete.
-        with_wheels: put in jlocal and all that it needs, for the Python of this process.
+        with_wheels: include the wheels of jlocal and its dependencies, for this Python.
         platform: a wheel's platform tag such as "win_amd64", instead of this machine's.
-        native: take the llama.cpp that runs here as it is, which may need a CPU like this one,
-            instead of one for any x86-64 CPU with AVX2.
-        extras: of jlocal, whose wheels are put in as well.
-        on_step: called with what is being done and how many bytes it has (0: not known); its
-            answer is called with the bytes done.
+        native: include the llama.cpp of this machine, which may need the same CPU, instead of a
+            build for any x86-64 CPU with AVX2.
+        extras: extras of jlocal whose wheels are included as well.
+        on_step: called with the name of a step and its number of bytes (0: unknown); it returns a
+            function that is called with the bytes done.
 
     Raises:
-        BundleError: a name occurs twice, a wheel cannot be had, or there is no such extra.
-        ModelError: a model cannot be found or used, or is not what was recorded of it.
+        BundleError: a name occurs twice, a wheel is not available, or an extra does not exist.
+        ModelError: a model cannot be found or used, or differs from its record.
         OutputError: the file cannot be written.
 
     """
     if target.is_dir() or not target.parent.is_dir():
-        # Now, and not after minutes of work.
+        # Checked before minutes of work.
         raise OutputError(
             f"cannot write {target}: name a file in a folder that exists", path=target
         )
@@ -94,7 +94,7 @@ def create(
                 raise OutputError(f"cannot store wheels: {error.strerror or error}") from error
             sources |= {f"wheels/{path.name}": path for path in Path(folder).glob("*.whl")}
             sources["install.py"] = Path(standalone.__file__).read_bytes()
-        members = [_measure(path, sources[path], on_step) for path in sorted(sources)]
+        members = [_member(path, sources[path], on_step) for path in sorted(sources)]
         for member in members:
             if known.get(member.path, member.sha256) != member.sha256:
                 raise ModelError(
@@ -132,7 +132,7 @@ def own_licence() -> bytes:
 def _model(
     name: str, sources: dict[str, _Source], known: dict[str, str], on_step: OnStep
 ) -> dict[str, Any]:
-    """Describe a model, and note its file and, where it is recorded, its sha256."""
+    """Return a model's manifest entry, and add its file and its recorded sha256 to the sources."""
     there = find(name) if not Path(name).exists() else None
     path = there.path if there else resolve(name)
     called = check_name(there.name if there else path.stem)
@@ -158,7 +158,7 @@ def _model(
         "default_prompt": profile.default_prompt,
         "license": profile.license,
         "attribution": _attribution(profile),
-        "check": _check(path),
+        "check": _reference_vector(path),
     }
 
 
@@ -170,7 +170,7 @@ def _type(header: Header) -> str | None:
 
 
 def _attribution(profile: Profile) -> dict[str, str]:
-    """Return who made a model and where it comes from, as its header says it."""
+    """Return the author and the source of a model, from its header."""
     wanted = (
         "name", "author", "organization", "url", "repo_url", "source.url", "license.name",
         "license.link", "base_model.0.name", "base_model.0.organization", "base_model.0.repo_url",
@@ -179,8 +179,8 @@ def _attribution(profile: Profile) -> dict[str, str]:
     return {key: " ".join(value.split()) for key, value in found if isinstance(value, str)}
 
 
-def _check(path: Path) -> dict[str, Any]:
-    """Embed a text, for `jlocal doctor` on the other machine to compare with."""
+def _reference_vector(path: Path) -> dict[str, Any]:
+    """Embed a text, with which `jlocal doctor` on the other machine compares its own vector."""
     from jlocal.embed.embedder import Embedder
 
     with Embedder(path, threads=1, gpu_layers=0, compute_type="stored") as model:
@@ -197,7 +197,7 @@ def _notices(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _measure(path: str, source: _Source, on_step: OnStep) -> Member:
+def _member(path: str, source: _Source, on_step: OnStep) -> Member:
     if isinstance(source, bytes):
         return Member(path, len(source), hashlib.sha256(source).hexdigest())
     on_step(f"hashing {path}", 0)
@@ -225,7 +225,7 @@ def _write(
 def _write_member(
     file: BinaryIO, path: str, source: _Source, on_bytes: OnBytes, size: int | None = None
 ) -> str:
-    """Write a header and what follows it; return the sha256 of what was written."""
+    """Write a member's header and content; return the sha256 of the content."""
     size = len(source) if isinstance(source, bytes) else size or 0
     file.write(standalone.header(path, size))
     digest, left = hashlib.sha256(), size

@@ -1,4 +1,4 @@
-"""Check a bundle, and put its models in place."""
+"""Checking a bundle, and installing its models."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from jlocal.outputs.staging import scratch_folder, sweep
 # Bytes done since the last call.
 OnBytes = Callable[[int], object]
 
-# What a disk should have left beside the models.
-_SPARE = 64 << 20
+# Free space that the disk must keep besides the models.
+_DISK_RESERVE = 64 << 20
 
-# Where a model came from before it was bundled.
+# The source of a model before it was bundled.
 _SOURCE = re.compile(r"convert|[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{7,64}")
 
-# More than the longest header that read_header takes.
-_HEADER = 256 << 20
+# More than the largest header that read_header accepts.
+_MAX_HEADER = 256 << 20
 
 
 def verify(path: Path, on_bytes: OnBytes | None = None) -> Manifest:
     """Check every byte of a bundle, and the headers of its models.
 
-    The headers are read from copies that are gone afterwards: a header is read by mapping a file.
+    The headers are read from temporary copies, since `read_header` maps a file.
 
     Raises:
-        BundleError: it is not a whole bundle, or a model in it is unusable.
-        OutputError: the disk cannot hold the largest part of a header.
+        BundleError: the bundle is incomplete, or a model in it is unusable.
+        OutputError: the disk has no space for the copy of a header.
 
     """
-    with _reporting(path), Bundle(path) as bundle, tempfile.TemporaryDirectory() as folder:
+    with _named_errors(path), Bundle(path) as bundle, tempfile.TemporaryDirectory() as folder:
         for member, content in bundle.members(on_bytes):
             if member.path.startswith("models/"):
                 staged = Path(folder) / "model.gguf"
-                # As long as the model, and empty after its header.
+                # A sparse file of the model's size, with only its header.
                 with staged.open("wb") as file:
                     for chunk in content:
-                        if file.tell() < _HEADER:
+                        if file.tell() < _MAX_HEADER:
                             file.write(chunk)
                     file.truncate(member.size)
                 _check_model(member.path, staged)
@@ -59,17 +59,17 @@ def verify(path: Path, on_bytes: OnBytes | None = None) -> Manifest:
 
 
 def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
-    """Put the models of a bundle in place, after all of it was checked.
+    """Install the models of a bundle after checking the whole bundle.
 
-    Nothing is kept when a check fails. A model that is here already, with the same content, stays.
+    No model is installed when a check fails. An installed model with the same content is kept.
 
     Raises:
-        BundleError: the bundle is not sound, holds no model, or a model in it is unusable or has
-            the name of a different one that is here.
-        OutputError: the disk cannot take the models.
+        BundleError: the bundle is damaged, holds no model, or a model in it is unusable or has the
+            name of a different installed model.
+        OutputError: the models cannot be written to disk.
 
     """
-    with _reporting(path), Bundle(path) as bundle:
+    with _named_errors(path), Bundle(path) as bundle:
         manifest = bundle.manifest
         if not manifest.models:
             raise RefusedError("it holds no model")
@@ -85,10 +85,10 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
                         file.flush()
                         os.fsync(file.fileno())
                     _check_model(member.path, staged)
-            return [_place(model, folder, sums[model["path"]]) for model in manifest.models]
+            return [_install_model(model, folder, sums[model["path"]]) for model in manifest.models]
 
 
-def _place(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
+def _install_model(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
     from jlocal.models.info import model_info
 
     staged = folder / Path(model["path"]).name
@@ -132,12 +132,12 @@ def _check_model(name: str, staged: Path) -> None:
 
 @contextmanager
 def _staging(manifest: Manifest) -> Iterator[Path]:
-    """Make a folder on the disk of the models, with room for them; gone at the end."""
+    """Create a temporary folder on the disk of the models, after checking its free space."""
     make_private(home())
     sweep(home())
     need = sum(m.size for m in manifest.members if m.path.startswith("models/"))
     free = shutil.disk_usage(home()).free
-    if need + _SPARE > free:
+    if need + _DISK_RESERVE > free:
         raise OutputError(
             f"{home()} has {free / 1e6:,.0f} MB free; these models need {need / 1e6:,.0f} MB",
             path=home(),
@@ -147,8 +147,8 @@ def _staging(manifest: Manifest) -> Iterator[Path]:
 
 
 @contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    """Name the bundle in what goes wrong."""
+def _named_errors(path: Path) -> Iterator[None]:
+    """Put the path of the bundle into error messages."""
     try:
         yield
     except RefusedError as error:

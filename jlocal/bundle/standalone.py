@@ -1,24 +1,23 @@
-"""Check a bundle of jlocal and install what is in it, with Python's standard library alone.
+"""Check a bundle of jlocal and install its content, with Python's standard library alone.
 
 In a bundle this file is `install.py`:
 
     tar -xf BUNDLE.tar install.py
     python3 install.py BUNDLE.tar
 
-It checks every byte, makes a virtual environment, installs the wheels without an index, and has
-jlocal put the models in place. jlocal itself reads bundles with the same code.
+It checks every byte, creates a virtual environment, installs the wheels without an index, and runs
+jlocal to install the models. jlocal itself reads bundles with the same code.
 
 A bundle is an uncompressed tar: `manifest.json`, then its members in the manifest's order, with
-headers that hold nothing but a path and a size. So there is one way to write a given content, and
-whatever else a tar can hold (links, devices, renaming headers, gaps) is refused without a rule
-for each.
+headers that hold only a path and a size. A given content therefore has only one encoding, and all
+other features of tar (links, devices, renaming headers, gaps) are refused without a rule for each.
 """
 
 import sys
 
 if __name__ == "__main__":
-    # Whatever lies where the tar was unpacked, or in the current folder, is not to be imported;
-    # a `__future__.py` there would be, too. Older Pythons cannot read what follows.
+    # Nothing is imported from the folder of this file or the current folder, not even a
+    # `__future__.py`. Older Pythons cannot parse the code below.
     if sys.version_info < (3, 10):  # noqa: UP036
         sys.exit("Error: jlocal needs Python 3.10 or later")
     _prefixes = (sys.base_prefix, sys.base_exec_prefix)
@@ -70,7 +69,7 @@ _OTHER = "an extended header, or of an unknown type"
 
 
 class RefusedError(Exception):
-    """A bundle is not what it should be, or cannot be installed here; one line."""
+    """A bundle is damaged, or cannot be installed here; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says that it holds.
+    """The manifest of a bundle.
 
     Attributes:
-        members: in the order of the archive.
-        models: for each model at least its `name` and its `path` among the members.
-        program: what the wheels need of a machine; None in a bundle of models alone.
-        end: length of the whole archive, in bytes.
+        members: the members in the order of the archive.
+        models: for each model at least its `name` and the `path` of its member.
+        program: the requirements of the wheels; None in a bundle without wheels.
+        end: size of the whole archive, in bytes.
 
     """
 
@@ -101,7 +100,7 @@ class Manifest:
 
 
 def header(path: str, size: int) -> bytes:
-    """Return the one header that a member may have: no owner, no time, mode 644."""
+    """Return the only valid header of a member: no owner, no time, mode 644."""
     folder, _, name = path.rpartition("/") if len(path) > _NAME_LIMIT else ("", "", path)
     length = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
     owner, time = 2 * b"0000000\0", b"%011o\0" % 0
@@ -112,7 +111,7 @@ def header(path: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Return what fills the last block of a member."""
+    """Return the padding of a member's last block."""
     return bytes(-size % _BLOCK)
 
 
@@ -123,8 +122,8 @@ class Bundle:
         """Open a bundle and read its manifest.
 
         Raises:
-            RefusedError: it is no bundle, cut off, or of an unknown version.
-            OSError: it cannot be read.
+            RefusedError: the file is not a bundle, is truncated, or has an unknown version.
+            OSError: the file cannot be read.
 
         """
         if not Path(path).is_file():
@@ -152,7 +151,7 @@ class Bundle:
     def members(
         self, on_bytes: Callable[[int], object] | None = None
     ) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """Go through all members once; RefusedError where one is not what the manifest says."""
+        """Yield all members once; RefusedError if one contradicts the manifest."""
         for member in self.manifest.members:
             block = self._file.read(_BLOCK)
             if block != header(member.path, member.size):
@@ -202,7 +201,7 @@ class Bundle:
             raise RefusedError(f"{member.path} is damaged: its sha256 is not the manifest's")
 
     def _fault(self, block: bytes, expected: Member) -> str:
-        """Say what is wrong with the header of a member."""
+        """Return what is wrong with the header of a member."""
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except (tarfile.HeaderError, ValueError):
@@ -222,7 +221,7 @@ class Bundle:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Check a manifest by itself; RefusedError says what contradicts the format or itself."""
+    """Parse and check a manifest; RefusedError says what is invalid."""
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
@@ -312,7 +311,7 @@ def _check_program(program: Any) -> None:
 
 
 def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
-    """Say what of the wheels' needs is missing here, or None; and what could not be checked."""
+    """Return a requirement of the wheels that this machine lacks, or None; and unchecked ones."""
     here, need = f"{sys.version_info[0]}.{sys.version_info[1]}", program["python"]
     if need != here:
         return f"its wheels are for Python {need}; this is {here}: run it with python{need}", []
@@ -336,7 +335,7 @@ def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
 
 
 def cpu_flags() -> frozenset[str] | None:
-    """Return this CPU's features as Linux names them; None where nobody tells."""
+    """Return this CPU's features by Linux's names; None if the system does not report them."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -362,7 +361,7 @@ def _main() -> None:
     parser.add_argument("--venv", metavar="DIR", default=active, help=preset)
     arguments = parser.parse_args()
     try:
-        # One that is there could be someone else's, as all that lies beside it.
+        # An existing folder could be someone else's, as could everything beside it.
         if arguments.venv is None and Path("jlocal-venv").exists():
             raise RefusedError("jlocal-venv is here; to install into it: --venv jlocal-venv")
         _install(Path(arguments.bundle), Path(arguments.venv or "jlocal-venv").absolute())
@@ -410,7 +409,7 @@ def _environment(folder: Path) -> Path:
     if not python.exists():
         if folder.exists():
             raise RefusedError(f"{folder} exists and is not a virtual environment")
-        # As a command: in this process, a failure of its pip would be a traceback.
+        # As a command: in this process, a failure of its pip would print a traceback.
         if _run(sys.executable, "venv", str(folder), output=subprocess.DEVNULL):
             raise RefusedError(f"cannot make {folder}; Debian and Ubuntu need python3-venv for it")
     return python
@@ -423,7 +422,7 @@ def _install_wheels(bundle: Path, python: Path) -> None:
                 with (Path(folder) / Path(member.path).name).open("xb") as file:
                     file.writelines(content)
         wheels = [str(path) for path in sorted(Path(folder).iterdir())]
-        # Isolated: no setting of this machine may point pip at an index or at other versions.
+        # Isolated: no setting of this machine may direct pip to an index or other versions.
         offline = ["--no-index", "--no-cache-dir", "--disable-pip-version-check"]
         if _run(str(python), "pip", "--isolated", "install", "--quiet", *offline, *wheels):
             raise RefusedError("pip could not install the wheels: see above")

@@ -1,4 +1,4 @@
-"""The wheels of jlocal and of all that it needs, for a machine that has no index."""
+"""The wheels of jlocal and its dependencies, for a machine without a package index."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _FOR_DEVELOPERS = {"test", "dev", "bench", "starter"}
 _NAME_LIMIT = 100
 _CONSTRAINTS = "constraints.txt"
 
-# The date of every file in a wheel made here: the first that a zip can hold.
-_DATE = (1980, 1, 1, 0, 0, 0)
+# The date of every file in a wheel made here: the earliest that a zip can hold.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def check_extras(extras: Sequence[str]) -> None:
-    """Check that there are such extras, before minutes of work.
+    """Check that the extras exist, before minutes of work.
 
     Raises:
-        BundleError: jlocal has no such extra.
+        BundleError: jlocal does not have an extra.
 
     """
     known = set(metadata.metadata("jlocal").get_all("Provides-Extra") or ()) - _FOR_DEVELOPERS
@@ -63,20 +63,20 @@ def collect(
     extras: Sequence[str] = (),
     say: Callable[[str], object],
 ) -> dict[str, Any]:
-    """Put wheels into a folder, and say what they need of a machine.
+    """Put wheels into a folder, and return their requirements.
 
     Versions are those of this environment. llama.cpp is compiled once for any x86-64 CPU with
     AVX2, which takes minutes, and kept in the user's cache.
 
     Args:
-        folder: an empty one.
+        folder: an empty folder.
         platform: a wheel's platform tag; None for this machine.
-        native: take the llama.cpp of this environment as it is.
-        extras: of jlocal, whose wheels are put in as well.
-        say: called with what is being done.
+        native: include the llama.cpp of this environment.
+        extras: extras of jlocal whose wheels are included as well.
+        say: called with the name of each step.
 
     Raises:
-        BundleError: a wheel cannot be had; the message says which and what to do.
+        BundleError: a wheel is not available; the message says which and what to do.
 
     """
     here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -100,7 +100,7 @@ def collect(
             raise BundleError(f"pip cannot make the wheels: {_last_error(done)}")
     (folder / _CONSTRAINTS).unlink()
     for path in folder.glob("*.whl"):
-        path.rename(folder / _short(path.name))
+        path.rename(folder / _shorten(path.name))
     return {
         "jlocal": __version__,
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -118,7 +118,7 @@ def repack(distribution: str, folder: Path) -> Path:
     """Make the wheel of an installed distribution from its files.
 
     Raises:
-        BundleError: it is not installed as files of its own.
+        BundleError: the distribution was not installed from a wheel.
 
     """
     try:
@@ -141,7 +141,7 @@ def repack(distribution: str, folder: Path) -> Path:
         )
     left_out = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json")
     name = distribution.replace("-", "_")
-    # "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file's name.
+    # The tags "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file name.
     parts = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(dict.fromkeys(part)) for part in parts)
     target = folder / f"{name}-{found.version}-{tag}.whl"
@@ -160,10 +160,10 @@ def repack(distribution: str, folder: Path) -> Path:
     return target
 
 
-def _short(name: str) -> str:
-    """Drop platforms from the name of a wheel that is for several until a tar can hold it.
+def _shorten(name: str) -> str:
+    """Drop platforms from the name of a multi-platform wheel until it fits into a tar header.
 
-    The later ones in the alphabet are the narrower: manylinux2014, manylinux_2_17, manylinux_2_28.
+    Later platforms in the alphabet are narrower: manylinux2014, manylinux_2_17, manylinux_2_28.
     """
     stem, _, platforms = name.removesuffix(".whl").rpartition("-")
     kept = sorted(platforms.split("."))
@@ -174,13 +174,13 @@ def _short(name: str) -> str:
 
 
 def _entry(path: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(path, _DATE)
+    entry = zipfile.ZipInfo(path, _ZIP_DATE)
     entry.external_attr = 0o100644 << 16
     return entry
 
 
 def _own_wheel(folder: Path) -> None:
-    """Build jlocal's wheel from its checkout, or from its installed files where there is none."""
+    """Build jlocal's wheel from its checkout or, without a checkout, from its installed files."""
     found = importlib.util.find_spec("jlocal")
     root = Path(str(found.origin)).resolve().parents[1] if found else Path()
     if not (root / "pyproject.toml").is_file():
@@ -205,7 +205,7 @@ def _portable_folder() -> Path:
 
 
 def _portable() -> list[Path]:
-    """Return the portable build in the cache, where there is one."""
+    """Return the portable builds in the cache."""
     return sorted(_portable_folder().glob("*.whl"))
 
 
@@ -217,7 +217,7 @@ def _compile_portable() -> None:
         "CMAKE_ARGS": _portable_settings(),
     }
     with scratch_folder() as work:
-        # pip's own cache does not know for which CPU a wheel was compiled.
+        # pip's own cache does not record the CPU that a wheel was compiled for.
         alone = ["--no-deps", "--no-cache-dir", "--no-binary", _LLAMA]
         wanted = ["-w", str(work), f"{_LLAMA}=={version}"]
         done = _pip("wheel", *alone, *wanted, environment=environment)
@@ -235,7 +235,7 @@ def _compile_portable() -> None:
 
 
 def _download(folder: Path, platform: str, own: str) -> None:
-    """Fetch ready wheels for another platform, of all that jlocal's own wheel needs."""
+    """Download the wheels of jlocal's dependencies for another platform."""
     only = ["--only-binary", ":all:", "--platform", platform, "--dest", str(folder)]
     llama = f"{_LLAMA}=={metadata.version(_LLAMA)}"
     if _pip("download", "--no-deps", *only, llama).status:
@@ -251,7 +251,7 @@ def _download(folder: Path, platform: str, own: str) -> None:
 
 
 def _pinned(folder: Path) -> list[str]:
-    """Hold pip to the versions of this environment, which are those that were tried together."""
+    """Return pip's options for the versions of this environment, which are tested together."""
     pins = {
         f"{found.name}=={found.version}"
         for found in metadata.distributions()
@@ -272,7 +272,7 @@ def _cpu(native: bool) -> list[str] | None:
 
 
 def _pip(*arguments: str, environment: dict[str, str] | None = None) -> child.Finished:
-    """Run pip, with a folder for what it writes in passing that lasts no longer than it does."""
+    """Run pip with a temporary folder that is removed afterwards."""
     if importlib.util.find_spec("pip") is None:
         raise BundleError("this environment has no pip: python -m ensurepip")
     command = ["--disable-pip-version-check", "--quiet", *arguments]
@@ -284,7 +284,7 @@ def _pip(*arguments: str, environment: dict[str, str] | None = None) -> child.Fi
 
 
 def _last_error(done: child.Finished) -> str:
-    """Choose the line of pip's many that says why: that of the innermost failure."""
+    """Return the line of pip's output with the cause: that of the innermost failure."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ")]
     reason = (errors or lines or ["no reason given"])[-1].removeprefix("ERROR: ")

@@ -1,1 +1,1 @@
-"""Maps: a collection as a picture, in one web page that needs no network."""
+"""Maps: a picture of a collection, in one web page that needs no network."""

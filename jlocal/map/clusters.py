@@ -1,4 +1,4 @@
-"""k-means over unit vectors, and the words that tell a cluster from the others."""
+"""k-means over unit vectors, and the most characteristic words of each cluster."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from jlocal.vectors import Floats
 Labels = npt.NDArray[np.intp]
 
 _STARTS = 4
-_MOST_STEPS = 100
-# Squared distances below this are rounding.
-_NOTHING = 1e-6
+_MAX_STEPS = 100
+# Squared distances below this are rounding errors.
+_ROUNDING = 1e-6
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def kmeans(vectors: Floats, k: int, seed: int) -> Labels:
-    """Group unit vectors (n, d) by k-means: the best of a few runs, each from k-means++.
+    """Group unit vectors (n, d) by k-means: the best of several runs, initialised by k-means++.
 
     Returns:
-        (n,) labels from 0, the largest cluster first; at most k clusters, fewer where there are
-        fewer different vectors.
+        (n,) labels from 0, the largest cluster first; at most k clusters, and no more than there
+        are distinct vectors.
 
     """
     rng = np.random.default_rng(seed)
@@ -38,12 +38,12 @@ def kmeans(vectors: Floats, k: int, seed: int) -> Labels:
 
 
 def _first_centres(vectors: Floats, k: int, rng: np.random.Generator) -> Floats:
-    """Choose vectors, each with a probability that grows with its distance from those before."""
+    """Choose vectors with probabilities that grow with their distance from the chosen ones."""
     chosen = [int(rng.integers(len(vectors)))]
     far = np.full(len(vectors), np.inf)
     while len(chosen) < k:
         distances = 2 - 2 * (vectors @ vectors[chosen[-1]]).astype(np.float64)
-        far = np.minimum(far, np.where(distances < _NOTHING, 0, distances))
+        far = np.minimum(far, np.where(distances < _ROUNDING, 0, distances))
         if not far.any():
             break
         chosen.append(int(rng.choice(len(vectors), p=far / far.sum())))
@@ -57,7 +57,7 @@ def _lloyd(vectors: Floats, centres: Floats) -> tuple[Labels, float]:
     """
     labels: Labels = np.full(len(vectors), -1, np.intp)
     cost = 0.0
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         distances = (centres * centres).sum(axis=1) - 2 * (vectors @ centres.T)
         nearest = distances.argmin(axis=1)
         cost = float(distances.min(axis=1).sum(dtype=np.float64))
@@ -70,9 +70,9 @@ def _lloyd(vectors: Floats, centres: Floats) -> tuple[Labels, float]:
 
 
 def name_clusters(texts: Sequence[str], labels: Labels, words: int = 3) -> list[str]:
-    """Name each cluster by words that more of its texts have than texts have elsewhere.
+    """Name each cluster by the words that are more frequent in its texts than in all texts.
 
-    A word counts by p log(p / q): p of the cluster's texts have it, and q of all.
+    The score of a word is p log(p / q), for its share p of the cluster's texts and q of all texts.
     """
     sets = [set(_WORD.findall(text.casefold())) for text in texts]
     everywhere = Counter(word for found in sets for word in found)

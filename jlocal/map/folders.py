@@ -1,4 +1,4 @@
-"""Paths below the folder that all of them have in common, and the folders there."""
+"""Paths relative to their common folder, and their grouping by top folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HERE = f".{os.sep}"
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
-    """Shorten paths to what stands below the deepest folder that holds them all.
+    """Return paths relative to the deepest folder that contains them all.
 
     Ids of texts that were added without a file stay as they are.
     """
@@ -28,11 +28,11 @@ def by_top_folder(paths: Sequence[str], most: int) -> tuple[list[str], list[int]
     """Group relative paths by their first folder.
 
     Args:
-        paths: as `below_common_folder` gives them.
-        most: how many groups there may be; what is left over is one of them.
+        paths: paths from `below_common_folder`.
+        most: maximum number of groups, including one for all remaining folders.
 
     Returns:
-        Names of the groups, the largest first, and for each path the number of its group.
+        Names of the groups, the largest first, and for each path the index of its group.
 
     """
     tops = [_top(path) for path in paths]

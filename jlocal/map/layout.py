@@ -1,7 +1,7 @@
 """The child process of `jlocal.map.projection.umap`: vectors as .npy on stdin, points on stdout.
 
-numba, which compiles UMAP, takes settings from a file in the current folder, the place of compiled
-code among them. So it is run in a folder of its own.
+numba, which compiles UMAP, reads settings from a file in the current folder, such as the location
+of compiled code. The process therefore runs in a folder of its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def lay_out(vectors: Floats, seed: int) -> Points:
     from umap import UMAP
 
     with warnings.catch_warnings():
-        # Among them, that a seed means one thread.
+        # One of the warnings is that a seed means one thread.
         warnings.simplefilter("ignore")
         layout = UMAP(
             n_neighbors=min(15, len(vectors) - 1),
             metric="cosine",
-            # The spectral layout that it begins with has no meaning for a handful of points.
+            # The initial spectral layout is meaningless for a handful of points.
             init="spectral" if len(vectors) > 50 else "random",
             random_state=seed,
         )

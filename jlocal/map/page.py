@@ -1,4 +1,4 @@
-"""A picture as one web page that holds all it needs and may load nothing."""
+"""Rendering a picture as one self-contained web page that loads nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HALF = 10_000
 def render(picture: Picture, title: str) -> bytes:
     """Return the page, UTF-8.
 
-    Texts and paths come from anywhere. They stand in the page as JSON without a "<", in a block
-    that is no script, and the page shows them as text only. The page's policy lets run the one
-    script whose hash it names, and forbids all loading.
+    Texts and paths are untrusted. The page holds them as JSON without a "<", in a data block that
+    is not executed, and shows them only as text. The page's content security policy allows only
+    the script with its hash, and forbids loading anything.
     """
     style, script = _read("page.css"), _read("picture.js") + _read("page.js")
     page = Template(_read("page.html")).substitute(

@@ -1,4 +1,4 @@
-"""What a map shows: a point for each passage, read from a collection."""
+"""The content of a map: a point for each passage of a collection."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from jlocal.map.folders import below_common_folder, by_top_folder
 from jlocal.map.projection import Points, pca, umap
 from jlocal.vectors import Floats
 
-# As many as there are colours that can be told apart.
-MOST_GROUPS = 12
-# Of sampling, clusters and UMAP: the same collection gives the same picture.
+# The number of colours that are easy to distinguish.
+MAX_GROUPS = 12
+# The seed of sampling, clusters and UMAP: the same collection gives the same picture.
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Passage:
-    """What is said of a point.
+    """The labels of a point.
 
     Attributes:
-        path: of the document, below the folder that all documents have in common.
-        where: what follows the path: a line, a page, or nothing.
-        locations: in how many places it stands; `path` and `where` are the first.
-        text: its beginning, with single spaces between words.
+        path: path of the document, relative to the common folder of all documents.
+        where: the line or page in the document, or "".
+        locations: number of locations of the passage; `path` and `where` are the first.
+        text: beginning of the passage, with single spaces between words.
 
     """
 
@@ -43,17 +43,17 @@ class Passage:
 
 @dataclass(frozen=True)
 class Picture:
-    """Points, and what is said of them.
+    """The points of a map and their labels.
 
     Attributes:
         points: (n, 2), in any unit, the same for both axes.
-        passages: one for each point.
-        groups: names of the groups that have colours.
-        group_of: for each point the number of its group.
-        grouping: what the groups are: "folder" or "cluster".
-        layout: a sentence on what the two axes show.
-        total: how many passages the collection has; more than there are points in a sample.
-        characters: the most that `text` holds of a passage.
+        passages: the passage of each point.
+        groups: names of the groups, which have colours.
+        group_of: for each point the index of its group.
+        grouping: the kind of groups: "folder" or "cluster".
+        layout: a sentence about the two axes.
+        total: number of passages in the collection, which may exceed the number of points.
+        characters: maximum length of a passage's `text`.
 
     """
 
@@ -77,19 +77,19 @@ def draw(
 ) -> Picture:
     """Lay out the passages of a collection.
 
-    PCA by folder keeps a block of vectors at a time; UMAP and clusters keep all that are drawn.
+    PCA by folder holds one block of vectors at a time; UMAP and clusters hold all drawn vectors.
 
     Args:
         database: file of the collection.
         method: "pca" or "umap".
-        clusters: group by k-means into so many clusters at most, up to `MOST_GROUPS`; None groups
-            by the first folder below the one that all documents have in common.
-        limit: the most points; of more passages, a random sample is drawn.
-        characters: how much of each passage is kept.
+        clusters: maximum number of k-means clusters, up to `MAX_GROUPS`; None groups by the first
+            folder below the common folder of all documents.
+        limit: maximum number of points; a larger collection is sampled at random.
+        characters: number of characters that are kept of each passage.
 
     Raises:
         ArgumentError: there are too few passages for UMAP.
-        CollectionError: there is no such collection, nothing in it, or it cannot be read.
+        CollectionError: the collection does not exist, is empty, or cannot be read.
         ExtraError: umap-learn is not installed.
 
     """
@@ -160,7 +160,7 @@ def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
 
 
 def _beginning(text: str, characters: int) -> str:
-    # A text may be long, and be mostly spaces.
+    # A text may be long and mostly spaces.
     read = text[: 20 * characters]
     words = " ".join(read.split())
     whole = len(read) == len(text) and len(words) <= characters
@@ -173,4 +173,4 @@ def _groups(
     if clusters and vectors is not None:
         labels = kmeans(vectors, clusters, _SEED)
         return name_clusters([passage.text for passage in passages], labels), labels.tolist()
-    return by_top_folder([passage.path for passage in passages], MOST_GROUPS)
+    return by_top_folder([passage.path for passage in passages], MAX_GROUPS)

@@ -1,4 +1,4 @@
-"""From many dimensions to two: principal components, or UMAP."""
+"""Projecting vectors to two dimensions, by principal components or UMAP."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from jlocal.terms import Argument
 from jlocal.vectors import Floats
 
 Points = npt.NDArray[np.float64]
-# Each call reads the vectors again from the first, in blocks (n, d).
+# Each call reads all vectors again, in blocks (n, d).
 Blocks = Callable[[], Iterable[Floats]]
 
-# Below this, differences are what rounding made of equal unit vectors.
-_NOTHING = 1e-10
-# Its graph of neighbours needs some.
-_FEWEST = 5
+# Smaller differences between unit vectors are rounding errors.
+_ROUNDING = 1e-10
+# The minimum for UMAP's graph of neighbours.
+_MIN_VECTORS = 5
 _PCA = Argument("method", "pca")
 
 
 def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
     """Project vectors to their first two principal components.
 
-    Reads the vectors twice and keeps one block at a time, and d x d numbers.
+    Reads the vectors twice, and holds one block at a time and d x d numbers.
 
     Returns:
-        (n, 2) coordinates, and the share of the variance that either axis shows, from 0 to 1;
-        zeros where the vectors are all the same.
+        (n, 2) coordinates, and the share of the variance on each axis, from 0 to 1; zeros if all
+        vectors are equal.
 
     """
     count, mean, covariance = _moments(blocks())
     if count == 0:
         raise ArgumentError("there are no vectors to project")
     variance = float(np.trace(covariance))
-    if variance < _NOTHING:
+    if variance < _ROUNDING:
         return np.zeros((count, 2)), (0.0, 0.0)
     values, vectors = np.linalg.eigh(covariance)
     # One dimension has one axis.
     axes = np.zeros((len(mean), 2))
     found = min(2, len(mean))
     axes[:, :found] = vectors[:, ::-1][:, :found]
-    # The sign of an axis is arbitrary; this makes it the same on every machine.
+    # The sign of an axis is arbitrary; a fixed one is the same on every machine.
     peaks = axes[np.abs(axes).argmax(axis=0), [0, 1]]
     axes *= np.where(peaks < 0, -1, 1)
     shares = np.zeros(2)
@@ -58,12 +58,12 @@ def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
 
 
 def _moments(blocks: Iterable[Floats]) -> tuple[int, Points, Points]:
-    """Count, mean (d,) and covariance (d, d) of vectors."""
+    """Return the number, mean (d,) and covariance (d, d) of vectors."""
     count = 0
     shift, total, products = np.zeros(0, np.float32), np.zeros(0), np.zeros((0, 0))
     for block in blocks:
         if count == 0:
-            # Near the mean, so that single precision loses nothing in the products.
+            # Centred, so that the products lose nothing in single precision.
             shift = block.mean(axis=0)
             total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
         centred = block - shift
@@ -83,9 +83,10 @@ def umap(vectors: Floats, seed: int) -> Points:
         JlocalError: UMAP fails.
 
     """
-    if len(vectors) < _FEWEST:
+    if len(vectors) < _MIN_VECTORS:
         raise ArgumentError(
-            f"UMAP needs at least {_FEWEST} passages, and there are {len(vectors)}; take {_PCA}",
+            f"UMAP needs at least {_MIN_VECTORS} passages, and there are "
+            f"{len(vectors)}; take {_PCA}",
             _PCA,
             argument="method",
         )

@@ -1,4 +1,4 @@
-"""Whether a file gives the vectors that it should: beside its checkpoint, or another file.
+"""Verifying the vectors of a model file against its checkpoint or another file.
 
 >>> from jlocal.verify import verify
 >>> report = verify("models/v5-small-retrieval-Q4_K_M.gguf", "models/v5-small-retrieval-F16.gguf")

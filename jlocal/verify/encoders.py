@@ -1,4 +1,4 @@
-"""What turns texts into vectors: a GGUF file, a checkpoint, or what one of them once gave."""
+"""The interface of encoders: a GGUF file, a checkpoint, or the stored vectors of one."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ _TEXTS = Argument("texts")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before it is loaded.
+    """The properties of a model that are known before it is loaded.
 
     Attributes:
-        name: of the model.
-        origin: where it lies, or which file keeps its vectors.
+        name: name of the model.
+        origin: path of the model, or of the file with its stored vectors.
         kind: "gguf", "checkpoint" or "stored".
-        weights: their type, such as "Q8_0" or "float32"; None where the file does not say.
-        sha256: of a GGUF file; of a checkpoint's files as `sha256sum` prints them.
-        source_sha256: that of the checkpoint that a GGUF file was made from, where it says so.
-        task: whose adapter is in it, where that is known.
-        dimensions: length of its full vectors.
-        matryoshka: shorter lengths that it was trained for.
-        prompts: prompt name to prefix; may be empty.
+        weights: type of the weights, such as "Q8_0" or "float32"; None if the file lacks it.
+        sha256: SHA-256 of a GGUF file, or of what `sha256sum` prints for a checkpoint's files.
+        source_sha256: SHA-256 of the checkpoint that a GGUF file was converted from; None if the
+            file lacks it.
+        task: task of its adapter; None if unknown.
+        dimensions: length of the full vectors.
+        matryoshka: shorter lengths that the model was trained for.
+        prompts: the prefix of each prompt, by name; may be empty.
 
     """
 
@@ -60,10 +61,10 @@ class Encoded:
         vectors: prompt name to unit vectors, (n, d) float32.
         tokens: prompt name to tokens of each text, (n,), prompt and special tokens included.
         digests: prompt name to a digest of each text's token ids, (n,).
-        kept: which of the texts fit into the context, ascending; the vectors are of these.
-        too_long: tokens of each of the others, by position.
-        limit: the most tokens in one text.
-        computed: the type that matrices were multiplied in, or "stored" for that of the file.
+        kept: ascending indices of the texts that fit into the context, which have vectors.
+        too_long: number of tokens of each longer text, by its index.
+        limit: maximum number of tokens in a text.
+        computed: the type that matrices were multiplied in, or "stored" for the file's type.
 
     """
 
@@ -76,7 +77,7 @@ class Encoded:
     computed: str
 
     def select(self, rows: Ints) -> Encoded:
-        """Keep some of the texts, by their positions among those that are kept now."""
+        """Select texts by their positions in `kept`."""
         return replace(
             self,
             vectors={name: vectors[rows] for name, vectors in self.vectors.items()},
@@ -87,11 +88,11 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """A model that was found, and is loaded when it has something to do."""
+    """A model that is loaded only to encode."""
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of it."""
+        """The properties of the model."""
 
     @property
     def texts(self) -> Sequence[Text] | None:
@@ -103,7 +104,7 @@ class Encoder(Protocol):
         """Encode each text with each prompt, and free the model.
 
         Raises:
-            JlocalError: it cannot be loaded, or a text cannot be encoded.
+            JlocalError: the model cannot be loaded, or a text cannot be encoded.
 
         """
 
@@ -118,20 +119,20 @@ def encode_with(
     tokenize: Callable[[str, str], Tokens],
     embed: Callable[[list[str], str], Floats],
 ) -> Encoded:
-    """Encode what fits into the context.
+    """Encode the texts that fit into the context.
 
     Args:
-        model: which it is.
-        texts: any.
-        prompts: prompt name to prefix.
-        limit: the most tokens in one text.
-        computed: as in `Encoded`.
-        tokenize: gives the token ids of a text with a prefix.
-        embed: gives the vectors (n, d) of texts with a prefix.
+        model: the model's properties, for messages.
+        texts: the texts.
+        prompts: the prefix of each prompt, by name.
+        limit: maximum number of tokens in a text.
+        computed: see `Encoded`.
+        tokenize: returns the token ids of a text with a prefix.
+        embed: returns the vectors (n, d) of texts with a prefix.
 
     Raises:
-        ArgumentError: no text fits, or one has no token.
-        VectorError: a vector has no direction.
+        ArgumentError: no text fits, or a text has no token.
+        VectorError: a vector is zero or not finite.
 
     """
     tokens = {
@@ -141,8 +142,8 @@ def encode_with(
     for name, rows in lengths.items():
         if len(empty := np.flatnonzero(rows == 0)):
             raise ArgumentError(
-                f"{model.origin} makes no token of the text {_short(texts, empty)} with the prompt "
-                f"{prompts[name]!r}; leave it out"
+                f"{model.origin} makes no token of the text {_excerpt(texts, empty)} with the "
+                f"prompt {prompts[name]!r}; leave it out"
             )
     longest = np.max([*lengths.values()], axis=0)
     kept = np.flatnonzero(longest <= limit)
@@ -168,10 +169,10 @@ def encode_with(
 
 
 def check_vectors(vectors: Mapping[str, Floats], texts: Sequence[Text], name: str) -> None:
-    """See that vectors have a direction.
+    """Check that vectors are finite and not zero.
 
     Raises:
-        VectorError: one does not; the message names its text.
+        VectorError: a vector is zero or not finite; the message names its text.
 
     """
     for prompt, rows in vectors.items():
@@ -180,16 +181,16 @@ def check_vectors(vectors: Mapping[str, Floats], texts: Sequence[Text], name: st
         if len(wrong):
             raise VectorError(
                 f"{name} has no usable vector (zero, or not a number) for {len(wrong):,} of "
-                f"{len(rows):,} texts with the prompt {prompt!r}, first {_short(texts, wrong)}"
+                f"{len(rows):,} texts with the prompt {prompt!r}, first {_excerpt(texts, wrong)}"
             )
 
 
 def _digests(tokens: Sequence[Tokens]) -> Digests:
-    """Tell token ids from others by numbers of 64 bits, (n,)."""
+    """Return a 64-bit digest of each text's token ids, (n,)."""
     hashes = (hashlib.sha256(ids.astype("<i4").tobytes()).digest() for ids in tokens)
     return np.array([int.from_bytes(found[:8], "little") for found in hashes], np.uint64)
 
 
-def _short(texts: Sequence[Text], rows: Ints) -> str:
-    """Show the beginning of the first of some texts."""
+def _excerpt(texts: Sequence[Text], rows: Ints) -> str:
+    """Return the beginning of the first of these texts, for a message."""
     return ascii(texts[int(rows[0])].text[:40])

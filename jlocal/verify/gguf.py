@@ -1,4 +1,4 @@
-"""Vectors of a GGUF file, by llama.cpp."""
+"""The encoder of a GGUF file, through llama.cpp."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class GGUFEncoder:
     texts = None
 
     def __init__(self, model: str | Path, *, task: str | None, options: ComputeOptions) -> None:
-        """Read its header.
+        """Read the header of a file.
 
         Args:
-            model: its path or its name.
-            task: refuse a file that holds another task's adapter.
-            options: how it is computed.
+            model: path or name of the model.
+            task: the expected task; a file with another task's adapter is refused.
+            options: the options of its computation.
 
         Raises:
-            ModelError: it cannot be found or used.
-            ArgumentError: it holds another adapter.
+            ModelError: the model cannot be found or used.
+            ArgumentError: the file has another task's adapter.
 
         """
         header = read_header(resolve(model))
@@ -61,7 +61,7 @@ class GGUFEncoder:
     def encode(
         self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
     ) -> Encoded:
-        """Encode as `Encoder` says."""
+        """Encode texts; see `Encoder`."""
         with (
             Embedder(self.info.origin, **vars(self._options)) as model,
             text_progress_bar(len(texts) * len(prompts), show=show_progress) as on_texts,
@@ -70,7 +70,7 @@ class GGUFEncoder:
 
             def embed(strings: list[str], prefix: str) -> Floats:
                 vectors = model.stream(strings, None, prefix, errors="return", on_texts=on_texts)
-                # The vectors are checked together, so that the message can say how many fail.
+                # The vectors are checked together, so that the message can count the failures.
                 return np.stack([nothing if isinstance(v, TextError) else v for v in vectors])
 
             return encode_with(

@@ -1,9 +1,8 @@
-"""How near vectors are to those of a reference, and what searches with them find.
+"""Comparing vectors with those of a reference: cosines, and the agreement of searches.
 
-Neighbours are searched for as in retrieval: each text with the query prompt is asked, and ranks all
-other texts with the document prompt. What the reference's full float32 vectors put first is taken
-for right; a model, a shorter dimension or a coarser precision is measured by how much of that it
-finds again.
+Neighbours are searched as in retrieval: each text with the query prompt is a query, and ranks all
+other texts with the document prompt. The ranking of the reference's full float32 vectors is the
+ground truth for a model, a shorter dimension or a coarser precision.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from jlocal.verify.encoders import Ints
 
 DEPTH = 10
 PRECISIONS = ("float32", "int8", "binary")
-# Upper ends, in tokens with prompt and special ones; above the last there is no end.
+# Upper bounds of the groups, in tokens including prompt and special tokens; the last has none.
 LENGTHS = (8, 32, 128, 512)
 
 _ROWS = 256
-# Far below what a difference of vectors makes, and above what the order of sums makes.
+# Far below real differences of vectors, and above the effects of the order of sums.
 _DECIMALS = 9
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Cosines of a group of vectors: how many, least, percentiles, mean."""
+    """Cosines of a group of vectors: number, minimum, percentiles, mean."""
 
     count: int
     min: float
@@ -41,11 +40,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How much of the reference's ten nearest a search finds again, means over all queries.
+    """How well a search finds the reference's ten nearest texts, as means over all queries.
 
     Attributes:
-        recall: share of the ten that are among the ten found.
-        ndcg: nDCG@10, where the reference's nearest counts 10, its second 9, and so on.
+        recall: share of the reference's ten among the ten found.
+        ndcg: nDCG@10, with a gain of 10 for the reference's nearest, 9 for its second, and so on.
 
     """
 
@@ -55,13 +54,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a search loses with vectors of one dimension and precision.
+    """The loss of a search with vectors of one dimension and precision.
 
     Attributes:
-        bytes: of one vector.
+        bytes: bytes of a vector.
         model: agreement of the model's vectors with the reference's full float32 ones.
-        reference: the same of the reference's own vectors: what the dimension and the precision
-            cost without the model.
+        reference: agreement of the reference's own vectors with its full float32 ones: the loss
+            by the dimension and the precision alone.
 
     """
 
@@ -72,13 +71,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One length of vectors.
+    """The results at one length of vectors.
 
     Attributes:
         dimensions: the length.
-        cosine: of model and reference at this length, over all vectors.
-        losses: precision to loss; "binary" is missing where the length is no multiple of 8, and
-            all are where there are too few texts to rank.
+        cosine: cosines of model and reference at this length, over all vectors.
+        losses: the loss of each precision, without "binary" if the length is not a multiple of 8;
+            empty if there are too few texts to rank.
 
     """
 
@@ -88,7 +87,7 @@ class Dimension:
 
 
 def cosines(a: Floats, b: Floats) -> Doubles:
-    """Cosine of each row of a (n, d) with the same row of b, in float64, (n,)."""
+    """Return the cosine of each row of a (n, d) with the same row of b, in float64, (n,)."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     products: Doubles = (x * y).sum(axis=1) / np.maximum(lengths, 1e-300)
@@ -102,7 +101,7 @@ def summarize(values: Doubles) -> Summary:
 
 
 def length_of(tokens: int) -> str:
-    """Name the group of texts of such a length."""
+    """Return the name of the group of texts of this length."""
     lower = 1
     for upper in LENGTHS:
         if tokens <= upper:
@@ -114,15 +113,15 @@ def length_of(tokens: int) -> str:
 def at_dimensions(
     model: Mapping[str, Floats], reference: Mapping[str, Floats], lengths: Sequence[int]
 ) -> list[Dimension]:
-    """Compare at several dimensions.
+    """Compare vectors at several lengths.
 
     Args:
         model: prompt name to full vectors (n, d), of the same texts in the same order.
-        reference: the same.
-        lengths: to cut vectors to; the full one is d.
+        reference: prompt name to full vectors (n, d) of the reference.
+        lengths: the lengths to truncate vectors to; the full one is d.
 
     """
-    query, document = roles([*model])
+    query, document = query_and_document_prompts([*model])
     full = next(iter(model.values())).shape[1]
     expected = _neighbours(reference[query], reference[document], full, "float32")
     compared = []
@@ -142,16 +141,16 @@ def at_dimensions(
     return compared
 
 
-def roles(prompts: Sequence[str]) -> tuple[str, str]:
-    """Choose the prompts of queries and of documents; the first one stands in for a missing one."""
+def query_and_document_prompts(prompts: Sequence[str]) -> tuple[str, str]:
+    """Return the names of the query and document prompts; the first prompt stands in for either."""
     return query_prompt(prompts) or prompts[0], document_prompt(prompts) or prompts[0]
 
 
 def _neighbours(queries: Floats, documents: Floats, length: int, precision: str) -> Ints | None:
-    """Find the ten nearest others of each text, best first, (n, 10); equal ones in their order.
+    """Find the ten nearest other texts of each text, best first, (n, 10); ties in their order.
 
-    Float and int8 vectors are compared by cosine, bits by how many of them agree. None where there
-    are not more than ten others: all would be found whatever the vectors.
+    Float and int8 vectors are compared by cosine, bits by how many of them agree. None if there
+    are at most ten other texts: any vectors would find them all.
     """
     if len(queries) <= DEPTH + 1:
         return None
@@ -166,7 +165,7 @@ def _neighbours(queries: Floats, documents: Floats, length: int, precision: str)
 
 
 def _comparable(vectors: Floats, length: int, precision: str) -> Doubles:
-    """Cut and quantise vectors to such as are compared by products."""
+    """Truncate and quantise vectors so that dot products compare them."""
     short = finish(vectors, length, "float32")
     if precision == "binary":
         return np.where(short > 0, 1.0, -1.0)

@@ -1,4 +1,4 @@
-"""What was measured as a picture: how cosines are distributed, and what shorter vectors lose."""
+"""A plot of a report: the distribution of cosines, and the loss of shorter vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMATS = (".svg", ".png")
 
 
 def check_plot(target: Path) -> None:
-    """See that a picture can be drawn, before anything is measured.
+    """Check that a plot can be drawn, before anything is measured.
 
     Raises:
         OutputError: the ending of the file names no format.
@@ -31,15 +31,15 @@ def check_plot(target: Path) -> None:
 
 
 def draw(report: Report, target: Path) -> None:
-    """Write the picture, SVG or PNG by the file's ending.
+    """Write the plot as SVG or PNG, by the file's ending.
 
     Raises:
-        OutputError: the file cannot be written; nothing of it is left.
+        OutputError: the file cannot be written; no part of it remains.
 
     """
     from matplotlib import style
 
-    # Not with the settings of a file in the current folder.
+    # Settings in the current folder are ignored.
     with style.context("default"):
         _draw(report, target)
 
@@ -53,7 +53,7 @@ def _draw(report: Report, target: Path) -> None:
     _losses(right, report)
     image_format = target.suffix.lower().removeprefix(".")
     with atomic_write(target) as file:
-        # Without the date, the same figures give the same file.
+        # Without a date, the same figures give the same file.
         figure.savefig(
             file,
             format=image_format,

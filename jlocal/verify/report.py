@@ -1,4 +1,4 @@
-"""What was measured, for a program, for a terminal, and for a model card."""
+"""The report of a verification: for programs, for the terminal, and for a model card."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Report:
-    """A model beside a reference.
+    """The comparison of a model with a reference.
 
     Attributes:
-        model: what was verified.
-        reference: what it was compared with.
-        computed: the types that the two multiplied matrices in, as `Encoded` has them.
-        texts: what was encoded, each with each prompt.
+        model: the verified model.
+        reference: the reference.
+        computed: the types that the two multiplied matrices in, as in `Encoded`.
+        texts: the texts, which were encoded with each prompt.
         cosines: prompt name to the cosine of each text's two vectors, (n,).
-        tokens: prompt name to tokens of each text, (n,).
-        differing_tokens: how many texts have other token ids than in the reference, over all
+        tokens: prompt name to the number of tokens of each text, (n,).
+        differing_tokens: number of texts whose token ids differ from the reference's, over all
             prompts.
-        dimensions: the full length first, then Matryoshka lengths.
+        dimensions: the results at each length: the full one, then the Matryoshka lengths.
 
     """
 
@@ -67,11 +67,11 @@ class Report:
 
     @property
     def least(self) -> Pair:
-        """The pair with the least cosine."""
+        """The pair with the lowest cosine."""
         return self.lowest(1)[0]
 
     def lowest(self, count: int) -> list[Pair]:
-        """Return the pairs with the least cosines, the least first."""
+        """Return the pairs with the lowest cosines, the lowest first."""
         pairs = [
             Pair(text, prompt, int(tokens), float(cosine))
             for prompt, cosines in self.cosines.items()
@@ -83,12 +83,12 @@ class Report:
 
     @property
     def overall(self) -> Summary:
-        """All cosines."""
+        """The summary of all cosines."""
         return summarize(np.concatenate([*self.cosines.values()]))
 
     @property
     def neighbours(self) -> Agreement | None:
-        """What a search with full float32 vectors finds again; None for too few texts."""
+        """The agreement of searches with full float32 vectors; None for too few texts."""
         loss = self.dimensions[0].losses.get("float32")
         return loss.model if loss else None
 
@@ -97,7 +97,7 @@ class Report:
         return {prompt: summarize(cosines) for prompt, cosines in self.cosines.items()}
 
     def by_length(self) -> dict[str, Summary]:
-        """Return the cosines of texts of like length, in tokens; the shortest first."""
+        """Return the cosines by length in tokens, the shortest texts first."""
         groups = self._grouped(lambda _, tokens: length_of(tokens))
         order = [length_of(upper) for upper in LENGTHS] + [length_of(LENGTHS[-1] + 1)]
         return {name: groups[name] for name in order if name in groups}
@@ -113,7 +113,7 @@ class Report:
         return {name: summarize(np.array(values)) for name, values in cosines.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as values that JSON can hold."""
+        """Return the report as JSON values."""
         groups = {
             "prompt": self.by_prompt(),
             "tokens": self.by_length(),
@@ -151,7 +151,7 @@ class Report:
         }
 
     def table(self) -> str:
-        """Lines of at most 80 columns; names in them are as the files have them."""
+        """Return a table of at most 80 columns; names from files are not escaped."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -209,7 +209,7 @@ class Report:
         yield f"Found again: of the {DEPTH} nearest by the reference's full float32 vectors."
 
     def markdown(self) -> str:
-        """Tables for a model card, without what differs from machine to machine."""
+        """Return tables for a model card, without figures that differ between machines."""
         total = self.overall.count
         lines = [
             f"Vectors beside {self.reference.name} "

@@ -1,4 +1,4 @@
-"""A model beside a reference: encode with both, compare, store."""
+"""Comparing a model with a reference, and storing references."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jlocal.verify.encoders import Encoded, Encoder, ModelInfo
 from jlocal.verify.gguf import GGUFEncoder
 from jlocal.verify.measure import at_dimensions, cosines
 from jlocal.verify.report import Report
-from jlocal.verify.stored import StoredEncoder, shipped, write_reference
+from jlocal.verify.stored import StoredEncoder, shipped_reference, write_reference
 from jlocal.verify.texts import LeftOut, Text, TextSet, default_texts
 
 if TYPE_CHECKING:
@@ -50,25 +50,24 @@ def verify(
         model: path of a GGUF file, name of a model on this machine, or a checkpoint's folder.
         against: the same, or an npz file of `save_reference`. None takes the reference that comes
             with jlocal for the model.
-        texts: to compare on; None takes ours, or those of a stored reference. Repeated ones count
-            once.
-        task: whose adapter is meant, where a checkpoint has several; that of the model if not
-            given.
+        texts: texts to compare; None takes the built-in texts, or those of a stored reference.
+            Duplicates are compared once.
+        task: task of the adapter, for a checkpoint with several; by default the model's task.
         save: store the model's vectors in this npz file as well.
-        open_checkpoint: what computes with a checkpoint's folder, such as
+        open_checkpoint: opens a checkpoint's folder as an encoder, such as
             `jlocal_convert.reference.CheckpointEncoder`.
         show_progress: show texts done, rate and time left on stderr.
         **compute: of `Embedder` for GGUF files: threads, gpu_layers, compute_type, capture.
 
     Returns:
-        What was measured. Of our texts and stored ones, those above the context of one of the two
-        are left out, and named in the report.
+        The report. Built-in and stored texts that exceed the context of either model are left out,
+        and named in the report.
 
     Raises:
         VerifyError: the reference cannot be read, or there is none.
-        ArgumentError: the two have not the same task, dimensions or prompts; a text gives no token
-            or, where the caller gave it, is above the context.
-        ModelError: a GGUF file cannot be used, or gives vectors without direction.
+        ArgumentError: the two models differ in task, dimensions or prompts; a text has no token,
+            or a text of the caller exceeds the context.
+        ModelError: a GGUF file cannot be used, or a vector is zero or not finite.
         CheckpointError: a checkpoint cannot be used.
         ExtraError: a checkpoint needs packages that are not installed.
         OutputError: `save` cannot be written.
@@ -77,13 +76,13 @@ def verify(
     options = of_keywords(ComputeOptions, "verify", compute)
     actual = _open(model, task, open_checkpoint, options)
     reference = _reference(against, actual.info, task, open_checkpoint, options)
-    prompts = _check_alike(actual.info, reference.info)
+    prompts = _check_compatible(actual.info, reference.info)
     text_set = _text_set(texts, reference.texts)
 
     expected = reference.encode(text_set.texts, prompts, show_progress=show_progress)
-    kept = _without(text_set, expected, reference.info, is_strict=texts is not None)
+    kept = _leave_out_long(text_set, expected, reference.info, is_strict=texts is not None)
     encoded = actual.encode(kept.texts, prompts, show_progress=show_progress)
-    kept = _without(kept, encoded, actual.info, is_strict=texts is not None)
+    kept = _leave_out_long(kept, encoded, actual.info, is_strict=texts is not None)
     expected = expected.select(encoded.kept)
     if save:
         write_reference(save, replace(actual.info, prompts=prompts), kept.texts, encoded)
@@ -116,16 +115,16 @@ def save_reference(
     """Store a model's vectors as a reference, for this or another machine.
 
     Args:
-        model: as of `verify`; a checkpoint's folder, too.
+        model: as in `verify`, including a checkpoint's folder.
         target: the npz file, which appears when it is complete.
-        texts: to encode, which the file will hold; None takes ours.
-        task: as of `verify`.
-        open_checkpoint: as of `verify`.
-        show_progress: as of `verify`.
-        **compute: as of `verify`.
+        texts: texts to encode and store; None takes the built-in texts.
+        task: as in `verify`.
+        open_checkpoint: as in `verify`.
+        show_progress: as in `verify`.
+        **compute: as in `verify`.
 
     Raises:
-        Like `verify`.
+        The errors of `verify`.
 
     """
     options = of_keywords(ComputeOptions, "save_reference", compute)
@@ -133,7 +132,7 @@ def save_reference(
     prompts = actual.info.prompts or NO_PROMPT
     text_set = _text_set(texts, None)
     encoded = actual.encode(text_set.texts, prompts, show_progress=show_progress)
-    kept = _without(text_set, encoded, actual.info, is_strict=texts is not None)
+    kept = _leave_out_long(text_set, encoded, actual.info, is_strict=texts is not None)
     write_reference(target, replace(actual.info, prompts=prompts), kept.texts, encoded)
     return kept
 
@@ -169,14 +168,14 @@ def _reference(
     options: ComputeOptions,
 ) -> Encoder:
     if against is None:
-        return _shipped(actual)
+        return _shipped_reference(actual)
     if Path(against).suffix.lower() == ".npz":
         return StoredEncoder(Path(against))
     return _open(against, task or actual.task, open_checkpoint, options)
 
 
-def _shipped(actual: ModelInfo) -> Encoder:
-    path = shipped(actual.name)
+def _shipped_reference(actual: ModelInfo) -> Encoder:
+    path = shipped_reference(actual.name)
     if path is None:
         raise VerifyError(
             f"no reference for {actual.name!r} comes with jlocal; give one with {_AGAINST}: "
@@ -194,8 +193,8 @@ def _shipped(actual: ModelInfo) -> Encoder:
     return reference
 
 
-def _check_alike(actual: ModelInfo, expected: ModelInfo) -> Mapping[str, str]:
-    """See that two models should give the same vectors, and return the prompts to use."""
+def _check_compatible(actual: ModelInfo, expected: ModelInfo) -> Mapping[str, str]:
+    """Check that two models are comparable, and return their common prompts."""
     for what, a, b in (
         ("dimensions", actual.dimensions, expected.dimensions),
         ("task", actual.task, expected.task),
@@ -234,8 +233,10 @@ def _text_set(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     return TextSet([*unique.values()], repeated=len(named) - len(unique))
 
 
-def _without(text_set: TextSet, encoded: Encoded, model: ModelInfo, *, is_strict: bool) -> TextSet:
-    """Leave out what is above a model's context; of a caller's own texts that is an error."""
+def _leave_out_long(
+    text_set: TextSet, encoded: Encoded, model: ModelInfo, *, is_strict: bool
+) -> TextSet:
+    """Leave out texts that exceed a model's context; for a caller's texts, raise an error."""
     left = [
         LeftOut(text_set.texts[row], tokens, encoded.limit, model.origin)
         for row, tokens in encoded.too_long.items()
@@ -250,6 +251,6 @@ def _without(text_set: TextSet, encoded: Encoded, model: ModelInfo, *, is_strict
 
 
 def _lengths(actual: ModelInfo, reference: Encoder) -> list[int]:
-    """Choose the full dimension and the Matryoshka ones, longest first."""
+    """Return the full length and the Matryoshka lengths, the longest first."""
     shorter = actual.matryoshka or reference.info.matryoshka
     return sorted({actual.dimensions, *(n for n in shorter if n < actual.dimensions)}, reverse=True)

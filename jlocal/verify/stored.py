@@ -1,10 +1,10 @@
-"""Stored references: what a model once gave, with its texts, in one npz file.
+"""Stored references: the vectors of a model, with their texts, in one npz file.
 
 Members, in the layout of numpy: `metadata`, a string of JSON; `texts`, the UTF-8 bytes of all
-texts, and `offsets` (n + 1,) int64, where each begins and the last ends; for each prompt number i
-of the metadata `vectors_i` (n, d) float16 or float32, `tokens_i` (n,) int64 and `digests_i` (n,)
-uint64. The file is hostile until checked: sizes are bounded before anything is unpacked, shapes and
-types are compared with them, and nothing of it is ever unpickled.
+texts, and `offsets` (n + 1,) int64, the start of each text and the end of the last; for each prompt
+number i of the metadata `vectors_i` (n, d) float16 or float32, `tokens_i` (n,) int64 and
+`digests_i` (n,) uint64. The file is untrusted: sizes are limited before anything is unpacked,
+shapes and types are checked against them, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _FOLDER = Path(__file__).with_name("references")
 
 
 class StoredEncoder:
-    """A file of `write_reference`, which can encode nothing but its own texts."""
+    """A file of `write_reference`, which can encode only its own texts."""
 
     def __init__(self, path: Path) -> None:
         """Read and check the whole file.
 
         Raises:
-            VerifyError: it cannot be read, or is not such a file.
+            VerifyError: the file cannot be read, or is not a reference.
 
         """
         self.texts: Sequence[Text]
@@ -55,7 +55,7 @@ class StoredEncoder:
             ) from error
         except ModelError as error:
             raise VerifyError(str(error)) from error
-        # What zipfile and numpy raise for what is damaged, encrypted, or not theirs.
+        # The exceptions of zipfile and numpy for damaged, encrypted or foreign files.
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise VerifyError(
@@ -65,22 +65,22 @@ class StoredEncoder:
     def encode(
         self, texts: Sequence[Text], prompts: Mapping[str, str], *, show_progress: bool
     ) -> Encoded:
-        """Return what is stored; the arguments are those that the file gave."""
+        """Return the stored vectors; the arguments must be those of the file."""
         del texts, prompts, show_progress
         return self._encoded
 
 
 def write_reference(path: Path, info: ModelInfo, texts: Sequence[Text], encoded: Encoded) -> None:
-    """Store what a model gave for texts.
+    """Store a model's vectors with their texts.
 
     Args:
         path: the file, which appears when it is complete.
-        info: of the model, with the prompts that were used.
-        texts: that were encoded.
-        encoded: what the model gave.
+        info: the model's properties, with the prompts that were used.
+        texts: the encoded texts.
+        encoded: their vectors.
 
     Raises:
-        OutputError: the file cannot be written; nothing of it is left.
+        OutputError: the file cannot be written; no part of it remains.
 
     """
     parts = [text.text.encode("utf-8") for text in texts]
@@ -108,14 +108,14 @@ def write_reference(path: Path, info: ModelInfo, texts: Sequence[Text], encoded:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def shipped(model: str) -> Path | None:
-    """Find the reference that comes with jlocal for a model of this name, if there is one."""
+def shipped_reference(model: str) -> Path | None:
+    """Return the reference that comes with jlocal for a model of this name; None without one."""
     stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in model.lower())
     return next((path for path in _FOLDER.glob("*.npz") if path.stem == stem), None)
 
 
 class _Reader:
-    """Reads the members of a file; ValueError says what is wrong with it."""
+    """Reads and checks the members of a file; ValueError says what is wrong."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
@@ -174,7 +174,7 @@ class _Reader:
         return self._array(name, ("f2", "f4"), shape).astype(np.float32)
 
     def _array(self, name: str, types: Sequence[str], shape: tuple[int, ...] | None) -> Vectors:
-        """Read an array of one of these types and this shape; None is any with one dimension."""
+        """Read an array of one of these types and this shape; None is any one-dimensional shape."""
         member = self._members.get(f"{name}.npy")
         if member is None:
             raise ValueError(f"it has no {name}")
@@ -233,7 +233,7 @@ def _string(metadata: Mapping[str, Any], key: str) -> str:
 
 
 def _name(value: object, key: str) -> str:
-    """Check a string that is shown."""
+    """Check a string that will be printed."""
     if not isinstance(value, str) or len(value) > _MAX_NAME or not value.isprintable():
         raise ValueError(f"its {key} is not printable text of at most {_MAX_NAME} characters")
     return value

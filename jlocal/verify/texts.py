@@ -1,8 +1,8 @@
-"""The texts that vectors are compared on: ours, or a user's.
+"""The texts whose vectors are compared: the built-in texts, or a user's.
 
-Ours are `texts.jsonl`, written for this project and under its licence, Apache-2.0: short ones,
-questions, sentences and paragraphs in 20 languages, code, and what tokenizers stumble over. The
-same things are said in each language, so that each text has near ones among the others.
+The built-in texts are `texts.jsonl`, written for this project under its licence, Apache-2.0: short
+texts, questions, sentences and paragraphs in 20 languages, code, and difficult cases for
+tokenizers. Each language has the same content, so that each text has near neighbours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from jlocal.inputs.documents import Unreadable
 from jlocal.inputs.lines import read_lines
 
 _FILE = Path(__file__).with_name("texts.jsonl")
-# Characters of the texts that are made of our English ones, over and over; about a quarter as
-# many tokens.
+# Characters of the long texts, which repeat the English ones; a token has about four characters.
 _LONG = (1_000, 3_000, 12_000)
 _MAX_LANGUAGE = 40
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text, and what it is: a language as ISO 639-1 says it, or another group; may be empty."""
+    """A text and its group: a language code of ISO 639-1, another group, or ""."""
 
     language: str
     text: str
@@ -34,12 +33,12 @@ class Text:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A text that was not compared, because it is above a model's context.
+    """A text that was not compared, because it exceeds a model's context.
 
     Attributes:
         tokens: its length with the longest prompt.
-        limit: the most that the model takes.
-        model: which model.
+        limit: the model's maximum.
+        model: name of the model.
 
     """
 
@@ -51,10 +50,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class TextSet:
-    """The texts that were encoded, all different, and what became of the others.
+    """The distinct texts that were encoded, and the texts that were left out.
 
     Attributes:
-        repeated: how many of those that were given stood there before.
+        repeated: number of duplicates among the requested texts.
 
     """
 
@@ -64,28 +63,28 @@ class TextSet:
 
 
 def default_texts() -> list[Text]:
-    """Our own set, the long texts last; the same everywhere."""
+    """Return the built-in texts, which are the same everywhere, with the long texts last."""
     texts = list(_read(_FILE))
     english = [text.text for text in texts if text.language == "en"]
     return texts + [_long(english, start, length) for start, length in enumerate(_LONG)]
 
 
 def read_texts(paths: Iterable[Path]) -> list[Text]:
-    """Read texts of files.
+    """Read texts from files.
 
     Args:
-        paths: of a `.jsonl` file each line is an object with `text` and, if known, `language`;
-            of any other file each line is a text. UTF-8, or what a byte order mark says.
+        paths: in a `.jsonl` file, each line is an object with `text` and, if known, `language`;
+            in any other file, each line is a text. In UTF-8, or the encoding of a byte order mark.
 
     Raises:
-        TextError: a file cannot be read, or a line is no text; the message names it.
+        TextError: a file cannot be read, or a line is not a text; the message names it.
 
     """
     return [text for path in paths for text in _read(path)]
 
 
 def digest(texts: Iterable[Text]) -> str:
-    """SHA-256 of texts in their order, in hexadecimal; languages do not count."""
+    """Return the SHA-256 of texts in their order, in hexadecimal; languages are ignored."""
     whole = hashlib.sha256()
     for text in texts:
         data = text.text.encode("utf-8")
@@ -94,7 +93,7 @@ def digest(texts: Iterable[Text]) -> str:
 
 
 def _long(texts: list[str], start: int, length: int) -> Text:
-    """Make a text of numbered ones, beginning with one of them, up to so many characters."""
+    """Join texts from a start index to one long text of this many characters."""
     parts: list[str] = []
     while sum(map(len, parts)) < length:
         parts.append(f"{len(parts) + 1}. {texts[(start + len(parts)) % len(texts)]} ")

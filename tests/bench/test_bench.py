@@ -16,8 +16,8 @@ import pytest
 
 from jlocal import Embedder
 from jlocal.bench import measure
-from jlocal.bench.report import LENGTHS, Measured, Speed, recommend
-from jlocal.bench.run import _last_words
+from jlocal.bench.report import LENGTHS, Measurement, Speed, recommend
+from jlocal.bench.run import _exit_message
 from jlocal.bench.texts import make_texts
 from support.gguf_files import patch
 
@@ -192,9 +192,9 @@ def test_a_process_that_dies_is_reported(measuring) -> None:
 
 def test_the_last_words_of_a_process() -> None:
     """Python says last what went wrong; llama.cpp says it first, and then where."""
-    python = _last_words(1, "Traceback (most recent call last):\n  line 1\nMemoryError\n")
+    python = _exit_message(1, "Traceback (most recent call last):\n  line 1\nMemoryError\n")
     assert python.endswith("ended with status 1: MemoryError")
-    abort = _last_words(-signal.SIGABRT, "ggml.c:1: GGML_ASSERT(x) failed\n0x0\n0x1\n")
+    abort = _exit_message(-signal.SIGABRT, "ggml.c:1: GGML_ASSERT(x) failed\n0x0\n0x1\n")
     assert abort.endswith("ended by SIGABRT: ggml.c:1: GGML_ASSERT(x) failed")
 
 
@@ -224,9 +224,9 @@ def test_texts_differ_and_have_the_length(converted) -> None:
             assert min(lengths) > length - 5
 
 
-def model_of(name: str, seconds: float, peak: int | None, cosine: float | None) -> Measured:
+def model_of(name: str, seconds: float, peak: int | None, cosine: float | None) -> Measurement:
     speeds = {key: Speed(256, 10, 2560, (seconds,)) for key in LENGTHS}
-    return Measured(
+    return Measurement(
         Path(name), name, speeds, cosine, None, 0, 1.0, 2.0, peak, "stored", ()
     )  # fmt: skip
 

@@ -358,8 +358,8 @@ def test_llama_is_compiled_once_for_other_cpus(tmp_path, monkeypatch) -> None:
 
 def test_long_names_of_wheels_are_shortened() -> None:
     name = f"{60 * 'a'}-1-cp311-cp311-manylinux_2_28_x86_64.manylinux2014_x86_64.whl"
-    assert wheels._short(name) == f"{60 * 'a'}-1-cp311-cp311-manylinux2014_x86_64.whl"
-    assert wheels._short("a-1-py3-none-any.whl") == "a-1-py3-none-any.whl"
+    assert wheels._shorten(name) == f"{60 * 'a'}-1-cp311-cp311-manylinux2014_x86_64.whl"
+    assert wheels._shorten("a-1-py3-none-any.whl") == "a-1-py3-none-any.whl"
 
 
 def alone(*command: object, cwd: Path) -> str:

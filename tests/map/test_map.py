@@ -19,7 +19,7 @@ from jlocal.errors import ArgumentError, CollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
 from jlocal.map.layout import lay_out
-from jlocal.map.picture import MOST_GROUPS, draw
+from jlocal.map.picture import MAX_GROUPS, draw
 from jlocal.map.projection import pca
 from jlocal.vectors import normalize
 from support.maps import HOSTILE, data_of, made, write
@@ -303,7 +303,7 @@ def test_mistakes_are_one_line(jlocal, tmp_path: Path) -> None:
             "cannot be combined with",
             "",
         ),
-        (("-d", "notes.db", "--clusters", MOST_GROUPS + 1), 2, "13 is too large", ""),
+        (("-d", "notes.db", "--clusters", MAX_GROUPS + 1), 2, "13 is too large", ""),
         (("-d", "notes.db", "--method", "umap"), 1, "pip install 'jlocal[map]'", no_umap),
     ):
         output = () if "-o" in arguments else ("-o", "map.html")
@@ -350,8 +350,8 @@ def test_umap_keeps_neighbours(
 
 def test_groups_have_colours() -> None:
     style = (Path(draw.__code__.co_filename).parent / "page.css").read_text()
-    for number in range(MOST_GROUPS):
+    for number in range(MAX_GROUPS):
         assert len(re.findall(rf"--c{number}: #[0-9a-f]{{6}};", style)) == 2, "light and dark"
-    assert f"--c{MOST_GROUPS}:" not in style
+    assert f"--c{MAX_GROUPS}:" not in style
     parameters = {parameter.name: parameter.type for parameter in command.params}
-    assert parameters["clusters"].max == MOST_GROUPS
+    assert parameters["clusters"].max == MAX_GROUPS

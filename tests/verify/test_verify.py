@@ -18,7 +18,7 @@ from jlocal.errors import ArgumentError, ExtraError
 from jlocal.gguf.header import read_header
 from jlocal.models import starter
 from jlocal.verify import Report, Text, default_texts, read_texts, save_reference, verify
-from jlocal.verify.measure import at_dimensions, cosines, length_of, roles
+from jlocal.verify.measure import at_dimensions, cosines, length_of, query_and_document_prompts
 from jlocal_convert import convert
 from jlocal_convert.reference import CheckpointEncoder
 from support.checkpoints import read_safetensors, write_safetensors
@@ -208,8 +208,8 @@ def test_what_cannot_be_ranked_has_no_figure() -> None:
     (full,) = at_dimensions({"none": rows[:11]}, {"none": rows[:11]}, [20])
     assert full.losses == {}
     assert full.cosine.min == pytest.approx(1)
-    assert roles(["passage", "query"]) == ("query", "passage")
-    assert roles(["none"]) == ("none", "none")
+    assert query_and_document_prompts(["passage", "query"]) == ("query", "passage")
+    assert query_and_document_prompts(["none"]) == ("none", "none")
     np.testing.assert_allclose(cosines(rows, -rows), -1)
 
 

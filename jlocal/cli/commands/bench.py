@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from jlocal.bench.machine import Machine
-    from jlocal.bench.report import Measured, Report, Speed
+    from jlocal.bench.report import Measurement, Report, Speed
     from jlocal.bench.run import OnStep
     from jlocal.embed.options import ComputeArguments
 
@@ -113,14 +113,18 @@ def _about(machine: Machine) -> Iterator[str]:
 
 def _table(report: Report) -> Iterator[str]:
     """Yield two header lines and one line for each model; names get the columns left over."""
-    from jlocal.bench.report import LENGTHS, Measured
+    from jlocal.bench.report import LENGTHS, Measurement
 
     # The space is for an asterisk.
     lengths = [f"{length:,} " for length in LENGTHS.values()]
     lines = [
         ("", ["file", "load", "first", *lengths, "peak", "cosine"]),
         ("", ["MB", "s", "s", *["tok/s "] * len(lengths), "MB", ""]),
-        *((model.name, _figures(model)) for model in report.models if isinstance(model, Measured)),
+        *(
+            (model.name, _figures(model))
+            for model in report.models
+            if isinstance(model, Measurement)
+        ),
     ]
     widths = [max(map(len, column)) for column in zip(*(cells for _, cells in lines), strict=True)]
     room = min(max(len(model.name) for model in report.models), _WIDTH - sum(widths) - len(widths))
@@ -130,7 +134,7 @@ def _table(report: Report) -> Iterator[str]:
         yield " ".join([shown.ljust(room), *figures]).rstrip()
 
 
-def _figures(model: Measured) -> list[str]:
+def _figures(model: Measurement) -> list[str]:
     return [
         f"{model.bytes / 1e6:,.0f}",
         f"{model.load_seconds:.2f}",
@@ -145,7 +149,7 @@ def _mark(speed: Speed) -> str:
     return "*" if len(speed.rounds) == 1 else " "
 
 
-def _notes(measured: Sequence[Measured], gpu: bool) -> Iterator[str]:
+def _notes(measured: Sequence[Measurement], gpu: bool) -> Iterator[str]:
     """Yield the notes that explain the table."""
     from jlocal.bench.report import LENGTHS
 
