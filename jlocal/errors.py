@@ -24,8 +24,9 @@
         ├── VerifyError
         └── OutputError
 
-What carries more than its base is told after it. All come back equal from another process. `jlocal`
-imports this module before the search path is safe, so that it imports nothing of Python's.
+The attributes that each class adds to its base stand beside it. Errors that are pickled come back
+equal. `jlocal` imports this module before the search path is safe, so it imports no
+module of Python's.
 """
 
 from jlocal.terms import Argument, Message, terms_of

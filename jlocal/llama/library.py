@@ -50,7 +50,7 @@ logger = logging.getLogger("jlocal.llama")
 logger.addHandler(logging.NullHandler())
 
 # llama.cpp reports what a Python user would call information as INFO and even WARN, so each
-# level goes down by one: at logging's default level, none of it shows.
+# level is lowered by one: at logging's default level, none of these messages appear.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
 _CONTINUATION = 5
 

@@ -163,7 +163,7 @@ class FileKind:
     Attributes:
         error: class of the errors.
         name: what the file is, such as "a collection of jlocal".
-        use: what is done with it, such as "read or write".
+        use: the operation that failed, such as "read or write".
         outcome: what an error leaves behind, such as "what was finished is kept".
         if_damaged: what to do about a damaged one, such as "delete it and index again".
         if_unusable: what to do about one that cannot be used as it is, such as "name another file".

@@ -1,13 +1,10 @@
-"""`jlocal status`, `jlocal forget` and `jlocal collections`: what is there, and removing it."""
+"""`jlocal status`, `jlocal forget` and `jlocal collections`: list and remove what is indexed."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +14,6 @@ from jlocal.collection.index.report import Progress
 from jlocal.locations import home
 from support.pdfs import pdf, stream
 from support.texts import prose
-
-
-@pytest.fixture
-def jlocal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "jlocal", *map(str, arguments)],
-            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,17 +11,6 @@ import pytest
 from jlocal import Collection, Embedder
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def jlocal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "jlocal", *map(str, arguments)],
-            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 @pytest.fixture

@@ -9,23 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jlocal import Collection, Embedder
+from jlocal import Collection
 from jlocal.collection.index.folders import Folder
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
-    (folder / "work").mkdir(parents=True)
-    for name in ("a.md", "b.log", "work/c.md", "work/d.log"):
-        (folder / name).write_text(f"This is {name}.\n")
-    return folder
-
-
-@pytest.fixture
-def collection(tmp_path: Path, model: Embedder):
-    with Collection(tmp_path / "notes.db", model) as collection:
-        yield collection
 
 
 def names(collection: Collection) -> list[str]:

@@ -20,7 +20,7 @@ def candidate(name: str, size: int, *, folder: Folder | None = None) -> Candidat
 
 
 def estimates(sizes: list[int], speed: float) -> list[tuple[float, float | None]]:
-    """Take in files at so many bytes a second: the time really left and the estimate, each 2 s."""
+    """Simulate a run at a given rate; return the true time left and its estimate every 2 s."""
     now = 0.0
     files = [candidate(f"{number}.md", size) for number, size in enumerate(sizes)]
     pace = Pace(files, lambda: now)

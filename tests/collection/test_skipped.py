@@ -14,14 +14,6 @@ from jlocal import Collection, Embedder, Report
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    (folder / "a.md").write_text("We keep backups for thirty days.")
-    return folder
-
-
-@pytest.fixture
 def index(tmp_path: Path, model: Embedder, folder: Path) -> Callable[..., Report]:
     def run(*paths: Path, **options: object) -> Report:
         with Collection(tmp_path / "notes.db", model) as collection:

@@ -35,7 +35,7 @@ _NO_SEPARATORS = str.maketrans("", "", ".,'\u2019\u00a0\u202f")
 _NEAR = 0.7
 _LONGEST_ENDING = 3
 _SHORTEST_STEM = 4
-# So many letters at the beginning are the same in a word and its stem.
+# The number of first letters that a word and its stem always share.
 _SAME_IN_STEM = 2
 
 
