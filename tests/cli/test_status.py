@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -103,8 +104,59 @@ def test_status_tells_what_is_skipped_from_what_is_new(
         assert collection.status().folders[0].large == 0
         collection.index(folder)
         (status,) = collection.status().folders
-        assert (status.new, status.skipped, status.large) == (1, 5, 0)
-    assert "3 documents, 1 file to index, 5 skipped\n" in jlocal("status").stdout
+        assert (status.new, status.skipped, status.large, status.failed) == (0, 5, 0, 1)
+    assert "3 documents, 5 skipped, 1 not indexed (jlocal update" in jlocal("status").stdout
+
+
+def test_a_file_that_each_run_fails_to_index_is_not_one_to_index(
+    jlocal, tmp_path: Path, model: Embedder
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "good.md").write_text("A note.")
+    (folder / "later torn.md").write_text("Another note.")
+    # One cannot be read, one is too long for the model, and one has no record to index.
+    (folder / "torn.md").write_bytes(b"torn\0")
+    (folder / "long.md").write_text("word " * 2 * model.max_seq_length)
+    (folder / "bad.jsonl").write_text("{}\n")
+    with Collection(model=model) as collection:
+        collection.index(folder, chunk=None, fields=["text"])
+        (folder / "later torn.md").write_bytes(b"torn, too\0")
+        for _ in range(2):
+            assert collection.update().failed == 4
+            (status,) = collection.status().folders
+            assert (status.new, status.changed, status.failed) == (0, 0, 4)
+            assert status.skipped == 0
+        lines = jlocal("status").stdout.splitlines()
+        assert lines[1].endswith("4 not indexed (jlocal update says why)")
+        assert not any(line.startswith("Next") for line in lines)
+        (row,) = json.loads(jlocal("status", "--json").stdout)["folders"]
+        assert row["failed"] == 4
+        # It is another file now, and the next run may succeed.
+        (folder / "torn.md").write_text("Mended.")
+        (status,) = collection.status().folders
+        assert (status.new, status.failed) == (1, 3)
+        assert (collection.update().new, collection.status().folders[0].failed) == (1, 3)
+
+
+def test_a_document_that_can_no_longer_be_read_is_not_a_changed_one(
+    tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("A note.")
+    with Collection(model=model) as collection:
+        collection.index(folder)
+        os.utime(folder / "a.md", (1e9, 1e9))
+
+        def refuse(path: Path) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        # Root may read everything.
+        monkeypatch.setattr("jlocal.inputs.documents.open_regular", refuse)
+        assert collection.update().failed == 1
+        (status,) = collection.status().folders
+        assert (status.documents, status.changed, status.failed) == (1, 0, 1)
 
 
 def test_passages_of_a_file_that_is_not_done_are_not_to_be_deleted(

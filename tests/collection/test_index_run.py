@@ -360,12 +360,12 @@ def test_what_was_done_before_ctrl_c_stays(tmp_path: Path) -> None:
 
 def test_work_is_written_after_about_two_seconds() -> None:
     """However fast the model is: a slow one must not hold hundreds of texts."""
-    from jlocal.collection.index.run import _next_size
+    from jlocal.collection.index.pace import next_size
 
     for speed in (300, 3_000, 100_000):  # characters a second
         size = 4_000
         for _ in range(10):
-            size = _next_size(size, size / speed)
+            size = next_size(size, size / speed)
         assert size == pytest.approx(min(max(2 * speed, 1_000), 400_000), rel=0.01)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jlocal.collection.index.status import FolderStatus, Status
 
 
-_COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large")
+_COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large", "failed")
 
 
 @click.command("status")
@@ -77,7 +77,7 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     name = name_of(status.path)
     lines = [("Collection", f"{name}  {status.path}" if name else str(status.path))]
     for number, folder in enumerate(status.folders):
-        lines.append(("" if number else "Folders", _folder(folder)))
+        lines.append(("" if number else "Folders", _folder(folder, status.path)))
     if not status.folders:
         lines.append(("Folders", "none is remembered"))
     documents = f"{status.documents:,}"
@@ -107,7 +107,7 @@ def _lines(status: Status) -> list[tuple[str, str]]:
     return lines
 
 
-def _folder(status: FolderStatus) -> str:
+def _folder(status: FolderStatus, collection: Path) -> str:
     counts = [
         counted(status.documents, "document"),
         f"{counted(status.new, 'file')} to index" if status.new else "",
@@ -115,6 +115,9 @@ def _folder(status: FolderStatus) -> str:
         f"{status.missing:,} deleted" if status.missing else "",
         f"{status.skipped:,} skipped" if status.skipped else "",
         f"{status.large:,} too large" if status.large else "",
+        f"{status.failed:,} not indexed (jlocal update{flag(collection)} says why)"
+        if status.failed
+        else "",
         *filter_options(status.folder),
     ]
     if not status.is_there:

@@ -7,17 +7,21 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.base import Database
 from jlocal.collection.database.connect import translated_errors
 from jlocal.collection.database.values import config_of, is_sha256, object_of, path_of, stored_path
+from jlocal.filenames import native, portable
 from jlocal.files import sha256_of
 
 _MOST_SETTINGS = 1024
 _LONGEST_SETTING = 1 << 20
-_LARGE, _MOST_LARGE = "large_files", 1000
+_MOST_LEFT_OUT = 1000
+
+# Why a file was left out: it has too many tokens, or could not be read or embedded.
+LeftOut = Literal["large", "failed"]
 
 
 class Settings(Database):
@@ -104,34 +108,35 @@ class Settings(Database):
                 [(stored_path(path), json.dumps(options)) for path, options in folders.items()],
             )
 
-    # Files that were skipped as too large, which `status` cannot detect without the model
+    # Files that a run left out, which `status` cannot detect without indexing them
 
-    def large_files(self) -> dict[str, str]:
-        """Return the absolute paths of files that a run skipped as too large, with their stamps."""
+    def left_out(self, how: LeftOut) -> dict[str, str]:
+        """Return the absolute paths of files that a run left out, with their stamps."""
         value = self._value(
             "SELECT CASE WHEN length(value) <= ? THEN value END FROM setting WHERE key = ?",
             _LONGEST_SETTING,
-            _LARGE,
+            f"{how}_files",
         )
         # This is only a cache: without it they count as files to index.
         try:
             found = json.loads(value or "{}")
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             return {}
         if not isinstance(found, dict):
             return {}
-        return {path: stamp for path, stamp in found.items() if isinstance(stamp, str)}
+        return {native(path): stamp for path, stamp in found.items() if isinstance(stamp, str)}
 
-    def set_large_files(self, large: Mapping[str, str], seen: Collection[str]) -> None:
-        """Remember the files that a run skipped as too large; forget the other files in `seen`."""
-        known = self.large_files()
+    def set_left_out(self, how: LeftOut, left: Mapping[str, str], seen: Collection[str]) -> None:
+        """Remember the files that a run left out; forget the other files in `seen`."""
+        known = self.left_out(how)
         files = {path: stamp for path, stamp in known.items() if path not in seen}
-        files |= large
-        files = dict(list(files.items())[-_MOST_LARGE:])
+        files |= left
+        files = dict(list(files.items())[-_MOST_LEFT_OUT:])
         if files != known:
+            value = json.dumps({portable(path): stamp for path, stamp in files.items()})
             with self._transaction() as connection:
                 connection.execute(
-                    "INSERT OR REPLACE INTO setting VALUES (?, ?)", (_LARGE, json.dumps(files))
+                    "INSERT OR REPLACE INTO setting VALUES (?, ?)", (f"{how}_files", value)
                 )
 
     def remove_folder(self, path: str) -> bool:

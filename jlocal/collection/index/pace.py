@@ -1,4 +1,4 @@
-"""Estimate the remaining time of a run from its speed so far."""
+"""The speed of a run so far: how much to embed next, and the time that is left."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from collections.abc import Callable, Iterable
 
 from jlocal.collection.index.large import MOST_TOKENS
 from jlocal.collection.index.survey import Candidate
+
+# A batch takes about this many seconds, which an interruption may waste; its size is bounded to
+# save memory, and begins small while the speed is unknown.
+BATCH_SECONDS = 2.0
+FIRST_CHARACTERS, _LEAST_CHARACTERS, _MOST_CHARACTERS = 4_000, 1_000, 400_000
 
 # The rough share of text in files of other formats.
 _TEXT_IN = {"": 1.0, "pdf": 0.05}
@@ -80,6 +85,12 @@ class Pace:
         size = candidate.size * _TEXT_IN.get(candidate.kind, _TEXT_IN_OTHERS)
         is_asked_for = candidate.folder.large or candidate.is_named or candidate.digest is not None
         return size if is_asked_for or size <= _MOST_BYTES else 0.0
+
+
+def next_size(characters: int, seconds: float) -> int:
+    """Return how many characters to embed next, from those of the last batch and its time."""
+    size = min(characters * BATCH_SECONDS / max(seconds, 1e-3), 4 * characters, _MOST_CHARACTERS)
+    return max(int(size), _LEAST_CHARACTERS)
 
 
 def _is_media(path: str) -> bool:

@@ -18,10 +18,11 @@ from jlocal.collection.chunking.markup import outline_of
 from jlocal.collection.chunking.splitter import Splitter
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database.batch import Batch, Entry
+from jlocal.collection.database.settings import LeftOut
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import digest_of_passage
 from jlocal.collection.index.folders import Choice
-from jlocal.collection.index.pace import Pace
+from jlocal.collection.index.pace import BATCH_SECONDS, FIRST_CHARACTERS, Pace, next_size
 from jlocal.collection.index.prune import plan
 from jlocal.collection.index.reading import FileReader, digest_of_document
 from jlocal.collection.index.report import (
@@ -41,12 +42,8 @@ from jlocal.inputs.records import BadRecord, Record, has_records, records_of
 from jlocal.progress import OnTexts
 from jlocal.terms import Argument, Message
 
-# A batch takes about this many seconds, which an interruption may waste; its size is bounded to
-# save memory, and begins small while the speed is unknown.
-_SECONDS = 2.0
-_TEXTS = 1024
-_FIRST_CHARACTERS, _LEAST_CHARACTERS, _CHARACTERS = 4_000, 1_000, 400_000
-_ROWS = 5000
+# Most texts and rows of a batch.
+_TEXTS, _ROWS = 1024, 5000
 # Seconds between two reports of progress.
 _TELL_EACH = 0.1
 
@@ -121,9 +118,9 @@ class _Run:
         self._on_failure, self._on_texts, self._on_progress = on_failure, on_texts, on_progress
         self._report = Report()
         self._pending: dict[bytes, Chunk] = {}
-        self._characters, self._most_characters = 0, _FIRST_CHARACTERS
+        self._characters, self._most_characters = 0, FIRST_CHARACTERS
         self._bad: dict[bytes, str] = {}
-        self._large: dict[str, str] = {}
+        self._left_out: dict[LeftOut, dict[str, str]] = {"large": {}, "failed": {}}
         # With the digest of the known document; None if it is new.
         self._ready: list[tuple[Entry, bytes | None]] = []
         self._batch = Batch()
@@ -166,7 +163,8 @@ class _Run:
         self._flush()
         self._advance(is_last=True)
         self._prune(survey, prune=choice.prune)
-        self._store.set_large_files(self._large, survey.seen)
+        for how, files in self._left_out.items():
+            self._store.set_left_out(how, files, survey.seen)
         self._store.settle()
         self._report.kept = self._store.count_kept()
         return self._report
@@ -184,21 +182,21 @@ class _Run:
         if isinstance(item, Skipped):
             self._skip(item, candidate, stamp)
             return False
-        if isinstance(item, Unreadable):
-            self._fail(item, candidate.path if item.is_known else None)
-            return True
         entry = Entry(candidate.path, stamp, b"")
+        if isinstance(item, Unreadable):
+            self._fail_file(item, entry, is_outdated=item.is_known)
+            return True
         try:
             self._document(candidate, item, entry)
         except TextError as error:
-            self._fail(Unreadable(str(candidate.file), error.reason), candidate.path)
+            self._fail_file(Unreadable(str(candidate.file), error.reason), entry)
         return True
 
     def _skip(self, skipped: Skipped, candidate: Candidate, stamp: str) -> None:
         """Skip a file, and remove its document."""
         self._report.skipped.append(skipped)
         if skipped.reason == "large":
-            self._large[candidate.path] = stamp
+            self._left_out["large"][candidate.path] = stamp
         self._report.files -= 1
         self._total -= 1
         self._pace.finish(candidate, is_skipped=True)
@@ -290,7 +288,7 @@ class _Run:
         return lambda text: len(model.tokenize(text, prompt))
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._written > _SECONDS
+        return time.monotonic() - self._written > BATCH_SECONDS
 
     def _flush(self) -> None:
         """Embed and write the current batch."""
@@ -319,7 +317,7 @@ class _Run:
         good = [item for item in entry.chunks if item[0] not in bad]
         name = os.path.relpath(entry.path)
         if bad and not good:
-            self._fail(Unreadable(name, next(iter(reasons.values()))), entry.path)
+            self._fail_file(Unreadable(name, next(iter(reasons.values()))), entry)
             return
         if bad:
             # The partial document has another digest, so that a later run can add the rest.
@@ -367,7 +365,7 @@ class _Run:
             if passages:
                 self._store.write(Batch(passages=passages))
                 self._report.embedded += len(passages)
-        self._most_characters = _next_size(characters, took)
+        self._most_characters = next_size(characters, took)
 
     def _computed(self, texts: int, tokens: int) -> None:
         self._report.tokens += tokens
@@ -400,12 +398,18 @@ class _Run:
             )
         )
 
-    def _fail(self, failure: Unreadable, known: str | None = None) -> None:
-        """Report a failure, and remove the outdated document of a changed file."""
+    def _fail_file(self, failure: Unreadable, entry: Entry, *, is_outdated: bool = True) -> None:
+        """Report a file that is not indexed, and remove its outdated document."""
+        if is_outdated:
+            self._batch.removed.append(entry.path)
+        # An extra that is installed later is no change of the file.
+        if entry.stamp and failure.cause != "extra":
+            self._left_out["failed"][entry.path] = entry.stamp
+        self._fail(failure)
+
+    def _fail(self, failure: Unreadable) -> None:
         self._report.failed += 1
         self._report.failures.append(failure)
-        if known:
-            self._batch.removed.append(known)
         if self._on_failure:
             self._on_failure(failure)
 
@@ -430,12 +434,6 @@ def _named(path: Path, bad: Sequence[BadRecord]) -> Iterator[Unreadable]:
         yield Unreadable(f"{path}:{record.line}", record.reason)
     if len(bad) > _NAMED_RECORDS:
         yield Unreadable(str(path), f"{len(bad) - _NAMED_RECORDS:,} more records are bad")
-
-
-def _next_size(characters: int, seconds: float) -> int:
-    """Return how many characters to embed next to keep the time of a batch."""
-    size = min(characters * _SECONDS / max(seconds, 1e-3), 4 * characters, _CHARACTERS)
-    return max(int(size), _LEAST_CHARACTERS)
 
 
 def _advice(error: TextError) -> str:

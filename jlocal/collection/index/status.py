@@ -16,7 +16,7 @@ from jlocal.collection.index.rebuild import unfinished
 from jlocal.collection.index.survey import Candidate, Surveyor, to_read_again
 from jlocal.inputs.documents import Unreadable, skip_cause
 
-_Kind = Literal["new", "changed", "unchanged", "skipped", "large"]
+_Kind = Literal["new", "changed", "unchanged", "skipped", "large", "failed"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class FolderStatus:
         new: files that the next run will index, judged by their beginnings.
         skipped: files, links and folders that it will skip, without the large files.
         large: files that it will skip as too large.
+        failed: files that the last run could not index, and that have not changed since; files and
+            folders that cannot be read.
 
     """
 
@@ -45,6 +47,7 @@ class FolderStatus:
     new: int
     skipped: int
     large: int
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,13 @@ def status_of(store: Store) -> Status:
             # A missing folder keeps its documents.
             missing[root.name] += int(path not in survey.seen and root.name in there)
         counts = Counter[tuple[str, _Kind]]()
-        large = store.large_files()
+        large, failed = store.left_out("large"), store.left_out("failed")
         for candidate in survey.candidates:
             if root := innermost(candidate.path, roots):
-                counts[root.name, _kind(candidate, large)] += 1
+                counts[root.name, _kind(candidate, large, failed)] += 1
+        for failure in failures:
+            if root := innermost(absolute(failure.id), roots):
+                counts[root.name, "failed"] += 1
         for item in survey.skipped:
             if root := innermost(absolute(item.path), roots):
                 counts[root.name, "skipped"] += 1
@@ -136,7 +142,7 @@ def status_of(store: Store) -> Status:
                 FolderStatus(
                     *(path, folder, path in there, documents[path]),
                     *(counts[path, "changed"], missing[path], counts[path, "new"]),
-                    *(counts[path, "skipped"], counts[path, "large"]),
+                    *(counts[path, "skipped"], counts[path, "large"], counts[path, "failed"]),
                 )
                 for path, folder in folders.items()
             ),
@@ -152,16 +158,27 @@ def status_of(store: Store) -> Status:
         )
 
 
-def _kind(candidate: Candidate, large: Mapping[str, str]) -> _Kind:
+def _kind(candidate: Candidate, large: Mapping[str, str], failed: Mapping[str, str]) -> _Kind:
     """Predict how the next run will treat a file."""
-    if candidate.digest is not None:
-        return "unchanged" if candidate.is_as_known else "changed"
-    if not (candidate.is_named or candidate.folder.large):
-        known = large.get(candidate.path)
-        if known and to_read_again(known) == to_read_again(candidate.stamp):
-            return "large"
+    if candidate.digest is not None and candidate.is_as_known:
+        return "unchanged"
+    if _is_among(candidate, failed):
+        return "failed"
     reason = skip_cause(candidate.file, candidate.folder.encoding)
-    return "skipped" if reason and (reason == "empty" or not candidate.is_named) else "new"
+    if candidate.digest is not None:
+        # The document of a file stays if only an extra can read the file.
+        return "failed" if reason == "extra" else "changed"
+    if not (candidate.is_named or candidate.folder.large) and _is_among(candidate, large):
+        return "large"
+    if reason is None:
+        return "new"
+    return "failed" if candidate.is_named and reason != "empty" else "skipped"
+
+
+def _is_among(candidate: Candidate, left_out: Mapping[str, str]) -> bool:
+    """Tell whether a run left this file out, and it has not changed since."""
+    known = left_out.get(candidate.path)
+    return known is not None and to_read_again(known) == to_read_again(candidate.stamp)
 
 
 def size_of(path: Path) -> int:
