@@ -41,7 +41,15 @@ _CELLS = 256  # llama.cpp rounds a context up to this
 
 def captures(profile: Profile) -> bool:
     """Tell whether the hidden states of a model can be captured."""
-    return profile.architecture in CAPTURED and profile.causal and profile.pooling == "last"
+    return profile.architecture in CAPTURED and takes_pieces(profile)
+
+
+def takes_pieces(profile: Profile) -> bool:
+    """Tell whether a model can compute a sequence in pieces of `_UBATCH` tokens.
+
+    Only a causal model with last-token pooling can; any other needs each sequence in one ubatch.
+    """
+    return profile.causal and profile.pooling == "last"
 
 
 class StoppedError(Exception):
@@ -57,10 +65,7 @@ class Context:
         self._free: weakref.finalize[..., Context] | None = None
         self._capacity = 0
         self._capture = _Capture(model.dimensions) if capture else None
-        profile = model.profile
-        # Only a causal model with last-token pooling can take a sequence in pieces; any other
-        # model needs each sequence in one ubatch.
-        self._whole = not (profile.causal and profile.pooling == "last")
+        self._whole = not takes_pieces(model.profile)
 
     def close(self) -> None:
         """Free the context."""
@@ -76,7 +81,8 @@ class Context:
 
         Args:
             sequences: at most `SEQUENCE_LIMIT` non-empty arrays of token ids.
-            is_cancelled: asked between pieces of the batch whether to stop.
+            is_cancelled: asked before each piece of the batch whether to stop; it may compute
+                batches with other contexts of the model.
 
         Returns:
             (n, d) float32, as pooled, not normalised; where a row is not finite, its own sequence
@@ -97,8 +103,6 @@ class Context:
         return vectors
 
     def _compute(self, sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
-        if is_cancelled():
-            raise StoppedError
         self._grow(sum(map(len, sequences)))
         if self._capture:
             self._capture.forget()

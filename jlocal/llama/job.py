@@ -10,10 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from jlocal.llama.context import Context
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
+
+# Computes a batch, as `Context.embed` does.
+Embed = Callable[[Sequence[Tokens], Callable[[], bool]], Floats]
 
 
 class Cache(Protocol):
@@ -87,11 +89,11 @@ class Job:
         self._batches.clear()
         self._finished.put(error)
 
-    def compute_next(self, context: Context, is_closing: Callable[[], bool]) -> None:
+    def compute_next(self, embed: Embed) -> None:
         """Compute one batch.
 
         Raises:
-            StoppedError: the job was cancelled, or the model is being closed.
+            StoppedError: the job was cancelled, or `embed` was stopped.
             ModelError: llama.cpp cannot compute the batch.
             OutputError: the cache cannot be read or written.
 
@@ -100,7 +102,7 @@ class Job:
         sequences = [self._sequences[position] for position in batch]
         vectors = None if self._cache is None else self._cache.recall(sequences)
         if vectors is None or not np.isfinite(vectors).all():
-            vectors = context.embed(sequences, lambda: self._cancelled.is_set() or is_closing())
+            vectors = embed(sequences, self._cancelled.is_set)
             if self._cache is not None and np.isfinite(vectors).all():
                 self._cache.keep(sequences, vectors)
         else:

@@ -1,15 +1,13 @@
-"""Single requests, each the future of one vector, and the queue that batches them."""
+"""Single requests, each the future of one vector, and the requests of one call."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 
 import numpy as np
 
-from jlocal.errors import Overloaded, TextError, TextTooLongError
-from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
+from jlocal.errors import TextError, TextTooLongError
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 
@@ -19,14 +17,19 @@ class Request(Future[Floats]):
 
     Attributes:
         tokens: the sequence.
+        caller: whose request it is; see `RequestQueue`.
+        priority: higher ones go first.
         is_unwanted: whether a caller has tried to cancel it.
+        on_cancel: called in the thread that cancels it.
 
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, caller: Hashable = None, priority: int = 0) -> None:
         super().__init__()
         self.tokens = tokens
+        self.caller, self.priority = caller, priority
         self.is_unwanted = False
+        self.on_cancel: Callable[[Request], None] | None = None
 
     def cancel(self) -> bool:
         """Cancel the request if it is not being computed yet.
@@ -34,19 +37,23 @@ class Request(Future[Floats]):
         A running batch stops early once all its requests are cancelled.
         """
         self.is_unwanted = True
-        return super().cancel()
+        is_cancelled = super().cancel()
+        if is_cancelled and self.on_cancel:
+            self.on_cancel(self)
+        return is_cancelled
 
 
 class RequestGroup:
     """The requests of one call.
 
     Attributes:
+        requests: in the order of the sequences.
         recalled: empty; see `Job`.
 
     """
 
     def __init__(self, requests: Sequence[Request]) -> None:
-        self._requests = requests
+        self.requests = tuple(requests)
         self.recalled: set[int] = set()
 
     def result(
@@ -65,7 +72,7 @@ class RequestGroup:
         """
         results: list[Floats | TextError] = []
         try:
-            for request in self._requests:
+            for request in self.requests:
                 try:
                     results.append(request.result())
                 except TextError as error:
@@ -77,75 +84,45 @@ class RequestGroup:
             raise
         return results
 
+    def future(self) -> Future[list[Floats | TextError]]:
+        """Return the future of `result`, for `asyncio.wrap_future`; cancelling it cancels all."""
+        return _GroupFuture(self)
+
     def cancel(self) -> None:
         """Cancel all requests."""
-        for request in self._requests:
+        for request in self.requests:
             request.cancel()
 
 
-class RequestQueue:
-    """A first-in, first-out queue of requests; not thread-safe.
+class _GroupFuture(Future[list[Floats | TextError]]):
+    """Ends when the last request of a group does."""
 
-    Attributes:
-        limit: the most tokens that may wait; None for no limit.
+    def __init__(self, group: RequestGroup) -> None:
+        super().__init__()
+        self._group = group
+        # Requests may end in several threads at once; `pop` is atomic.
+        self._unfinished = [*group.requests[1:]]
+        for request in group.requests:
+            request.add_done_callback(self._on_done)
+        if not group.requests:
+            self.set_result([])
 
-    """
+    def cancel(self) -> bool:
+        """Cancel all requests of the group."""
+        is_cancelled = super().cancel()
+        if is_cancelled:
+            self._group.cancel()
+        return is_cancelled
 
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self._waiting: deque[Request] = deque()
-        self._tokens = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, requests: Sequence[Request]) -> None:
-        """Add all of the requests, or none of them.
-
-        Raises:
-            Overloaded: too many tokens would wait. An empty queue takes any request.
-
-        """
-        tokens = sum(len(request.tokens) for request in requests)
-        if self.limit is not None and self._tokens + tokens > self.limit:
-            self._drop_cancelled()
-            if self._waiting and self._tokens + tokens > self.limit:
-                raise Overloaded(self._tokens, self.limit)
-        self._waiting.extend(requests)
-        self._tokens += tokens
-
-    def next_batch(self) -> list[Request]:
-        """Take the requests of the next batch, which can no longer be cancelled.
-
-        A sequence above the budget is a batch of its own.
-        """
-        batch: list[Request] = []
-        tokens = 0
-        while self._waiting and len(batch) < SEQUENCE_LIMIT:
-            request = self._waiting[0]
-            if batch and not request.cancelled() and tokens + len(request.tokens) > TOKEN_BUDGET:
-                break
-            self._waiting.popleft()
-            self._tokens -= len(request.tokens)
-            if request.set_running_or_notify_cancel():
-                batch.append(request)
-                tokens += len(request.tokens)
-        # Longest first, as in jobs, so that a lone call gets the same bits both ways.
-        return sorted(batch, key=lambda request: len(request.tokens), reverse=True)
-
-    def drain(self) -> list[Request]:
-        """Take all requests that are not cancelled."""
-        waiting, self._waiting, self._tokens = self._waiting, deque(), 0
-        return [request for request in waiting if request.set_running_or_notify_cancel()]
-
-    def _drop_cancelled(self) -> None:
-        waiting, self._waiting, self._tokens = self._waiting, deque(), 0
-        for request in waiting:
-            if request.cancelled():
-                request.set_running_or_notify_cancel()
-            else:
-                self._waiting.append(request)
-                self._tokens += len(request.tokens)
+    def _on_done(self, _request: Future[Floats]) -> None:
+        try:
+            self._unfinished.pop()
+        except IndexError:  # it was the last one
+            if self.set_running_or_notify_cancel():
+                try:
+                    self.set_result(self._group.result())
+                except Exception as error:
+                    self.set_exception(error)
 
 
 def check_tokens(tokens: Sequence[int] | Tokens, limit: int, vocabulary: int) -> Tokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jlocal.errors import ModelError
-from jlocal.llama.context import POOLING, Context, captures
+from jlocal.llama.context import POOLING, Context, captures, takes_pieces
 from jlocal.llama.model import ComputeType, Model
 from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.threads import default_threads
@@ -60,8 +60,10 @@ class Runtime:
         )
         self.tokenizer = Tokenizer(model)
         self.compute_type = model.compute_type
-        context = Context(model, threads, fits if capture is None else capture)
-        self.scheduler = Scheduler(model, context)
+        capture = fits if capture is None else capture
+        context = Context(model, threads, capture)
+        passing = Context(model, threads, capture) if takes_pieces(profile) else None
+        self.scheduler = Scheduler(model, context, passing=passing)
 
     def close(self) -> None:
         """Cancel all work and free the context.

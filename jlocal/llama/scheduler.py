@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Event, Lock
+from threading import Condition, Event, Lock
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from jlocal.errors import ModelError, TextError
 from jlocal.llama.context import Context, StoppedError
 from jlocal.llama.job import Cache, Job
 from jlocal.llama.model import Model
-from jlocal.llama.requests import Request, RequestGroup, RequestQueue, check_tokens
+from jlocal.llama.planning import TOKEN_BUDGET
+from jlocal.llama.request_queue import RequestQueue
+from jlocal.llama.requests import Request, RequestGroup, check_tokens
+from jlocal.llama.stats import BatchMeter, OnBatch, SchedulerStats
 from jlocal.llama.tokenizer import Tokens
+from jlocal.vectors import Floats
 
 # F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
 _WIDE_TYPES = frozenset({0, 32})
@@ -29,28 +33,41 @@ class Scheduler:
     worker, Ctrl-C would be raised inside llama.cpp's callback, from which no exception can reach
     the caller.
 
-    When the worker becomes free, the single requests that wait are its next batch, whoever made
-    them. Jobs take turns, one batch each. Requests and jobs alternate: a request waits for at most
-    one batch of a job, and requests cannot delay a job for ever.
+    When the worker becomes free, its next batch is taken from the single requests that wait, in
+    the order of `RequestQueue`: the highest priority first, and callers in turn. Jobs take turns,
+    one batch each. Requests and jobs alternate: a request waits for at most one batch of a job, and
+    requests cannot delay a job for ever. A sequence above the budget of a batch is computed in
+    pieces if the model allows it, and a batch of requests may pass between two pieces.
 
     Callbacks of futures run in the worker and must not wait for another vector.
     """
 
-    def __init__(self, model: Model, context: Context, token_limit: int | None = None) -> None:
-        """Take over a context.
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        token_limit: int | None = None,
+        passing: Context | None = None,
+    ) -> None:
+        """Take over the contexts.
 
         Args:
-            model: the model of the context.
+            model: the model of the contexts.
             context: from now on, only the scheduler uses and frees it.
             token_limit: the most tokens that may wait in single requests; None for no limit.
+            passing: another context, for requests that pass between the pieces of a long sequence;
+                None lets them wait.
 
         """
-        self._model, self._context = model, context
+        self._model, self._context, self._passing = model, context, passing
+        self._meter = BatchMeter()
         self._requests = RequestQueue(token_limit)
         self._jobs: deque[Job] = deque()
         self._is_jobs_turn = False
         self._is_awake = False  # a step of the worker is queued, or runs
         self._lock = Lock()
+        self._is_idle = Condition(self._lock)
+        self._is_draining = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
         self._closing = Event()
         self._process = os.getpid()
@@ -64,11 +81,44 @@ class Scheduler:
     def token_limit(self, tokens: int | None) -> None:
         self._requests.limit = tokens
 
-    def submit(self, tokens: Sequence[int] | Tokens) -> Request:
+    @property
+    def on_batch(self) -> OnBatch | None:
+        """Called after each batch with its numbers of texts and tokens, and its seconds.
+
+        It is called in the worker, before the vectors are handed out, and must be quick.
+        """
+        return self._meter.on_batch
+
+    @on_batch.setter
+    def on_batch(self, callback: OnBatch | None) -> None:
+        self._meter.on_batch = callback
+
+    @property
+    def queued_requests(self) -> int:
+        """How many single requests wait; neither cancelled nor running ones count."""
+        with self._lock:
+            return len(self._requests)
+
+    @property
+    def queued_tokens(self) -> int:
+        """How many tokens wait in single requests."""
+        with self._lock:
+            return self._requests.tokens
+
+    def stats(self) -> SchedulerStats:
+        """Return what was computed so far."""
+        return self._meter.stats
+
+    def submit(
+        self, tokens: Sequence[int] | Tokens, *, caller: Hashable = None, priority: int = 0
+    ) -> Request:
         """Begin to embed one sequence, in a batch with the requests of other callers.
 
         Args:
             tokens: token ids; they may come from outside.
+            caller: whose request it is. Callers that wait take turns, and the requests of each
+                begin in their order. All calls without one are of the same caller.
+            priority: higher ones go first, but leave a share to lower ones.
 
         Returns:
             A `concurrent.futures.Future` of its vector, (d,) float32, not normalised;
@@ -78,34 +128,38 @@ class Scheduler:
 
         Raises:
             Overloaded: too many tokens wait already.
-            ModelError: the model is closed, or this process was forked from the one that
-                loaded it.
+            ModelError: the model is closed or closing, or this process was forked from the one
+                that loaded it.
 
         """
         self._check_process()
+        limit = self._model.profile.context
         try:
-            request = Request(
-                check_tokens(tokens, self._model.profile.context, self._model.vocabulary)
-            )
+            ids = check_tokens(tokens, limit, self._model.vocabulary)
         except TextError as error:
             request = Request(np.empty(0, np.int32))
             request.set_exception(error)
             return request
+        request = Request(ids, caller, priority)
         self._enqueue([request])
         return request
 
-    def submit_group(self, sequences: Sequence[Tokens]) -> RequestGroup:
-        """Begin to embed the few sequences of one call, in batches shared with other callers.
+    def submit_group(
+        self, sequences: Sequence[Tokens], *, caller: Hashable = None, priority: int = 0
+    ) -> RequestGroup:
+        """Begin to embed the sequences of one call, in batches shared with other callers.
 
         Args:
             sequences: as in `submit_job`.
+            caller: as in `submit`.
+            priority: as in `submit`.
 
         Raises:
-            Overloaded, ModelError: as in `submit`.
+            Overloaded, ModelError: as in `submit`; no sequence is embedded then.
 
         """
         self._check_process()
-        requests = [Request(tokens) for tokens in sequences]
+        requests = [Request(tokens, caller, priority) for tokens in sequences]
         self._enqueue(requests)
         return RequestGroup(requests)
 
@@ -117,8 +171,8 @@ class Scheduler:
             cache: returns the batches of an earlier run, and keeps those of this one.
 
         Raises:
-            ModelError: the model is closed, or this process was forked from the one that
-                loaded it.
+            ModelError: the model is closed or closing, or this process was forked from the one
+                that loaded it.
 
         """
         self._check_process()
@@ -129,6 +183,26 @@ class Scheduler:
                 self._jobs.append(job)
                 self._wake()
         return job
+
+    def drain(self, timeout: float) -> bool:
+        """Take no new work from now on, and wait until all work has ended.
+
+        New work gets a `ModelError`, not `Overloaded`: trying again later does not help.
+
+        Args:
+            timeout: the most seconds to wait.
+
+        Returns:
+            Whether all work has ended; `close` fails what is left.
+
+        Raises:
+            ModelError: this process was forked from the one that loaded the model.
+
+        """
+        self._check_process()
+        with self._lock:
+            self._is_draining = True
+            return self._is_idle.wait_for(lambda: not self._is_awake, timeout)
 
     def close(self) -> None:
         """Fail all waiting work, stop the running batch, and free the context. Idempotent.
@@ -141,10 +215,10 @@ class Scheduler:
         self._closing.set()
         self._fail_waiting()
         try:
-            self._worker.submit(self._context.close).result()
+            self._worker.submit(self._free).result()
         except RuntimeError:  # closed already, or Python is exiting: the worker has ended
             self._worker.shutdown()
-            self._context.close()
+            self._free()
         finally:
             self._worker.shutdown()
 
@@ -156,6 +230,13 @@ class Scheduler:
     def _check_open(self) -> None:
         if self._closing.is_set():
             raise _is_closed()
+        if self._is_draining:
+            raise ModelError("the model is closing and takes no more texts")
+
+    def _free(self) -> None:
+        self._context.close()
+        if self._passing:
+            self._passing.close()
 
     def _enqueue(self, requests: Sequence[Request]) -> None:
         with self._lock:
@@ -189,6 +270,8 @@ class Scheduler:
             if self._jobs or self._requests:
                 with suppress(ModelError):  # Python is exiting
                     self._wake()
+            if not self._is_awake:
+                self._is_idle.notify_all()
         if self._closing.is_set():
             self._fail_waiting()
 
@@ -201,18 +284,44 @@ class Scheduler:
 
     def _compute_job(self, job: Job) -> None:
         try:
-            job.compute_next(self._context, self._closing.is_set)
+            job.compute_next(self._embed)
         except StoppedError:
             job.fail(_was_closed())
         except BaseException as error:
             job.fail(error)
 
-    def _compute(self, batch: Sequence[Request]) -> None:
+    def _embed(
+        self,
+        sequences: Sequence[Tokens],
+        is_unwanted: Callable[[], bool],
+        context: Context | None = None,
+    ) -> Floats:
+        def is_stopped() -> bool:
+            return self._closing.is_set() or is_unwanted()
+
+        def let_pass() -> bool:
+            self._let_pass()
+            return is_stopped()
+
+        is_long = len(sequences[0]) > TOKEN_BUDGET
+        return self._meter.embed(
+            context or self._context, sequences, let_pass if is_long else is_stopped
+        )
+
+    def _let_pass(self) -> None:
+        """Compute a batch of requests between two pieces of a long sequence."""
+        if self._passing:
+            with self._lock:
+                batch = self._requests.next_batch(TOKEN_BUDGET)
+            if batch:
+                self._compute(batch, self._passing)
+
+    def _compute(self, batch: Sequence[Request], context: Context | None = None) -> None:
         def is_unwanted() -> bool:
-            return self._closing.is_set() or all(request.is_unwanted for request in batch)
+            return all(request.is_unwanted for request in batch)
 
         try:
-            vectors = self._context.embed([request.tokens for request in batch], is_unwanted)
+            vectors = self._embed([request.tokens for request in batch], is_unwanted, context)
         except StoppedError:
             for request in batch:
                 closed = self._closing.is_set()
@@ -222,7 +331,7 @@ class Scheduler:
                 batch[0].set_exception(error)
             else:  # find the request that llama.cpp cannot compute
                 for request in batch:
-                    self._compute([request])
+                    self._compute([request], context)
         else:
             for request, vector in zip(batch, vectors, strict=True):
                 if np.isfinite(vector).all():

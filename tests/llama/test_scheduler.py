@@ -167,7 +167,7 @@ def test_threads_share_batches(bench: Bench, plain: Embedder) -> None:
         futures = [pool.submit(bench.model.encode, text) for text in texts]
         bench.wait_for_batches(1)
         first = len(bench.context.batches[0])
-        wait_until(lambda: first + len(bench.scheduler._requests) == 32)
+        wait_until(lambda: first + bench.scheduler.queued_requests == 32)
         bench.context.gate.set()
         vectors = np.stack([future.result(DEADLINE) for future in futures])
     assert [len(batch) for batch in bench.context.batches] == [first, 32 - first][
@@ -339,7 +339,7 @@ def test_ctrl_c_reaches_who_waits_and_cancels(bench: Bench) -> None:
 
     def interrupt() -> None:
         bench.wait_for_batches(1)
-        wait_until(lambda: len(bench.scheduler._requests) == 1)
+        wait_until(lambda: bench.scheduler.queued_requests == 1)
         signal.pthread_kill(main, signal.SIGINT)
 
     bench.scheduler.submit([5])
