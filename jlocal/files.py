@@ -1,4 +1,4 @@
-"""Reading untrusted files, only if they are regular files, and their SHA-256."""
+"""Reading untrusted files, only if they are regular files; why a file cannot be written."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return content
+
+
+def unwritable(error: OSError, elsewhere: str) -> str:
+    """Say why a file or folder cannot be written, and what to do.
+
+    Args:
+        error: of the system.
+        elsewhere: the next step where the folder may not be written, such as "name another folder".
+
+    """
+    reason = error.strerror or str(error)
+    steps = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), elsewhere)
+    steps |= dict.fromkeys(
+        (errno.ENOSPC, getattr(errno, "EDQUOT", 0)), "make room and run it again"
+    )
+    steps[errno.ENOENT] = "make its folder first"
+    step = steps.get(error.errno or 0)
+    return f"{reason}; {step}" if step else reason
 
 
 def _check_regular(path: Path, status: os.stat_result) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jlocal.errors import ArgumentError, OutputError
+from jlocal.files import unwritable
 from jlocal.gguf.types import FILE_TYPES
 from jlocal.llama.quantize import check_file_type
 from jlocal.outputs.staging import scratch_folder, sweep
@@ -122,7 +123,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = unwritable(error, "name another output folder")
         raise OutputError(f"cannot make {str(folder)[:80]!r}: {reason}") from error
 
 
@@ -142,9 +145,8 @@ def hidden_files(folder: Path, names: Iterable[str]) -> Iterator[list[Path]]:
         with scratch_folder(folder) as hidden:
             yield [hidden / f"{number}-{name}" for number, name in enumerate(names)]
     except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror or error}", path=folder
-        ) from error
+        reason = unwritable(error, "name another output folder")
+        raise OutputError(f"cannot write to {folder}: {reason}", path=folder) from error
 
 
 def publish(moves: Iterable[tuple[Path, Path]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jlocal.errors import OutputError
 from jlocal.filenames import native, portable
+from jlocal.files import unwritable
 from jlocal.progress import log
 
 
@@ -30,7 +31,8 @@ def cached_page(database: Path) -> Path:
     try:
         make_private(folder)
     except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+        reason = unwritable(error, "let JLOCAL_CACHE name a folder that can be written")
+        raise OutputError(f"cannot make {folder}: {reason}") from error
     return folder / native(f"{name}.html")
 
 

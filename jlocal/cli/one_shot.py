@@ -15,6 +15,7 @@ from jlocal.cli.display.index_progress import index_bar
 from jlocal.cli.display.quantities import counted
 from jlocal.cli.scope import Scope
 from jlocal.errors import BusyError, CollectionError, EmptyCollectionError, OutputError
+from jlocal.files import unwritable
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -90,7 +91,8 @@ def _path_of(scope: Scope, model: Embedder) -> Path:
         make_private(folder)
         folder.chmod(0o700)
     except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+        reason = unwritable(error, "let JLOCAL_CACHE name a folder that can be written")
+        raise OutputError(f"cannot make {folder}: {reason}") from error
     return folder / f"{name}.db"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jlocal.errors import ArgumentError, CollectionError, MissingCollectionError
 from jlocal.filenames import native, portable
-from jlocal.files import open_regular
+from jlocal.files import open_regular, unwritable
 from jlocal.inputs.selection import composed
 from jlocal.locations import home, make_private
 
@@ -150,6 +150,5 @@ def make_parent_folder(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise CollectionError(
-            f"cannot make {path}: {error.strerror or error}", path=path
-        ) from error
+        reason = unwritable(error, "let JLOCAL_HOME name a folder that can be written")
+        raise CollectionError(f"cannot make {path}: {reason}", path=path) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jlocal.errors import OutputError
+from jlocal.files import unwritable
 from jlocal.outputs.staging import scratch_folder
 
 
@@ -42,6 +43,5 @@ def atomic_write(target: Path, *, follow_link: bool = True) -> Iterator[BinaryIO
                 os.fsync(file.fileno())
             aside.replace(real)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {target}: {error.strerror or error}", path=target
-        ) from error
+        reason = unwritable(error, "name a file in a folder that can be written")
+        raise OutputError(f"cannot write {target}: {reason}", path=target) from error

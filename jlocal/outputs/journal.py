@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jlocal.errors import OutputError
+from jlocal.files import unwritable
 from jlocal.outputs.sqlite import Cause, FileKind, cause_of, open_file
 from jlocal.outputs.staging import sweep
 from jlocal.vectors import Floats
@@ -176,9 +177,8 @@ def _connect(path: Path, output: Path, note: Note) -> sqlite3.Connection:
         path.touch()
         inode = path.stat().st_ino
     except OSError as error:
-        raise OutputError(
-            f"cannot write {output}: {error.strerror or error}", path=output
-        ) from error
+        reason = unwritable(error, "name a file in a folder that can be written")
+        raise OutputError(f"cannot write {output}: {reason}", path=output) from error
     connection = open_file(path, timeout=0)
     try:
         _initialize(connection)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,40 @@ def test_a_log_in_a_read_only_folder_is_explained(tmp_path: Path) -> None:
     (folder / "c.db-wal").write_bytes(b"")
     with read_only(folder):
         assert len(found(folder / "c.db")) == 3
+
+
+def test_what_cannot_be_written_on_a_read_only_disk_has_a_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    path = made(folder / "c.db", killed=False)
+    new = folder / "new.db"
+    reason = "(Read-only file system|Permission denied)"
+    copy = "it can still be searched; to change it, copy it into a folder that can be written"
+    writing: list[Callable[[Collection], object]] = [
+        lambda collection: collection.index(tmp_path),
+        lambda collection: collection.update(),
+        lambda collection: collection.index(rebuild=True),
+        lambda collection: collection.add("a text"),
+        lambda collection: collection.delete("/n/a.md"),
+        lambda collection: collection.forget("/n"),
+        lambda collection: collection.compact(),
+    ]
+    with read_only(folder):
+        for write in writing:
+            with Collection(path) as collection, pytest.raises(CollectionError) as error:
+                write(collection)
+            assert re.fullmatch(rf"cannot write {path}: {reason}; {copy}", str(error.value))
+        elsewhere = "name a file in a folder that can be written"
+        with Collection(new) as collection, pytest.raises(CollectionError) as error:
+            collection.add("a text")
+        assert re.fullmatch(rf"cannot write {new}: {reason}; {elsewhere}", str(error.value))
+        monkeypatch.setenv("JLOCAL_HOME", str(folder))
+        with Collection() as collection, pytest.raises(CollectionError) as error:
+            collection.add("a text")
+        elsewhere = "let JLOCAL_HOME name a folder that can be written"
+        assert re.fullmatch(rf"cannot make {folder}\S+: {reason}; {elsewhere}", str(error.value))
 
 
 def test_what_is_written_is_on_the_disk_when_the_call_returns(tmp_path: Path) -> None:

@@ -295,6 +295,22 @@ def test_the_bar_fits_its_terminal_and_commands_nothing(tmp_path: Path) -> None:
     assert last[-1] == "  Next:  jlocal search -d n.db your question"
 
 
+def test_no_next_step_stands_before_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "good.md").write_text("A note.")
+    (folder / "torn.md").write_bytes(b"torn\0")
+    child = pexpect.spawn(
+        sys.executable, ["-m", "jlocal", "index", "notes", "-m", "starter"],
+        cwd=tmp_path, dimensions=(24, 80), timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    shown = child.read()
+    child.wait()
+    assert child.exitstatus == 1
+    assert shown.rstrip().endswith("\nError: 1 input was not indexed.")
+    assert "Next:" not in shown
+
+
 def test_a_long_run_is_announced_once(capsys: pytest.CaptureFixture[str]) -> None:
     with index_bar(quiet=False) as show:
         for seconds in (1.0, 9.0, 12.0):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jlocal.files import open_regular, read_regular
+from jlocal.files import open_regular, read_regular, unwritable
 
 
 def test_a_regular_file_and_a_link_to_it_are_opened(tmp_path) -> None:
@@ -56,3 +56,19 @@ def test_reading_is_bounded(tmp_path) -> None:
     with pytest.raises(OSError, match="more than 9 bytes") as caught:
         read_regular(path, 9)
     assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [
+        (errno.EROFS, "; name another"),
+        (errno.EACCES, "; name another"),
+        (errno.ENOSPC, "; make room and run it again"),
+        (errno.ENOENT, "; make its folder first"),
+        (errno.EIO, ""),
+    ],
+)
+def test_what_cannot_be_written_has_a_next_step(number: int, step: str) -> None:
+    error = OSError(number, os.strerror(number))
+    assert unwritable(error, "name another") == f"{os.strerror(number)}{step}"
+    assert unwritable(OSError("torn"), "name another") == "torn"

@@ -87,8 +87,8 @@ def log_report(report: Report, database: Path, seconds: float, *, verbose: bool 
 
 
 def log_next_step(report: Report, database: Path) -> None:
-    """Log the next command for a collection with new documents."""
-    if report.new and sys.stderr.isatty():
+    """Log the next command for a collection with new documents, unless an error comes last."""
+    if report.new and not report.failed and sys.stderr.isatty():
         log(f"  Next:  jlocal search{flag(database)} your question")
 
 

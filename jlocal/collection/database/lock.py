@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jlocal.collection.database.check import COLLECTION
 from jlocal.errors import BusyError, CollectionError
+from jlocal.files import unwritable
 from jlocal.outputs.sqlite import Cause, cause_of, open_file
 
 
@@ -29,7 +30,7 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
     COLLECTION.check_files(path)
     aside = path.with_name(f"{path.name}-lock")
     deadline = time.monotonic() + wait
-    while (lock := _try_to_lock(aside, deadline)) is None:
+    while (lock := _try_to_lock(path, aside, deadline)) is None:
         if time.monotonic() >= deadline:
             raise BusyError(
                 f"another jlocal is indexing into {path}; run this again when it has ended",
@@ -44,7 +45,7 @@ def sole_indexer(path: Path, wait: float) -> Iterator[None]:
         lock.close()
 
 
-def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
+def _try_to_lock(path: Path, aside: Path, deadline: float) -> sqlite3.Connection | None:
     """Lock an empty database, which works on every system; None if another process has it."""
     try:
         # The path may be taken by a link, which is not followed, or a pipe.
@@ -63,8 +64,13 @@ def _try_to_lock(aside: Path, deadline: float) -> sqlite3.Connection | None:
             raise CollectionError(
                 f"there is no folder {aside.parent}; make it first", path=aside.parent
             ) from error
+        elsewhere = "name a file in a folder that can be written"
+        if path.exists():
+            elsewhere = (
+                "it can still be searched; to change it, copy it into a folder that can be written"
+            )
         raise CollectionError(
-            f"cannot write {aside}: {error.strerror or error}", path=aside
+            f"cannot write {path}: {unwritable(error, elsewhere)}", path=path
         ) from error
     left = max(0.0, deadline - time.monotonic())
     lock = open_file(aside, timeout=left)

@@ -22,6 +22,7 @@ from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_co
 from jlocal.collection.index.run import run_and_remember
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, TextError
+from jlocal.files import unwritable
 from jlocal.models.chunking import default_chunking
 from jlocal.printable import printable
 from jlocal.terms import Argument, terms_of
@@ -268,9 +269,8 @@ def _make_file(path: Path, beside: Path) -> None:
         mode = beside.stat().st_mode & 0o777
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     except OSError as error:
-        raise CollectionError(
-            f"cannot make {path}: {error.strerror or error}", path=path
-        ) from error
+        reason = unwritable(error, f"copy {beside} into a folder that can be written")
+        raise CollectionError(f"cannot make {path}: {reason}", path=path) from error
 
 
 def _plain(config: CollectionConfig) -> CollectionConfig:
