@@ -16,6 +16,7 @@ from jlocal.embed import compatibility
 from jlocal.embed.interface import Interface
 from jlocal.embed.loading import LazyModel, Pooling
 from jlocal.embed.options import ComputeOptions
+from jlocal.embed.prepare import Preparer, Truncation
 from jlocal.embed.stream import OnTruncated, TextStream
 from jlocal.errors import ArgumentError, TextError, TokenizerWarning
 from jlocal.llama.model import ComputeType
@@ -234,7 +235,18 @@ class Embedder(Interface):
             TextError: the text has lone surrogates, which are not characters.
 
         """
-        return self._reader(prompt, self.profile.dimensions).tokens(0, text)
+        return self.preparer(prompt).tokens(0, text)
+
+    def preparer(self, prompt: str = "", truncation: Truncation | None = None) -> Preparer:
+        """Return what turns texts into the sequences that this model's scheduler takes.
+
+        Args:
+            prompt: the prefix of each text.
+            truncation: the side on which a text that is too long loses tokens; None makes it an
+                error.
+
+        """
+        return Preparer(self._model.runtime, prompt, self.max_seq_length, truncation)
 
     def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:
         """Find the prefix that `prompt` and `prompt_name` of `encode` come to.
@@ -352,11 +364,8 @@ class Embedder(Interface):
         on_truncated: OnTruncated | None = None,
         journal: Journal | None = None,
     ) -> TextStream:
-        truncate = self.on_long == "truncate"
-        runtime, limit = self._model.runtime, self.max_seq_length
-        return TextStream(
-            runtime, prompt, limit, dimensions, truncate, errors, on_truncated, journal
-        )
+        preparer = self.preparer(prompt, "right" if self.on_long == "truncate" else None)
+        return TextStream(preparer, dimensions, errors, on_truncated, journal)
 
     def _dimensions(self, truncate_dim: int | None, precision: str) -> int:
         full = self.profile.dimensions

@@ -8,16 +8,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from jlocal.arguments import no_text
 from jlocal.caller import warn
-from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.embed.prepare import Preparer
+from jlocal.errors import TextError, TruncationWarning
 from jlocal.llama.job import Job
 from jlocal.llama.planning import fits_one_batch
 from jlocal.llama.requests import RequestGroup
-from jlocal.llama.runtime import Runtime
-from jlocal.llama.scheduler import Scheduler, why_not_finite
+from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.tokenizer import Tokens
 from jlocal.outputs.journal import Journal
 from jlocal.progress import OnTexts
@@ -37,22 +34,16 @@ class TextStream:
     """Turns texts into full-length vectors.
 
     Attributes:
-        runtime: an open model.
-        prompt: the prefix of each text.
-        limit: the most tokens in one text.
+        preparer: turns each text into tokens.
         dimensions: how many leading components of a vector will be kept.
-        truncate: whether a longer text is truncated, or is an error.
         errors: whether the `TextError` of an unusable text is raised, or replaces its vector.
         on_truncated: called for each truncated text, in place of a warning.
         journal: the vectors of an earlier run, which keeps those of this run.
 
     """
 
-    runtime: Runtime
-    prompt: str
-    limit: int
+    preparer: Preparer
     dimensions: int
-    truncate: bool
     errors: Literal["raise", "return"]
     on_truncated: OnTruncated | None
     journal: Journal | None = None
@@ -99,34 +90,18 @@ class TextStream:
         if failure:
             raise failure
 
-    def tokens(self, index: int, text: object) -> Tokens:
-        """Return the token ids of the prompt and a text.
-
-        Raises:
-            TextError: the value is not text.
-
-        """
-        if not isinstance(text, str):
-            raise TextError(no_text(text), index)
-        try:
-            return self.runtime.tokenizer.encode(self.prompt + text)
-        except UnicodeEncodeError as error:
-            start = error.start - len(self.prompt)
-            where = f"at character {start}" if start >= 0 else "in its prompt"
-            raise TextError(
-                f"has a lone surrogate {where}; decode it from its bytes again", index
-            ) from None
-
     def _begin(self, texts: Iterable[str], shared: bool) -> Iterator[_Window]:
+        scheduler = self.preparer.runtime.scheduler
         for start, window in _split(texts):
             sequences = [self._sequence(index, text) for index, text in enumerate(window, start)]
-            yield _Window(self.runtime.scheduler, sequences, self.journal, start, shared)
+            yield _Window(scheduler, sequences, self.journal, start, shared)
 
     def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:
         """Wait for a window; turn vectors without a direction into errors of their texts."""
+        fault = self.preparer.fault
         vectors = window.vectors(on_texts)
         for index, vector in enumerate(vectors):
-            error = vector if isinstance(vector, TextError) else self._fault(vector)
+            error = vector if isinstance(vector, TextError) else fault(vector, self.dimensions)
             # The scheduler knows no positions of texts.
             if error is not None and error.index is None:
                 vectors[index] = error = error.at(window.start + index)
@@ -134,39 +109,18 @@ class TextStream:
                     raise error
         return vectors
 
-    def _fault(self, vector: Floats) -> TextError | None:
-        if not np.isfinite(vector).all():
-            return TextError(why_not_finite(self.runtime.model.profile.file_type))
-        if not vector[: self.dimensions].any():
-            return TextError(
-                "has no vector: the model gives only zeros for it; download or convert the model "
-                "again"
-            )
-        return None
-
     def _sequence(self, index: int, text: str) -> Tokens | TextError:
         try:
-            return self._fit(index, self.tokens(index, text))
+            tokens, cut = self.preparer.fit(index, self.preparer.tokens(index, text))
         except TextError as error:
             if self.errors == "raise":
                 raise
             return error
-
-    def _fit(self, index: int, tokens: Tokens) -> Tokens:
-        if len(tokens) == 0:
-            raise TextError("is empty, and without a prompt there is nothing to pool", index)
-        if len(tokens) <= self.limit:
-            return tokens
-        if not self.truncate:
-            raise TextTooLongError(index, len(tokens), self.limit)
-        cut = TruncationWarning(index, len(tokens), self.limit)
-        if self.on_truncated:
+        if cut and self.on_truncated:
             self.on_truncated(cut)
-        else:
+        elif cut:
             warn(cut)
-        closing = self.runtime.tokenizer.closing_tokens
-        kept = max(0, self.limit - closing)
-        return np.concatenate([tokens[:kept], tokens[len(tokens) - self.limit + kept :]])
+        return tokens
 
 
 class _Window:

@@ -90,15 +90,28 @@ class Tokenizer:
             return self._in_pieces(text)
         return self._encode(text)
 
-    @cached_property
+    @property
+    def opening_tokens(self) -> int:
+        """The number of tokens that are added before a text; truncation must keep them."""
+        return self._added[0]
+
+    @property
     def closing_tokens(self) -> int:
         """The number of tokens that are added after a text; truncation must keep them."""
+        return self._added[1]
+
+    @cached_property
+    def _added(self) -> tuple[int, int]:
         # Measured on a probe: some tokenizers heed none of llama.cpp's flags for it.
         bare, whole = self._encode(_PROBE, special=False).tolist(), self._encode(_PROBE).tolist()
         for start in range(len(whole) - len(bare) + 1) if bare else ():
             if whole[start : start + len(bare)] == bare:
-                return len(whole) - len(bare) - start
-        return int(bool(api.llama_vocab_get_add_eos(self._vocabulary)))
+                return start, len(whole) - len(bare) - start
+        vocabulary = self._vocabulary
+        return (
+            int(bool(api.llama_vocab_get_add_bos(vocabulary))),
+            int(bool(api.llama_vocab_get_add_eos(vocabulary))),
+        )
 
     def _encode(self, text: str, special: bool = True) -> Tokens:
         data = text.encode("utf-8")
