@@ -54,7 +54,8 @@ def index(database: Path, model: Embedder, texts: Sequence[str]) -> None:
         "".join(f"{json.dumps({'text': text})}\n" for text in texts), encoding="utf-8"
     )
     with Collection(database, model) as collection:
-        report = collection.index(source, fields=["text"])
+        # A search gives one passage of each text, so each text is one passage.
+        report = collection.index(source, chunk=None, fields=["text"])
     if report.failures:
         raise SystemExit(str(report.failures[0]))
 

@@ -7,6 +7,7 @@
     │   ├── TextTooLongError            tokens, limit
     │   └── NotTextError
     ├── Overloaded                      queued, limit
+    ├── AddressError                    host, port
     ├── HubError                        repository
     │   └── NotPublishedError           types
     └── FileError                       path
@@ -104,6 +105,20 @@ class Overloaded(JlocalError):
         super().__init__(
             f"the model is busy: {queued:,} tokens wait, and {limit:,} may; try again later"
         )
+
+
+class AddressError(JlocalError):
+    """A server cannot listen on an address.
+
+    Attributes:
+        host: a name or an address.
+        port: the port.
+
+    """
+
+    def __init__(self, message: str = "", *terms: "Term", host: str = "", port: int = 0) -> None:
+        self.host, self.port = host, port
+        super().__init__(message, *terms)
 
 
 class VectorError(ModelError):

@@ -20,6 +20,7 @@ MODULES = {
     "parquet": ("pyarrow",),
     "pdf": ("pypdfium2",),
     "plot": ("matplotlib",),
+    "serve": ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client"),
     "torch": ("torch",),
     "verify": ("torch", "transformers", "peft", "tokenizers", "safetensors"),
     "watch": ("watchfiles",),

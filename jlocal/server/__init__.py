@@ -1,0 +1,1 @@
+"""The HTTP server: `jlocal serve`. It is a door: nothing below imports it."""

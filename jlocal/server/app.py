@@ -1,0 +1,106 @@
+"""The application: routes, and around them the gate, the guard and the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jlocal.errors import JlocalError
+from jlocal.server.access import Access, log
+from jlocal.server.dialects import error_response
+from jlocal.server.gate import Gate
+from jlocal.server.guard import Guard
+from jlocal.server.options import ServerOptions
+from jlocal.server.problem import Kind, Problem
+from jlocal.server.protocols import meta, openai
+from jlocal.server.service import Service
+
+_PROTOCOLS = (meta, openai)
+_KINDS = {404: Kind.NOT_FOUND, 405: Kind.NOT_ALLOWED}
+
+
+def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
+    """Make the ASGI application of a server.
+
+    Args:
+        options: what it serves, and to whom.
+        logs: write a line to stderr for each request.
+
+    Raises:
+        ModelError: a model cannot be found.
+
+    """
+    service = Service(options)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.ensure_future(_load(service))
+        try:
+            yield
+        finally:
+            loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await loading
+            await service.close()
+
+    middleware = [Middleware(Access, metrics=service.metrics, logs=logs)]
+    if options.origins:
+        middleware.append(
+            # A wildcard here echoes the headers that a browser asks for: `x-stainless-*`.
+            Middleware(
+                CORSMiddleware,
+                allow_origins=[*options.origins],
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=["*"],
+            )
+        )
+    middleware += [
+        Middleware(Guard, options=options),
+        Middleware(Gate, limits=options.limits, timeouts=options.timeouts),
+    ]
+    app = Starlette(
+        routes=[route for protocol in _PROTOCOLS for route in protocol.routes(service)],
+        middleware=middleware,
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _load(service: Service) -> None:
+    """Load the models that were named, unless the server is lazy."""
+    options = service.options
+    if options.is_lazy or not options.models:
+        return
+    for model in service.pool.models[: options.limits.loaded_models]:
+        try:
+            async with service.pool.loaded_model(model):
+                pass
+        except (JlocalError, Problem) as error:
+            log(f"cannot load {model.id}: {error}")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    kind = _KINDS.get(error.status_code, Kind.INVALID)
+    message = (
+        f"{request.method} is not a method of this route"
+        if kind is Kind.NOT_ALLOWED
+        else "there is no such route here; /openapi.json lists them"
+    )
+    response = error_response(path, Problem(kind, message))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response

@@ -1,0 +1,151 @@
+"""Texts of one request to vectors, in batches that all requests share."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jlocal.embed.embedder import Embedder
+from jlocal.embed.prepare import Preparer, Truncation
+from jlocal.errors import TextError
+from jlocal.llama.requests import Request
+from jlocal.llama.tokenizer import Tokens
+from jlocal.vectors import Floats
+
+# Below so many characters, tokenising takes less time than the way to another thread.
+_INLINE = 4096
+_QUERY_PRIORITY = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one request asks of a model.
+
+    Attributes:
+        inputs: texts, or sequences of token ids, which get no prompt.
+        prompt: the prefix of each text.
+        truncation: the side on which a text that is too long loses tokens; None is an error.
+        dimensions: how many leading components will be kept.
+        is_query: whether it goes before documents.
+
+    """
+
+    inputs: Sequence[str | Sequence[int]]
+    prompt: str
+    truncation: Truncation | None
+    dimensions: int
+    is_query: bool
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors of one request.
+
+    Attributes:
+        vectors: (n, d) float32 as pooled, of full length and not normalised.
+        tokens: how many tokens each input has, after truncation.
+        truncated: how many inputs were truncated.
+        characters: how many characters the texts have.
+        tokenization: seconds spent on tokens.
+        computation: seconds from there to the last vector.
+
+    """
+
+    vectors: Floats
+    tokens: list[int]
+    truncated: int
+    characters: int
+    tokenization: float
+    computation: float
+
+
+async def embed(embedder: Embedder, work: Work) -> Embedded:
+    """Embed the inputs of a request; cancelling this drops the work that waits.
+
+    Raises:
+        TextError: an input cannot be embedded; the first one is named.
+        Overloaded: too many tokens wait already.
+        ModelError: the model is closed, or llama.cpp cannot compute the inputs.
+
+    """
+    start = time.perf_counter()
+    preparer = embedder.preparer(work.prompt, work.truncation)
+    characters = sum(len(text) for text in work.inputs if isinstance(text, str))
+    if characters <= _INLINE and len(work.inputs) <= _INLINE:
+        sequences, truncated = _sequences(preparer, work.inputs)
+    else:
+        sequences, truncated = await asyncio.to_thread(_sequences, preparer, work.inputs)
+    tokenized = time.perf_counter()
+    vectors = await _vectors(preparer, sequences, work)
+    return Embedded(
+        vectors,
+        [len(tokens) for tokens in sequences],
+        truncated,
+        characters,
+        tokenized - start,
+        time.perf_counter() - tokenized,
+    )
+
+
+def _sequences(
+    preparer: Preparer, inputs: Sequence[str | Sequence[int]]
+) -> tuple[list[Tokens], int]:
+    sequences, truncated = [], 0
+    for index, value in enumerate(inputs):
+        tokens = (
+            preparer.tokens(index, value)
+            if isinstance(value, str)
+            else np.asarray(value, dtype=np.int32)
+        )
+        tokens, cut = preparer.fit(index, tokens)
+        sequences.append(tokens)
+        truncated += cut is not None
+    return sequences, truncated
+
+
+async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> Floats:
+    unique = {tokens.tobytes(): tokens for tokens in sequences}
+    group = preparer.runtime.scheduler.submit_group(
+        [*unique.values()], caller=object(), priority=_QUERY_PRIORITY if work.is_query else 0
+    )
+    try:
+        await _done(group.requests)
+    except asyncio.CancelledError:
+        group.cancel()
+        raise
+    results = dict(zip(unique, group.requests, strict=True))
+    vectors = np.empty((len(sequences), preparer.runtime.model.dimensions), np.float32)
+    for index, tokens in enumerate(sequences):
+        try:
+            vector = results[tokens.tobytes()].result()
+        except TextError as error:
+            raise error.at(index) from None
+        if fault := preparer.fault(vector, work.dimensions):
+            raise fault.at(index)
+        vectors[index] = vector
+    return vectors
+
+
+async def _done(requests: Sequence[Request]) -> None:
+    """Wait until all requests have ended, with one call into the event loop for all of them."""
+    if not requests:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    left, lock = len(requests), threading.Lock()
+
+    def count(_: object) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            is_last = not left
+        if is_last and not loop.is_closed():
+            loop.call_soon_threadsafe(ended.set)
+
+    for request in requests:
+        request.add_done_callback(count)
+    await ended.wait()

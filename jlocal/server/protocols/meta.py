@@ -1,0 +1,54 @@
+"""Routes of no protocol: health, metrics, and what the server is doing."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jlocal._version import __version__
+from jlocal.server.dialects import json_response
+from jlocal.server.metrics import CONTENT_TYPE
+from jlocal.server.problem import Kind, Problem
+from jlocal.server.service import Call, Service, route
+
+
+def routes(service: Service) -> list[Route]:
+    """Return the routes."""
+    return [
+        route(service, "GET", "/health", health),
+        route(service, "GET", "/ping", health),
+        route(service, "GET", "/metrics", metrics),
+        route(service, "GET", "/status", status),
+    ]
+
+
+async def health(call: Call) -> Response:
+    """Say whether models can be computed; embeds nothing."""
+    if call.service.is_stopping:
+        raise Problem(Kind.UNAVAILABLE, "the server is stopping")
+    return json_response({"status": "ok"})
+
+
+async def metrics(call: Call) -> Response:
+    """Return the counters in Prometheus's text format."""
+    return Response(call.service.metrics.text(call.service.pool), media_type=CONTENT_TYPE)
+
+
+async def status(call: Call) -> Response:
+    """Say which models are loaded, and how much waits in them."""
+    models = []
+    for model in call.service.pool.models:
+        scheduler = model.scheduler
+        models.append(
+            {
+                "id": model.id,
+                "loaded": model.embedder is not None,
+                "dimensions": model.profile.dimensions,
+                "context": model.profile.context,
+                "task": model.profile.task,
+                "requests": model.users,
+                "queued_inputs": scheduler.queued_requests if scheduler else 0,
+                "queued_tokens": scheduler.queued_tokens if scheduler else 0,
+            }
+        )
+    return json_response({"version": __version__, "models": models})

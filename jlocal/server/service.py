@@ -1,0 +1,138 @@
+"""What the routes of a server share, and the way from a request to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jlocal.embed.prepare import Truncation
+from jlocal.server.access import log
+from jlocal.server.dialects import error_response
+from jlocal.server.embedding import Embedded, Work, embed
+from jlocal.server.fields import Fields, parse
+from jlocal.server.metrics import Metrics
+from jlocal.server.models import ModelPool, ServedModel, Side
+from jlocal.server.options import ServerOptions
+from jlocal.server.problem import Kind, Problem, invalid, problem_of
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Which prefix the texts of a request get.
+
+    Attributes:
+        side: the prompt for queries or for documents; None leaves it to `name`.
+        name: a prompt of the model; None takes its default prompt.
+
+    """
+
+    side: Side | None = None
+    name: str | None = None
+
+
+class Service:
+    """A server without its routes: its options, models and counters.
+
+    Attributes:
+        is_stopping: whether it takes no more requests.
+
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        """Find the models; none is loaded yet.
+
+        Raises:
+            ModelError: a model cannot be found.
+
+        """
+        self.options = options
+        self.is_stopping = False
+        self.metrics = Metrics()
+        self.pool = ModelPool(options, self.metrics.count_batch)
+
+    async def close(self) -> None:
+        """Free all models."""
+        self.is_stopping = True
+        await self.pool.close()
+
+    async def embed(
+        self,
+        model: ServedModel,
+        inputs: Sequence[str | Sequence[int]],
+        prompt: Prompt,
+        *,
+        truncation: Truncation | None = None,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """Embed the inputs of a request.
+
+        Args:
+            model: the model.
+            inputs: texts, or sequences of token ids.
+            prompt: the prefix of the texts.
+            truncation: the side on which a text that is too long loses tokens; None is an error.
+            dimensions: how many leading components will be kept; None for all.
+
+        Raises:
+            Problem, JlocalError: the inputs cannot be embedded.
+
+        """
+        limit = self.options.limits.inputs
+        if len(inputs) > limit:
+            raise invalid(f"{len(inputs):,} inputs, and a request takes {limit:,}", "input")
+        full = model.profile.dimensions
+        if dimensions is not None and not 0 < dimensions <= full:
+            raise invalid(f"{model.id} has {full:,} dimensions, not {dimensions:,}", "dimensions")
+        async with self.pool.loaded_model(model) as embedder:
+            name = model.prompt_name(prompt.side) or prompt.name
+            work = Work(
+                inputs,
+                embedder.prompt_text(None, name),
+                truncation,
+                dimensions or full,
+                prompt.side == "query" or len(inputs) == 1,
+            )
+            embedded = await embed(embedder, work)
+        self.metrics.count(embedded)
+        return embedded
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to a route.
+
+    Attributes:
+        service: the server.
+        fields: the JSON object in its body.
+        request: the request, for its headers and query.
+
+    """
+
+    service: Service
+    fields: Fields
+    request: Request
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def route(service: Service, method: str, path: str, handler: Handler) -> Route:
+    """Make the route of a handler; what it raises becomes an answer of its protocol."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            fields = parse(await request.body()) if method == "POST" else Fields({})
+            return await handler(Call(service, fields, request))
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.kind in (Kind.INTERNAL, Kind.UNAVAILABLE):
+                log(f"{path}: {type(error).__name__}: {error}")
+            if problem.kind is Kind.INTERNAL and not isinstance(error, Problem):
+                raise
+            return error_response(path, problem)
+
+    return Route(path, endpoint, methods=[method], name=f"{method} {path}")
