@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import numpy as np
 from jlocal.embed.embedder import Embedder
 from jlocal.embed.prepare import Preparer, Truncation
 from jlocal.errors import TextError
-from jlocal.llama.requests import Request
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 
@@ -113,39 +111,15 @@ async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> F
     group = preparer.runtime.scheduler.submit_group(
         [*unique.values()], caller=object(), priority=_QUERY_PRIORITY if work.is_query else 0
     )
-    try:
-        await _done(group.requests)
-    except asyncio.CancelledError:
-        group.cancel()
-        raise
-    results = dict(zip(unique, group.requests, strict=True))
+    # Cancelling this waiting cancels the group.
+    computed = await asyncio.wrap_future(group.future())
+    results = dict(zip(unique, computed, strict=True))
     vectors = np.empty((len(sequences), preparer.runtime.model.dimensions), np.float32)
     for index, tokens in enumerate(sequences):
-        try:
-            vector = results[tokens.tobytes()].result()
-        except TextError as error:
-            raise error.at(index) from None
-        if fault := preparer.fault(vector, work.dimensions):
+        result = results[tokens.tobytes()]
+        if isinstance(result, TextError):
+            raise result.at(index)
+        if fault := preparer.fault(result, work.dimensions):
             raise fault.at(index)
-        vectors[index] = vector
+        vectors[index] = result
     return vectors
-
-
-async def _done(requests: Sequence[Request]) -> None:
-    """Wait until all requests have ended, with one call into the event loop for all of them."""
-    if not requests:
-        return
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    left, lock = len(requests), threading.Lock()
-
-    def count(_: object) -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            is_last = not left
-        if is_last and not loop.is_closed():
-            loop.call_soon_threadsafe(ended.set)
-
-    for request in requests:
-        request.add_done_callback(count)
-    await ended.wait()

@@ -13,7 +13,8 @@ from typing import Literal
 
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import ModelError
-from jlocal.llama.scheduler import OnBatch, Scheduler
+from jlocal.llama.scheduler import Scheduler
+from jlocal.llama.stats import OnBatch
 from jlocal.models import catalogue, names, registry, starter
 from jlocal.models.profile import Profile, read_profile
 from jlocal.models.prompts import document_prompt, query_prompt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from jlocal.errors import (
     ArgumentError,
@@ -20,7 +21,10 @@ from jlocal.errors import (
     TextError,
     TextTooLongError,
 )
-from jlocal.terms import Argument, Term, reworded
+from jlocal.terms import Argument, reworded
+
+if TYPE_CHECKING:
+    from jlocal.terms import Term
 
 # Absolute paths of POSIX and Windows, up to the last separator.
 _FOLDERS = re.compile(r"(?<![\w/:.])(?:[A-Za-z]:[\\/]|\\\\|~?/)(?:[^\s\"'<>|:;,\\/]+[\\/])*")
