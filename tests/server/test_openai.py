@@ -72,7 +72,7 @@ def test_models_are_listed_with_their_sides(client: openai.OpenAI) -> None:
         ({"encoding_format": "hex"}, "choose one of"),
         ({"dimensions": 0}, "from 1 to 256"),
         ({"dimensions": 257}, "from 1 to 256"),
-        ({"input": "word " * 5000}, "5,003 tokens, and the limit is 4,096"),
+        ({"input": "word " * 5000}, "5,004 tokens, and the limit is 4,096"),
         ({"input": ["a"] * 2049}, "2,049 inputs"),
         ({"task": "text-matching"}, "no model for text-matching"),
     ],

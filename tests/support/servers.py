@@ -45,7 +45,8 @@ def running(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout and process.stderr
+    assert process.stdout
+    assert process.stderr
     stderr, log = process.stderr, []
 
     def read() -> None:
