@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from jlocal.server.embedding import Embedded
     from jlocal.server.models import ModelPool
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TOKENS = tuple(2**power for power in range(2, 16))
 _TEXTS = tuple(2**power for power in range(12))

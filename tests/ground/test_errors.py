@@ -30,6 +30,7 @@ from jlocal.errors import (
     TextError,
     TextTooLongError,
 )
+from jlocal.server.problem import Kind
 from jlocal.terms import Argument, Method
 
 # A value for each argument of an exception, by its name.
@@ -50,6 +51,11 @@ VALUES = {
     "queued": 10000,
     "status": 404,
     "code": "RepoNotFound",
+    "host": "127.0.0.1",
+    "port": 8080,
+    "kind": Kind.OVERLOADED,
+    "parameter": "input",
+    "retry_after": 1,
     "wait": 3,
     "is_left": True,
 }

@@ -80,7 +80,11 @@ def test_errors_come_back_from_another_process(error: Exception) -> None:
 
 # Commands of a shell, which the library prints as such: they are to be copied.
 SHELL = {"jlocal/doctor.py", "convert/jlocal_convert/export/model_card.py"}
-PROGRAMS = (ROOT / "jlocal" / "cli", ROOT / "jlocal" / "bundle" / "standalone.py")
+PROGRAMS = (
+    ROOT / "jlocal" / "cli",
+    ROOT / "jlocal" / "server",
+    ROOT / "jlocal" / "bundle" / "standalone.py",
+)
 # Words of Python; `ffn_down=Q6_K` is a value of --tensor-type.
 PYTHON = re.compile(r"\b[a-z_]+=(True|None|'|X|\d)|\b\w+\(\)|\b[a-z]+_[a-z_]+=(?!Q6_K)")
 

@@ -67,7 +67,7 @@ def test_models_are_listed_with_their_sides(client: openai.OpenAI) -> None:
         ({"model": "gpt"}, "starter-embedding"),
         ({"input": []}, "at least one text"),
         ({"input": ""}, None),
-        ({"input": [[1, 2]]}, "check_embedding_ctx_length=False"),
+        ({"input": [[1, 2]]}, "check_embedding_ctx_length"),
         ({"input": ["a", 1]}, "list of texts"),
         ({"encoding_format": "hex"}, "choose one of"),
         ({"dimensions": 0}, "from 1 to 256"),

@@ -11,7 +11,6 @@ import click
 from jlocal.cli import output
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
-from jlocal.extras import require
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -115,7 +114,9 @@ def command(  # noqa: PLR0913
     jlocal serve -m small -m nano --port 9000
     JLOCAL_API_KEY=… jlocal serve --host 0.0.0.0
     """
-    require("serve", "the server needs")
+    from jlocal.server import check_installed
+
+    check_installed()
     _check_reach(host, api_key, no_auth)
     from jlocal.collection.names import collection_path
     from jlocal.server.options import Limits, ServerOptions

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 from starlette.routing import Route
 
 from jlocal._version import __version__
 from jlocal.server.dialects import json_response
-from jlocal.server.metrics import CONTENT_TYPE
 from jlocal.server.problem import Kind, Problem
 from jlocal.server.service import Call, Service, route
 
@@ -31,7 +31,9 @@ async def health(call: Call) -> Response:
 
 async def metrics(call: Call) -> Response:
     """Return the counters in Prometheus's text format."""
-    return Response(call.service.metrics.text(call.service.pool), media_type=CONTENT_TYPE)
+    return Response(
+        call.service.metrics.text(call.service.pool), media_type=CONTENT_TYPE_PLAIN_0_0_4
+    )
 
 
 async def status(call: Call) -> Response:

@@ -22,8 +22,8 @@ from jlocal.vectors import Vectors, finish
 
 TRUNCATED_HEADER = "x-truncated-inputs"
 _FOREIGN_IDS = (
-    "the input is token ids, and another model's ids mean nothing here; send texts (langchain-"
-    "openai does with check_embedding_ctx_length=False), or start the server with --token-ids"
+    "the input is token ids, and another model's ids mean nothing here; send texts, as langchain-"
+    "openai does once check_embedding_ctx_length is False, or start the server with --token-ids"
 )
 # Jina's names of tasks: the task of the model's file, and the side.
 _TASKS: dict[str, tuple[str, Side | None]] = {
