@@ -9,8 +9,8 @@ import numpy as np
 
 from jlocal.arguments import no_text
 from jlocal.errors import TextError, TextTooLongError, TruncationWarning
+from jlocal.llama.executor import why_not_finite
 from jlocal.llama.runtime import Runtime
-from jlocal.llama.scheduler import why_not_finite
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 

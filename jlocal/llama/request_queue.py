@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
+from threading import Lock
 
 from jlocal.errors import Overloaded
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
@@ -17,7 +18,7 @@ _SHARE = TOKEN_BUDGET // 4
 
 
 class RequestQueue:
-    """Waiting requests; not thread-safe, except for `Request.cancel`.
+    """Waiting requests; thread-safe.
 
     A batch takes requests of the highest priority first. Each lower priority that waits is owed a
     share of the batch; what it does not get adds up until it covers its next request, which then
@@ -30,6 +31,7 @@ class RequestQueue:
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
+        self._lock = Lock()
         self._levels: dict[int, _Level] = {}
         self._count = self._tokens = 0
         # Cancelling takes no lock: the garbage collector may cancel in a thread that holds it.
@@ -37,14 +39,16 @@ class RequestQueue:
 
     def __len__(self) -> int:
         """Return how many requests wait."""
-        self._drop_cancelled()
-        return self._count
+        with self._lock:
+            self._drop_cancelled()
+            return self._count
 
     @property
     def tokens(self) -> int:
         """How many tokens wait."""
-        self._drop_cancelled()
-        return self._tokens
+        with self._lock:
+            self._drop_cancelled()
+            return self._tokens
 
     def add(self, requests: Sequence[Request]) -> None:
         """Add all of the requests, or none of them.
@@ -54,13 +58,15 @@ class RequestQueue:
 
         """
         tokens = sum(len(request.tokens) for request in requests)
-        if self.limit is not None and self and self._tokens + tokens > self.limit:
-            raise Overloaded(self._tokens, self.limit)
-        for request in requests:
-            request.on_cancel = self._cancelled.append
-            self._levels.setdefault(request.priority, _Level()).add(request)
-        self._count += len(requests)
-        self._tokens += tokens
+        with self._lock:
+            self._drop_cancelled()
+            if self.limit is not None and self._count and self._tokens + tokens > self.limit:
+                raise Overloaded(self._tokens, self.limit)
+            for request in requests:
+                request.on_cancel = self._cancelled.append
+                self._levels.setdefault(request.priority, _Level()).add(request)
+            self._count += len(requests)
+            self._tokens += tokens
 
     def next_batch(self, longest: int | None = None) -> list[Request]:
         """Take the requests of the next batch, which can no longer be cancelled.
@@ -71,24 +77,26 @@ class RequestQueue:
             longest: leave longer sequences in the queue; None takes sequences of any length.
 
         """
-        self._drop_cancelled()
         batch: list[Request] = []
-        levels = [self._levels[priority] for priority in sorted(self._levels, reverse=True)]
-        lower = levels[1:]
-        for level in reversed(lower):
-            self._fill(batch, level, longest, level.owed)
-        for level in lower:
-            level.owed += _SHARE
-        for level in levels:
-            self._fill(batch, level, longest)
+        with self._lock:
+            self._drop_cancelled()
+            levels = [self._levels[priority] for priority in sorted(self._levels, reverse=True)]
+            lower = levels[1:]
+            for level in reversed(lower):
+                self._fill(batch, level, longest, level.owed)
+            for level in lower:
+                level.owed += _SHARE
+            for level in levels:
+                self._fill(batch, level, longest)
         # Longest first, as in jobs, so that a lone call gets the same bits both ways.
         return sorted(batch, key=lambda request: len(request.tokens), reverse=True)
 
     def drain(self) -> list[Request]:
         """Take all requests that are not cancelled."""
-        requests = [request for level in self._levels.values() for request in level]
-        self._levels.clear()
-        self._count = self._tokens = 0
+        with self._lock:
+            requests = [request for level in self._levels.values() for request in level]
+            self._levels.clear()
+            self._count = self._tokens = 0
         return [request for request in requests if request.set_running_or_notify_cancel()]
 
     def _fill(
@@ -101,12 +109,12 @@ class RequestQueue:
             length = len(request.tokens)
             if length > most or (batch and length > room):
                 break
-            self._discard(request)
             if request.set_running_or_notify_cancel():
                 batch.append(request)
                 level.charge(request)
                 room -= length
                 most -= length
+            self._discard(request)
 
     def _discard(self, request: Request) -> bool:
         """Remove a request; return whether it was here."""
@@ -129,8 +137,9 @@ class RequestQueue:
 class _Level:
     """The waiting requests of one priority.
 
-    Callers take turns by deficit round robin (Shreedhar and Varghese, 1996): each turn adds tokens
-    to a caller's credit, which pays for its requests in their order.
+    Callers take turns by surplus round robin (Adiseshu, Parulkar and Varghese, 1996): each turn
+    adds tokens to the caller's credit, which its requests may overdraw. A caller that has overdrawn
+    it waits until its turns have paid for that, even if nothing of it waits meanwhile.
 
     Attributes:
         owed: tokens that higher priorities have kept it from.
@@ -139,10 +148,11 @@ class _Level:
 
     def __init__(self) -> None:
         self.owed = 0
+        self._count = 0
         self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
 
-    def __bool__(self) -> bool:
-        return bool(self._callers)
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[Request]:
         for caller in self._callers.values():
@@ -151,6 +161,7 @@ class _Level:
     def add(self, request: Request) -> None:
         """Add a request behind those of the same caller."""
         self._callers.setdefault(request.caller, _Caller()).requests[request] = None
+        self._count += 1
 
     def discard(self, request: Request) -> bool:
         """Remove a request; return whether it was here."""
@@ -158,30 +169,32 @@ class _Level:
         if caller is None or request not in caller.requests:
             return False
         del caller.requests[request]
-        if not caller.requests:
+        if not caller.requests and caller.credit > 0:
             del self._callers[request.caller]
+        self._count -= 1
         return True
 
     def charge(self, request: Request) -> None:
-        """Account for a request that was taken for a batch."""
+        """Account for a request that is taken for a batch."""
         self.owed = max(0, self.owed - len(request.tokens))
-        if caller := self._callers.get(request.caller):
-            caller.credit -= len(request.tokens)
+        self._callers[request.caller].credit -= len(request.tokens)
 
     def next(self, longest: int | None) -> Request | None:
         """Return the request whose turn it is; None if all have more than `longest` tokens."""
         passed = 0
         while passed < len(self._callers):
             key, caller = next(iter(self._callers.items()))
-            request = next(iter(caller.requests))
-            length = len(request.tokens)
-            if longest is not None and length > longest:
-                passed += 1
-            elif length <= caller.credit:
-                return request
-            else:
+            request = next(iter(caller.requests), None)
+            if caller.credit <= 0:
                 caller.credit += _TURN
                 passed = 0
+            elif request is None:
+                del self._callers[key]
+                continue
+            elif longest is None or len(request.tokens) <= longest:
+                return request
+            else:
+                passed += 1
             self._callers.move_to_end(key)
         return None
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import Condition, Event, Lock
+from threading import Condition, Lock
 
 import numpy as np
 
 from jlocal.errors import ModelError, TextError
-from jlocal.llama.context import Context, StoppedError
+from jlocal.llama.context import Context
+from jlocal.llama.executor import BatchExecutor, was_closed
 from jlocal.llama.job import Cache, Job
 from jlocal.llama.model import Model
-from jlocal.llama.planning import TOKEN_BUDGET
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request, RequestGroup, check_tokens
-from jlocal.llama.stats import BatchMeter, OnBatch, SchedulerStats
+from jlocal.llama.stats import OnBatch, SchedulerStats
 from jlocal.llama.tokenizer import Tokens
-from jlocal.vectors import Floats
-
-# F32 and BF16 among the file types of llama.h: their numbers reach as far as any here.
-_WIDE_TYPES = frozenset({0, 32})
 
 
 class Scheduler:
@@ -59,9 +55,9 @@ class Scheduler:
                 None lets them wait.
 
         """
-        self._model, self._context, self._passing = model, context, passing
-        self._meter = BatchMeter()
-        self._requests = RequestQueue(token_limit)
+        self._model = model
+        self._queue = RequestQueue(token_limit)
+        self._executor = BatchExecutor(model, context, passing, self._queue)
         self._jobs: deque[Job] = deque()
         self._is_jobs_turn = False
         self._is_awake = False  # a step of the worker is queued, or runs
@@ -69,17 +65,17 @@ class Scheduler:
         self._is_idle = Condition(self._lock)
         self._is_draining = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
-        self._closing = Event()
+        self._closing = self._executor.closing
         self._process = os.getpid()
 
     @property
     def token_limit(self) -> int | None:
         """The most tokens that may wait in single requests; None for no limit."""
-        return self._requests.limit
+        return self._queue.limit
 
     @token_limit.setter
     def token_limit(self, tokens: int | None) -> None:
-        self._requests.limit = tokens
+        self._queue.limit = tokens
 
     @property
     def on_batch(self) -> OnBatch | None:
@@ -87,27 +83,25 @@ class Scheduler:
 
         It is called in the worker, before the vectors are handed out, and must be quick.
         """
-        return self._meter.on_batch
+        return self._executor.meter.on_batch
 
     @on_batch.setter
     def on_batch(self, callback: OnBatch | None) -> None:
-        self._meter.on_batch = callback
+        self._executor.meter.on_batch = callback
 
     @property
     def queued_requests(self) -> int:
         """How many single requests wait; neither cancelled nor running ones count."""
-        with self._lock:
-            return len(self._requests)
+        return len(self._queue)
 
     @property
     def queued_tokens(self) -> int:
         """How many tokens wait in single requests."""
-        with self._lock:
-            return self._requests.tokens
+        return self._queue.tokens
 
     def stats(self) -> SchedulerStats:
         """Return what was computed so far."""
-        return self._meter.stats
+        return self._executor.meter.stats
 
     def submit(
         self, tokens: Sequence[int] | Tokens, *, caller: Hashable = None, priority: int = 0
@@ -215,10 +209,10 @@ class Scheduler:
         self._closing.set()
         self._fail_waiting()
         try:
-            self._worker.submit(self._free).result()
+            self._worker.submit(self._executor.close).result()
         except RuntimeError:  # closed already, or Python is exiting: the worker has ended
             self._worker.shutdown()
-            self._free()
+            self._executor.close()
         finally:
             self._worker.shutdown()
 
@@ -233,15 +227,10 @@ class Scheduler:
         if self._is_draining:
             raise ModelError("the model is closing and takes no more texts")
 
-    def _free(self) -> None:
-        self._context.close()
-        if self._passing:
-            self._passing.close()
-
     def _enqueue(self, requests: Sequence[Request]) -> None:
         with self._lock:
             self._check_open()
-            self._requests.add(requests)
+            self._queue.add(requests)
             self._wake()
 
     def _wake(self) -> None:
@@ -258,16 +247,15 @@ class Scheduler:
         """Compute one batch, and queue the next step if any work is left."""
         with self._lock:
             job = self._next_job()
-            batch = [] if job else self._requests.next_batch()
         if job:
-            self._compute_job(job)
-        elif batch:
-            self._compute(batch)
+            self._executor.compute_job(job)
+        elif batch := self._queue.next_batch():
+            self._executor.compute(batch)
         with self._lock:
             if job and job.is_waiting:
                 self._jobs.append(job)
             self._is_awake = False
-            if self._jobs or self._requests:
+            if self._jobs or self._queue:
                 with suppress(ModelError):  # Python is exiting
                     self._wake()
             if not self._is_awake:
@@ -276,96 +264,22 @@ class Scheduler:
             self._fail_waiting()
 
     def _next_job(self) -> Job | None:
-        if not self._jobs or (self._requests and not self._is_jobs_turn):
+        if not self._jobs or (self._queue and not self._is_jobs_turn):
             self._is_jobs_turn = True
             return None
         self._is_jobs_turn = False
         return self._jobs.popleft()
 
-    def _compute_job(self, job: Job) -> None:
-        try:
-            job.compute_next(self._embed)
-        except StoppedError:
-            job.fail(_was_closed())
-        except BaseException as error:
-            job.fail(error)
-
-    def _embed(
-        self,
-        sequences: Sequence[Tokens],
-        is_unwanted: Callable[[], bool],
-        context: Context | None = None,
-    ) -> Floats:
-        def is_stopped() -> bool:
-            return self._closing.is_set() or is_unwanted()
-
-        def let_pass() -> bool:
-            self._let_pass()
-            return is_stopped()
-
-        is_long = len(sequences[0]) > TOKEN_BUDGET
-        return self._meter.embed(
-            context or self._context, sequences, let_pass if is_long else is_stopped
-        )
-
-    def _let_pass(self) -> None:
-        """Compute a batch of requests between two pieces of a long sequence."""
-        if self._passing:
-            with self._lock:
-                batch = self._requests.next_batch(TOKEN_BUDGET)
-            if batch:
-                self._compute(batch, self._passing)
-
-    def _compute(self, batch: Sequence[Request], context: Context | None = None) -> None:
-        def is_unwanted() -> bool:
-            return all(request.is_unwanted for request in batch)
-
-        try:
-            vectors = self._embed([request.tokens for request in batch], is_unwanted, context)
-        except StoppedError:
-            for request in batch:
-                closed = self._closing.is_set()
-                request.set_exception(_was_closed() if closed else CancelledError())
-        except BaseException as error:
-            if len(batch) == 1:
-                batch[0].set_exception(error)
-            else:  # find the request that llama.cpp cannot compute
-                for request in batch:
-                    self._compute([request], context)
-        else:
-            for request, vector in zip(batch, vectors, strict=True):
-                if np.isfinite(vector).all():
-                    request.set_result(vector.copy())
-                else:
-                    request.set_exception(TextError(why_not_finite(self._model.profile.file_type)))
-
     def _fail_waiting(self) -> None:
         with self._lock:
-            requests, jobs = self._requests.drain(), list(self._jobs)
+            requests, jobs = self._queue.drain(), list(self._jobs)
             self._jobs.clear()
         # Outside the lock: callbacks of futures may call the scheduler.
         for request in requests:
-            request.set_exception(_was_closed())
+            request.set_exception(was_closed())
         for job in jobs:
-            job.fail(_was_closed())
-
-
-def why_not_finite(file_type: int | None) -> str:
-    """Return the reason why a sequence has no finite vector, by the model's file type."""
-    if file_type in _WIDE_TYPES:
-        return (
-            "has no vector: the model's numbers for it are not finite; download or convert the "
-            "model again"
-        )
-    return (
-        "has no vector: the model's numbers overflow for it; use the model in another type, such "
-        "as BF16 or F32"
-    )
+            job.fail(was_closed())
 
 
 def _is_closed() -> ModelError:
     return ModelError("the model is closed; make a new Embedder")
-
-
-def _was_closed() -> ModelError:
-    return ModelError("the model was closed before the vectors were ready")

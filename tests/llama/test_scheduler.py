@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,88 +21,7 @@ import pytest
 from jlocal import Embedder, ModelError, Overloaded, TextError, TextTooLongError
 from jlocal.llama.context import Context
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
-from jlocal.llama.scheduler import Scheduler
-
-DEADLINE = 60
-
-
-class GatedContext:
-    """A context that computes when its gate is open, and records its batches."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.batches: list[list[bytes]] = []
-        self.gate = threading.Event()
-        self.impossible = b""
-
-    def embed(
-        self, sequences: Sequence[np.ndarray], is_cancelled: Callable[[], bool]
-    ) -> np.ndarray:
-        self.batches.append([sequence.tobytes() for sequence in sequences])
-        assert self.gate.wait(DEADLINE)
-        if self.impossible in self.batches[-1]:
-            raise ModelError("llama.cpp cannot compute this")
-        return self._context.embed(sequences, is_cancelled)
-
-    def close(self) -> None:
-        self._context.close()
-
-
-class Bench:
-    """An Embedder over a gated context."""
-
-    def __init__(self, model: Embedder, context: GatedContext) -> None:
-        self.model, self.context = model, context
-        self.scheduler: Scheduler = model._model.runtime.scheduler
-
-    def tokens(self, text: str) -> np.ndarray:
-        return self.model.tokenize(text)
-
-    def wait_for_batches(self, count: int) -> None:
-        wait_until(lambda: len(self.context.batches) >= count)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-@pytest.fixture(scope="module")
-def file(starter_files: dict[str, Path]) -> Path:
-    """Return a file whose vectors hardly depend on what they are computed together with.
-
-    Those of a quantised one do in their fourth digit, since it rounds what it multiplies.
-    """
-    return starter_files["F16"]
-
-
-@pytest.fixture(scope="module")
-def plain(file: Path) -> Iterator[Embedder]:
-    with Embedder(file, threads=1) as model:
-        yield model
-
-
-@pytest.fixture
-def bench(file: Path) -> Iterator[Bench]:
-    with Embedder(file, threads=1) as model:
-        runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True))
-        runtime.scheduler.close()
-        runtime.scheduler = Scheduler(runtime.model, context)
-        yield Bench(model, context)
-        context.gate.set()
-
-
-def in_thread(call: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=call)
-    thread.start()
-    return thread
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+from support.schedulers import DEADLINE, Bench, cosine, in_thread, wait_until
 
 
 def sequences(model: Embedder, count: int) -> list[np.ndarray]:
