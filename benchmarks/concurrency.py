@@ -15,7 +15,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,8 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from jlocal import Embedder  # noqa: E402
-from jlocal.llama.context import Context  # noqa: E402
-from jlocal.llama.tokenizer import Tokens  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 
 
@@ -39,18 +37,6 @@ def texts_of(model: Embedder, count: int, tokens: int) -> list[str]:
             text = f"word {text}"
         texts.append(text)
     return texts
-
-
-def count_batches(model: Embedder, sizes: list[int]) -> None:
-    """Record the size of each batch from now on."""
-    context: Context = model._model.runtime.scheduler._context
-    embed = context.embed
-
-    def counted(sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]) -> Floats:
-        sizes.append(len(sequences))
-        return embed(sequences, is_cancelled)
-
-    context.embed = counted  # type: ignore[method-assign]
 
 
 def timed(call: Callable[[], list[Floats]]) -> tuple[list[Floats], float, float]:
@@ -75,7 +61,8 @@ def main() -> None:
         ThreadPoolExecutor(arguments.threads) as pool,
     ):
         texts = texts_of(model, arguments.threads, arguments.tokens)
-        count_batches(model, sizes)
+        scheduler = model._model.runtime.scheduler
+        scheduler.on_batch = lambda texts, _tokens, _seconds: sizes.append(texts)
         barrier = threading.Barrier(arguments.threads)
 
         def one(text: str) -> Floats:

@@ -62,6 +62,17 @@ def test_concurrency():
     assert 1 <= int(lines[3][1]) <= int(lines[3][3].rstrip(",")) <= 8
 
 
+def test_waits():
+    options = ["--rounds", "1", "--documents", "64", "--long", "1100", "--compute-threads", "1"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "waits.py", "--model", "starter", *options],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("wait")]
+    assert len(lines) == 5
+    assert all(0 < float(line[1]) <= float(line[5]) for line in lines)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
 def test_endurance():
     options = ["--opened", "8", "--texts", "16", "--searches", "8"]
