@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from jlocal import Embedder, ModelError, Overloaded, TextError
 from jlocal.llama.context import Context
-from jlocal.llama.requests import RequestGroup
+from jlocal.llama.requests import Request, RequestGroup
 from jlocal.llama.scheduler import Scheduler
 from support.schedulers import DEADLINE, Bench, GatedContext, in_thread, wait_until
 
@@ -257,3 +258,33 @@ def test_figures_count_what_was_computed(bench: Bench) -> None:
     stats = bench.scheduler.stats()
     assert (stats.batches, stats.texts, stats.tokens) == (3, 4, 1007)
     assert stats.seconds == pytest.approx(sum(figures[2] for figures in seen))
+
+
+def test_every_future_ends_while_threads_submit_and_cancel(plain: Embedder) -> None:
+    scheduler = plain._model.runtime.scheduler
+
+    def client(number: int) -> list[Request]:
+        random = np.random.default_rng(number)
+        requests: list[Request] = []
+        for _ in range(40):
+            sequences = [array(length) for length in random.integers(1, 40, random.integers(1, 9))]
+            if random.random() < 0.05:
+                sequences.append(array(700))
+            priority = int(random.integers(2))
+            group = scheduler.submit_group(sequences, caller=number % 3, priority=priority)
+            chosen = random.random(len(group.requests)) < random.choice([0, 0.3, 1])
+            for request in itertools.compress(group.requests, chosen):
+                request.cancel()
+            requests += group.requests
+        return requests
+
+    with ThreadPoolExecutor(8) as pool:
+        requests = [*itertools.chain(*pool.map(client, range(8)))]
+    done, left = wait(requests, DEADLINE)
+    assert not left
+    for request in requests:
+        wanted = not request.is_unwanted
+        ended = not request.cancelled() and request.exception() is None
+        assert ended or not wanted
+    assert any(request.cancelled() for request in done)
+    assert (scheduler.queued_requests, scheduler.queued_tokens) == (0, 0)
