@@ -13,16 +13,16 @@ from jlocal.llama.requests import Request
 # Tokens of a caller's turn: few, so that one batch has room for the turns of many callers.
 _TURN = 64
 
-# Tokens of each batch that are owed to a lower priority.
-_SHARE = TOKEN_BUDGET // 4
+# A lower priority is owed one token for so many of higher ones: a quarter of all.
+_TOKENS_PER_OWED = 3
 
 
 class RequestQueue:
     """Waiting requests; thread-safe.
 
-    A batch takes requests of the highest priority first. Each lower priority that waits is owed a
-    share of the batch; what it does not get adds up until it covers its next request, which then
-    goes first. Within a priority, callers take turns.
+    A batch is of the highest priority alone: a query would wait for the documents in its batch.
+    Lower priorities that wait are owed a share of its tokens, which adds up until it pays for a
+    batch of theirs. Within a priority, callers take turns.
 
     Attributes:
         limit: the most tokens that may wait; None for no limit.
@@ -81,13 +81,14 @@ class RequestQueue:
         with self._lock:
             self._drop_cancelled()
             levels = [self._levels[priority] for priority in sorted(self._levels, reverse=True)]
-            lower = levels[1:]
-            for level in reversed(lower):
-                self._fill(batch, level, longest, level.owed)
-            for level in lower:
-                level.owed += _SHARE
-            for level in levels:
-                self._fill(batch, level, longest)
+            overdue = [level for level in reversed(levels[1:]) if level.is_overdue(longest)]
+            for level in overdue + levels:
+                if batch := self._take(level, longest):
+                    tokens = sum(len(request.tokens) for request in batch)
+                    level.owed = max(0, level.owed - tokens)
+                    for lower in levels[levels.index(level) + 1 :]:
+                        lower.owed += tokens // _TOKENS_PER_OWED
+                    break
         # Longest first, as in jobs, so that a lone call gets the same bits both ways.
         return sorted(batch, key=lambda request: len(request.tokens), reverse=True)
 
@@ -99,22 +100,19 @@ class RequestQueue:
             self._count = self._tokens = 0
         return [request for request in requests if request.set_running_or_notify_cancel()]
 
-    def _fill(
-        self, batch: list[Request], level: _Level, longest: int | None, most: int | None = None
-    ) -> None:
-        """Move requests of a level to the batch: as many as fit, and `most` tokens at most."""
-        room = TOKEN_BUDGET - sum(len(request.tokens) for request in batch)
-        most = self._tokens if most is None else most
+    def _take(self, level: _Level, longest: int | None) -> list[Request]:
+        """Take as many requests of a level as fit into a batch."""
+        batch: list[Request] = []
+        room = TOKEN_BUDGET
         while len(batch) < SEQUENCE_LIMIT and (request := level.next(longest)):
-            length = len(request.tokens)
-            if length > most or (batch and length > room):
+            if batch and len(request.tokens) > room:
                 break
             if request.set_running_or_notify_cancel():
                 batch.append(request)
                 level.charge(request)
-                room -= length
-                most -= length
+                room -= len(request.tokens)
             self._discard(request)
+        return batch
 
     def _discard(self, request: Request) -> bool:
         """Remove a request; return whether it was here."""
@@ -142,7 +140,7 @@ class _Level:
     it waits until its turns have paid for that, even if nothing of it waits meanwhile.
 
     Attributes:
-        owed: tokens that higher priorities have kept it from.
+        owed: tokens that higher priorities owe it.
 
     """
 
@@ -174,9 +172,13 @@ class _Level:
         self._count -= 1
         return True
 
+    def is_overdue(self, longest: int | None) -> bool:
+        """Tell whether what it is owed pays for its next batch."""
+        request = self.next(longest)
+        return request is not None and self.owed >= max(TOKEN_BUDGET, len(request.tokens))
+
     def charge(self, request: Request) -> None:
-        """Account for a request that is taken for a batch."""
-        self.owed = max(0, self.owed - len(request.tokens))
+        """Make the caller pay for a request that is taken for a batch."""
         self._callers[request.caller].credit -= len(request.tokens)
 
     def next(self, longest: int | None) -> Request | None:

@@ -112,7 +112,8 @@ class Scheduler:
             tokens: token ids; they may come from outside.
             caller: whose request it is. Callers that wait take turns, and the requests of each
                 begin in their order. All calls without one are of the same caller.
-            priority: higher ones go first, but leave a share to lower ones.
+            priority: higher ones go first, in batches of their own, but leave a quarter of the
+                tokens to lower ones that wait.
 
         Returns:
             A `concurrent.futures.Future` of its vector, (d,) float32, not normalised;
