@@ -14,7 +14,8 @@ class Location:
     """The location of a passage.
 
     The lines are those of the text that was read; HTML, PDF and added texts have no lines that a
-    user could look up, see `lines`. The path of an added text is its id.
+    user could look up, see `lines`. The path of an added text is its id. The start is in characters
+    from the start of the record.
     """
 
     path: str
@@ -22,6 +23,7 @@ class Location:
     first_line: int
     last_line: int
     is_added: bool = False
+    start: int = 0
 
     @property
     def name(self) -> str:

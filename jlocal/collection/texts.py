@@ -11,12 +11,16 @@ from typing import Literal
 from jlocal import arguments
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import StoredDocument, text_of
+from jlocal.collection.database.excerpts import Excerpt, excerpt
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.paths import absolute
 from jlocal.collection.index.resolve import ConfigOptions
 from jlocal.collection.indexed import IndexedCollection
 from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
 from jlocal.progress import OnTexts
+
+# More records, lines and characters than a document can have.
+_MOST = 1 << 53
 
 
 class TextCollection(IndexedCollection):
@@ -109,6 +113,65 @@ class TextCollection(IndexedCollection):
         with self._unless_closed(), self._readers.one() as store, store.snapshot():
             document = _find(store, id)
             return document and replace(document, text=text_of(store.iter_chunks(document.id)))
+
+    def read(
+        self, id: str | Path, record: int = 0, start: int = 0, length: int = 4000
+    ) -> Excerpt | None:
+        """Read a part of a document, such as what surrounds a hit; None if there is no document.
+
+        The text is that of the collection, so that `text[hit.start - start :][: len(hit.text)]` is
+        the passage of a hit, even if its file was changed or deleted meanwhile.
+
+        Args:
+            id: of an added text, or the path of a file.
+            record: as in `Hit.record`; beyond the last one the text is empty.
+            start: position of the first character, as in `Hit.start`.
+            length: the most characters.
+
+        Raises:
+            ArgumentError: a number is negative.
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        _check_id(id)
+        record, start, length = (
+            min(arguments.whole(name, value, 0), _MOST)
+            for name, value in (("record", record), ("start", start), ("length", length))
+        )
+        with self._unless_closed(), self._readers.one() as store, store.snapshot():
+            document = _find(store, id)
+            return excerpt(store, document.id, record, start, length) if document else None
+
+    def find_line(
+        self, id: str | Path, line: int, record: int | None = None
+    ) -> tuple[int, int] | None:
+        """Find a line of a document for `read`.
+
+        Args:
+            id: of an added text, or the path of a file.
+            line: from 1. In HTML and PDF files, it counts lines of the text that was read.
+            record: the record to look in, as for a page of a PDF file; None looks in all.
+
+        Returns:
+            The record, and the position of the line's first character; None if the document has no
+            text in this line or after it.
+
+        Raises:
+            ArgumentError: the line is not a positive number.
+            CollectionError: there is no such collection, or it cannot be read.
+
+        """
+        _check_id(id)
+        line = min(arguments.whole("line", line, 1), _MOST)
+        if record is not None:
+            record = min(arguments.whole("record", record, 0), _MOST)
+        with self._unless_closed(), self._readers.one() as store, store.snapshot():
+            document = _find(store, id)
+            chunk = store.chunk_at_line(document.id, line, record) if document else None
+        if not chunk:
+            return None
+        before = chunk.text.split("\n")[: max(0, line - chunk.first_line)]
+        return chunk.record, chunk.start + sum(len(part) + 1 for part in before)
 
     def documents(self) -> Iterator[StoredDocument]:
         """Yield all documents, files and added texts, without their texts.

@@ -28,6 +28,13 @@ _DOCUMENT = (
     "(SELECT count(*) FROM chunk WHERE chunk.content_id = document.content_id) FROM document "
 )
 
+_CHUNKS = (
+    "SELECT record, start, first_line, last_line, heading, text, passage.sha256 "
+    "FROM document JOIN chunk USING (content_id) JOIN passage ON passage.id = passage_id"
+)
+
+_STARTS = "SELECT start FROM document JOIN chunk USING (content_id) WHERE path = ? AND record = ?"
+
 
 @dataclass(frozen=True)
 class StoredDocument:
@@ -108,12 +115,44 @@ class Catalog(Database):
 
     def iter_chunks(self, id: str) -> Iterator[StoredChunk]:
         """Yield the passages of a document in order."""
-        blocks = self._blocks(
-            "SELECT record, start, first_line, last_line, heading, text, passage.sha256 "
-            "FROM document JOIN chunk USING (content_id) JOIN passage ON passage.id = passage_id "
-            "WHERE path = ? ORDER BY record, start",
-            stored_path(id),
+        return self._chunks("ORDER BY record, start", stored_path(id))
+
+    def chunks_between(self, id: str, record: int, start: int, end: int) -> Iterator[StoredChunk]:
+        """Yield in order the passages from the one at or before `start` to the one at `end`."""
+        path = stored_path(id)
+        first = self._value(
+            f"{_STARTS} AND start <= ? ORDER BY start DESC LIMIT 1", path, record, start
         )
+        last = self._value(f"{_STARTS} AND start >= ? ORDER BY start LIMIT 1", path, record, end)
+        return self._chunks(
+            "AND record = ? AND start >= ? AND start <= ? ORDER BY start",
+            *(path, record, first if type(first) is int else 0),
+            last if type(last) is int else end,
+        )
+
+    def last_chunk(self, id: str, record: int) -> StoredChunk | None:
+        """Return the last passage of a record."""
+        order = "AND record = ? ORDER BY start DESC LIMIT 1"
+        return next(self._chunks(order, stored_path(id), record), None)
+
+    def chunk_at_line(self, id: str, line: int, record: int | None) -> StoredChunk | None:
+        """Return the first passage that has this line or a later one, in one record or in any."""
+        return next(
+            self._chunks(
+                "AND last_line >= ? AND (? IS NULL OR record = ?) ORDER BY record, start LIMIT 1",
+                *(stored_path(id), line, record, record),
+            ),
+            None,
+        )
+
+    def next_record(self, id: str, record: int) -> tuple[int, int] | None:
+        """Return the next record that has passages, and the position of its first one."""
+        order = "AND record > ? ORDER BY record, start LIMIT 1"
+        chunk = next(self._chunks(order, stored_path(id), record), None)
+        return (chunk.record, chunk.start) if chunk else None
+
+    def _chunks(self, which: str, *values: object) -> Iterator[StoredChunk]:
+        blocks = self._blocks(f"{_CHUNKS} WHERE path = ? {which}", *values)
         last = (0, -1)
         for rows in blocks:
             with translated_errors(self.path):

@@ -80,7 +80,8 @@ class Finding(Database):
         """
         rows = itertools.chain.from_iterable(
             self._blocks(
-                "SELECT passage_id, document.id, path, record, min(first_line), last_line "
+                "SELECT passage_id, document.id, path, record, first_line, last_line, "
+                "min(start) "
                 "FROM chunk JOIN document USING (content_id) "
                 "WHERE passage_id IN (SELECT value FROM json_each(?)) AND wanted(path) "
                 "GROUP BY passage_id, path, record ORDER BY passage_id, path, record",

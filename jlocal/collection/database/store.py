@@ -290,8 +290,8 @@ class Store(Settings, Catalog, Finding):
         Passages without a location are left out.
         """
         blocks = self._blocks(
-            "SELECT passage_id, path, record, first_line, last_line FROM chunk JOIN document "
-            "USING (content_id) WHERE passage_id IN (SELECT value FROM json_each(?)) "
+            "SELECT passage_id, path, record, first_line, last_line, start FROM chunk "
+            "JOIN document USING (content_id) WHERE passage_id IN (SELECT value FROM json_each(?)) "
             "ORDER BY passage_id, path, record, start",
             json.dumps(ids.tolist()),
         )
@@ -320,9 +320,9 @@ class Store(Settings, Catalog, Finding):
             )
             last: tuple[bool, bytes, int, int] = (False, b"", 0, 0)
             for number, (*numbers, start, digest, heading, text, vector) in enumerate(cursor, 1):
-                location = location_of(*numbers)
-                position = (*order_of(location.path), location.record, start)
-                if type(start) is not int or position <= last:
+                location = location_of(*numbers, start)
+                position = (*order_of(location.path), location.record, location.start)
+                if position <= last:
                     raise DamagedError("passages occur twice")
                 last = position
                 _, text = passage_of(heading, text, digest)

@@ -71,12 +71,13 @@ def order_of(path: str) -> tuple[bool, bytes]:
 
 
 def location_of(path: object, *numbers: object) -> Location:
-    """Read a place, of which the numbers are record, first line and last line."""
-    record, first, last = (number if type(number) is int else -1 for number in numbers)
-    if not (0 <= record < _LARGEST and 1 <= first <= last < _LARGEST):
+    """Read a place, of which the numbers are record, first line, last line and start."""
+    record, first, last, start = (number if type(number) is int else -1 for number in numbers)
+    numbers_fit = 0 <= record < _LARGEST and 1 <= first <= last < _LARGEST
+    if not (numbers_fit and 0 <= start < _LARGEST):
         raise DamagedError("a passage stands in no lines of its document")
     known = path_of(path)
-    return Location(known, record, first, last, is_id(known))
+    return Location(known, record, first, last, is_id(known), start)
 
 
 def ids_of(values: Sequence[object]) -> Ids:

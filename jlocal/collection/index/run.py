@@ -325,7 +325,7 @@ class _Run:
             stamp = to_read_again(entry.stamp) if entry.stamp else None
             entry = Entry(entry.path, stamp, rest, good)
         for number, chunk in bad.items():
-            location = Location(name, number, chunk.first_line, chunk.last_line)
+            location = Location(name, number, chunk.first_line, chunk.last_line, start=chunk.start)
             self._fail(Unreadable(f"{name}{location.label}", reasons[number]))
         if known == entry.digest:
             self._report.unchanged += 1

@@ -42,6 +42,8 @@ class Hit:
         state: whether the file has changed since it was indexed.
         id: of an added text; None for files.
         metadata: of an added text.
+        record: of the document, from 0; in PDF files each page is one.
+        start: position of the passage in the record, in characters; see `Collection.read`.
 
     """
 
@@ -59,6 +61,8 @@ class Hit:
     state: State = "current"
     id: str | None = None
     metadata: Mapping[str, object] | None = None
+    record: int = 0
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,4 +212,6 @@ def _hit(store: Store, scored: Scored, row: _Row, heading: str, text: str) -> Hi
         state="current" if is_added or not known else state_of(path, known[0]),
         id=path if is_added else None,
         metadata=store.metadata(path) if is_added else None,
+        record=row.location.record,
+        start=row.location.start,
     )
