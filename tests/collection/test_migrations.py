@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import signal
 import sqlite3
 import subprocess
@@ -29,9 +30,10 @@ from support.disks import fill, read_only
 
 FROZEN = Path(__file__).parents[1] / "data" / "collections"
 FORMATS = range(1, VERSION + 1)
+IN_C_LOCALE = ("1-c-locale", "2-c-locale")
 
 
-def thaw(format: int, folder: Path) -> Path:
+def thaw(format: int | str, folder: Path) -> Path:
     """A collection as the jlocal of that format wrote it."""
     path = folder / "old.db"
     path.write_bytes(lzma.decompress((FROZEN / f"format-{format}.db.xz").read_bytes()))
@@ -92,7 +94,7 @@ def test_each_format_becomes_the_newest(format: int, tmp_path: Path) -> None:
 def test_the_tables_of_today_are_those_of_the_newest_frozen_file(tmp_path: Path) -> None:
     """Whoever changes them makes a new format, a step to it, and a frozen file of it."""
     assert len(MIGRATIONS) == VERSION - 1
-    names = {f"format-{format}.db.xz" for format in FORMATS}
+    names = {f"format-{format}.db.xz" for format in (*FORMATS, *IN_C_LOCALE)}
     assert {path.name for path in FROZEN.iterdir()} == names
     path = thaw(VERSION, tmp_path)
     before = path.read_bytes()
@@ -109,9 +111,76 @@ def test_the_tables_of_today_are_those_of_the_newest_frozen_file(tmp_path: Path)
 
 def test_steps_are_named_and_in_order() -> None:
     """The name of a step begins with the format that it makes, and no step is put between."""
-    assert [step.name for step in MIGRATIONS[:1]] == ["m002_words_and_headings"]
+    names = ["m002_words_and_headings", "m003_paths_are_text"]
+    assert [step.name for step in MIGRATIONS[:2]] == names
     for number, step in enumerate(MIGRATIONS, 2):
         assert step.name.startswith(f"m{number:03d}_")
+
+
+# Paths that earlier versions wrote in a C locale
+
+
+def stored_paths(path: Path, table: str = "document") -> list[object]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [value for (value,) in connection.execute(f"SELECT path FROM {table} ORDER BY 1")]
+
+
+def test_documents_of_a_c_locale_are_those_of_any_other(tmp_path: Path) -> None:
+    path = thaw("1-c-locale", tmp_path)
+    folder = "/tmp/Füße"
+    latin1 = f"{folder}/".encode() + b"Men\xfc.md"
+    with Collection(path) as collection:
+        assert collection.search("roses", mode="words")[0].path == f"{folder}/Gärten/Rosen.md"
+        assert collection.search("greenhouse", mode="words")[0].path == f"{folder}/猫.txt"
+        assert collection.search("soups", mode="words")[0].path == os.fsdecode(latin1)
+        # A word of paths, and a glob.
+        assert collection.search("gärten", mode="words")
+        assert len(collection.search("notes", path="gärten/*", mode="words")) <= 1
+        assert collection.get(f"{folder}/Gärten/Rosen.md")
+    names = [f"{folder}/{name}" for name in ("Gärten/Rosen.md", "plain.md", "猫.txt")]
+    assert stored_paths(path) == [*names, latin1]
+    check(path)
+
+
+def test_a_file_that_a_run_in_a_c_locale_could_not_use_can_be_used(tmp_path: Path) -> None:
+    path = thaw("2-c-locale", tmp_path)
+    assert stored_paths(path, "folder") == ["/tmp/Füße".encode()]
+    with Collection(path) as collection:
+        assert collection.folders()["/tmp/Füße"].exclude == ("*äx*",)
+        made = collection.made_with()
+        assert made
+        assert made.model_path == "/tmp/modèle.gguf"
+        collection.forget("/tmp/Füße")
+        assert collection.folders() == {}
+    assert stored_paths(path, "model_file") == ["/tmp/modèle.gguf"]
+
+
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_document_that_two_locales_wrote_is_there_once(format: int, tmp_path: Path) -> None:
+    path = thaw(format, tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (name, *_) = next(row for row in said(path) if "greenhouse" in row[-1])
+        connection.execute(
+            "INSERT INTO document (path, stamp, content_id) "
+            "SELECT CAST(path AS BLOB), NULL, content_id FROM document WHERE path = ?", (name,)
+        )  # fmt: skip
+    with Collection(path) as collection:
+        # A word may be in several documents: this one is among them once.
+        found = [hit.path for hit in collection.search("greenhouse", mode="words")]
+        assert found.count(name) == stored_paths(path).count(name) == 1
+        assert name.encode() not in stored_paths(path)
+    check(path)
+
+
+@pytest.mark.parametrize("damage", ["[\\ud", '"' + "[" * 100_000 + "\\ud", b"\\ud"])
+def test_a_damaged_setting_stays_as_it_is(damage: object, tmp_path: Path) -> None:
+    path = thaw(2, tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO setting VALUES ('other', ?)", (damage,))
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        statement = "SELECT value FROM setting WHERE key = 'other'"
+        assert connection.execute(statement).fetchone() == (damage,)
 
 
 def test_a_file_in_which_nothing_was_indexed_is_migrated(old: Path) -> None:

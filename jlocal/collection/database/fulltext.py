@@ -75,9 +75,13 @@ class Index:
         present = self.ids(connection)
         if len(np.setdiff1d(present, wanted)):
             # The words of rows that another program removed are unknown.
-            connection.execute(f"INSERT INTO {self.table} ({self.table}) VALUES ('delete-all')")
+            self.clear(connection)
             present = present[:0]
         self.add(connection, np.setdiff1d(wanted, present))
+
+    def clear(self, connection: sqlite3.Connection) -> None:
+        """Remove all words."""
+        connection.execute(f"INSERT INTO {self.table} ({self.table}) VALUES ('delete-all')")
 
     def optimize(self, connection: sqlite3.Connection) -> None:
         """Erase all that is left of dropped rows."""

@@ -3,8 +3,8 @@
 The format is the file's `user_version`. Which steps a file went through, and when, is in its
 setting "migrations", for people: readers of format 2 pass over settings that they do not know.
 
-A change of `schema.TABLES` is a new format: append the tables as they were, with the step that
-changes them, to `MIGRATIONS`, and run scripts/freeze_collection.py for the tests.
+A change of `schema.TABLES` is a new format: append the tables as they were to `formats`,
+and the step that changes them to `MIGRATIONS`, and run scripts/freeze_collection.py for the tests.
 """
 
 from __future__ import annotations
@@ -21,45 +21,14 @@ from jlocal._version import __version__
 from jlocal.caller import warn
 from jlocal.collection.database import codes
 from jlocal.collection.database.check import check_schema
+from jlocal.collection.database.formats import FORMAT_1, FORMAT_2
 from jlocal.collection.database.fulltext import PASSAGES, PATHS
 from jlocal.collection.database.values import ids_of
 from jlocal.errors import MigrationWarning
+from jlocal.filenames import rejoined
 
 # Indexing this many passages takes a few seconds.
 _MANY = 10_000
-# The tables of older formats, as they were made.
-_FORMAT_1 = """
-CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE model_file (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE content (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE);
-CREATE TABLE document (
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE,
-    stamp TEXT,
-    content_id INTEGER NOT NULL REFERENCES content (id)
-);
-CREATE INDEX document_content ON document (content_id);
-CREATE TABLE passage (
-    id INTEGER PRIMARY KEY,
-    sha256 BLOB NOT NULL UNIQUE,
-    vector BLOB NOT NULL,
-    text TEXT NOT NULL
-);
-CREATE TABLE chunk (
-    content_id INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
-    record INTEGER NOT NULL,
-    start INTEGER NOT NULL,
-    "end" INTEGER NOT NULL,
-    first_line INTEGER NOT NULL,
-    last_line INTEGER NOT NULL,
-    passage_id INTEGER NOT NULL REFERENCES passage (id),
-    PRIMARY KEY (content_id, record, start)
-) WITHOUT ROWID;
-CREATE INDEX chunk_passage ON chunk (passage_id);
-CREATE TABLE code (block INTEGER PRIMARY KEY, passage_ids BLOB NOT NULL, bits BLOB NOT NULL);
-"""
 _RECORD = "migrations"
 
 
@@ -105,11 +74,72 @@ def m002_words_and_headings(connection: sqlite3.Connection) -> None:
             )
         )
     PASSAGES.add(connection, passages)
+    # The index reads only paths that are as they should be.
+    _make_text(connection, "document")
     PATHS.add(connection, ids_of([id for (id,) in connection.execute("SELECT id FROM document")]))
 
 
+def m003_paths_are_text(connection: sqlite3.Connection) -> None:
+    """Make text of the paths, globs and settings that a C locale wrote as other than UTF-8."""
+    for table in ("model_file", "folder"):
+        _make_text(connection, table)
+    if _make_text(connection, "document"):
+        PATHS.clear(connection)
+        documents = connection.execute("SELECT id FROM document").fetchall()
+        PATHS.add(connection, ids_of([id for (id,) in documents]))
+    for table, key, column in (("folder", "path", "options"), ("setting", "key", "value")):
+        rows = connection.execute(f"SELECT {key}, {column} FROM {table}").fetchall()
+        connection.executemany(
+            f"UPDATE {table} SET {column} = ? WHERE {key} = ?",
+            [(new, name) for name, value in rows if (new := _rejoined(value)) != value],
+        )
+
+
+def _make_text(connection: sqlite3.Connection, table: str) -> bool:
+    """Make text of the paths that are BLOBs in UTF-8; tell whether there were any.
+
+    Earlier versions wrote a path as a BLOB if it was not ASCII and the locale was C.
+    """
+    blobs = connection.execute(f"SELECT path FROM {table} WHERE typeof(path) = 'blob'").fetchall()
+    were_any = False
+    for (blob,) in blobs:
+        with contextlib.suppress(UnicodeDecodeError):
+            path = blob.decode()
+            # The same path may have been written in another locale too.
+            connection.execute(
+                f"UPDATE OR IGNORE {table} SET path = ? WHERE path = ?", (path, blob)
+            )
+            connection.execute(f"DELETE FROM {table} WHERE path = ?", (blob,))
+            were_any = True
+    return were_any
+
+
+def _rejoined(value: object) -> object:
+    """Return JSON in which lone surrogates that stand for UTF-8 are characters again."""
+    # JSON has lone surrogates as escapes.
+    if not isinstance(value, str) or "\\ud" not in value:
+        return value
+    try:
+        return json.dumps(_with_texts(json.loads(value)))
+    except (ValueError, RecursionError):
+        return value
+
+
+def _with_texts(value: object) -> object:
+    if isinstance(value, str):
+        return rejoined(value)
+    if isinstance(value, list):
+        return [_with_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {rejoined(name): _with_texts(item) for name, item in value.items()}
+    return value
+
+
 # The one at position n leads from format n + 1 to the next.
-MIGRATIONS = (Migration(_FORMAT_1, m002_words_and_headings),)
+MIGRATIONS = (
+    Migration(FORMAT_1, m002_words_and_headings),
+    Migration(FORMAT_2, m003_paths_are_text),
+)
 # Of the files that can be migrated.
 FORMATS = range(1, len(MIGRATIONS) + 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jlocal.collection.database.fulltext import PASSAGES, PATHS
 
 APPLICATION_ID = 0x6A6C6F63  # "jloc"
-VERSION = 2
+VERSION = 3
 
 # A path that is not UTF-8 is a BLOB. In a passage the vector comes before the text, because SQLite
 # would read all of a long text to reach a later column. An added text has its id in place of a
