@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import peers
-import server
 from page import Part, Table, run
 from processes import Run, in_child, say, whole
 
 import models
+import server
 
 TEXT = "hello"
 PEERS = ("jlocal", "llama_embed_512", "llama_server", "st_bfloat16", "st_float32")

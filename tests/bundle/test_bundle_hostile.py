@@ -16,12 +16,6 @@ from jlocal.bundle.standalone import END, MANIFEST, header
 from support.bundles import MEMBERS, MODEL, files_in, manifest, member, pack, run, sha256
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("JLOCAL_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def other(kind: bytes, name: str = "models/tiny.gguf", size: int = 0, link: str = "") -> bytes:
     """Return a header that tarfile writes."""
     info = tarfile.TarInfo(name)

@@ -23,7 +23,7 @@ from jlocal import Embedder
 from jlocal.gguf.types import FILE_TYPES
 from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX
 from jlocal_convert import Progress, convert
-from support.checkpoints import TASKS, build, encode, merged, read_weights
+from support.checkpoints import TASKS, build, merged
 from support.gguf_files import (
     edit,
     edit_tensors,
@@ -34,6 +34,7 @@ from support.gguf_files import (
     weights,
 )
 from support.reference import Reference
+from support.safetensors import encode, read_weights
 
 pytestmark = pytest.mark.slow
 

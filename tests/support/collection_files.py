@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jlocal import Collection, Embedder
 from jlocal.collection.chunking.chunks import Chunk
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.database import codes
@@ -117,3 +118,19 @@ def by_hand(path: Path, *documents: tuple[str, list[str]]) -> Path:
         store.write(batch)
     store.close()
     return path
+
+
+def notes_to_search(folder: Path, model: Embedder) -> Path:
+    """Write a few notes below a folder, and index them into notes.db there."""
+    (folder / "notes" / "sub").mkdir(parents=True)
+    texts = {
+        "notes/backup.md": "# Backups\n\nEvery night, kept for thirty days.\n",
+        "notes/sub/budget.md": "# Budget\n\n" + "We spend less. " * 60,
+        "notes/sub/火星.md": "火星被称为红色星球。" * 30,
+        "notes/escape.txt": "red \x1b[31m text\x07",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with Collection(folder / "notes.db", model) as collection:
+        collection.index(folder / "notes", chunk=48)
+    return folder

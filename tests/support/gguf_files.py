@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import gguf
-from support.checkpoints import Tensors, read_safetensors, write_json, write_safetensors
+from support.safetensors import Tensors, read_safetensors, write_json, write_safetensors
 
 PARTS = (
     *(f"self_attn.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm")),

@@ -21,8 +21,8 @@ from jlocal.verify import Report, Text, default_texts, read_texts, save_referenc
 from jlocal.verify.measure import at_dimensions, cosines, length_of, query_and_document_prompts
 from jlocal_convert import convert
 from jlocal_convert.reference import CheckpointEncoder
-from support.checkpoints import read_safetensors, write_safetensors
 from support.gguf_files import patch
+from support.safetensors import read_safetensors, write_safetensors
 from support.texts import AWKWARD, prose
 from support.verify_inputs import SOME, STARTER
 

@@ -18,7 +18,7 @@ from jlocal.errors import ArgumentError, CheckpointError, ModelError, VerifyErro
 from jlocal.verify import save_reference, verify
 from jlocal.verify.stored import StoredEncoder
 from jlocal_convert.reference import CheckpointEncoder
-from support.checkpoints import read_safetensors, write_json, write_safetensors
+from support.safetensors import read_safetensors, write_json, write_safetensors
 
 # Checkpoints that are not what they should be
 
