@@ -87,7 +87,7 @@ class RequestQueue:
                     tokens = sum(len(request.tokens) for request in batch)
                     level.owed = max(0, level.owed - tokens)
                     for lower in levels[levels.index(level) + 1 :]:
-                        lower.owed += tokens // _TOKENS_PER_OWED
+                        lower.owed += -(-tokens // _TOKENS_PER_OWED)
                     break
         # Longest first, as in jobs, so that a lone call gets the same bits both ways.
         return sorted(batch, key=lambda request: len(request.tokens), reverse=True)

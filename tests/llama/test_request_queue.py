@@ -120,6 +120,15 @@ def test_a_low_priority_gets_its_share_beside_endless_high_ones(length: int) -> 
     assert 0.22 < low / total < 0.28
 
 
+def test_endless_queries_of_one_token_leave_a_share_as_well() -> None:
+    low = request(12)
+    queue = queue_of(low)
+    for _ in range(TOKEN_BUDGET + 1):
+        queue.add([request(1, priority=HIGH)])
+        queue.next_batch()
+    assert low.running()
+
+
 def test_a_long_text_of_a_low_priority_has_its_turn() -> None:
     """It waits until higher priorities owe it so many tokens, and is alone in its batch."""
     long = request(2000)
