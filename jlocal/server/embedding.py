@@ -12,12 +12,15 @@ import numpy as np
 from jlocal.embed.embedder import Embedder
 from jlocal.embed.prepare import Preparer, Truncation
 from jlocal.errors import TextError
+from jlocal.llama.requests import check_tokens
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 
 # Below so many characters, tokenising takes less time than the way to another thread.
 _INLINE = 4096
 _QUERY_PRIORITY = 1
+# Longer sequences are refused, or truncated, as texts are.
+_ANY_LENGTH = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,19 @@ def _sequences(
 ) -> tuple[list[Tokens], int]:
     sequences, truncated = [], 0
     for index, value in enumerate(inputs):
-        tokens = (
-            preparer.tokens(index, value)
-            if isinstance(value, str)
-            else np.asarray(value, dtype=np.int32)
-        )
-        tokens, cut = preparer.fit(index, tokens)
+        tokens, cut = preparer.fit(index, _tokens(preparer, index, value))
         sequences.append(tokens)
         truncated += cut is not None
     return sequences, truncated
+
+
+def _tokens(preparer: Preparer, index: int, value: str | Sequence[int]) -> Tokens:
+    if isinstance(value, str):
+        return preparer.tokens(index, value)
+    try:
+        return check_tokens(value, _ANY_LENGTH, preparer.runtime.model.vocabulary)
+    except TextError as error:
+        raise error.at(index) from None
 
 
 async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> Floats:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -18,13 +20,20 @@ _BACKLOG = 512
 _FIRST_PASSED = 3
 
 
-def serve(options: ServerOptions, on_ready: Callable[[str], None], *, logs: bool = True) -> None:
+def serve(
+    options: ServerOptions,
+    on_ready: Callable[[str], None],
+    *,
+    logs: bool = True,
+    on_start: Callable[[uvicorn.Server], None] | None = None,
+) -> None:
     """Serve until a signal ends it; running requests are finished first.
 
     Args:
         options: what is served, and where.
         on_ready: called with the URL when requests are taken.
         logs: write a line to stderr for each request.
+        on_start: called with uvicorn's server, whose `should_exit` ends it as a signal does.
 
     Raises:
         ModelError: a model cannot be found.
@@ -46,7 +55,10 @@ def serve(options: ServerOptions, on_ready: Callable[[str], None], *, logs: bool
         timeout_graceful_shutdown=options.timeouts.drain,
         backlog=_BACKLOG,
     )
-    _Server(config, lambda: on_ready(_url(listener))).run(sockets=[listener])
+    server = _Server(config, lambda: on_ready(_url(listener)))
+    if on_start:
+        on_start(server)
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -54,8 +66,17 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            # A signal is the usual end of a server; uvicorn would raise it again.
+            self._captured_signals.clear()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is imported by now stays: the collector need not look at it in each pass.
+        gc.freeze()
         if not self.should_exit:
             self._on_ready()
 

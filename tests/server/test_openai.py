@@ -10,8 +10,9 @@ import openai
 import pytest
 
 from jlocal import Embedder
+from jlocal.server.options import ServerOptions
 from support.alike import cosines
-from support.servers import Running
+from support.servers import Running, served
 
 TEXTS = ["restic runs every night", "two mirrored disks", "restic runs every night", "é 漢字"]
 
@@ -106,3 +107,18 @@ def test_jinas_fields_are_known(server: Running, starter: Embedder) -> None:
     }
     row = httpx.post(f"{server.url}/v1/embeddings", json=body).json()["data"][0]["embedding"]
     assert row == starter.encode_query("backups", precision="ubinary").tolist()
+
+
+def test_token_ids_are_taken_where_that_is_allowed(starter: Embedder) -> None:
+    ids = starter.tokenize("backups run at night", starter.prompts["document"]).tolist()
+    with served(ServerOptions(models=("starter",), port=0, takes_token_ids=True)) as url:
+
+        def ask(value: object) -> httpx.Response:
+            return httpx.post(f"{url}/v1/embeddings", json={"model": "starter", "input": value})
+
+        for value in (ids, [ids]):
+            row = ask(value).json()["data"][0]["embedding"]
+            assert cosines([row], starter.encode_document(["backups run at night"])).min() > 0.99999
+        for bad in ([[-1]], [[1 << 30]], [[1 << 63]], [ids, [0, 1 << 40]]):
+            assert ask(bad).status_code == 400
+        assert "input 1 has the token id" in ask([ids, [1 << 30]]).json()["error"]["message"]

@@ -12,6 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from jlocal.server.options import ServerOptions
 
 _READY = re.compile(r"jlocal answers at (\S+)")
 _START, _STOP = 60, 60  # seconds
@@ -73,3 +80,31 @@ def running(
         reader.join(_STOP)
         process.stdout.close()
         stderr.close()
+
+
+@contextmanager
+def served(options: ServerOptions) -> Iterator[str]:
+    """Serve in a thread, with options that the command line lacks; yield the URL."""
+    from jlocal.server import run
+
+    ready: Queue[str | BaseException] = Queue()
+    servers: list[uvicorn.Server] = []
+
+    def target() -> None:
+        try:
+            run.serve(options, ready.put, logs=False, on_start=servers.append)
+        except BaseException as error:
+            ready.put(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        url = ready.get(timeout=_START)
+        if isinstance(url, BaseException):
+            raise url
+        yield url
+    finally:
+        for server in servers:
+            server.should_exit = True
+        thread.join(_STOP)
+        assert not thread.is_alive()
