@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import statistics
@@ -11,13 +10,12 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from jlocal.bench.job import Answer, Job
 from jlocal.bench.machine import this_machine
-from jlocal.bench.report import LENGTHS, Speed
+from jlocal.bench.report import LENGTHS, Measurement, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embed.embedder import Embedder
-from jlocal.embed.options import ComputeOptions
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 from jlocal.llama.trial import try_once
 from jlocal.memory import peak_memory
@@ -40,49 +38,50 @@ def _main() -> None:
         print(json.dumps(message), file=channel, flush=True)
 
     try:
-        say(answer=_measure(json.loads(sys.argv[1]), lambda step: say(step=step)))
+        answer = _measure(Job.from_json(sys.argv[1]), lambda step: say(step=step))
+        say(answer=answer.as_dict())
     except JlocalError as error:
         say(error=str(error))
 
 
-def _measure(job: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, Any]:
+def _measure(job: Job, on_step: Callable[[str], None]) -> Answer:
+    file = Path(job.file)
     # Only the first load of a file tries it in another process.
-    try_once(read_profile(job["file"]))
+    try_once(read_profile(file))
     on_step("loading")
-    options = ComputeOptions(**job["options"])
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        for kind in (DeviceWarning, TokenizerWarning):
-            warnings.simplefilter("always", kind)
-        model = Embedder(job["file"], **vars(options))
+    with warnings.catch_warnings(record=True) as notes:
+        for category in (DeviceWarning, TokenizerWarning):
+            warnings.simplefilter("always", category)
+        model = Embedder(file, **vars(job.options))
     loaded = time.perf_counter()
     with model:
         model.encode(SENTENCES[0])
         first_vector = time.perf_counter()
         texts: list[str] = []
-        if job["compare"]:
+        if job.compare:
             on_step("vectors to compare")
             texts = [*SENTENCES, *make_texts(model, LENGTHS["middle"], 2)]
         vectors = model.encode(texts).tolist()
         speeds = {}
         for number, (name, length) in enumerate(LENGTHS.items()):
-            left = start + job["seconds"] - time.perf_counter()
-            speed = _measure_speed(model, length, left / (len(LENGTHS) - number), on_step)
-            speeds[name] = dataclasses.asdict(speed)
-        return {
-            "figures": {
-                "bytes": Path(job["file"]).stat().st_size,
-                "load_seconds": loaded - start,
-                "first_vector_seconds": first_vector - start,
-                "peak_bytes": peak_memory(),
-                "compute_type": model.compute_type,
-                "notes": [str(warning.message) for warning in caught],
-            },
-            "speeds": speeds,
-            "tokens": [tokens_of(model, text).tolist() for text in texts],
-            "vectors": vectors,
-            "machine": dataclasses.asdict(this_machine(options)),
-        }
+            left = start + job.seconds - time.perf_counter()
+            speeds[name] = _measure_speed(model, length, left / (len(LENGTHS) - number), on_step)
+        measurement = Measurement(
+            file=file,
+            name=job.name,
+            speeds=speeds,
+            cosine=None,
+            no_cosine="it is the first",
+            bytes=file.stat().st_size,
+            load_seconds=loaded - start,
+            first_vector_seconds=first_vector - start,
+            peak_bytes=peak_memory(),
+            compute_type=model.compute_type,
+            notes=[str(note.message) for note in notes],
+        )
+        tokens = [tokens_of(model, text).tolist() for text in texts]
+        return Answer(measurement, tokens, vectors, this_machine(job.options))
 
 
 def _measure_speed(
@@ -94,8 +93,8 @@ def _measure_speed(
     fewest = max(1, _MIN_TOKENS // length)
     on_step(f"{length:,} tokens, warming up")
     warm_up = _seconds(model, make_texts(model, length, fewest))
-    wanted = fewest * min(_ROUND_SECONDS, seconds / (_ROUNDS + 1)) / warm_up
-    texts = make_texts(model, length, min(max(fewest, int(wanted)), _MAX_TEXTS))
+    count = fewest * min(_ROUND_SECONDS, seconds / (_ROUNDS + 1)) / warm_up
+    texts = make_texts(model, length, min(max(fewest, int(count)), _MAX_TEXTS))
     tokens = sum(len(tokens_of(model, text)) for text in texts)
     rounds: list[float] = []
     while not rounds or (

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jlocal.bench.machine import Machine
 
@@ -103,7 +102,7 @@ class Report:
         """The failures, in the order of the files."""
         return [model for model in self.models if isinstance(model, Failure)]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "machine": self.machine and dataclasses.asdict(self.machine),
@@ -112,7 +111,7 @@ class Report:
         }
 
 
-def _as_dict(model: Measurement | Failure) -> dict[str, Any]:
+def _as_dict(model: Measurement | Failure) -> dict[str, object]:
     facts = dataclasses.asdict(model) | {"file": str(model.file)}
     if isinstance(model, Measurement):
         for name, speed in model.speeds.items():

@@ -12,16 +12,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jlocal import child
 from jlocal.arguments import of_keywords
+from jlocal.bench.job import Answer, Job
 from jlocal.bench.machine import Machine
-from jlocal.bench.report import Failure, Measurement, Report, Speed
+from jlocal.bench.report import Failure, Measurement, Report
 from jlocal.embed.options import ComputeOptions
 from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
@@ -68,24 +69,21 @@ def bench(
     first: _Vectors | None = None
     results: list[Measurement | Failure] = []
     for number, (profile, name) in enumerate(zip(profiles, names, strict=True)):
-        job = {
-            "file": str(profile.path),
-            "seconds": (deadline - time.perf_counter()) / (len(profiles) - number),
-            "options": vars(options),
-            "compare": len(profiles) > 1,
-        }
+        left = (deadline - time.perf_counter()) / (len(profiles) - number)
+        job = Job(str(profile.path), name, left, options, compare=len(profiles) > 1)
         try:
-            answer = _measure_in_child(job, name, on_step)
+            answer = _measure_in_child(job, on_step)
         except ModelError as error:
             results.append(Failure(profile.path, name, str(error)))
             continue
-        machine = machine or Machine(**answer["machine"])
-        vectors = _Vectors(profile, answer["tokens"], answer["vectors"])
-        cosine, no_cosine = _cosine(vectors, first) if first else (None, "it is the first")
+        machine = machine or answer.machine
+        vectors = _Vectors(profile, answer.tokens, answer.vectors)
+        measurement = answer.measurement
+        if first:
+            cosine, no_cosine = _cosine(vectors, first)
+            measurement = replace(measurement, cosine=cosine, no_cosine=no_cosine)
         first = first or vectors
-        speeds = {key: Speed(**speed) for key, speed in answer["speeds"].items()}
-        figures = answer["figures"]
-        results.append(Measurement(profile.path, name, speeds, cosine, no_cosine, **figures))
+        results.append(measurement)
     return Report(machine, results)
 
 
@@ -100,25 +98,25 @@ class _Vectors:
     """The tokens and vectors of the compared texts, from one file."""
 
     profile: Profile
-    tokens: list[list[int]]
-    vectors: list[list[float]]
+    tokens: Sequence[Sequence[int]]
+    vectors: Sequence[Sequence[float]]
 
 
 def _cosine(other: _Vectors, first: _Vectors) -> tuple[float | None, str | None]:
     """Return the minimum cosine over the texts, or None and why the files are not comparable."""
-    for what in ("architecture", "dimensions", "task"):
-        theirs, ours = getattr(other.profile, what), getattr(first.profile, what)
-        if theirs != ours:
-            return None, f"{what}: {theirs}, not {ours} as in the first"
+    for field in ("architecture", "dimensions", "task"):
+        value, expected = getattr(other.profile, field), getattr(first.profile, field)
+        if value != expected:
+            return None, f"{field}: {value}, not {expected} as in the first"
     if other.tokens != first.tokens:
         return None, "the same texts have other token ids than in the first"
     cosines = pairwise_similarity(np.array(other.vectors), np.array(first.vectors))
     return min(1.0, float(cosines.min())), None
 
 
-def _measure_in_child(job: dict[str, Any], name: str, on_step: OnStep | None) -> dict[str, Any]:
+def _measure_in_child(job: Job, on_step: OnStep | None) -> Answer:
     """Measure in a child process, which never outlives this call."""
-    command = child.python("jlocal.bench.measure", json.dumps(job))
+    command = child.python("jlocal.bench.measure", job.to_json())
     with (
         tempfile.TemporaryFile() as stderr,
         subprocess.Popen(  # noqa: S603
@@ -128,14 +126,13 @@ def _measure_in_child(job: dict[str, Any], name: str, on_step: OnStep | None) ->
         assert process.stdout
         try:
             for line in process.stdout:
-                said = json.loads(line)
-                if "answer" in said:
-                    answer: dict[str, Any] = said["answer"]
-                    return answer
-                if "error" in said:
-                    raise ModelError(said["error"])
+                message = json.loads(line)
+                if "answer" in message:
+                    return Answer.of(message["answer"])
+                if "error" in message:
+                    raise ModelError(message["error"])
                 if on_step:
-                    on_step(name, said["step"])
+                    on_step(job.name, message["step"])
             status = process.wait()
         finally:
             process.kill()

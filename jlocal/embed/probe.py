@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from dataclasses import dataclass
 
 TEXT = "Which planet is known as the Red Planet?"
 _ANOTHER = "An embedding is a vector that stands for a text, so that near ones mean alike. " * 8
 
 
-def vectors(model: str, text: str = TEXT) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ProbeVectors:
+    """The vectors of one text.
+
+    Attributes:
+        captured: the vector that jlocal computes.
+        pooled: the vector by llama.cpp's own pooling, in a larger batch.
+
+    """
+
+    captured: list[float]
+    pooled: list[float]
+
+
+def vectors(model: str, text: str = TEXT) -> ProbeVectors:
     """Embed a text as jlocal does, and again with llama.cpp's own pooling, in a larger batch.
 
     Raises:
@@ -24,10 +38,10 @@ def vectors(model: str, text: str = TEXT) -> dict[str, Any]:
     from jlocal.embed.embedder import Embedder
 
     with Embedder(model, compute_type="stored") as embedder:
-        ours = embedder.encode(text)
+        captured = embedder.encode(text)
     with Embedder(model, compute_type="stored", capture=False) as embedder:
-        theirs = embedder.encode([_ANOTHER, text])[1]
-    return {"ours": ours.tolist(), "theirs": theirs.tolist()}
+        pooled = embedder.encode([_ANOTHER, text])[1]
+    return ProbeVectors(captured.tolist(), pooled.tolist())
 
 
 def _main() -> None:
@@ -39,7 +53,7 @@ def _main() -> None:
         result = vectors(*sys.argv[1:]) if len(sys.argv) > 1 else build_info()
     except (JlocalError, ImportError, OSError, RuntimeError) as error:
         sys.exit(str(error))
-    json.dump(result, sys.stdout)
+    json.dump(vars(result), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
+from jlocal.llama.features import BuildInfo
 from jlocal.llama.library import FOLDER, api
 
 # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml_backend_dev_type.
 _GPUS = (1, 2)
 
 
-def build_info() -> dict[str, Any]:
+def build_info() -> BuildInfo:
     """Return the version and settings of llama.cpp, its backends and its GPUs."""
-    return {
-        "llama.cpp": api.llama_version().decode(),
-        "system info": api.llama_print_system_info().decode().strip(" |"),
-        "gpu offload": bool(api.llama_supports_gpu_offload()),
-        "backends": _backends(),
-        "gpus": _gpus(),
-    }
+    return BuildInfo(
+        version=api.llama_version().decode(),
+        system_info=api.llama_print_system_info().decode().strip(" |"),
+        gpu_offload=bool(api.llama_supports_gpu_offload()),
+        backends=_backends(),
+        gpus=_gpus(),
+    )
 
 
 def _backends() -> list[str]:
@@ -35,7 +35,7 @@ def _gpus() -> list[str]:
             break
     else:
         return []
-    found = []
+    descriptions = []
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
@@ -45,5 +45,6 @@ def _gpus() -> list[str]:
     for number in range(ggml.ggml_backend_dev_count()):
         device = ggml.ggml_backend_dev_get(number)
         if ggml.ggml_backend_dev_type(device) in _GPUS:
-            found.append(ggml.ggml_backend_dev_description(device).decode("utf-8", "replace"))
-    return found
+            description = ggml.ggml_backend_dev_description(device)
+            descriptions.append(description.decode("utf-8", "replace"))
+    return descriptions

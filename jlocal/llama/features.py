@@ -1,8 +1,12 @@
-"""CPU instruction sets: llama.cpp's names for them, and those of /proc/cpuinfo."""
+"""llama.cpp's build, and its names of CPU instruction sets beside those of /proc/cpuinfo.
+
+Nothing here loads llama.cpp.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 # ggml_cpu_has_* in ggml's ggml-cpu.c, and /proc/cpuinfo.
@@ -29,6 +33,24 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "SME": "sme",
     }
 )
+
+
+@dataclass(frozen=True)
+class BuildInfo:
+    """The build of llama.cpp, and the GPUs that it sees.
+
+    Attributes:
+        system_info: llama.cpp's report of the instruction sets that it was built for.
+        backends: names of the compiled backends, such as "cpu".
+        gpus: descriptions of the GPUs.
+
+    """
+
+    version: str
+    system_info: str
+    gpu_offload: bool
+    backends: list[str]
+    gpus: list[str]
 
 
 def features_in(system_info: str) -> frozenset[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -112,7 +111,7 @@ class Report:
             cosines.setdefault(group(pair.text, pair.tokens), []).append(pair.cosine)
         return {name: summarize(np.array(values)) for name, values in cosines.items()}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         groups = {
             "prompt": self.by_prompt(),
@@ -245,7 +244,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def _info(info: ModelInfo, computed: str) -> dict[str, Any]:
+def _info(info: ModelInfo, computed: str) -> dict[str, object]:
     return vars(info) | {"prompts": dict(info.prompts), "computed": computed}
 
 

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from jlocal import doctor
 from jlocal.bundle.create import create
 from jlocal.bundle.install import install
 from jlocal.cli import cli
-from jlocal.llama.features import features_in
+from jlocal.doctor import diagnose as doctor
+from jlocal.doctor import probe
+from jlocal.embed.probe import ProbeVectors
+from jlocal.llama.features import BuildInfo, features_in
 from jlocal.llama.widen import Widened
 from jlocal.models import starter
 from jlocal.models.profile import read_profile
@@ -52,10 +54,11 @@ def bundle(small_checkpoint, nano_checkpoint, tmp_path_factory) -> Path:
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stand in for what llama.cpp says of itself, and for the CPU of a laptop."""
     says = {
-        "llama.cpp": "1", "system info": AVX2, "gpu offload": False, "backends": ["cpu"],
-        "gpus": [], "ours": [1.0], "theirs": [1.0],
+        "version": "1", "system_info": AVX2, "gpu_offload": False, "backends": ["cpu"],
+        "gpus": [],
     }  # fmt: skip
-    monkeypatch.setattr(doctor, "_probe", lambda *_: says)
+    monkeypatch.setattr(probe, "build_info", lambda: BuildInfo(**says))
+    monkeypatch.setattr(probe, "vectors", lambda *_: ProbeVectors([1.0], [1.0]))
     monkeypatch.setattr(doctor, "cpu_flags", lambda: LAPTOP)
     return says
 
@@ -245,7 +248,7 @@ def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch)
         return [entry["needs"] for entry in json.loads(run("--json").stdout)["models"]]
 
     narrow = needs()
-    machine["system info"] = f"{AVX2} | AVX512_BF16 = 1"
+    machine["system_info"] = f"{AVX2} | AVX512_BF16 = 1"
     wide = needs()
     for model, less, more in zip(sorted(models, key=lambda m: m.name), narrow, wide, strict=True):
         profile = read_profile(model.path)
@@ -256,7 +259,7 @@ def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch)
         assert more > less
     monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "stored")
     assert needs() == narrow
-    machine["system info"] = AVX2
+    machine["system_info"] = AVX2
     monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "bfloat16")
     assert needs() == wide
 
@@ -323,7 +326,6 @@ def test_a_llama_that_ends_its_process_is_broken(script, reason, tmp_path, monke
 
 def test_memory_and_folders_that_are_too_small(bundle, machine, own_home, monkeypatch) -> None:
     model = min(install(bundle), key=lambda model: model.name)
-    machine |= {"ours": [1.0], "theirs": [1.0]}
     shutil.rmtree(own_home / "checks")
     for total, free, reason in [
         (8 << 30, 100 << 20, "the memory that is free"),

@@ -79,7 +79,7 @@ def test_errors_come_back_from_another_process(error: Exception) -> None:
 
 
 # Commands of a shell, which the library prints as such: they are to be copied.
-SHELL = {"jlocal/doctor.py", "convert/jlocal_convert/export/model_card.py"}
+SHELL = {"jlocal/doctor/probe.py", "convert/jlocal_convert/export/model_card.py"}
 PROGRAMS = (
     ROOT / "jlocal" / "cli",
     ROOT / "jlocal" / "server",

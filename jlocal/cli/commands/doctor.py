@@ -13,7 +13,8 @@ from jlocal.cli import output
 from jlocal.cli.completion import complete_model
 
 if TYPE_CHECKING:
-    from jlocal.doctor import Report
+    from jlocal.doctor.report import Report
+    from jlocal.llama.features import BuildInfo
 
 _WIDTH = 80
 _LEFT = 20
@@ -30,7 +31,7 @@ def command(model: str | None, as_json: bool) -> None:
     bundle. MODEL is a name or a path; if not given, JLOCAL_MODEL or the smallest model on this
     machine. Exit status 1 means that something does not work; warnings do not count.
     """
-    from jlocal.doctor import diagnose
+    from jlocal.doctor.diagnose import diagnose
 
     report = diagnose(model)
     if as_json:
@@ -46,35 +47,37 @@ def _page(report: Report) -> Iterator[str]:
     for name, value in report.versions.items():
         yield from _row(name, value or "not installed")
     if report.llama:
-        yield from _row("llama.cpp", str(report.llama["llama.cpp"]))
-        yield from _row("GPU", _gpu(report))
+        yield from _row("llama.cpp", report.llama.version)
+        yield from _row("GPU", _gpu(report.llama))
     yield from _row("memory", _memory(report))
-    variables = report.offline["variables"]
+    variables = report.offline.variables
     words = " ".join(f"{name}={value}" for name, value in variables.items())
-    yield from _row("offline", f"yes: {words}" if report.offline["offline"] else "no")
+    yield from _row("offline", f"yes: {words}" if report.offline.offline else "no")
     yield from _features(report)
     yield ""
     for folder in report.folders:
-        writable = "" if folder["writable"] else ", cannot be written"
-        free = "" if folder["free"] is None else f", {_mega(folder['free'])} free"
-        yield from _row(folder["name"], f"{_mega(folder['size'])}{free}{writable}")
-        yield from _row("", folder["path"])
+        writable = "" if folder.writable else ", cannot be written"
+        free = "" if folder.free is None else f", {_mega(folder.free)} free"
+        yield from _row(folder.name, f"{_mega(folder.size)}{free}{writable}")
+        yield from _row("", folder.path)
     yield ""
     for model in report.models:
-        yield from _row("model", model["name"])
-        yield from _row("", f"{_mega(model['size'])}, about {_mega(model['needs'])} in memory")
+        yield from _row("model", model.name)
+        yield from _row("", f"{_mega(model.size)}, about {_mega(model.needs)} in memory")
     yield from _self_test(report)
     yield from _findings(report)
 
 
-def _gpu(report: Report) -> str:
-    backends = [name for name in report.llama["backends"] if name not in ("cpu", "blas")]
+def _gpu(build: BuildInfo) -> str:
+    backends = [name for name in build.backends if name not in ("cpu", "blas")]
     built = f"built for {', '.join(backends)}" if backends else "built for the CPU alone"
-    return f"{built}; found: {', '.join(report.llama['gpus']) or 'none'}"
+    return f"{built}; found: {', '.join(build.gpus) or 'none'}"
 
 
 def _memory(report: Report) -> str:
-    words = [f"{_mega(size)} {name}" for name, size in report.memory.items() if size is not None]
+    words = [
+        f"{_mega(size)} {name}" for name, size in vars(report.memory).items() if size is not None
+    ]
     return ", ".join(words) or "not known"
 
 
@@ -84,18 +87,18 @@ def _features(report: Report) -> Iterator[str]:
     yield ""
     yield f"{'instruction set':{_LEFT}}{'llama.cpp':12}this CPU"
     for name, row in report.features.items():
-        here = "not known" if row["cpu"] is None else "yes" if row["cpu"] else "no"
-        yield f"{name:{_LEFT}}{'yes' if row['llama.cpp'] else 'no':12}{here}"
+        here = "not known" if row.cpu is None else "yes" if row.cpu else "no"
+        yield f"{name:{_LEFT}}{'yes' if row.llama else 'no':12}{here}"
 
 
 def _self_test(report: Report) -> Iterator[str]:
     test = report.self_test
-    if not test["done"]:
-        yield from _row("self-test", f"not done: {test['reason']}")
+    if test is None or not test.done:
+        yield from _row("self-test", f"not done: {test and test.reason}")
         return
-    yield from _row("self-test", "passed" if test["passed"] else "FAILED")
-    yield from _row("", test["model"])
-    for name, cosine in test.get("cosine", {}).items():
+    yield from _row("self-test", "passed" if test.passed else "FAILED")
+    yield from _row("", test.model or "")
+    for name, cosine in (test.cosine or {}).items():
         shown = "none" if cosine is None else f"{cosine:.6f}"
         yield from _row("", f"cosine {shown} with {name}")
 

@@ -1,0 +1,1 @@
+"""Diagnosing why jlocal does not work, or is slow."""
