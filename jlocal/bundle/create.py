@@ -7,10 +7,10 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from jlocal.bundle import standalone
 from jlocal.bundle.install import OnBytes
@@ -30,6 +30,43 @@ _DECIMALS = 6
 
 _Source: TypeAlias = "Path | bytes"
 OnStep = Callable[[str, int], OnBytes]
+
+
+@dataclass(frozen=True)
+class _ReferenceVector:
+    """A text and its vector on this machine."""
+
+    text: str
+    vector: list[float]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A model's entry in the manifest; the fields are its keys, in order.
+
+    Attributes:
+        path: path of the member.
+        type: type of the weights; None if unknown.
+        context: maximum number of tokens in a text.
+        prompts: the prefix of each prompt, by name.
+        attribution: the author and the source, by keys of the header.
+
+    """
+
+    name: str
+    path: str
+    source: str
+    revision: str | None
+    type: str | None
+    task: str | None
+    architecture: str
+    dimensions: int
+    context: int
+    prompts: dict[str, str]
+    default_prompt: str | None
+    license: str | None
+    attribution: dict[str, str]
+    check: _ReferenceVector
 
 
 def create(
@@ -104,8 +141,8 @@ def create(
             "format": standalone.FORMAT,
             "version": standalone.VERSION,
             "members": [asdict(member) for member in members],
-            "models": entries,
-            "program": program,
+            "models": [asdict(model) for model in entries],
+            "program": program and asdict(program),
         }
         text = json.dumps(manifest, ensure_ascii=False).encode()
         try:
@@ -131,7 +168,7 @@ def own_licence() -> bytes:
 
 def _model(
     name: str, sources: dict[str, _Source], known: dict[str, str], on_step: OnStep
-) -> dict[str, Any]:
+) -> _Entry:
     """Return a model's manifest entry, and add its file and its recorded sha256 to the sources."""
     there = find(name) if not Path(name).exists() else None
     path = there.path if there else resolve(name)
@@ -144,55 +181,55 @@ def _model(
     if there and there.sha256:
         known[member] = there.sha256
     on_step(f"embedding a text with {called}", 0)
-    return {
-        "name": called,
-        "path": member,
-        "source": there.source if there else "bundle",
-        "revision": there.revision if there else None,
-        "type": there.type if there else _type(profile.header),
-        "task": profile.task,
-        "architecture": profile.architecture,
-        "dimensions": profile.dimensions,
-        "context": profile.context,
-        "prompts": dict(profile.prompts),
-        "default_prompt": profile.default_prompt,
-        "license": profile.license,
-        "attribution": _attribution(profile),
-        "check": _reference_vector(path),
-    }
+    return _Entry(
+        name=called,
+        path=member,
+        source=there.source if there else "bundle",
+        revision=there.revision if there else None,
+        type=there.type if there else _type(profile.header),
+        task=profile.task,
+        architecture=profile.architecture,
+        dimensions=profile.dimensions,
+        context=profile.context,
+        prompts=dict(profile.prompts),
+        default_prompt=profile.default_prompt,
+        license=profile.license,
+        attribution=_attribution(profile),
+        check=_reference_vector(path),
+    )
 
 
 def _type(header: Header) -> str | None:
     from jlocal.models.info import model_info
 
-    found = model_info(header)["type"]
-    return found if isinstance(found, str) else None
+    name = model_info(header)["type"]
+    return name if isinstance(name, str) else None
 
 
 def _attribution(profile: Profile) -> dict[str, str]:
     """Return the author and the source of a model, from its header."""
-    wanted = (
+    keys = (
         "name", "author", "organization", "url", "repo_url", "source.url", "license.name",
         "license.link", "base_model.0.name", "base_model.0.organization", "base_model.0.repo_url",
     )  # fmt: skip
-    found = ((key, profile.header.metadata.get(f"general.{key}")) for key in wanted)
-    return {key: " ".join(value.split()) for key, value in found if isinstance(value, str)}
+    values = ((key, profile.header.metadata.get(f"general.{key}")) for key in keys)
+    return {key: " ".join(value.split()) for key, value in values if isinstance(value, str)}
 
 
-def _reference_vector(path: Path) -> dict[str, Any]:
+def _reference_vector(path: Path) -> _ReferenceVector:
     """Embed a text, with which `jlocal doctor` on the other machine compares its own vector."""
     from jlocal.embed.embedder import Embedder
 
     with Embedder(path, threads=1, gpu_layers=0, compute_type="stored") as model:
         vector = model.encode(TEXT)
-    return {"text": TEXT, "vector": [round(float(value), _DECIMALS) for value in vector]}
+    return _ReferenceVector(TEXT, [round(float(value), _DECIMALS) for value in vector])
 
 
-def _notices(entries: Sequence[dict[str, Any]]) -> str:
+def _notices(entries: Sequence[_Entry]) -> str:
     lines = ["The weights in this bundle are their makers'.", ""]
     for entry in entries:
-        lines += [entry["path"], f"  licence: {entry['license'] or 'not named in the file'}"]
-        lines += [f"  {key}: {value}" for key, value in entry["attribution"].items()]
+        lines += [entry.path, f"  licence: {entry.license or 'not named in the file'}"]
+        lines += [f"  {key}: {value}" for key, value in entry.attribution.items()]
         lines.append("")
     return "\n".join(lines)
 

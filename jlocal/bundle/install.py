@@ -10,9 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from jlocal.bundle.standalone import Bundle, Manifest, RefusedError
+from jlocal.bundle.standalone import Bundle, Manifest, Model, RefusedError
 from jlocal.errors import BundleError, ModelError, OutputError
 from jlocal.gguf.header import read_header
 from jlocal.locations import home, make_private
@@ -75,7 +74,7 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
             raise RefusedError("it holds no model")
         sums = {member.path: member.sha256 for member in manifest.members}
         for model in manifest.models:
-            _check_free(model["name"], sums[model["path"]])
+            _check_free(model.name, sums[model.path])
         with _staging(manifest) as folder:
             for member, content in bundle.members(on_bytes):
                 if member.path.startswith("models/"):
@@ -85,30 +84,31 @@ def install(path: Path, on_bytes: OnBytes | None = None) -> list[Installed]:
                         file.flush()
                         os.fsync(file.fileno())
                     _check_model(member.path, staged)
-            return [_install_model(model, folder, sums[model["path"]]) for model in manifest.models]
+            return [_install_model(model, folder, sums[model.path]) for model in manifest.models]
 
 
-def _install_model(model: dict[str, Any], folder: Path, sha256: str) -> Installed:
+def _install_model(model: Model, folder: Path, sha256: str) -> Installed:
     from jlocal.models.info import model_info
 
-    staged = folder / Path(model["path"]).name
+    staged = folder / Path(model.path).name
     header = read_header(staged)
     profile = profile_of(header)
     record: dict[str, object] = {
-        "name": model["name"],
+        "name": model.name,
         "source": "bundle",
         "sha256": sha256,
         "license": profile.license,
         "task": profile.task,
         "type": model_info(header)["type"],
     }
-    for key, pattern in (("source", _SOURCE), ("revision", _REVISION)):
-        if isinstance(model.get(key), str) and pattern.fullmatch(model[key]):
-            record[key] = model[key]
+    if model.source and _SOURCE.fullmatch(model.source):
+        record["source"] = model.source
+    if model.revision and _REVISION.fullmatch(model.revision):
+        record["revision"] = model.revision
     check, target = folder / "check.json", reference_vector_file(sha256)
-    if isinstance(model.get("check"), dict):
+    if model.check is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        check.write_text(json.dumps(model["check"]), encoding="utf-8")
+        check.write_text(json.dumps(model.check), encoding="utf-8")
     installed = install_file(staged, record)
     if check.exists():
         check.replace(target)

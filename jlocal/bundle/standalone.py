@@ -42,19 +42,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
-FORMAT = "jlocal bundle"
-VERSION = 1
-MANIFEST = "manifest.json"
-MANIFEST_LIMIT = 16 << 20
-END = bytes(1024)
+FORMAT, VERSION = "jlocal bundle", 1
+MANIFEST, MANIFEST_LIMIT, END = "manifest.json", 16 << 20, bytes(1024)
 
-_BLOCK = 512
-_CHUNK = 1 << 20
-_MEMBER_LIMIT = 10_000
-_SIZE_LIMIT = 1 << 42
-_NAME_LIMIT = 100
+_BLOCK, _CHUNK = 512, 1 << 20
+_MEMBER_LIMIT, _SIZE_LIMIT, _NAME_LIMIT = 10_000, 1 << 42, 100
 _FILE = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?"
 _PATH = re.compile(
     rf"LICENSE|install\.py|(?:licenses/{_FILE}\.txt|models/{_FILE}\.gguf|wheels/{_FILE}\.whl)"
@@ -82,20 +76,37 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model's entry in a manifest; beside its name and path, only the types are checked."""
+
+    name: str
+    path: str
+    source: str | None
+    revision: str | None
+    license: str | None
+    check: dict[str, object] | None
+
+
+@dataclass(frozen=True)
+class Program:
+    """The requirements of the wheels; None where they are not known."""
+
+    jlocal: str
+    python: str
+    platform: str
+    extras: list[str] | None
+    cpu: list[str] | None
+    glibc: str | None
+    libraries: list[str] | None
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """The manifest of a bundle.
-
-    Attributes:
-        members: the members in the order of the archive.
-        models: for each model at least its `name` and the `path` of its member.
-        program: the requirements of the wheels; None in a bundle without wheels.
-        end: size of the whole archive, in bytes.
-
-    """
+    """The manifest of a bundle, its members in the order of the archive, its `end` in bytes."""
 
     members: tuple[Member, ...]
-    models: tuple[dict[str, Any], ...]
-    program: dict[str, Any] | None
+    models: tuple[Model, ...]
+    program: Program | None
     end: int
 
 
@@ -127,17 +138,14 @@ class Bundle:
 
         """
         if not Path(path).is_file():
-            raise RefusedError(
-                "it is not a regular file" if Path(path).exists() else "no such file"
-            )
+            reason = "it is not a regular file" if Path(path).exists() else "no such file"
+            raise RefusedError(reason)
         self._file: BinaryIO = open(path, "rb")  # noqa: PTH123, SIM115 - closed by close()
         try:
             self.manifest = self._read_manifest()
-            length = os.fstat(self._file.fileno()).st_size
-            if length < self.manifest.end:
-                raise RefusedError(
-                    f"it is cut off: {length:,} bytes, {self.manifest.end:,} in its manifest"
-                )
+            length, end = os.fstat(self._file.fileno()).st_size, self.manifest.end
+            if length < end:
+                raise RefusedError(f"it is cut off: {length:,} bytes, {end:,} in its manifest")
         except BaseException:
             self._file.close()
             raise
@@ -230,21 +238,18 @@ def parse_manifest(data: bytes) -> Manifest:
         raise RefusedError("its manifest is not that of a bundle of jlocal")
     version = value.get("version")
     if type(version) is not int or version != VERSION:
-        raise RefusedError(
-            f"its version is {ascii(version)[:40]}; this program knows {VERSION}: update jlocal"
-        )
+        number = ascii(version)[:40]
+        raise RefusedError(f"its version is {number}; this program knows {VERSION}: update jlocal")
     members = tuple(map(_member, _list(value, "members")))
     if len({member.path.lower() for member in members}) < len(members):
         raise RefusedError("its manifest has a path twice")
     models = tuple(map(_model, _list(value, "models")))
     files = sorted(member.path for member in members if member.path.startswith("models/"))
-    if sorted(model["path"] for model in models) != files:
+    if sorted(model.path for model in models) != files:
         raise RefusedError("the models in its manifest are not those among its members")
-    if len({model["name"].lower() for model in models}) < len(models):
+    if len({model.name.lower() for model in models}) < len(models):
         raise RefusedError("its manifest has a model twice")
-    program = value.get("program")
-    if program is not None:
-        _check_program(program)
+    program = None if value.get("program") is None else _program(value["program"])
     if (program is not None) != any(member.path.startswith("wheels/") for member in members):
         raise RefusedError("its manifest does not say what its wheels need")
     sizes = [len(data), *(member.size for member in members)]
@@ -252,7 +257,7 @@ def parse_manifest(data: bytes) -> Manifest:
     return Manifest(members, models, program, end)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError("a key occurs twice")
@@ -263,14 +268,14 @@ def _constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a number")
 
 
-def _list(value: dict[str, Any], key: str) -> list[Any]:
+def _list(value: dict[str, object], key: str) -> list[object]:
     items = value.get(key)
     if not isinstance(items, list) or len(items) > _MEMBER_LIMIT:
         raise RefusedError(f"{key!r} in its manifest is not a list, or too long")
     return items
 
 
-def _member(value: Any) -> Member:
+def _member(value: object) -> Member:
     if not isinstance(value, dict):
         raise RefusedError("a member in its manifest is not an object")
     path, size, sha256 = value.get("path"), value.get("size"), value.get("sha256")
@@ -285,53 +290,55 @@ def _member(value: Any) -> Member:
     return Member(path, size, sha256)
 
 
-def _model(value: Any) -> dict[str, Any]:
+def _model(value: object) -> Model:
     if not isinstance(value, dict):
         raise RefusedError("a model in its manifest is not an object")
-    if not all(isinstance(value.get(key), str) for key in ("name", "path")):
+    name, path, check = value.get("name"), value.get("path"), value.get("check")
+    if not isinstance(name, str) or not isinstance(path, str):
         raise RefusedError("a model in its manifest has no name or no path")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}", value["name"]):
-        raise RefusedError(f"{ascii(value['name'])[:120]} is not a name that a model may have")
-    return value
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}", name):
+        raise RefusedError(f"{ascii(name)[:120]} is not a name that a model may have")
+    texts = (value.get(key) for key in ("source", "revision", "license"))
+    source, revision, licence = (text if isinstance(text, str) else None for text in texts)
+    return Model(name, path, source, revision, licence, check if isinstance(check, dict) else None)
 
 
-def _check_program(program: Any) -> None:
-    if not isinstance(program, dict):
-        raise RefusedError("its manifest does not say what its wheels need")
-    texts = [program.get(key) for key in ("jlocal", "python", "platform")]
-    lists = [program.get(key) or [] for key in ("cpu", "libraries", "extras")]
-    words = [*texts, *(word for items in lists if isinstance(items, list) for word in items)]
+def _program(value: object) -> Program:
+    values, keys = value if isinstance(value, dict) else {}, Program.__dataclass_fields__
+    program = Program(**dict.fromkeys(keys) | {key: values[key] for key in values if key in keys})
+    lists = [items or [] for items in (program.cpu, program.libraries, program.extras)]
+    words = [program.jlocal, program.python, program.platform, program.glibc or "0.0"]
+    words += [word for items in lists if isinstance(items, list) for word in items]
     if (
         not all(isinstance(items, list) for items in lists)
         or not all(isinstance(word, str) and re.fullmatch(r"[\w.+-]{1,64}", word) for word in words)
-        or not re.fullmatch(r"3\.\d{1,3}", program["python"], re.ASCII)
-        or not re.fullmatch(r"\d{1,4}\.\d{1,4}", str(program.get("glibc") or "0.0"), re.ASCII)
+        or not re.fullmatch(r"3\.\d{1,3}", program.python, re.ASCII)
+        or not re.fullmatch(r"\d{1,4}\.\d{1,4}", program.glibc or "0.0", re.ASCII)
     ):
         raise RefusedError("its manifest does not say in a known way what its wheels need")
+    return program
 
 
-def unmet(program: dict[str, Any]) -> tuple[str | None, list[str]]:
-    """Return a requirement of the wheels that this machine lacks, or None; and unchecked ones."""
-    here, need = f"{sys.version_info[0]}.{sys.version_info[1]}", program["python"]
+def missing_requirement(program: Program) -> str | None:
+    """Return a requirement of the wheels that this machine lacks, in a sentence; None without."""
+    here, need = ".".join(map(str, sys.version_info[:2])), program.python
     if need != here:
-        return f"its wheels are for Python {need}; this is {here}: run it with python{need}", []
-    if not _same_platform(program["platform"]):
-        return f"its wheels are for {program['platform']}; this is {sysconfig.get_platform()}", []
+        return f"its wheels are for Python {need}; this is {here}: run it with python{need}"
+    if not _same_platform(program.platform):
+        return f"its wheels are for {program.platform}; this is {sysconfig.get_platform()}"
     flags = cpu_flags()
-    checked = program.get("cpu") is not None and flags is not None
-    lacking = [flag for flag in program["cpu"] if flag not in flags] if checked and flags else []
-    if lacking:
-        return f"its llama.cpp needs a CPU with {', '.join(lacking)}, which this one lacks", []
-    kind, version = platform.libc_ver()
-    need = program.get("glibc") or "0"
-    if kind == "glibc" and list(map(int, version.split("."))) < list(map(int, need.split("."))):
-        return f"its llama.cpp needs glibc {need} or later; this machine has {version}", []
-    for name in program.get("libraries") or ():
+    missing = [flag for flag in program.cpu or () if flags is not None and flag not in flags]
+    if missing:
+        return f"its llama.cpp needs a CPU with {', '.join(missing)}, which this one lacks"
+    need, (library, version) = program.glibc or "0", platform.libc_ver()
+    if library == "glibc" and list(map(int, version.split("."))) < list(map(int, need.split("."))):
+        return f"its llama.cpp needs glibc {need} or later; this machine has {version}"
+    for name in program.libraries or ():
         try:
             ctypes.CDLL(name)
         except OSError:
-            return f"its llama.cpp needs {name}, which this machine lacks; install it first", []
-    return None, [] if checked else ["instruction sets"]
+            return f"its llama.cpp needs {name}, which this machine lacks; install it first"
+    return None
 
 
 def cpu_flags() -> frozenset[str] | None:
@@ -340,8 +347,8 @@ def cpu_flags() -> frozenset[str] | None:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return None
-    found = re.search("^(?:flags|Features)[^:]*:(.*)", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else None
+    flags = re.search("^(?:flags|Features)[^:]*:(.*)", text, re.MULTILINE)
+    return frozenset(flags[1].split()) if flags else None
 
 
 def _same_platform(tag: str) -> bool:
@@ -377,14 +384,12 @@ def _main() -> None:
 
 def _install(bundle: Path, folder: Path) -> None:
     with Bundle(bundle) as opened:
-        program = opened.manifest.program
-        if program is None:
+        if (program := opened.manifest.program) is None:
             raise RefusedError("it holds models only; install them with `jlocal bundle install`")
-        missing, unchecked = unmet(program)
-        if missing:
+        if missing := missing_requirement(program):
             raise RefusedError(missing)
-        for what in unchecked:
-            _log(f"Not checked on this machine: {what}.")
+        if program.cpu is None or cpu_flags() is None:
+            _log("Not checked on this machine: instruction sets.")
         _log("Checking every file …")
         for _ in opened.members():
             pass
@@ -404,8 +409,7 @@ def _install(bundle: Path, folder: Path) -> None:
 
 
 def _environment(folder: Path) -> Path:
-    binaries = folder / ("Scripts" if os.name == "nt" else "bin")
-    python = binaries / ("python.exe" if os.name == "nt" else "python")
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         if folder.exists():
             raise RefusedError(f"{folder} exists and is not a virtual environment")
@@ -430,8 +434,7 @@ def _install_wheels(bundle: Path, python: Path) -> None:
 
 def _run(python: str, module: str, *arguments: str, output: int | None = None) -> int:
     """Run a module, isolated and in an empty folder; return its exit status."""
-    home = os.environ.get("JLOCAL_HOME")
-    if home:
+    if home := os.environ.get("JLOCAL_HOME"):
         os.environ["JLOCAL_HOME"] = str(Path(home).expanduser().absolute())
     command = [python, "-I", "-m", module, *arguments]
     with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:
@@ -440,8 +443,7 @@ def _run(python: str, module: str, *arguments: str, output: int | None = None) -
 
 def _log(message: str) -> None:
     """Print a line on stderr, without what a terminal would obey."""
-    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)
-    sys.stderr.write(shown + "\n")
+    sys.stderr.write("".join(x if x.isprintable() else "\ufffd" for x in message) + "\n")
 
 
 if __name__ == "__main__":

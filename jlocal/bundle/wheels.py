@@ -14,10 +14,10 @@ import zipfile
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from jlocal import child
 from jlocal._version import __version__
+from jlocal.bundle.standalone import Program
 from jlocal.errors import BundleError
 from jlocal.locations import cache_folder, make_private
 from jlocal.models.offline import is_offline
@@ -62,7 +62,7 @@ def collect(
     native: bool,
     extras: Sequence[str] = (),
     say: Callable[[str], object],
-) -> dict[str, Any]:
+) -> Program:
     """Put wheels into a folder, and return their requirements.
 
     Versions are those of this environment. llama.cpp is compiled once for any x86-64 CPU with
@@ -88,30 +88,29 @@ def collect(
         _compile_portable()
     say("collecting wheels")
     (own,) = folder.glob("jlocal-*.whl")
-    wanted = f"{own}[{','.join(extras)}]" if extras else str(own)
+    requirement = f"{own}[{','.join(extras)}]" if extras else str(own)
     if foreign:
-        _download(folder, str(platform), wanted)
+        _download(folder, str(platform), requirement)
     else:
         llama = repack(_LLAMA, folder) if native else _portable()[0]
         done = _pip(
-            "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), wanted, str(llama)
+            "wheel", "-w", str(folder), "--prefer-binary", *_pinned(folder), requirement, str(llama)
         )
         if done.status:
             raise BundleError(f"pip cannot make the wheels: {_last_error(done)}")
     (folder / _CONSTRAINTS).unlink()
     for path in folder.glob("*.whl"):
         path.rename(folder / _shorten(path.name))
-    return {
-        "jlocal": __version__,
-        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
-        "platform": platform if foreign else here,
-        "extras": list(extras),
-        "cpu": None if foreign else _cpu(native),
-        "glibc": None if foreign else this.libc_ver()[1] or None,
-        "libraries": ["libgomp.so.1", "libstdc++.so.6"]
-        if not foreign and sys.platform == "linux"
-        else None,
-    }
+    linux = not foreign and sys.platform == "linux"
+    return Program(
+        jlocal=__version__,
+        python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+        platform=platform if platform and foreign else here,
+        extras=list(extras),
+        cpu=None if foreign else _cpu(native),
+        glibc=None if foreign else this.libc_ver()[1] or None,
+        libraries=["libgomp.so.1", "libstdc++.so.6"] if linux else None,
+    )
 
 
 def repack(distribution: str, folder: Path) -> Path:

@@ -121,7 +121,7 @@ def test_a_sound_bundle_of_many_gaps(tmp_path, own_home) -> None:
     """The members of the hostile ones are in order where nobody tampers with them."""
     (tmp_path / "b.tar").write_bytes(pack())
     assert [model.name for model in install(tmp_path / "b.tar")] == ["tiny"]
-    assert verify(tmp_path / "b.tar").models[0]["name"] == "tiny"
+    assert verify(tmp_path / "b.tar").models[0].name == "tiny"
     assert files_in(own_home) == {"models/tiny.gguf", "models/tiny.json"}
 
 

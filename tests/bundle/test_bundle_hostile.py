@@ -152,6 +152,16 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "wheels without needs": lambda: pack(None, MEMBERS | {"wheels/x.whl": b"x"}),
     "needs of wrong types": lambda: pack(manifest(program={"python": 3})),
+    "a glibc that is a number": lambda: pack(
+        manifest(
+            members := MEMBERS | {"wheels/x.whl": b"x"},
+            program={"jlocal": "1", "python": "3.11", "platform": "x", "glibc": 2.35},
+        ),
+        members,
+    ),
+    "needs that are a list": lambda: pack(
+        manifest(members := MEMBERS | {"wheels/x.whl": b"x"}, program=["3.11"]), members
+    ),
     "a library that is a path": lambda: pack(
         manifest(
             members := MEMBERS | {"wheels/x.whl": b"x"},

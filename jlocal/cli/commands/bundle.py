@@ -117,13 +117,13 @@ def verify(bundle: Path, quiet: bool) -> None:
         manifest = run(bundle, on_bytes)
     line(f"{bundle}: all {len(manifest.members)} files match its manifest")
     for model in manifest.models:
-        line(f"model    {model['name']}  {_shown(model.get('license'))}")
+        line(f"model    {model.name}  {_shown(model.license)}")
     if program := manifest.program:
-        needs = " ".join(program.get("cpu") or ["no particular CPU"])
-        extras = f"[{','.join(program['extras'])}]" if program.get("extras") else ""
+        needs = " ".join(program.cpu or ["no particular CPU"])
+        extras = f"[{','.join(program.extras)}]" if program.extras else ""
         line(
-            f"program  jlocal{extras} {program['jlocal']}  Python {program['python']}  "
-            f"{program['platform']}  {needs}"
+            f"program  jlocal{extras} {program.jlocal}  Python {program.python}  "
+            f"{program.platform}  {needs}"
         )
 
 
@@ -151,8 +151,8 @@ def _names(value: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in inner.split(",") if (name := part.strip())))
 
 
-def _shown(licence: object) -> str:
-    return str(licence or "no licence named")[:80]
+def _shown(licence: str | None) -> str:
+    return (licence or "no licence named")[:80]
 
 
 for _subcommand in command.commands.values():
