@@ -195,16 +195,21 @@ def _choose(checkpoint: Checkpoint, requested: str | None) -> str | None:
     if not adapters:
         merged = checkpoint.merged_task
         if requested and merged and requested != merged:
-            raise ArgumentError(f"{folder} holds the adapter of {merged!r}, not {requested}")
+            raise ArgumentError(
+                f"{folder} holds the adapter of {merged!r}, not {requested}", argument="task"
+            )
         return requested or merged
     if requested is None and len(adapters) > 1:
         choice = Argument("task")
         raise ArgumentError(
-            f"{folder} has adapters for {', '.join(adapters)}; choose with {choice}", choice
+            f"{folder} has adapters for {', '.join(adapters)}; choose with {choice}",
+            choice,
+            argument="task",
         )
     if requested is not None and requested not in adapters:
         raise ArgumentError(
-            f"{folder} has no adapter for {requested!r}; it has: {', '.join(adapters)}"
+            f"{folder} has no adapter for {requested!r}; it has: {', '.join(adapters)}",
+            argument="task",
         )
     return requested or adapters[0]
 

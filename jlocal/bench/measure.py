@@ -20,6 +20,7 @@ from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
 from jlocal.llama.trial import try_once
 from jlocal.memory import peak_memory
 from jlocal.models.profile import read_profile
+from jlocal.terms import Argument
 
 _ROUNDS = 5
 _ROUND_SECONDS = 1.0
@@ -41,7 +42,8 @@ def _main() -> None:
         answer = _measure(Job.from_json(sys.argv[1]), lambda step: say(step=step))
         say(answer=answer.as_dict())
     except JlocalError as error:
-        say(error=str(error))
+        terms = [vars(term) for term in error.message.terms if isinstance(term, Argument)]
+        say(error=str(error), terms=terms)
 
 
 def _measure(job: Job, on_step: Callable[[str], None]) -> Answer:

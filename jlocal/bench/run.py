@@ -28,6 +28,7 @@ from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, read_profile
+from jlocal.terms import Argument
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -74,7 +75,7 @@ def bench(
         try:
             answer = _measure_in_child(job, on_step)
         except ModelError as error:
-            results.append(Failure(profile.path, name, str(error)))
+            results.append(Failure(profile.path, name, error.message))
             continue
         machine = machine or answer.machine
         vectors = _Vectors(profile, answer.tokens, answer.vectors)
@@ -130,7 +131,9 @@ def _measure_in_child(job: Job, on_step: OnStep | None) -> Answer:
                 if "answer" in message:
                     return Answer.of(message["answer"])
                 if "error" in message:
-                    raise ModelError(message["error"])
+                    raise ModelError(
+                        message["error"], *(Argument(**term) for term in message["terms"])
+                    )
                 if on_step:
                     on_step(job.name, message["step"])
             status = process.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from jlocal.cli import flags
 from jlocal.errors import (
     ArgumentError,
     EmptyCollectionError,
@@ -25,7 +26,7 @@ def _file(_context: click.Context, _option: click.Parameter, value: str | None) 
     try:
         return collection_path(value)
     except ArgumentError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(flags.message(error)) from error
 
 
 def _complete(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from jlocal.cli import flags
 from jlocal.progress import log
 
 
@@ -18,7 +19,7 @@ def _known_encoding(
     try:
         return None if name is None else python_name(name)
     except ArgumentError as error:
-        raise click.BadParameter(str(error)) from None
+        raise click.BadParameter(flags.message(error)) from error
 
 
 encoding_option = click.option(

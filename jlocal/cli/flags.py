@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jlocal.errors import JlocalError
-from jlocal.terms import Argument, reworded
+from jlocal.terms import Argument, Message, reworded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jlocal.terms import Term
 
 # Other arguments are called as their options are: `on_long` and --on-long.
@@ -21,8 +23,15 @@ _METHODS = {"Collection.index": "jlocal index PATH…", "jlocal.inputs.lines.rea
 
 
 def message(error: JlocalError) -> str:
-    """Return an error's message as the command line words it."""
-    return worded(error.message)
+    """Return an error's message as the command line words it, a quoted cause's included."""
+    return worded(Message(error.message, *_terms_of_causes(error)))
+
+
+def _terms_of_causes(error: BaseException) -> Iterator[Term]:
+    while cause := error.__cause__:
+        if isinstance(cause, JlocalError):
+            yield from cause.message.terms
+        error = cause
 
 
 def worded(text: str) -> str:

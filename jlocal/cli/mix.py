@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jlocal.cli.options import add_options
 from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.progress import log
 
@@ -95,9 +96,7 @@ class Target:
 
 def mix_options(function: _F) -> _F:
     """Add the options of a target."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return add_options(_OPTIONS, function)
 
 
 @dataclass(frozen=True)

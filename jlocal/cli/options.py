@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -29,7 +29,7 @@ class WholeNumber(click.IntRange):
     name = "whole number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read a number, and name the bound that it exceeds."""
+        """Parse a number, and name the bound that it exceeds."""
         number = super().convert(value, param, ctx) if not _is_whole(value) else int(value)
         if self.min is not None and number < self.min:
             self.fail(f"{number:,} is too small; the least is {self.min:,}.", param, ctx)
@@ -65,6 +65,12 @@ format_option = click.option(
     type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
     help="Format of the output; told by the ending of its name if not given.",
 )
+include_option = click.option(
+    "--include", multiple=True, metavar="GLOB", help="Read only these files in folders."
+)
+moved_model_option = click.option(
+    "-m", "--model", help="Path of the collection's model, if the file was moved."
+)
 _CALIBRATION_OPTIONS = (
     click.option(
         "--calibrate",
@@ -83,7 +89,7 @@ _CALIBRATION_OPTIONS = (
 
 
 def _chunk_size(value: str) -> int | Literal["auto"] | None:
-    """Read a number of tokens; `none` is None, and the default stays what it is."""
+    """Parse a number of tokens, `none` or `auto`."""
     if value == "auto":
         return "auto"
     if value.casefold() == "none":
@@ -166,39 +172,40 @@ _TEXT_OPTIONS = (
 )
 
 
-def _add(options: tuple[Callable[[_F], _F], ...], function: _F) -> _F:
+def add_options(options: Sequence[Callable[[_F], _F]], function: _F) -> _F:
+    """Add options to a command, in the order of its help."""
     for option in reversed(options):
         function = option(function)
     return function
 
 
 def calibration_options(function: _F) -> _F:
-    """Add what an importance matrix comes from."""
-    return _add(_CALIBRATION_OPTIONS, function)
+    """Add the options that name the source of an importance matrix."""
+    return add_options(_CALIBRATION_OPTIONS, function)
 
 
 def chunk_options(function: _F) -> _F:
-    """Add what says how texts are cut."""
-    return _add(_CHUNK_OPTIONS, function)
+    """Add the options of chunks."""
+    return add_options(_CHUNK_OPTIONS, function)
 
 
 def compute_options(function: _F) -> _F:
-    """Add what says how a model is computed."""
-    return _add(_COMPUTE_OPTIONS, function)
+    """Add the options of `ComputeOptions`."""
+    return add_options(_COMPUTE_OPTIONS, function)
 
 
 def model_options(function: _F) -> _F:
-    """Add what says which model is loaded, and how."""
-    return _add(_MODEL_OPTIONS, function)
+    """Add the options that name a model and say how it is computed."""
+    return add_options(_MODEL_OPTIONS, function)
 
 
 def text_options(function: _F) -> _F:
-    """Add what says how texts become vectors."""
-    return _add(_TEXT_OPTIONS, function)
+    """Add the options that say how texts become vectors."""
+    return add_options(_TEXT_OPTIONS, function)
 
 
 def default_model(*, quiet: bool = False) -> str:
-    """Choose a model where none was named, and say so, unless quiet, where it is the starter."""
+    """Return the model for a command that names none; note that it is the starter, unless quiet."""
     from jlocal.models import names, starter
 
     model = names.default_model()
@@ -216,33 +223,37 @@ def open_model(
     on_long: OnLong = "error",
     quiet: bool = False,
 ) -> Embedder:
-    """Load a model with the values of `model_options`, and check that it is for the task.
+    """Load a model with the values of `model_options`; warnings are printed as notes.
 
     Args:
-        task: that it must be for; None for any.
-        model: a name or path; None chooses one.
-        compute: how it is computed.
-        pooling: of `Embedder`.
-        on_long: of `Embedder`.
-        quiet: say nothing of which was chosen.
+        task: the task that the model must be for; None allows any.
+        model: a name or path; None takes the default model.
+        compute: how the model is computed.
+        pooling: `pooling` of `Embedder`.
+        on_long: `on_long` of `Embedder`.
+        quiet: print no note that the default is the starter model.
+
+    Raises:
+        ModelError: the model cannot be found or loaded.
+        ArgumentError: the model is for another task, or cannot be computed in this way.
 
     """
     from jlocal.embed.embedder import Embedder
     from jlocal.errors import DeviceWarning, TokenizerWarning
 
     model = model or default_model(quiet=quiet)
-    with warnings.catch_warnings(record=True) as caught:
-        for kind in (DeviceWarning, TokenizerWarning):
-            warnings.simplefilter("always", kind)
-        pooled = cast("Pooling | None", pooling)
-        embedder = Embedder(model, task=task, pooling=pooled, on_long=on_long, **vars(compute))
-    for warning in caught:
-        log(f"Note: {warning.message}.")
+    with warnings.catch_warnings(record=True) as notes:
+        for category in (DeviceWarning, TokenizerWarning):
+            warnings.simplefilter("always", category)
+        method = cast("Pooling | None", pooling)
+        embedder = Embedder(model, task=task, pooling=method, on_long=on_long, **vars(compute))
+    for note in notes:
+        log(f"Note: {note.message}.")
     return embedder
 
 
 def prompt_arguments(prompt: str | None, prompt_text: str | None) -> tuple[str | None, str | None]:
-    """Turn the two prompt options into `prompt_name` and `prompt` of `Embedder.encode`."""
+    """Return `prompt_name` and `prompt` of `Embedder.encode`, from the two prompt options."""
     if prompt is not None and prompt_text is not None:
         raise click.UsageError("give --prompt or --prompt-text, not both")
     text = None if prompt_text is None else rejoined(prompt_text)
@@ -255,7 +266,7 @@ def _set_offline(_context: click.Context, _option: click.Parameter, offline: boo
 
 
 def offline_option() -> click.Option:
-    """Make the option that every command has; it acts for the whole process."""
+    """Make `--offline`, which every command has; it acts on the whole process."""
     return click.Option(
         ["--offline"],
         is_flag=True,
@@ -267,9 +278,11 @@ def offline_option() -> click.Option:
 
 
 def confirm(question: str, without_terminal: str) -> None:
-    """Ask on the terminal.
+    """Ask a question on the terminal; end the program with status 1 if the answer is no.
 
-    Where the answer is no, the program ends with status 1.
+    Args:
+        question: the question, answered by yes or no.
+        without_terminal: the error message if there is no terminal.
 
     Raises:
         click.ClickException: there is no terminal to ask on.
@@ -281,12 +294,12 @@ def confirm(question: str, without_terminal: str) -> None:
 
 
 def agree(question: str) -> None:
-    """Ask, and end the program with status 1 where the answer is no."""
+    """Ask a question, and end the program with status 1 if the answer is no."""
     if not click.confirm(question, err=True):
         log("Nothing was changed.")
         click.get_current_context().exit(1)
 
 
 def size_text(size: int) -> str:
-    """Write a number of bytes for people."""
+    """Return a number of bytes as text, such as "12 MB"."""
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

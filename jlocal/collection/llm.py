@@ -98,7 +98,7 @@ def export_to_llm(
 
     """
     if not name.strip():
-        raise ArgumentError("the name of the collection is empty")
+        raise ArgumentError("the name of the collection is empty", argument="name")
     with open_rows(database) as (config, rows):
         model = f"jlocal/{config.model}"
         if target.is_file() and target.stat().st_size:

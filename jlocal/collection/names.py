@@ -46,7 +46,8 @@ def collection_path(name_or_path: str | Path | None = None) -> Path:
         return folder() / f"{DEFAULT}{_ENDING}"
     if not isinstance(name_or_path, str):
         raise ArgumentError(
-            f"{name_or_path!r:.80} names no collection; pass a name or a path, as str or Path"
+            f"{name_or_path!r:.80} names no collection; pass a name or a path, as str or Path",
+            argument="name_or_path",
         )
     if _is_path(name_or_path):
         return Path(name_or_path)
@@ -90,7 +91,9 @@ def check_name(name: str) -> str:
     elif _RESERVED.fullmatch(name):
         reason = "Windows reserves it"
     if reason:
-        raise ArgumentError(f"{name[:80]!r} cannot be the name of a collection: {reason}")
+        raise ArgumentError(
+            f"{name[:80]!r} cannot be the name of a collection: {reason}", argument="name_or_path"
+        )
     return name
 
 

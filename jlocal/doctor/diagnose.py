@@ -66,7 +66,9 @@ def _llama(report: Report) -> None:
     try:
         report.llama = probe.build_info()
     except ModelError as error:
-        report.add("broken", f"llama.cpp cannot be used: {error}.", *probe.rebuild_command())
+        report.add(
+            "broken", f"llama.cpp cannot be used: {error}.", *probe.rebuild_command(), cause=error
+        )
         return
     gpu = [name for name in report.llama.backends if name not in ("cpu", "blas")]
     if gpu and not report.llama.gpus:
@@ -97,8 +99,11 @@ def _features(report: Report) -> None:
 def _models(report: Report) -> None:
     try:
         models = registry.installed()
-    except (ModelError, ImportError) as error:
+    except ImportError as error:
         report.add("broken", f"the models cannot be listed: {error}.")
+        return
+    except ModelError as error:
+        report.add("broken", f"the models cannot be listed: {error}.", cause=error)
         return
     except OutputError:  # which is among the findings of the folders
         return
@@ -110,7 +115,7 @@ def _models(report: Report) -> None:
             need = _RUNTIME_MEMORY + _weights(profile.header, report)
             check_tokenizer(report, profile)
         except ModelError as error:
-            report.add("warning", f"{model.name} cannot be used: {error}.")
+            report.add("warning", f"{model.name} cannot be used: {error}.", cause=error)
         report.models.append(Model(model.name, str(model.path), model.size, need))
         if total is not None and need > total:
             report.add("warning", f"{model.name} is larger than this machine's memory.")
@@ -137,7 +142,9 @@ def _folders(report: Report) -> None:
         try:
             folders[name] = folder()
         except OutputError as error:
-            report.add("broken", f"the folder {error.path} cannot be written: {error}.")
+            report.add(
+                "broken", f"the folder {error.path} cannot be written: {error}.", cause=error
+            )
     with contextlib.suppress(ImportError):  # which is among the findings already
         folders["hub cache"] = hub_folder()
     for name, path in folders.items():

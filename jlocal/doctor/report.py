@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from jlocal.errors import JlocalError
 from jlocal.llama.features import BuildInfo
+from jlocal.terms import Message
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,10 @@ class Report:
         report["self_test"] = {name: value for name, value in test.items() if value is not None}
         return report | {"broken": self.broken}
 
-    def add(self, level: str, text: str, *command: str) -> None:
-        """Add a finding."""
-        self.findings.append(Finding(level, text, command))
+    def add(self, level: str, text: str, *command: str, cause: JlocalError | None = None) -> None:
+        """Add a finding; its text may quote the message of an error, its cause."""
+        terms = cause.message.terms if cause else ()
+        self.findings.append(Finding(level, Message(text, *terms), command))
 
 
 def _named_build(build: BuildInfo) -> dict[str, object]:

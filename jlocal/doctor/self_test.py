@@ -58,7 +58,7 @@ def self_test(report: Report, model: str | None) -> SelfTest:
             check_tokenizer(report, profile)
         comparisons = _compare(path, profile)
     except (ModelError, OutputError) as error:
-        report.add("broken", f"the self-test with {model} failed: {error}.")
+        report.add("broken", f"the self-test with {model} failed: {error}.", cause=error)
         return SelfTest(done=True, model=model, passed=False)
     for name, comparison in comparisons.items():
         if not comparison.passed:

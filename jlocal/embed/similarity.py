@@ -94,7 +94,7 @@ def similarity(
             Bits (binary, ubinary) have no cosine: compare them by Hamming distance.
 
     """
-    x, y = _rows(a, dimensions), _rows(b, dimensions)
+    x, y = _rows("a", a, dimensions), _rows("b", b, dimensions)
     _check_lengths(x, y)
     return SIMILARITIES[name].table(x, y)
 
@@ -106,10 +106,10 @@ def pairwise_similarity(
 
     The arguments are those of `similarity`.
     """
-    x, y = _rows(a, dimensions), _rows(b, dimensions)
+    x, y = _rows("a", a, dimensions), _rows("b", b, dimensions)
     _check_lengths(x, y)
     if len(x) != len(y):
-        raise ArgumentError(f"{len(x):,} vectors cannot be paired with {len(y):,}")
+        raise ArgumentError(f"{len(x):,} vectors cannot be paired with {len(y):,}", argument="b")
     return SIMILARITIES[name].pairwise(x, y)
 
 
@@ -117,33 +117,43 @@ def _check_lengths(a: Floats, b: Floats) -> None:
     if a.shape[1] != b.shape[1]:
         raise ArgumentError(
             f"vectors of {a.shape[1]:,} and of {b.shape[1]:,} components have no cosine; embed "
-            "both with the same model, dimensions and precision"
+            "both with the same model, dimensions and precision",
+            argument="b",
         )
 
 
-def _rows(vectors: Vectors, dimensions: Container[int] | None) -> Floats:
+def _rows(argument: str, vectors: Vectors, dimensions: Container[int] | None) -> Floats:
     array = np.asarray(vectors)
     # Lists of integers lose their type; the values of int8 do not exceed 127.
     if array.dtype.kind == "u" or (array.dtype.kind == "i" and array.max(initial=0) > 127):
         raise ArgumentError(
             "uint8 vectors have no direction; take 128 from precision uint8, and compare ubinary "
-            "by Hamming distance"
+            "by Hamming distance",
+            argument=argument,
         )
     if array.dtype.kind == "U":
-        raise ArgumentError("vectors are compared, not texts; pass what encode() returns for them")
+        raise ArgumentError(
+            "vectors are compared, not texts; pass what encode() returns for them",
+            argument=argument,
+        )
     if array.dtype.kind not in "fi" or array.ndim not in (1, 2):
         raise ArgumentError(
-            f"vectors are an array (n, d) of numbers, not {array.dtype} of shape {array.shape}"
+            f"vectors are an array (n, d) of numbers, not {array.dtype} of shape {array.shape}",
+            argument=argument,
         )
     rows = np.atleast_2d(array)
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        raise ArgumentError(f"vector {int(finite.argmin())} is not finite; embed its text again")
+        raise ArgumentError(
+            f"vector {int(finite.argmin())} is not finite; embed its text again",
+            argument=argument,
+        )
     # Eight bits share a byte: only the number of columns distinguishes bits from int8 components.
     if array.dtype.kind == "i" and dimensions is not None and rows.shape[1] not in dimensions:
         raise ArgumentError(
             f"{array.dtype} vectors of {rows.shape[1]:,} columns may be bits (precision binary), "
             "which are compared by Hamming distance; pass int8 components as "
-            "vectors.astype('float32')"
+            "vectors.astype('float32')",
+            argument=argument,
         )
     return rows.astype(np.float32, copy=False)

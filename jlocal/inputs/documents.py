@@ -115,7 +115,7 @@ def read_file(
     except TextError as error:
         return Unreadable(str(path), error.reason, is_known=True)
     except ExtraError as error:
-        return Unreadable(str(path), str(error), cause="extra", extra=error.extra)
+        return Unreadable(str(path), error.message, cause="extra", extra=error.extra)
 
 
 def begins_as_text(path: Path, encoding: str | None = None) -> bool:
@@ -178,7 +178,7 @@ def _has_text_ending(path: Path) -> bool:
 
 def _not_text(path: Path, error: NotTextError) -> Unreadable:
     cause: Cause = "failure" if _has_text_ending(path) else "binary"
-    return Unreadable(str(path), str(error), is_known=True, cause=cause)
+    return Unreadable(str(path), error.message, is_known=True, cause=cause)
 
 
 def _open_failure(path: Path, error: OSError | ValueError) -> Unreadable:

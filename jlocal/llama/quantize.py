@@ -184,24 +184,33 @@ def chosen_types(header: Header, type_name: str, options: Options) -> dict[str, 
     for expression, tensor_type in options.tensor_types:
         matches = _matches(expression, matrices)
         if not matches:
-            raise ArgumentError(f"no name of a matrix of {source} matches {shown(expression)}")
+            raise ArgumentError(
+                f"no name of a matrix of {source} matches {shown(expression)}",
+                argument="tensor_types",
+            )
         for name in matches:
             chosen.setdefault(name, tensor_type)
-    for name, requested in ((EMBEDDING, options.embedding_type), (OUTPUT, options.output_type)):
+    arguments = dict.fromkeys(chosen, "tensor_types")
+    for name, requested, argument in (
+        (EMBEDDING, options.embedding_type, "embedding_type"),
+        (OUTPUT, options.output_type, "output_type"),
+    ):
         if requested is not None:
             if name not in matrices:
                 raise ArgumentError(
                     f"{source} has no vocabulary head with its own weights, so the output type "
                     f"has no use; for the token embeddings use {_EMBEDDING_TYPE}",
                     _EMBEDDING_TYPE,
+                    argument=argument,
                 )
-            chosen[name] = requested
+            chosen[name], arguments[name] = requested, argument
     for name, tensor_type in chosen.items():
-        _check_type(name, tensor_type, matrices[name].shape[0], options)
+        _check_type(name, tensor_type, matrices[name].shape[0], options, arguments[name])
     if type_name in _FLOATS and chosen.keys() - {EMBEDDING, OUTPUT}:
         raise ArgumentError(
             f"in a file of type {type_name}, only the token embeddings and the vocabulary head can "
-            "have another type; start from Q8_0, and name F16 for the other matrices"
+            "have another type; start from Q8_0, and name F16 for the other matrices",
+            argument="tensor_types",
         )
     return chosen
 
@@ -215,10 +224,11 @@ def check_file_type(type_name: str, *, with_importance: bool) -> None:
     """
     if type_name not in FILE_TYPES:
         raise ArgumentError(
-            f"there is no type {shown(type_name)}; choose from {', '.join(FILE_TYPES)}"
+            f"there is no type {shown(type_name)}; choose from {', '.join(FILE_TYPES)}",
+            argument="types",
         )
     if type_name in NEEDS_IMPORTANCE_MATRIX and not with_importance:
-        raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms)
+        raise ArgumentError(f"{type_name} {_CALIBRATE}", *_CALIBRATE.terms, argument="types")
 
 
 def check_source(header: Header, options: Options) -> None:
@@ -253,25 +263,33 @@ def _matches(expression: str, names: Iterable[str]) -> list[str]:
     try:
         pattern = re.compile(expression)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ArgumentError(f"{shown(expression)} is not a regular expression: {error}") from error
+        raise ArgumentError(
+            f"{shown(expression)} is not a regular expression: {error}", argument="tensor_types"
+        ) from error
     return [name for name in names if pattern.search(name)]
 
 
-def _check_type(name: str, tensor_type: str, columns: int, options: Options) -> None:
+def _check_type(name: str, tensor_type: str, columns: int, options: Options, argument: str) -> None:
+    """Check the type of one matrix, which an argument chose."""
     if tensor_type not in TENSOR_TYPES:
         raise ArgumentError(
-            f"{shown(tensor_type)} is not a tensor type; choose from {', '.join(TENSOR_TYPES)}"
+            f"{shown(tensor_type)} is not a tensor type; choose from {', '.join(TENSOR_TYPES)}",
+            argument=argument,
         )
     block = TENSOR_TYPES[tensor_type].block_size
     if columns % block:
         raise ArgumentError(
             f"{name} cannot be {tensor_type}: the length of its rows, {columns:,}, is not a "
-            f"multiple of {block}"
+            f"multiple of {block}",
+            argument=argument,
         )
     if name == EMBEDDING:
         if tensor_type in NOT_FOR_LOOKUP:
             raise ArgumentError(
-                f"token embeddings cannot be {tensor_type}; use Q2_K, IQ2_S or IQ1_M"
+                f"token embeddings cannot be {tensor_type}; use Q2_K, IQ2_S or IQ1_M",
+                argument=argument,
             )
     elif tensor_type in WEIGHTED and name != OUTPUT and options.importance is None:
-        raise ArgumentError(f"{tensor_type} for {name} {_CALIBRATE}", *_CALIBRATE.terms)
+        raise ArgumentError(
+            f"{tensor_type} for {name} {_CALIBRATE}", *_CALIBRATE.terms, argument=argument
+        )

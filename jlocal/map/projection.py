@@ -39,7 +39,7 @@ def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
     """
     count, mean, covariance = _moments(blocks())
     if count == 0:
-        raise ArgumentError("there are no vectors to project")
+        raise ArgumentError("there are no vectors to project", argument="blocks")
     variance = float(np.trace(covariance))
     if variance < _ROUNDING:
         return np.zeros((count, 2)), (0.0, 0.0)

@@ -143,7 +143,8 @@ def encode_with(
         if len(empty := np.flatnonzero(rows == 0)):
             raise ArgumentError(
                 f"{model.origin} makes no token of the text {_excerpt(texts, empty)} with the "
-                f"prompt {prompts[name]!r}; leave it out"
+                f"prompt {prompts[name]!r}; leave it out",
+                argument="texts",
             )
     longest = np.max([*lengths.values()], axis=0)
     kept = np.flatnonzero(longest <= limit)
@@ -152,6 +153,7 @@ def encode_with(
             f"none of {len(texts):,} texts fits into the {limit:,} tokens of {model.origin}; give "
             f"others with {_TEXTS}",
             _TEXTS,
+            argument="texts",
         )
     chosen = [texts[int(row)] for row in kept]
     strings = [text.text for text in chosen]

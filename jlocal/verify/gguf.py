@@ -42,7 +42,9 @@ class GGUFEncoder:
         header = read_header(resolve(model))
         profile = profile_of(header)
         if task and profile.task and task != profile.task:
-            raise ArgumentError(f"{profile.path} holds the adapter of {profile.task!r}, not {task}")
+            raise ArgumentError(
+                f"{profile.path} holds the adapter of {profile.task!r}, not {task}", argument="task"
+            )
         weights, source = model_info(header)["type"], header.metadata.get("jlocal.source_sha256")
         self.info = ModelInfo(
             name=profile.name,

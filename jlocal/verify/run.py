@@ -148,7 +148,8 @@ def _open(
     if open_checkpoint is None:
         raise ArgumentError(
             f"{model} is the folder of a checkpoint; pass what computes with it, "
-            "open_checkpoint=jlocal_convert.reference.CheckpointEncoder"
+            "open_checkpoint=jlocal_convert.reference.CheckpointEncoder",
+            argument="open_checkpoint",
         )
     return open_checkpoint(Path(model), task, options.threads)
 
@@ -195,7 +196,7 @@ def _shipped_reference(actual: ModelInfo) -> Encoder:
 
 def _check_compatible(actual: ModelInfo, expected: ModelInfo) -> Mapping[str, str]:
     """Check that two models are comparable, and return their common prompts."""
-    for what, a, b in (
+    for property_name, a, b in (
         ("dimensions", actual.dimensions, expected.dimensions),
         ("task", actual.task, expected.task),
         ("prompts", dict(actual.prompts), dict(expected.prompts)),
@@ -203,8 +204,9 @@ def _check_compatible(actual: ModelInfo, expected: ModelInfo) -> Mapping[str, st
         # A file may not name its task or its prompts.
         if a and b and a != b:
             raise ArgumentError(
-                f"another {what}: {actual.origin} has {a}, and {expected.origin} has {b}; compare "
-                "files of the same model and task"
+                f"another {property_name}: {actual.origin} has {a}, and {expected.origin} has "
+                f"{b}; compare files of the same model and task",
+                argument="against",
             )
     return actual.prompts or expected.prompts or NO_PROMPT
 
@@ -213,7 +215,9 @@ def _text_set(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     if stored is not None:
         if texts is not None:
             raise ArgumentError(
-                f"a stored reference has texts of its own; leave out {_TEXTS}", _TEXTS
+                f"a stored reference has texts of its own; leave out {_TEXTS}",
+                _TEXTS,
+                argument="texts",
             )
         return TextSet(stored)
     chosen = default_texts() if texts is None else texts
@@ -229,7 +233,9 @@ def _text_set(texts: Texts | None, stored: Sequence[Text] | None) -> TextSet:
     for text in named:
         unique.setdefault(text.text, text)
     if not unique:
-        raise ArgumentError(f"there are no texts to compare; name some with {_TEXTS}", _TEXTS)
+        raise ArgumentError(
+            f"there are no texts to compare; name some with {_TEXTS}", _TEXTS, argument="texts"
+        )
     return TextSet([*unique.values()], repeated=len(named) - len(unique))
 
 
@@ -244,7 +250,8 @@ def _leave_out_long(
     if left and is_strict:
         raise ArgumentError(
             f"the text {left[0].text.text[:40]!a} has {left[0].tokens:,} tokens, above the "
-            f"{encoded.limit:,} of {model.origin}; leave it out or split it"
+            f"{encoded.limit:,} of {model.origin}; leave it out or split it",
+            argument="texts",
         )
     kept = [text_set.texts[row] for row in encoded.kept]
     return replace(text_set, texts=kept, left_out=[*text_set.left_out, *left])

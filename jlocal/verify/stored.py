@@ -54,7 +54,7 @@ class StoredEncoder:
                 f"cannot read {path}: {error.strerror or error}", path=path
             ) from error
         except ModelError as error:
-            raise VerifyError(str(error)) from error
+            raise VerifyError(error.message, path=path) from error
         # The exceptions of zipfile and numpy for damaged, encrypted or foreign files.
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]

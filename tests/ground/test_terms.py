@@ -12,8 +12,16 @@ from pathlib import Path
 import pytest
 
 import jlocal
+from jlocal import errors
 from jlocal.cli import flags
-from jlocal.errors import ArgumentError, JlocalError, TextError, TextTooLongError, TruncationWarning
+from jlocal.errors import (
+    ArgumentError,
+    JlocalError,
+    TextError,
+    TextTooLongError,
+    TruncationWarning,
+    VerifyError,
+)
 from jlocal.terms import Argument, Message, Method
 
 ROOT = Path(jlocal.__file__).parents[1]
@@ -80,6 +88,8 @@ def test_errors_come_back_from_another_process(error: Exception) -> None:
 
 # Commands of a shell, which the library prints as such: they are to be copied.
 SHELL = {"jlocal/doctor/probe.py", "convert/jlocal_convert/export/model_card.py"}
+# Child processes, which say errors in bytes; their parents have checked the model before.
+CHILDREN = {"jlocal/bench/measure.py", "jlocal/embed/probe.py", "jlocal/llama/trial_child.py"}
 PROGRAMS = (
     ROOT / "jlocal" / "cli",
     ROOT / "jlocal" / "server",
@@ -113,6 +123,72 @@ def test_no_text_of_the_command_line_names_an_argument_of_python() -> None:
         if PYTHON.search(text)
     }
     assert not found
+
+
+def test_a_message_that_quotes_another_keeps_its_terms() -> None:
+    task = Argument("task")
+    cause = ArgumentError(f"choose with {task}", task)
+    with pytest.raises(VerifyError) as caught:
+        raise VerifyError(f"not verified: {cause}") from cause
+    assert flags.message(caught.value) == "not verified: choose with --task"
+
+
+def test_no_text_loses_the_terms_of_an_error_that_it_quotes() -> None:
+    found = {
+        f"{name}:{line}"
+        for of_programs in (True, False)
+        for name, tree in modules(of_programs=of_programs)
+        for handler in ast.walk(tree)
+        if isinstance(handler, ast.ExceptHandler) and handler.name and _of_ours(handler.type)
+        for line in _lost_quotes(handler, str(handler.name))
+        if name not in CHILDREN
+    }
+    assert not found
+
+
+def test_an_error_of_an_argument_names_it() -> None:
+    unnamed = {
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in modules(of_programs=False)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "ArgumentError"
+        and "argument" not in (keyword.arg for keyword in node.keywords)
+    }
+    # An error of two arguments, size and cosine.
+    assert {name.partition(":")[0] for name in unnamed} == {
+        "convert/jlocal_convert/quantization/mix/options.py"
+    }
+
+
+def _of_ours(types: ast.AST | None) -> bool:
+    names = (getattr(getattr(errors, name, None), "__mro__", ()) for name in _names(types))
+    return any(JlocalError in classes for classes in names)
+
+
+def _names(types: ast.AST | None) -> Iterator[str]:
+    return (node.id for node in ast.walk(types or ast.Pass()) if isinstance(node, ast.Name))
+
+
+def _lost_quotes(node: ast.AST, error: str) -> Iterator[int]:
+    """Yield the lines that put an error's text into another and pass on neither it nor its terms.
+
+    What is raised from the error, takes it as its cause, or is given `terms` says them again.
+    """
+    if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Name) and node.cause.id == error:
+        return
+    if isinstance(node, ast.Call):
+        passed = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if any(isinstance(value, ast.Name) and value.id == error for value in passed[1:]) or any(
+            isinstance(value, ast.Starred) and "terms" in ast.unparse(value) for value in passed
+        ):
+            return
+        if ast.unparse(node) == f"str({error})":
+            yield node.lineno
+    if isinstance(node, ast.FormattedValue) and ast.unparse(node.value) == error:
+        yield node.lineno
+    for inner in ast.iter_child_nodes(node):
+        yield from _lost_quotes(inner, error)
 
 
 def _messages(tree: ast.AST) -> Iterator[str]:

@@ -152,6 +152,7 @@ def _check_importance(matrix_source: Importance, plan: Plan) -> None:
         raise ArgumentError(
             f"an importance matrix belongs to one task; name one task, or texts with {texts}",
             texts,
+            argument="imatrix",
         )
     for job in plan.jobs:
         matrix_source.check({tensor.name: tensor.shape[::-1] for tensor in job.tensors}, job.stem)

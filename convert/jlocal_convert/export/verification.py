@@ -96,4 +96,4 @@ def check_reports(reports: Reports) -> None:
     usable = [file.name for file, report in reports.items() if not isinstance(report, VectorError)]
     if unusable:
         rest = f"use {', '.join(usable)}" if usable else "convert to BF16 or F32"
-        raise VerifyError(f"the files were written, but {unusable[0]}; {rest}")
+        raise VerifyError(f"the files were written, but {unusable[0]}; {rest}") from unusable[0]

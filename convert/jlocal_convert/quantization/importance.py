@@ -17,7 +17,7 @@ from jlocal_convert.gguf_file import DIRECT_TYPES
 from jlocal_convert.progress import OnProgress, reporter
 from jlocal_convert.quantization.calibration import Calibration, calibrate, read_calibration
 
-_CALIBRATION = Argument("calibration")
+_CALIBRATION, _IMATRIX = Argument("calibration"), Argument("imatrix")
 
 
 class ImportanceArguments(TypedDict, total=False):
@@ -120,12 +120,17 @@ def importance(options: ImportanceOptions, *, overwrite: bool = False) -> Import
     calibration, file, save = options.calibration, options.imatrix, options.save_imatrix
     if calibration and file is not None:
         raise ArgumentError(
-            f"give either calibration texts ({_CALIBRATION}) or a matrix", _CALIBRATION
+            f"give either calibration texts ({_CALIBRATION}) or a matrix ({_IMATRIX})",
+            _CALIBRATION,
+            _IMATRIX,
+            argument="imatrix",
         )
     if save is not None:
         if not calibration:
             raise ArgumentError(
-                f"there is no matrix to save; name texts with {_CALIBRATION}", _CALIBRATION
+                f"there is no matrix to save; name texts with {_CALIBRATION}",
+                _CALIBRATION,
+                argument="save_imatrix",
             )
         save = Path(save)
         outputs.check_absent([save], overwrite=overwrite)
@@ -151,4 +156,6 @@ def check_used(matrix_source: Importance, types: Sequence[str], *, single: bool 
 
     """
     if matrix_source and not matrix_source.save and not single and set(types) <= set(DIRECT_TYPES):
-        raise ArgumentError(f"{', '.join(types)}: these types do not use an importance matrix")
+        raise ArgumentError(
+            f"{', '.join(types)}: these types do not use an importance matrix", argument="types"
+        )

@@ -7,13 +7,15 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli import output
+from jlocal.cli import flags, output
 from jlocal.cli.completion import complete_model
 from jlocal.cli.options import compute_options, default_model
+from jlocal.cli.output_options import quiet_option
 from jlocal.printable import printable
 from jlocal.progress import log, make_bar
 
@@ -40,7 +42,7 @@ _WIDTH = 80
 )
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the seconds of each round.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@quiet_option("progress")
 def command(
     models: tuple[str, ...],
     seconds: float,
@@ -64,6 +66,7 @@ def command(
     chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(quiet=quiet),)
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
         report = bench(chosen, seconds=seconds, on_step=on_step, **compute)
+    report = _worded(report)
     if as_json:
         output.data(report.as_dict(), indent=2)
     elif report.measured:
@@ -171,6 +174,17 @@ def _notes(measured: Sequence[Measurement], gpu: bool) -> Iterator[str]:
 
 def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
+
+
+def _worded(report: Report) -> Report:
+    """Name options instead of arguments in the reasons of failures."""
+    from jlocal.bench.report import Failure
+
+    models = [
+        replace(model, reason=flags.worded(model.reason)) if isinstance(model, Failure) else model
+        for model in report.models
+    ]
+    return replace(report, models=models)
 
 
 def _report_failures(report: Report) -> None:

@@ -15,13 +15,14 @@ from jlocal.cli.completion import complete_model
 from jlocal.cli.group import Group
 from jlocal.cli.options import offline_option
 from jlocal.cli.output import line, path
+from jlocal.cli.output_options import quiet_option
 from jlocal.progress import log, make_bar
 
 if TYPE_CHECKING:
     from jlocal.bundle.create import OnStep
     from jlocal.bundle.install import OnBytes
 
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
+_quiet = quiet_option("progress", "notes")
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from jlocal.cli import output
+from jlocal.cli import flags, output
 from jlocal.cli.group import Group
 from jlocal.cli.options import confirm, offline_option, size_text
+from jlocal.cli.output_options import json_option, quiet_option, yes_option
 from jlocal.errors import EmptyCollectionError, JlocalError
 from jlocal.filenames import native, portable
 from jlocal.printable import printable
@@ -31,7 +32,7 @@ class _Row:
 
 
 @click.group("collections", cls=Group, invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
     """List the collections that have names, and remove them.
@@ -48,7 +49,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_command(as_json: bool) -> None:
     """List the collections that have names; `jlocal collections` does the same."""
     _list(as_json=as_json)
@@ -65,8 +66,8 @@ def path_command(name: str | None) -> None:
 
 @command.command("rm")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+@yes_option("Remove")
+@quiet_option("notes")
 def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     """Remove collections by name; the files that were indexed stay.
 
@@ -147,4 +148,4 @@ def _row(name: str, path: Path) -> _Row:
     except EmptyCollectionError:
         return _Row(name, path, size)
     except JlocalError as error:
-        return _Row(name, path, size, error=str(error))
+        return _Row(name, path, size, error=flags.message(error))

@@ -9,6 +9,7 @@ import click
 
 from jlocal.cli.options import calibration_options, threads_option
 from jlocal.cli.output import path
+from jlocal.cli.output_options import force_option, quiet_option
 from jlocal.cli.progress import progress_bar
 from jlocal.progress import log
 
@@ -51,9 +52,9 @@ from jlocal.progress import log
     "card with the losses, README.md, beside the files; needs: pip install "
     "'jlocal[verify]'.",
 )
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@force_option
 @threads_option
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
+@quiet_option("progress", "notes")
 def command(  # noqa: PLR0913
     checkpoint: str,
     tasks: tuple[str, ...],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli import output
+from jlocal.cli import flags, output
 from jlocal.cli.completion import complete_model
+from jlocal.cli.output_options import json_option
 
 if TYPE_CHECKING:
     from jlocal.doctor.report import Report
@@ -22,7 +24,7 @@ _LEFT = 20
 
 @click.command("doctor")
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(model: str | None, as_json: bool) -> None:
     """Check the installation and the vectors that it computes.
 
@@ -34,6 +36,9 @@ def command(model: str | None, as_json: bool) -> None:
     from jlocal.doctor.diagnose import diagnose
 
     report = diagnose(model)
+    report.findings = [
+        replace(finding, text=flags.worded(finding.text)) for finding in report.findings
+    ]
     if as_json:
         output.data(report.as_dict(), indent=2)
     else:

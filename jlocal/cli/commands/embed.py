@@ -16,6 +16,7 @@ from jlocal.cli.encodings import encoding_option, log_encodings
 from jlocal.cli.inputs import found_or_missing, is_piped, paths_and_texts
 from jlocal.cli.options import (
     format_option,
+    include_option,
     model_options,
     open_model,
     prompt_arguments,
@@ -23,6 +24,7 @@ from jlocal.cli.options import (
     text_options,
 )
 from jlocal.cli.output import binary
+from jlocal.cli.output_options import quiet_option
 from jlocal.embed.options import ComputeOptions, EncodeOptions
 from jlocal.errors import OutputError, TruncationWarning
 from jlocal.filenames import rejoined
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     help="Embed each line of this file; - is standard input.",
 )
 @click.option("-c", "--content", multiple=True, metavar="TEXT", help="Embed this text.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
+@include_option
 @encoding_option
 @click.option(
     "-o",
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do with a text that is longer than the model's context.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress, no notes and no summary.")
+@quiet_option("progress", "notes", "summary")
 def command(  # noqa: PLR0913
     named: tuple[str, ...],
     inputs: tuple[str, ...],

@@ -11,6 +11,7 @@ from jlocal.cli import flags
 from jlocal.cli.database import database_option
 from jlocal.cli.options import format_option, safe_cells_option
 from jlocal.cli.output import binary
+from jlocal.cli.output_options import quiet_option
 from jlocal.progress import log
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     help="Database of llm to make, or to add a collection to.",
 )
 @click.option("--name", help="Name of the collection in llm; the name of its file if not given.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
+@quiet_option("summary")
 def command(
     database: Path,
     output: Path | None,

@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli.database import database_option, flag
 from jlocal.cli.options import confirm
+from jlocal.cli.output_options import quiet_option, yes_option
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -17,8 +18,8 @@ from jlocal.progress import log
 @click.command("forget")
 @click.argument("folder", type=click.Path(path_type=Path))
 @database_option
-@click.option("-y", "--yes", is_flag=True, help="Forget without asking.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+@yes_option("Forget")
+@quiet_option("notes")
 def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     """Remove a folder from a collection, with its documents.
 

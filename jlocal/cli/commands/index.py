@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from jlocal.cli import flags
 from jlocal.cli.completion import complete_model
 from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.encodings import encoding_option
 from jlocal.cli.index_run import Run, run
-from jlocal.cli.options import chunk_options, compute_options, prompt_arguments, text_options
+from jlocal.cli.options import (
+    chunk_options,
+    compute_options,
+    include_option,
+    prompt_arguments,
+    text_options,
+)
+from jlocal.cli.output_options import quiet_option, verbose_option
 from jlocal.embed.options import ComputeOptions
 from jlocal.filenames import rejoined
 from jlocal.progress import log
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 @click.command("index")
 @click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path))
 @database_option
-@click.option("--include", multiple=True, metavar="GLOB", help="Read only these files in folders.")
+@include_option
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Skip these files and subfolders in folders."
 )
@@ -86,8 +94,8 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="List the planned changes and their cost, and write nothing."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+@verbose_option
+@quiet_option("progress", "summary")
 def command(  # noqa: PLR0913
     paths: tuple[Path, ...],
     database: Path,
@@ -184,7 +192,7 @@ def _compact(database: Path, *, quiet: bool) -> None:
     with Collection(database) as collection:
         done = collection.compact()
     if done.reason:
-        log(f"Note: {database} was not made smaller: {done.reason}")
+        log(f"Note: {database} was not made smaller: {flags.worded(done.reason)}")
     if not quiet:
         texts = "text" if done.texts == 1 else "texts"
         freed = f"{done.freed / 1e6:,.1f} MB"

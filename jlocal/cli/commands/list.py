@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.options import size_text
+from jlocal.cli.output_options import json_option
 from jlocal.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _HEADINGS = ("NAME", "TYPE", "SIZE", "TASK", "USED", "WHERE")
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(as_json: bool) -> None:
     """List the models on this machine.
 

@@ -14,6 +14,7 @@ from jlocal.cli.database import database_option
 from jlocal.cli.options import WholeNumber
 from jlocal.cli.output import binary
 from jlocal.cli.output import path as print_path
+from jlocal.cli.output_options import quiet_option
 from jlocal.filenames import rejoined
 from jlocal.progress import log
 
@@ -76,7 +77,7 @@ _MOST_CLUSTERS = 12
 @click.option(
     "--title", metavar="TEXT", help="Title of the page; the name of the collection if not given."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no summary.")
+@quiet_option("summary")
 def command(  # noqa: PLR0913
     database: Path,
     output: Path | None,

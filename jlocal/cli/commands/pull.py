@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli.completion import complete_published
 from jlocal.cli.options import confirm, size_text
+from jlocal.cli.output_options import quiet_option
 from jlocal.progress import log
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _ToConvert:
     help="Convert a type that is not published, on this machine.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Accept the licence without asking.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
+@quiet_option("progress", "notes")
 def command(
     names: tuple[str, ...], revision: str | None, may_convert: bool, yes: bool, quiet: bool
 ) -> None:

@@ -11,6 +11,7 @@ from jlocal.cli.completion import complete_model
 from jlocal.cli.mix import Target, Writing, make, mix_options
 from jlocal.cli.options import calibration_options, threads_option
 from jlocal.cli.output import path
+from jlocal.cli.output_options import force_option, quiet_option
 from jlocal.cli.progress import progress_bar
 
 
@@ -74,9 +75,9 @@ def _pairs(
     is_flag=True,
     help="Also accept a Q8_0 file; its loss adds to the new one.",
 )
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@force_option
 @threads_option
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@quiet_option("progress")
 def command(  # noqa: PLR0913
     model: str,
     types: tuple[str, ...],

@@ -10,6 +10,7 @@ import click
 
 from jlocal.cli.completion import complete_installed
 from jlocal.cli.options import confirm, size_text
+from jlocal.cli.output_options import quiet_option, yes_option
 from jlocal.progress import log
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 @click.argument(
     "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_installed
 )
-@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+@yes_option("Remove")
+@quiet_option("notes")
 def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     """Remove models by name, and free their space on the disk.
 

@@ -15,7 +15,7 @@ from jlocal.cli.display.hits import as_row, print_paths, show
 from jlocal.cli.display.screen import ColorChoice, Screen, color_option
 from jlocal.cli.interactive import converse
 from jlocal.cli.opener import open_hit
-from jlocal.cli.options import WholeNumber, compute_options, prompt_arguments
+from jlocal.cli.options import WholeNumber, compute_options, moved_model_option, prompt_arguments
 from jlocal.cli.source import Source, opened_search
 from jlocal.embed.options import ComputeOptions
 from jlocal.filenames import rejoined
@@ -85,11 +85,7 @@ _SHOWN = 5
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only hits.")
 @color_option
-@click.option(
-    "-m",
-    "--model",
-    help="Path of the collection's model, if the file was moved.",
-)
+@moved_model_option
 @compute_options
 @click.option("--prompt", metavar="NAME", help="Prompt for the query, or none; query if not given.")
 @click.option(

@@ -6,6 +6,7 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.completion import complete_model
+from jlocal.cli.output_options import json_option
 
 # Names in a header may have any length.
 _WIDEST = 48
@@ -13,7 +14,7 @@ _WIDEST = 48
 
 @click.command("show")
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--header", is_flag=True, help="Show all metadata of the file's header instead.")
 def command(model: str | None, as_json: bool, header: bool) -> None:
     """Show prompts, context, dimensions and origin of a model.

@@ -11,6 +11,7 @@ from jlocal.cli import flags, output
 from jlocal.cli.display.columns import clipped
 from jlocal.cli.display.screen import ColorChoice, Screen, color_option
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
+from jlocal.cli.output_options import json_option, quiet_option
 from jlocal.embed.options import ComputeOptions
 from jlocal.errors import TextError
 from jlocal.filenames import rejoined
@@ -30,8 +31,8 @@ _SHOWN = 20
 @click.argument("texts", nargs=-1, required=True)
 @model_options
 @text_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no notes.")
+@json_option
+@quiet_option("notes")
 @color_option
 def command(  # noqa: PLR0913
     texts: tuple[str, ...],

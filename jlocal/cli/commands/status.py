@@ -13,6 +13,7 @@ from jlocal.cli.database import database_option, flag
 from jlocal.cli.display.folders import filter_options
 from jlocal.cli.display.quantities import counted
 from jlocal.cli.options import size_text
+from jlocal.cli.output_options import json_option
 from jlocal.filenames import portable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "lar
 
 @click.command("status")
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(database: Path, as_json: bool) -> None:
     """Show the content of a collection, and what is out of date.
 

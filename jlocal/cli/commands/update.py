@@ -10,7 +10,8 @@ import click
 from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, run
-from jlocal.cli.options import compute_options
+from jlocal.cli.options import compute_options, moved_model_option
+from jlocal.cli.output_options import quiet_option, verbose_option
 from jlocal.embed.options import ComputeOptions
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also remove the documents of a folder that is missing or has no file left.",
 )
-@click.option("-m", "--model", help="Path of the collection's model, if the file was moved.")
+@moved_model_option
 @compute_options
-@click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+@verbose_option
+@quiet_option("progress", "summary")
 def command(
     database: Path,
     prune: bool,

@@ -15,6 +15,7 @@ from jlocal.cli import output
 from jlocal.cli.completion import complete_model
 from jlocal.cli.display.columns import clipped
 from jlocal.cli.options import compute_options
+from jlocal.cli.output_options import quiet_option
 from jlocal.printable import printable
 from jlocal.progress import log
 
@@ -75,7 +76,7 @@ _LOWEST = 3
     metavar="FILE",
     help="Draw cosines and losses as .svg or .png; needs: pip install 'jlocal[plot]'.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
+@quiet_option("progress", "notes")
 def command(  # noqa: PLR0913
     model: str,
     against: str | None,

@@ -14,7 +14,7 @@ from jlocal.cli import output
 from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, opened_model
-from jlocal.cli.options import compute_options
+from jlocal.cli.options import compute_options, moved_model_option
 from jlocal.embed.options import ComputeOptions
 from jlocal.errors import EmptyCollectionError
 from jlocal.progress import log
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("watch")
 @database_option
-@click.option("-m", "--model", help="Path of the collection's model, if the file was moved.")
+@moved_model_option
 @compute_options
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def command(

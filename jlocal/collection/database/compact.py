@@ -59,7 +59,7 @@ def _shrink(store: Store) -> str | None:
     try:
         store.vacuum()
     except CollectionError as error:
-        return str(error)
+        return error.message
     return None if store.checkpoint() else "another program began to read it; run this again later"
 
 

@@ -80,7 +80,7 @@ def stored_metadata(value: object) -> dict[str, Scalar]:
     try:
         return checked(object_of(value, "metadata of a document"))
     except ArgumentError as error:
-        raise DamagedError(f"the metadata of a document are wrong: {error}") from None
+        raise DamagedError(f"the metadata of a document are wrong: {error}") from error
 
 
 def _check_name(name: object) -> None:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
+from jlocal.arguments import wrong
 from jlocal.collection.location import is_id
-from jlocal.errors import ArgumentError, CollectionError
+from jlocal.errors import CollectionError
 from jlocal.filenames import portable
 from jlocal.inputs.selection import composed
 
@@ -34,7 +35,7 @@ def path_filter(chosen: PathFilter | None) -> Callable[[str], bool]:
     if callable(chosen):
         return lambda path: bool(chosen(path))
     if not isinstance(chosen, (str, Path)):
-        raise ArgumentError(f"path={chosen!r:.80}; it is a glob, or a function of a path")
+        raise wrong("path", chosen, "it is a glob, or a function of a path")
     glob = _slashed(_typed(str(chosen)))
     if glob.startswith("~/"):
         glob = _slashed(portable(os.path.expanduser("~"))) + glob[1:]  # noqa: PTH111

@@ -30,8 +30,12 @@ class Target:
 
     def __post_init__(self) -> None:
         if (self.size is None) == (self.cosine is None):
-            raise ArgumentError("give a size or a cosine as the target, not both")
+            raise ArgumentError("give one target, a size or a cosine")
         if self.size is not None and self.size < 1:
-            raise ArgumentError(f"the target size is {self.size:,} bytes")
+            raise ArgumentError(
+                f"the target size is {self.size:,} bytes; it is at least 1", argument="size"
+            )
         if self.cosine is not None and not 0 < self.cosine < 1:
-            raise ArgumentError(f"the target cosine is {self.cosine:g}; it lies between 0 and 1")
+            raise ArgumentError(
+                f"the target cosine is {self.cosine:g}; it lies between 0 and 1", argument="cosine"
+            )

@@ -137,7 +137,9 @@ def quantize_mixture(
     )
     if not calibration:
         texts = Argument("calibration", [DEFAULT])
-        raise ArgumentError(f"a mix is searched with texts; name some: {texts}", texts)
+        raise ArgumentError(
+            f"a mix is searched with texts; name some: {texts}", texts, argument="calibration"
+        )
     searched, held = split(read_calibration(calibration))
     if matrix_source.calibration:
         matrix_source = replace(matrix_source, calibration=searched)
@@ -181,7 +183,8 @@ def _check(header: Header, output: Path, target: Target, *, overwrite: bool) -> 
     outputs.check_not_read([output], header.path)
     if target.size is not None and target.size >= header.file_size:
         raise ArgumentError(
-            f"{header.path} has {size_text(header.file_size)} already; name a smaller size"
+            f"{header.path} has {size_text(header.file_size)} already; name a smaller size",
+            argument="size",
         )
 
 

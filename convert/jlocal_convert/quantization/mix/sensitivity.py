@@ -62,7 +62,8 @@ def check_tensor_types(tensor_types: Sequence[str]) -> tuple[str, ...]:
         if tensor_type not in possible:
             raise ArgumentError(
                 f"{shown(tensor_type)} is not a type that a matrix can have; choose from "
-                f"{', '.join(possible)}"
+                f"{', '.join(possible)}",
+                argument="tensor_types",
             )
     return requested
 

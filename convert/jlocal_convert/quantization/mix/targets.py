@@ -118,7 +118,8 @@ class Trials:
         if trial.loss > limit:
             raise ArgumentError(
                 f"no mix of these types keeps a mean cosine of {1 - limit:.9g}; the best, of "
-                f"{size_text(trial.size)}, has {1 - trial.loss:.6f}"
+                f"{size_text(trial.size)}, has {1 - trial.loss:.6f}",
+                argument="cosine",
             )
         self.keep()
         return trial
@@ -136,7 +137,9 @@ def _next(aim: float, low: float, high: float) -> float:
 def too_small(limit: int, least: int) -> ArgumentError:
     """Return the error for a limit below the smallest possible size."""
     return ArgumentError(
-        f"no mix of these types fits into {size_text(limit)}; the smallest takes {size_text(least)}"
+        f"no mix of these types fits into {size_text(limit)}; the smallest takes "
+        f"{size_text(least)}",
+        argument="size",
     )
 
 
