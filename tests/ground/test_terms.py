@@ -155,9 +155,10 @@ def test_an_error_of_an_argument_names_it() -> None:
         and ast.unparse(node.func) == "ArgumentError"
         and "argument" not in (keyword.arg for keyword in node.keywords)
     }
-    # An error of two arguments, size and cosine.
+    # An error of two arguments, size and cosine; an error of systemd's variables.
     assert {name.partition(":")[0] for name in unnamed} == {
-        "convert/jlocal_convert/quantization/mix/options.py"
+        "convert/jlocal_convert/quantization/mix/options.py",
+        "jlocal/server/run.py",
     }
 
 
