@@ -155,10 +155,9 @@ def test_an_error_of_an_argument_names_it() -> None:
         and ast.unparse(node.func) == "ArgumentError"
         and "argument" not in (keyword.arg for keyword in node.keywords)
     }
-    # Errors of two arguments, size and cosine, and of systemd's variables.
+    # An error of two arguments, size and cosine.
     assert {name.partition(":")[0] for name in unnamed} == {
-        "convert/jlocal_convert/quantization/mix/options.py",
-        "jlocal/server/run.py",
+        "convert/jlocal_convert/quantization/mix/options.py"
     }
 
 
