@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 import sys
@@ -28,6 +29,30 @@ def paths_and_texts(named: Iterable[str]) -> tuple[list[Path], list[str]]:
         else:
             paths.append(Path(item))
     return paths, texts
+
+
+def without_broken_links(
+    found: Iterable[Path | Unreadable], named: Iterable[Path]
+) -> tuple[list[Path | Unreadable], list[Path]]:
+    """Separate broken links in folders, which are skipped, from all other inputs."""
+    kept: list[Path | Unreadable] = []
+    broken: list[Path] = []
+    roots = set(named)
+    for item in found:
+        if isinstance(item, Path) and item not in roots and _is_broken_link(item):
+            broken.append(item)
+        else:
+            kept.append(found_or_missing(item))
+    return kept, broken
+
+
+def _is_broken_link(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return is_missing and path.is_symlink()
+    return False
 
 
 def found_or_missing(item: Path | Unreadable) -> Path | Unreadable:

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from jlocal.cli.options import open_model
 from jlocal.cli.scope import Scope
-from jlocal.errors import EmptyCollectionError, MissingCollectionError
+from jlocal.errors import (
+    CollectionError,
+    EmptyCollectionError,
+    MissingCollectionError,
+    OtherConfigError,
+)
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from jlocal.cli.interactive import Search
     from jlocal.collection.collection import Collection
     from jlocal.collection.config import CollectionConfig
+    from jlocal.collection.search.hits import Hit
     from jlocal.collection.search.ranking import Mode
+    from jlocal.embed.embedder import Embedder
     from jlocal.embed.options import ComputeOptions
 
 
@@ -80,30 +88,23 @@ def opened_search(
     part = scope.among(known.folders) if scope and known else None
     unknown = scope if part is None else None
     prompt_name, prefix = prompts
-    if known and not unknown and mode == "words":
+    loader = _Loader(stack.enter_context(ExitStack()), source, compute, prompts)
+    if known and not unknown:
         collection = known.collection
+        if mode != "words":
+            loader.use_its_model(collection)
     else:
-        model = _model(source, known, is_its_own=unknown is None)
-        pooling = known.config.pooling if known and not unknown else None
-        embedder = stack.enter_context(
-            open_model(None, model, compute, pooling=pooling, quiet=source.quiet)
-        )
-        if known and not unknown:
-            collection = known.collection
-            collection.use_model(embedder)
-        else:
-            from jlocal.cli.one_shot import collection_of
+        from jlocal.cli.one_shot import collection_of
 
-            assert unknown
-            collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
-        # What no query can mend is said before the first one.
+        assert unknown
+        embedder = loader.open(_model(source, known))
+        collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
         collection.check_model()
-        embedder.prompt_text(prefix, prompt_name)
     meant: Callable[[str], bool] | str | None = path
     if limit := part or scope:
         fits = path_filter(path)
         meant = lambda name: limit.holds(name) and fits(name)  # noqa: E731
-    return partial(
+    search = partial(
         collection.search,
         path=meant,
         mode=mode,
@@ -111,22 +112,65 @@ def opened_search(
         prompt=prefix,
         **arguments,
     )
+    return search if unknown or source.model else partial(_find, search, collection, loader)
 
 
-def _model(source: Source, known: _Known | None, *, is_its_own: bool) -> str | None:
-    """Choose the model: the one that is named, the collection's, or for None the default.
+def _find(
+    search: Callable[[str], list[Hit]], collection: Collection, loader: _Loader, query: str
+) -> list[Hit]:
+    """Search; load another model if another process has rebuilt the collection with it."""
+    try:
+        return search(query)
+    except OtherConfigError:
+        loader.use_its_model(collection)
+        return search(query)
 
-    Raises:
-        CollectionError: the model must be the collection's own, and is not where it was.
+
+@dataclass(frozen=True)
+class _Loader:
+    """Loads models, one at a time.
+
+    Attributes:
+        stack: closes the model.
+        source: where to look.
+        compute: how the model is computed.
+        prompts: the prompt's name and the prompt itself, which the model must know.
 
     """
-    from jlocal.collection.opening import model_file
 
+    stack: ExitStack
+    source: Source
+    compute: ComputeOptions
+    prompts: tuple[str | None, str | None]
+
+    def open(self, model: str | None, pooling: str | None = None) -> Embedder:
+        """Close the last model, and open this one."""
+        self.stack.close()
+        quiet = self.source.quiet
+        embedder = self.stack.enter_context(
+            open_model(None, model, self.compute, pooling=pooling, quiet=quiet)
+        )
+        # What no query can mend is said before the first one.
+        name, prefix = self.prompts
+        embedder.prompt_text(prefix, name)
+        return embedder
+
+    def use_its_model(self, collection: Collection) -> None:
+        """Open the model of a collection, or the one that was named, and check it."""
+        from jlocal.collection.opening import model_file
+
+        config = collection.config
+        model = self.source.model or str(model_file(config, self.source.database))
+        collection.use_model(self.open(model, config.pooling))
+        collection.check_model()
+
+
+def _model(source: Source, known: _Known | None) -> str | None:
+    """Choose the model for an unindexed folder: named, a collection's, or for None the default."""
     if source.model or known is None:
         return source.model
-    if not is_its_own and not Path(known.config.model_path).is_file():
-        return None
-    return str(model_file(known.config, source.database))
+    path = known.config.model_path
+    return path if Path(path).is_file() else None
 
 
 def _known(stack: ExitStack, source: Source, *, is_needed: bool) -> _Known | None:
@@ -136,7 +180,9 @@ def _known(stack: ExitStack, source: Source, *, is_needed: bool) -> _Known | Non
     collection = stack.enter_context(Collection(source.database))
     try:
         return _Known(collection, collection.config, tuple(collection.folders()))
-    except (EmptyCollectionError, MissingCollectionError):
+    except CollectionError as error:
         if is_needed:
             raise
+        if not (source.quiet or isinstance(error, (EmptyCollectionError, MissingCollectionError))):
+            log(f"Note: {error}")
         return None

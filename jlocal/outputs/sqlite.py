@@ -209,7 +209,7 @@ class FileKind:
                 Cause.LOCKED: f"{path} is in use by another process; {self.outcome}; try again "
                 "later",
                 Cause.NOT_SQLITE: f"{path} is not {self.name}: it is not an SQLite file; "
-                f"{self.if_unusable}",
+                f"move it away, or {self.if_unusable}",
                 Cause.DAMAGED: f"{path} is damaged; {self.if_damaged}",
                 Cause.NO_FTS5: "the SQLite of this Python lacks FTS5, which finds words; use "
                 "another Python, such as one from python.org",
@@ -225,7 +225,7 @@ class FileKind:
         """
         kind = self._type_of(path, follow=True)
         if kind not in ("", "regular file"):
-            raise self.error(f"{path} is a {kind}; name a regular file", path=path)
+            raise self.error(f"{path} is a {kind}; move it away, or name a regular file", path=path)
         # SQLite looks for them beside the file that a link names.
         real = os.path.realpath(path)
         for end in ("-wal", "-shm", "-journal"):

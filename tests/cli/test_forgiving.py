@@ -179,6 +179,48 @@ def test_embed_takes_a_text(run: Callable[..., Result], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("content", [b"my diary\n", os.urandom(5000), None])
+def test_a_default_collection_that_is_none_has_a_next_step(
+    content: bytes | None, run: Callable[..., Result], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("JLOCAL_HOME", str(tmp_path / "home"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("We keep backups for thirty days.")
+    path = tmp_path / "home" / "collections" / "default.db"
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    commands = ["search backups", "status", "update", "index notes", "index --compact"]
+    commands += ["forget notes -y", "export -o e.jsonl", "map -o m.html"]
+    for command in commands:
+        done = run(*command.split())
+        assert done.exit_code == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"Error: {path} is ")
+        assert "; move it away, or name " in line
+    # A folder that needs no collection is searched all the same.
+    done = run("search", "backups", "--in", "notes")
+    assert (done.exit_code, "notes/a.md" in done.stdout) == (0, True)
+    assert f"Note: {path} is " in done.stderr
+
+
+def test_embed_skips_broken_links_in_folders_as_index_does(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("A note.")
+    (tmp_path / "notes" / "gone.md").symlink_to("nowhere")
+    (tmp_path / "notes" / "ring.md").symlink_to("ring.md")
+    done = run("embed", "notes", "-m", str(FILE), "-o", "a.npy")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (
+        0,
+        "Skipped 2 broken links (gone.md, …)",
+    )
+    assert run("index", "notes", "-m", str(FILE)).exit_code == 0
+    # A link that is named is one that was meant.
+    for command in ("embed", "index"):
+        assert run(command, "notes/gone.md", "-m", str(FILE)).exit_code == 1
+
+
 def test_embed_reads_standard_input_where_nothing_is_named(tmp_path: Path) -> None:
     def embed(data: bytes) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -251,6 +251,27 @@ def test_ctrl_c_during_a_search(terminal) -> None:
     assert status(child) == 0
 
 
+def test_a_rebuild_with_another_model_meanwhile(
+    tmp_path: Path, converted, few: Path, terminal
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "backup.md").write_text("Every night, kept for thirty days.\n")
+    with Collection(tmp_path / "notes.db", converted("qwen3", "retrieval", "F32")) as collection:
+        collection.index(tmp_path / "notes")
+    child = terminal("-d", str(tmp_path / "notes.db"))
+    for rebuild in (False, True, False):
+        child.expect(PROMPT)
+        if rebuild:
+            with Collection(tmp_path / "notes.db", few) as collection:
+                collection.index(rebuild=True)
+        child.sendline("how long")
+        child.expect("backup.md")
+        assert "Error" not in child.before
+    child.expect(PROMPT)
+    child.sendline("")
+    assert status(child) == 0
+
+
 def test_prompts_do_not_mix_with_results(notes: Path) -> None:
     output = notes / "answers.txt"
     command = f"{sys.executable} {' '.join(ARGUMENTS)} -n 1 > answers.txt"

@@ -95,7 +95,7 @@ CASES = {
     locked: (Cause.LOCKED, "{path} is in use by another process; {outcome}; try again later"),
     of_another_kind: (
         Cause.NOT_SQLITE,
-        "{path} is not {name}: it is not an SQLite file; {if_unusable}",
+        "{path} is not {name}: it is not an SQLite file; move it away, or {if_unusable}",
     ),
     damaged: (Cause.DAMAGED, "{path} is damaged; {if_damaged}"),
     with_a_hostile_schema: (Cause.DAMAGED, "{path} is damaged; {if_damaged}"),

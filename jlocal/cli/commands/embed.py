@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from jlocal.cli import flags
+from jlocal.cli.display.quantities import counted
 from jlocal.cli.encodings import encoding_option, log_encodings
-from jlocal.cli.inputs import found_or_missing, is_piped, paths_and_texts
+from jlocal.cli.inputs import is_piped, paths_and_texts, without_broken_links
 from jlocal.cli.options import (
     format_option,
     include_option,
@@ -105,9 +106,9 @@ def command(  # noqa: PLR0913
     """Embed files, folders, lines or texts.
 
     Each file is one text, without its final line breaks, and its path is its id. HTML pages, PDF
-    files and office documents are read with `pip install 'jlocal[files]'`. Files and folders whose
-    names begin with a dot are left out of folders. Exit status 1 means that some inputs could not
-    be embedded; the vectors of all other inputs are written.
+    files and office documents are read with `pip install 'jlocal[files]'`. In folders, files and
+    folders whose names begin with a dot are left out, and broken links are skipped. Exit status 1
+    means that some inputs could not be embedded; the vectors of all other inputs are written.
 
     Without arguments, each line of standard input is a text. An argument with spaces that is not
     the name of a file is a text; so is each value of -c.
@@ -140,7 +141,7 @@ def command(  # noqa: PLR0913
     chosen = _format(output, format)
     if safe_cells and chosen != "csv":
         raise click.UsageError("--safe-cells works only with csv")
-    found = list(map(found_or_missing, find_files(paths, include)))
+    found, broken = without_broken_links(find_files(paths, include), paths)
     if texts and not quiet:
         log(f"No file has this name; it was embedded as a text: {texts[0][:60]}")
     if not (inputs or content) and all(isinstance(item, Unreadable) for item in found):
@@ -173,7 +174,7 @@ def command(  # noqa: PLR0913
             raise OutputError("nothing was embedded, so no output was written")
     if not quiet:
         log_encodings(read_as)
-    _summarise(account, journal, output, quiet)
+    _summarise(account, journal, output, broken, quiet)
     if account.failed:
         click.get_current_context().exit(1)
 
@@ -261,8 +262,15 @@ def _report_cut(id: str, cut: TruncationWarning) -> None:
 
 
 def _summarise(
-    account: RunSummary, journal: Journal | None, output: Path | None, quiet: bool
+    account: RunSummary,
+    journal: Journal | None,
+    output: Path | None,
+    broken: Sequence[Path],
+    quiet: bool,
 ) -> None:
+    if broken and not quiet:
+        more = ", …" if len(broken) > 1 else ""
+        log(f"Skipped {counted(len(broken), 'broken link')} ({broken[0].name}{more})")
     if account.failed:
         total = account.done + account.failed
         log(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")

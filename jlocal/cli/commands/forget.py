@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,13 @@ from jlocal.cli.options import confirm
 from jlocal.cli.output_options import quiet_option, yes_option
 from jlocal.printable import printable
 from jlocal.progress import log
+
+if TYPE_CHECKING:
+    from jlocal.collection.database.store import Store
+    from jlocal.collection.index.forget import Forgetting
+
+# Seconds to wait for an indexer of the collection.
+_WAIT = 10
 
 
 @click.command("forget")
@@ -30,28 +38,21 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
     \b
     jlocal forget ~/old-notes
     """
-    from jlocal.collection.collection import Collection
+    from jlocal.collection.database.lock import sole_indexer
     from jlocal.collection.database.store import Store
-    from jlocal.collection.index.forget import plan
-    from jlocal.errors import InsideFolderError
+    from jlocal.collection.index.forget import forget
 
-    try:
-        with contextlib.closing(Store(database)) as store:
-            planned = plan(store, folder)
-    except InsideFolderError as error:
-        inside = error.path.relative_to(error.outer)
-        command = shlex.join(["jlocal", "index", str(error.outer), "--exclude", str(inside)])
-        reason = f"{folder} is a part of {error.outer}; to exclude it: {command}{flag(database)}"
-        raise click.ClickException(printable(reason)) from error
-    count = len(planned.documents)
-    what = "its document" if count == 1 else f"its {count:,} documents"
-    if not yes:
-        question = f"Forget {folder}, and remove {what}?"
-        if planned.outer:
-            question = f"Forget {folder}? Its files stay, as a part of {planned.outer}."
-        confirm(question, "there is no terminal to ask on; to forget without asking, add --yes")
-    with Collection(database) as collection:
-        collection.forget(folder)
+    with contextlib.closing(Store(database)) as store:
+        planned = _plan(store, folder)
+        count = len(planned.documents)
+        what = "its document" if count == 1 else f"its {count:,} documents"
+        if not yes:
+            question = f"Forget {folder}, and remove {what}?"
+            if planned.outer:
+                question = f"Forget {folder}? Its files stay, as a part of {planned.outer}."
+            confirm(question, "there is no terminal to ask on; to forget without asking, add --yes")
+        with sole_indexer(database, _WAIT):
+            forget(store, folder)
     if quiet:
         return
     if planned.outer:
@@ -60,3 +61,16 @@ def command(folder: Path, database: Path, yes: bool, quiet: bool) -> None:
         log(f"Forgot {folder}, and removed {what}.")
         if count:
             log(f"Note: jlocal index --compact{flag(database)} deletes the texts for good.")
+
+
+def _plan(store: Store, folder: Path) -> Forgetting:
+    from jlocal.collection.index.forget import plan
+    from jlocal.errors import InsideFolderError
+
+    try:
+        return plan(store, folder)
+    except InsideFolderError as error:
+        inside = error.path.relative_to(error.outer)
+        command = shlex.join(["jlocal", "index", str(error.outer), "--exclude", str(inside)])
+        reason = f"{folder} is a part of {error.outer}; to exclude it: {command}{flag(store.path)}"
+        raise click.ClickException(printable(reason)) from error

@@ -139,7 +139,8 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         return 0
     if identity != APPLICATION_ID:
         raise CollectionError(
-            f"{path} is not a collection of jlocal, but an SQLite file of another program",
+            f"{path} is not a collection of jlocal, but an SQLite file of another program; "
+            "move it away, or name another file",
             path=path,
         )
     if version not in (*FORMATS, VERSION):
