@@ -36,6 +36,10 @@ import models
 import server
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from jlocal.models.profile import read_profile  # noqa: E402
+
 STARTER = ROOT / "jlocal" / "models" / "jlocal-starter-retrieval-Q8_0.gguf"
 _WORDS = ("backup", "disk", "night", "photo", "garden", "train", "letter", "river", "music", "oven")
 
@@ -47,6 +51,7 @@ class Peer:
     name: str
     port: int
     pid: int
+    prompt: str = ""
     rates: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     failures: int = 0
@@ -106,7 +111,7 @@ async def burst(peer: Peer, clients: int, seconds: float, requests: int) -> None
     start, left = time.perf_counter(), [requests]
     made = []
     for number in range(clients):
-        bodies = [request(peer.port, number, turn) for turn in range(16)]
+        bodies = [request(peer, number, turn) for turn in range(16)]
         _, client = await loop.create_connection(
             lambda bodies=bodies: Client(peer, bodies, start + seconds, left),
             "127.0.0.1",
@@ -117,13 +122,13 @@ async def burst(peer: Peer, clients: int, seconds: float, requests: int) -> None
     peer.rates.append(sum(counts) / (time.perf_counter() - start))
 
 
-def request(port: int, client: int, turn: int) -> bytes:
+def request(peer: Peer, client: int, turn: int) -> bytes:
     """Make a request with a text of about 12 tokens that no other client sends."""
     words = [_WORDS[(client * (turn + 3) + place * (turn + 1)) % 10] for place in range(8)]
-    text = f"{' '.join(words)} {client} {turn}"
+    text = f"{peer.prompt}{' '.join(words)} {client} {turn}"
     body = json.dumps({"input": text, "model": "m", "encoding_format": "base64"}).encode()
     head = (
-        f"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1:{peer.port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -134,12 +139,12 @@ def started(options: argparse.Namespace, model: Path, stack: ExitStack) -> Itera
     log = stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
     threads = str(options.threads)
 
-    def start(name: str, command: list[str], port: int) -> Peer:
+    def start(name: str, command: list[str], port: int, prompt: str = "") -> Peer:
         process = stack.enter_context(
             child(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
         )
         server.wait(process, port)
-        return Peer(name, port, process.pid)
+        return Peer(name, port, process.pid, prompt)
 
     port = server.free_port()
     command = [sys.executable, "-m", "jlocal", "serve", "-m", f"m={model}", "--port", str(port)]
@@ -149,11 +154,14 @@ def started(options: argparse.Namespace, model: Path, stack: ExitStack) -> Itera
     if not shutil.which("llama-server"):
         say("  without llama-server: it is not on PATH")
         return
+    profile = read_profile(model)
+    # jlocal puts the default prompt before each text by itself.
+    prompt = profile.prompts.get(profile.default_prompt or "", "")
     for slots in options.slots:
         port = server.free_port()
         command = server.command(str(model), port, options.threads, 512)
         command += ["--parallel", str(slots), "--cont-batching", "--no-webui"]
-        yield start(f"llama-server, {slots} slots", command, port)
+        yield start(f"llama-server, {slots} slots", command, port, prompt)
 
 
 def same_vectors(peers: list[Peer]) -> float:
@@ -162,7 +170,7 @@ def same_vectors(peers: list[Peer]) -> float:
 
     rows = []
     for peer in peers:
-        _, body = request(peer.port, 1, 1).split(b"\r\n\r\n")
+        _, body = request(peer, 1, 1).split(b"\r\n\r\n")
         url = f"http://127.0.0.1:{peer.port}/v1/embeddings"
         asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked) as answer:
