@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,8 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jlocal.errors import JlocalError
-from jlocal.server.access import Access, log
+from jlocal.server.access import Access
 from jlocal.server.dialects import error_response
 from jlocal.server.gate import Gate
 from jlocal.server.guard import Guard
@@ -42,14 +40,8 @@ def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        loading = asyncio.ensure_future(_load(service))
-        try:
-            yield
-        finally:
-            loading.cancel()
-            with suppress(asyncio.CancelledError):
-                await loading
-            await service.close()
+        yield
+        await service.close()
 
     middleware = [Middleware(Access, metrics=service.metrics, logs=logs)]
     if options.origins:
@@ -76,19 +68,6 @@ def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
     app.state.service = service
     app.router.redirect_slashes = False
     return app
-
-
-async def _load(service: Service) -> None:
-    """Load the models that were named, unless the server is lazy."""
-    options = service.options
-    if options.is_lazy or not options.models:
-        return
-    for model in service.pool.models[: options.limits.loaded_models]:
-        try:
-            async with service.pool.loaded_model(model):
-                pass
-        except (JlocalError, Problem) as error:
-            log(f"cannot load {model.id}: {error}")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -9,17 +9,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jlocal.embed.embedder import Embedder
 from jlocal.errors import ModelError
-from jlocal.llama.scheduler import Scheduler
-from jlocal.llama.stats import OnBatch
 from jlocal.models import catalogue, names, registry, starter
 from jlocal.models.profile import Profile, read_profile
 from jlocal.models.prompts import document_prompt, query_prompt
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
+
+if TYPE_CHECKING:
+    from jlocal.embed.embedder import Embedder
+    from jlocal.llama.scheduler import Scheduler
+    from jlocal.llama.stats import OnBatch
 
 Side = Literal["query", "document"]
 _SIDES: tuple[Side, ...] = ("query", "document")
@@ -174,6 +176,16 @@ class ModelPool:
             )
         return siblings[0]
 
+    def load_first(self) -> None:
+        """Load as many models as may be loaded, before the server answers.
+
+        Raises:
+            ModelError: a model cannot be loaded.
+
+        """
+        for model in self.models[: self._most]:
+            model.embedder = self._embedder(model)
+
     @asynccontextmanager
     async def loaded_model(self, model: ServedModel) -> AsyncIterator[Embedder]:
         """Load a model if it is not loaded, and keep it in memory inside this context.
@@ -215,11 +227,15 @@ class ModelPool:
                 "use; try again later",
                 retry_after=5,
             ) from None
-        compute = vars(self._compute)
-        embedder = await asyncio.to_thread(Embedder, model.path, **compute)
+        model.embedder = await asyncio.to_thread(self._embedder, model)
+
+    def _embedder(self, model: ServedModel) -> Embedder:
+        from jlocal.embed.embedder import Embedder
+
+        embedder = Embedder(model.path, **vars(self._compute))
         scheduler = embedder.preparer().runtime.scheduler
         scheduler.token_limit, scheduler.on_batch = self._queued_tokens, self._on_batch
-        model.embedder = embedder
+        return embedder
 
     async def _make_room(self) -> None:
         async with self._changed:

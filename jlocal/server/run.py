@@ -36,7 +36,7 @@ def serve(
         on_start: called with uvicorn's server, whose `should_exit` ends it as a signal does.
 
     Raises:
-        ModelError: a model cannot be found.
+        ModelError: a model cannot be found or loaded.
         AddressError: the address cannot be listened on.
 
     """
@@ -55,6 +55,8 @@ def serve(
         timeout_graceful_shutdown=options.timeouts.drain,
         backlog=_BACKLOG,
     )
+    if options.models and not options.is_lazy:
+        app.state.service.pool.load_first()
     server = _Server(config, lambda: on_ready(_url(listener)))
     if on_start:
         on_start(server)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jlocal.embed.prepare import Truncation
 from jlocal.server.access import log
 from jlocal.server.dialects import error_response
-from jlocal.server.embedding import Embedded, Work, embed
 from jlocal.server.fields import Fields, parse
 from jlocal.server.metrics import Metrics
 from jlocal.server.models import ModelPool, ServedModel, Side
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem, invalid, problem_of
+
+if TYPE_CHECKING:
+    from jlocal.embed.prepare import Truncation
+    from jlocal.server.embedding import Embedded
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class Service:
             Problem, JlocalError: the inputs cannot be embedded.
 
         """
+        # llama.cpp is imported with the first model, so that a lazy server is ready sooner.
+        from jlocal.server.embedding import Work, embed
+
         limit = self.options.limits.inputs
         if len(inputs) > limit:
             raise invalid(f"{len(inputs):,} inputs, and a request takes {limit:,}", "input")

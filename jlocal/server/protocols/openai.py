@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from starlette.responses import Response
 from starlette.routing import Route
 
 from jlocal.server.dialects import json_response
-from jlocal.server.embedding import Embedded
 from jlocal.server.fields import Fields, wrong
 from jlocal.server.models import ServedModel, Side
 from jlocal.server.problem import invalid
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.vectors import Vectors, finish
+
+if TYPE_CHECKING:
+    from jlocal.server.embedding import Embedded
 
 TRUNCATED_HEADER = "x-truncated-inputs"
 _FOREIGN_IDS = (
