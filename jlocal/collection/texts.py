@@ -69,8 +69,10 @@ class TextCollection(IndexedCollection):
         listed = added_texts(texts, ids, metadata)
         with self._indexing(wait, create=True) as store:
             model, config = self._settled(store, ConfigOptions(chunk=chunk))
-            add(store, model, config, listed, self._until_closed(on_texts))
-            store.checkpoint()
+            # While a reader is open, SQLite keeps its log: the next call need not begin another,
+            # and waits for the disk once, when it commits.
+            with self._readers.one():
+                add(store, model, config, listed, self._until_closed(on_texts))
         return [item.id for item in listed]
 
     def delete(self, ids: str | Path | Iterable[str | Path], wait: float = 10) -> int:
@@ -95,8 +97,8 @@ class TextCollection(IndexedCollection):
             _check_id(id)
         with self._indexing(wait, create=False) as store:
             found = dict.fromkeys(item.id for id in listed if (item := _find(store, id)))
-            store.write(Batch(removed=list(found)))
-            store.checkpoint()
+            with self._readers.one():  # as in `add`
+                store.write(Batch(removed=list(found)))
         return len(found)
 
     def get(self, id: str | Path) -> StoredDocument | None:

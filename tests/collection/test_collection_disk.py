@@ -208,6 +208,31 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     assert done.stderr.count("sync(") >= 5
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_text_that_is_added_waits_for_the_disk_twice(tmp_path: Path) -> None:
+    """For its commit, and for the folder of the log; only the last close writes the file."""
+    code = (
+        "import os, sys; from jlocal import Collection; from jlocal.models.starter import FILE\n"
+        "with Collection(sys.argv[1], FILE) as collection:\n"
+        "    for number in range(6):\n"
+        "        collection.add(f'Text number {number}.', ids=str(number))\n"
+        "        os.mkdir(f'{sys.argv[1]}.{number}')\n"
+        "    collection.delete('5')\n"
+        "    os.mkdir(f'{sys.argv[1]}.6')\n"
+    )
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=fsync,fdatasync,mkdir", sys.executable, "-c", code,
+         tmp_path / "c.db"],
+        stderr=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    _, *calls = re.split(r'mkdir\("\S+c\.db\.\d', done.stderr)
+    counts = [call.count("sync(") for call in calls[:-1]]
+    assert len(counts) == 6
+    assert set(counts) <= {1, 2}
+    check(tmp_path / "c.db")
+    assert not list(tmp_path.glob("c.db-*"))
+
+
 @pytest.mark.slow
 def test_compacting_frees_a_disk_that_is_nearly_full(small_disk: Path) -> None:
     """Deleting and writing anew take less room than the file had."""
