@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MODULES = {
     "html": ("resiliparse",),
     "map": ("umap",),
+    "mcp": ("mcp",),
     "office": ("anydoc",),
     "parquet": ("pyarrow",),
     "pdf": ("pypdfium2",),

@@ -29,7 +29,7 @@ _SECTIONS = {
     "Search your files": ("index", "search", "update", "watch", "status", "map"),
     "Collections": ("forget", "collections", "export"),
     "Embed texts": ("embed", "similar"),
-    "For other programs": ("serve",),
+    "For other programs": ("serve", "mcp"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
     "Make and measure model files": ("convert", "quantize", "verify", "bench"),
 }

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jlocal
-from jlocal import Collection, Embedder, extras, server
+from jlocal import Collection, Embedder, extras, mcp, server
 from jlocal.errors import ExtraError
 
 ROOT = Path(jlocal.__file__).parents[1]
@@ -80,6 +80,7 @@ USES: dict[str, Callable[[Path, Embedder], object]] = {
     "pdf": read_document("a.pdf"),
     "parquet": write_parquet,
     "map": lay_out,
+    "mcp": lambda folder, model: mcp.check_installed(),
     "serve": lambda folder, model: server.check_installed(),
     "watch": watch_folders,
     "torch": encode_tensor,
@@ -106,6 +107,7 @@ COMMANDS = {
     "pdf": ("embed", "a.pdf", "-m", "starter"),
     "parquet": ("embed", "a.txt", "-o", "a.parquet", "-m", "starter"),
     "map": ("map", "-d", "n.db", "--method", "umap"),
+    "mcp": ("mcp",),
     "serve": ("serve",),
     "watch": ("watch", "-d", "n.db"),
     "verify": ("verify", "starter", "--against", "."),
