@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 
@@ -21,6 +22,7 @@ class Request(Future[Floats]):
         priority: higher ones go first.
         is_unwanted: whether a caller has tried to cancel it.
         on_cancel: called in the thread that cancels it.
+        started: `time.perf_counter()` when it left the queue; None while it waits.
 
     """
 
@@ -30,6 +32,12 @@ class Request(Future[Floats]):
         self.caller, self.priority = caller, priority
         self.is_unwanted = False
         self.on_cancel: Callable[[Request], None] | None = None
+        self.started: float | None = None
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Mark the request as taken from the queue; False if it was cancelled."""
+        self.started = time.perf_counter()
+        return super().set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
         """Cancel the request if it is not being computed yet.

@@ -28,15 +28,17 @@ _OPENAI_CODES = {
 }
 # ErrorType of text-embeddings-inference, router/src/http/types.rs.
 _TEI_TYPES = {
+    Kind.EMPTY: "Empty",
     Kind.OVERLOADED: "Overloaded",
+    Kind.UNABLE: "Backend",
     Kind.INTERNAL: "Backend",
     Kind.UNAVAILABLE: "Unhealthy",
 }
 # Its statuses, where they differ from the usual ones.
-_TEI_STATUSES = {Kind.INVALID: 422, Kind.TOO_LONG: 422, Kind.INTERNAL: 424}
+_TEI_STATUSES = {Kind.INVALID: 422, Kind.TOO_LONG: 422, Kind.UNABLE: 424, Kind.INTERNAL: 424}
 _TEI_PATHS = frozenset(
     {"/embed", "/embed_all", "/embed_sparse", "/similarity", "/tokenize", "/decode", "/info"}
-    | {"/rerank", "/predict", "/invocations", "/vertex"}
+    | {"/rerank", "/predict", "/invocations", "/"}
 )
 _LLAMA_SERVER_PATHS = frozenset({"/embedding", "/props", "/detokenize"})
 

@@ -53,6 +53,7 @@ class Embedded:
         truncated: how many inputs were truncated.
         characters: how many characters the texts have.
         tokenization: seconds spent on tokens.
+        waiting: seconds from there until the first input was taken for a batch.
         computation: seconds from there to the last vector.
 
     """
@@ -62,6 +63,7 @@ class Embedded:
     truncated: int
     characters: int
     tokenization: float
+    waiting: float
     computation: float
 
 
@@ -82,14 +84,15 @@ async def embed(embedder: Embedder, work: Work) -> Embedded:
     else:
         sequences, truncated = await asyncio.to_thread(_sequences, preparer, work.inputs)
     tokenized = time.perf_counter()
-    vectors = await _vectors(preparer, sequences, work)
+    vectors, started = await _vectors(preparer, sequences, work)
     return Embedded(
         vectors,
         [len(tokens) for tokens in sequences],
         truncated,
         characters,
         tokenized - start,
-        time.perf_counter() - tokenized,
+        started - tokenized,
+        time.perf_counter() - started,
     )
 
 
@@ -113,7 +116,8 @@ def _tokens(preparer: Preparer, index: int, value: str | Sequence[int]) -> Token
         raise error.at(index) from None
 
 
-async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> Floats:
+async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> tuple[Floats, float]:
+    """Return the vectors, and when the first input was taken for a batch."""
     unique = {tokens.tobytes(): tokens for tokens in sequences}
     group = preparer.runtime.scheduler.submit_group(
         [*unique.values()], caller=object(), priority=_QUERY_PRIORITY if work.is_query else 0
@@ -129,4 +133,5 @@ async def _vectors(preparer: Preparer, sequences: list[Tokens], work: Work) -> F
         if fault := preparer.fault(result, work.dimensions):
             raise fault.at(index)
         vectors[index] = result
-    return vectors
+    started = [request.started for request in group.requests if request.started is not None]
+    return vectors, min(started)

@@ -15,6 +15,7 @@ from jlocal.server.problem import Kind, Problem
 
 # Answered without a key, as text-embeddings-inference answers them; the page has no data in it.
 PUBLIC = frozenset({"/", "/health", "/ping", "/metrics", "/favicon.ico"})
+_READING = frozenset({"GET", "HEAD"})
 _LOOPBACK_NAMES = ("localhost",)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -78,7 +79,8 @@ class Guard:
                 f"pages of {origin[:80]!r} may not ask this server; start it with --cors and the "
                 "origin",
             )
-        if self._key is None or scope["path"] in PUBLIC:
+        is_public = scope["path"] in PUBLIC and scope["method"] in _READING
+        if self._key is None or is_public:
             return None
         sent = _key(headers)
         if sent is None:

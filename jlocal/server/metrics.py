@@ -32,9 +32,8 @@ class Metrics:
         )
         self.request_duration = self._seconds("te_request_duration", "From request to answer")
         self.tokenization = self._seconds("te_embed_tokenization_duration", "Tokenising a request")
-        self.inference = self._seconds(
-            "te_embed_inference_duration", "Waiting and computing, after tokenising"
-        )
+        self.waiting = self._seconds("te_embed_queue_duration", "Waiting for the first batch")
+        self.inference = self._seconds("te_embed_inference_duration", "From there to the vectors")
         self.input_length = Histogram(
             "te_request_input_length", "Tokens in an input", buckets=_TOKENS, registry=registry
         )
@@ -56,6 +55,7 @@ class Metrics:
     def count(self, embedded: Embedded) -> None:
         """Count the inputs of a request that were embedded."""
         self.tokenization.observe(embedded.tokenization)
+        self.waiting.observe(embedded.waiting)
         self.inference.observe(embedded.computation)
         self.truncated.inc(embedded.truncated)
         for tokens in embedded.tokens:

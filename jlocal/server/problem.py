@@ -35,6 +35,8 @@ class Kind(Enum):
 
     INVALID = 400
     TOO_LONG = 400.1  # a text is above the model's context
+    EMPTY = 400.2  # there is nothing to embed
+    UNABLE = 400.3  # embedding models cannot do it
     UNAUTHORIZED = 401
     FORBIDDEN = 403
     NOT_FOUND = 404

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from jlocal import Embedder
+from jlocal.models import starter as starter_model
+from support.gguf_files import patch
 from support.servers import Running, running
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Running]:
-    with running("-m", "starter", "-m", "text-embedding-3-small=starter") as server:
+def server(short: Path) -> Iterator[Running]:
+    arguments = ("-m", "starter", "-m", "text-embedding-3-small=starter", "-m", f"short={short}")
+    with running(*arguments) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def short(workshop: Path) -> Path:
+    """Return the starter with a context of 64 tokens, which a text soon exceeds."""
+    target = workshop / "short-embedding.gguf"
+    patch(starter_model.FILE, target, "qwen3.context_length", 4096, 64)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,11 @@ def test_an_alias_is_a_model(client: openai.OpenAI) -> None:
 
 def test_models_are_listed_with_their_sides(client: openai.OpenAI) -> None:
     names = [model.id for model in client.models.list()]
-    assert names == [f"starter-embedding{side}" for side in ("", ":query", ":document")]
+    assert names == [
+        f"{name}-embedding{side}"
+        for name in ("starter", "short")
+        for side in ("", ":query", ":document")
+    ]
     assert client.models.retrieve("starter").owned_by == "jlocal"
 
 
@@ -92,7 +96,7 @@ def test_what_is_wrong_is_said(
 
 def test_a_long_text_is_truncated_where_that_is_asked(server: Running) -> None:
     body = {"model": "starter", "input": ["word " * 5000, "short"], "truncate": True}
-    answer = httpx.post(f"{server.url}/v1/embeddings", json=body)
+    answer = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["x-truncated-inputs"] == "1"
     assert len(answer.json()["data"]) == 2
