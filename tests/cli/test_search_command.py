@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jlocal import Embedder
-from jlocal.cli.display.columns import width
+from jlocal.excerpts.columns import width
 from support.collection_files import notes_to_search
 
 

@@ -19,9 +19,9 @@ import pexpect
 import pytest
 
 from jlocal import Collection, Embedder, Report
-from jlocal.cli.display.columns import width
 from jlocal.cli.display.index_progress import index_bar
 from jlocal.collection.index.report import Progress
+from jlocal.excerpts.columns import width
 from support.collection_files import check
 from support.escapes import NAME, leaks
 from support.pdfs import pdf

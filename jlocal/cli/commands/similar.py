@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import flags, output
-from jlocal.cli.display.columns import clipped
 from jlocal.cli.display.screen import ColorChoice, Screen, color_option
 from jlocal.cli.options import model_options, open_model, prompt_arguments, text_options
 from jlocal.cli.output_options import json_option, quiet_option
 from jlocal.embed.options import ComputeOptions
 from jlocal.errors import TextError
+from jlocal.excerpts.columns import clipped
 from jlocal.filenames import rejoined
 from jlocal.printable import printable
 

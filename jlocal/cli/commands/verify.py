@@ -13,9 +13,9 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.completion import complete_model
-from jlocal.cli.display.columns import clipped
 from jlocal.cli.options import compute_options
 from jlocal.cli.output_options import quiet_option
+from jlocal.excerpts.columns import clipped
 from jlocal.printable import printable
 from jlocal.progress import log
 

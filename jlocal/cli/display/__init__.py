@@ -1,1 +1,1 @@
-"""Output on a terminal: hits, excerpts, columns, progress and reports."""
+"""Output on a terminal: hits, progress and reports."""

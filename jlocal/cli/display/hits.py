@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jlocal.cli import output
-from jlocal.cli.display.columns import clipped, clipped_left, width
-from jlocal.cli.display.excerpts import Line, excerpt, marked
 from jlocal.cli.display.screen import Screen
-from jlocal.cli.display.terms import Terms
 from jlocal.collection.location import label
+from jlocal.excerpts.code import is_code
+from jlocal.excerpts.columns import clipped, clipped_left, width
+from jlocal.excerpts.excerpt import Line, excerpt, marked
+from jlocal.excerpts.terms import Terms
 from jlocal.filenames import portable
 from jlocal.printable import printable
 from jlocal.progress import log
@@ -30,15 +31,6 @@ _AROUND = 3
 # The fewest columns for a heading.
 _HEADING = 12
 _STATES = {"changed": "changed since", "missing": "missing"}
-# Files whose lines are no prose: an excerpt of them keeps its lines and signs as they are.
-_CODE_ENDINGS = """
-.bash .bat .bib .c .cc .cfg .clj .cmake .conf .cpp .cs .css .csv .cu .cxx .dart .diff .el .env
-.erl .ex .fish .go .gradle .groovy .h .hpp .hs .ini .ipynb .java .jl .js .json .jsonl .jsx .kt .less
-.lisp .log .lua .m .mk .ml .mm .ndjson .nim .nix .patch .php .pl .properties .proto .ps1 .py .pyi .r
-.rb .rs .sass .scala .scm .scss .sh .sql .svelte .swift .tcl .tf .toml .ts .tsv .tsx .v .vb .vhdl
-.vim .vue .xml .yaml .yml .zig .zsh
-"""
-_CODE = frozenset(_CODE_ENDINGS.split())
 
 
 def as_row(hit: Hit) -> dict[str, Any]:
@@ -105,7 +97,7 @@ def show(hits: Sequence[Hit], query: str, screen: Screen, advice: str = "") -> N
             screen.columns - indent,
             lines - bool(also),
             headings=hit.headings,
-            is_code=Path(hit.path).suffix.lower() in _CODE,
+            is_code=is_code(hit.path),
             ellipsis=screen.ellipsis,
         ):
             output.styled(" " * indent + _styled(line, screen))

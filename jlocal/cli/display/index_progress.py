@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jlocal.cli.display.columns import clipped_left
 from jlocal.cli.display.quantities import counted, duration
+from jlocal.excerpts.columns import clipped_left
 from jlocal.printable import printable
 from jlocal.progress import log, make_bar
 

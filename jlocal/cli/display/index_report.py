@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from jlocal.cli import flags, output
 from jlocal.cli.database import flag
-from jlocal.cli.display.columns import clipped, wrapped
 from jlocal.cli.display.quantities import counted, duration, rounded
 from jlocal.cli.encodings import log_encodings
 from jlocal.cli.options import size_text
+from jlocal.excerpts.columns import clipped, wrapped
 from jlocal.extras import pip_command
 from jlocal.inputs.formats import format_of
 from jlocal.printable import printable

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jlocal.cli.display.columns import clipped, width, wrapped
-from jlocal.cli.display.markup import Block, blocks, verbatim
-from jlocal.cli.display.terms import Match, Terms
+from jlocal.excerpts.columns import clipped, width, wrapped
+from jlocal.excerpts.markup import Block, blocks, verbatim
+from jlocal.excerpts.terms import Match, Terms
 
 # Of a long passage only the part with the most words of the query is read as a person reads it.
 _PART, _BEFORE = 3000, 400
@@ -30,6 +30,8 @@ class Piece:
 
 
 Line = tuple[Piece, ...]
+# A paragraph, and where each of its lines begins and ends.
+_Row = tuple[str, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,39 @@ def excerpt(
         Lines that hold nothing that a terminal would obey.
 
     """
+    rows = _rows(text, terms, columns, lines, headings, is_code, ellipsis)
+    return [marked(row[start:end], terms) for row, spans in rows for start, end in spans]
+
+
+def paragraphs(
+    text: str,
+    terms: Terms,
+    columns: int,
+    lines: int,
+    *,
+    headings: tuple[str, ...] = (),
+    is_code: bool = False,
+) -> list[Line]:
+    """Choose the same sentences as `excerpt`, for a page that breaks paragraphs into lines itself.
+
+    Returns:
+        Paragraphs, or lines that the author broke, which are as long as `lines` lines together.
+
+    """
+    rows = _rows(text, terms, columns, lines, headings, is_code, "…")
+    return [marked(row, terms) for row, _ in rows]
+
+
+def _rows(
+    text: str,
+    terms: Terms,
+    columns: int,
+    lines: int,
+    headings: tuple[str, ...],
+    is_code: bool,
+    ellipsis: str,
+) -> list[_Row]:
+    """Choose sentences; return their paragraphs, each with the places of its lines."""
     if lines < 1 or columns < 1:
         return []
     text = text[:_LONGEST]
@@ -91,7 +126,7 @@ def excerpt(
     units = _units(parts, terms, columns)
     is_cut = start > 0 and text[start - 1] != "\n"
     page = _Page(units, columns, lines, ellipsis, is_cut=(is_cut, end < len(text)))
-    return [marked(line, terms) for line in page.lines(_choose(units, page))]
+    return page.rows(_choose(units, page))
 
 
 def marked(text: str, terms: Terms) -> Line:
@@ -254,20 +289,27 @@ class _Page:
             used += len(wrapped(row, self._columns, self.most + 1 - used))
         return used
 
-    def lines(self, chosen: set[int]) -> list[str]:
-        """Lay units out in lines, with an ellipsis for each gap."""
-        lines: list[str] = []
+    def rows(self, chosen: set[int]) -> list[_Row]:
+        """Lay units out in rows, with an ellipsis for each gap; the last one may be cut."""
+        rows: list[_Row] = []
+        left = self.most
         is_whole = not self._is_cut[1] and len(self._units) - 1 in chosen
         for row in self._rows(chosen):
-            spans = wrapped(row, self._columns, self.most - len(lines))
-            lines += [row[start:end] for start, end in spans]
+            spans = wrapped(row, self._columns, left)
+            left -= len(spans)
+            if spans:
+                rows.append((row[: spans[-1][1]], spans))
             if not spans or spans[-1][1] < len(row.rstrip()):
                 is_whole = False
                 break
-        if lines and not is_whole:
-            end = f" {self._ellipsis}"
-            lines[-1] = clipped(lines[-1], self._columns - len(end), "").rstrip() + end
-        return lines
+        if rows and not is_whole:
+            row, spans = rows.pop()
+            start, end = spans[-1]
+            sign = f" {self._ellipsis}"
+            line = clipped(row[start:end], self._columns - len(sign), "").rstrip() + sign
+            row = row[:start] + line
+            rows.append((row, [*spans[:-1], (start, len(row))]))
+        return rows
 
     def _rows(self, chosen: set[int]) -> list[str]:
         """Put chosen units together: those of a paragraph, and those around a gap, in one row."""

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jlocal.cli.display.function_words import function_words
 from jlocal.collection.database.stems import stem
+from jlocal.excerpts.function_words import function_words
 
 # Marks that belong to the letter before them, which `\w` does not hold.
 MARKS = (

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import unicodedata
 
 import pytest
 from wcwidth import wcswidth
 
-from jlocal.cli.display.columns import clipped, clipped_left, width, wrapped
-from jlocal.cli.display.excerpts import excerpt, marked
-from jlocal.cli.display.terms import Terms
+from jlocal.excerpts.columns import clipped, clipped_left, width, wrapped
+from jlocal.excerpts.excerpt import excerpt, marked, paragraphs
+from jlocal.excerpts.terms import Terms
 from support.texts import AWKWARD
 
 NOTE = """\
@@ -239,3 +240,20 @@ def test_lines_break_where_a_reader_expects_it() -> None:
     # No line begins with a full stop, where another break is near.
     assert lines("火星是红色的。是", 12) == ["火星是红色", "的。是"]
     assert lines("", 5) == []
+
+
+# The signs and links of the note.
+PLAIN = re.compile(r"\*\*|`|[][]|\(http.*?\)")
+
+
+@pytest.mark.parametrize("text", [NOTE, "港の規則は事務所の裏の板にある。" * 12, "word" * 90])
+def test_paragraphs_are_the_lines_of_an_excerpt_before_they_are_broken(text: str) -> None:
+    terms = Terms("restic 規則")
+    lines = excerpt(text, terms, 40, 4)
+    (paragraph,) = paragraphs(text, terms, 40, 4)
+    assert len(lines) == 4
+    joined = "".join(piece.text for line in lines for piece in line)
+    whole = "".join(piece.text for piece in paragraph)
+    assert joined.replace(" ", "") == whole.replace(" ", "")
+    # No space is put between letters that have none in the text.
+    assert whole.removesuffix(" …") in " ".join(PLAIN.sub("", text).split())

@@ -8,8 +8,8 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from jlocal.cli.display.columns import width
-from jlocal.cli.display.terms import MARKS, is_plain
+from jlocal.excerpts.columns import width
+from jlocal.excerpts.terms import MARKS, is_plain
 from jlocal.printable import printable
 
 # Lines of at most so many columns are lines that somebody meant: a poem, an address. In a
