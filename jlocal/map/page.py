@@ -41,6 +41,15 @@ def render(picture: Picture, title: str) -> bytes:
     return page.encode()
 
 
+def coordinates(picture: Picture) -> tuple[list[int], list[int]]:
+    """Return the points as whole numbers, at most 10,000 from the middle: all x, and all y."""
+    low, high = picture.points.min(axis=0), picture.points.max(axis=0)
+    # One scale for both axes: a narrow cloud stays narrow.
+    scale = _HALF / (max(float((high - low).max()), 1e-12) / 2)
+    locations = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
+    return locations[:, 0].tolist(), locations[:, 1].tolist()
+
+
 def _read(name: str) -> str:
     return resources.files("jlocal.map").joinpath(name).read_text(encoding="utf-8")
 
@@ -51,10 +60,7 @@ def _hash(text: str) -> str:
 
 def _data(picture: Picture, title: str) -> dict[str, object]:
     """Return a picture as JSON values: one list for each property of the points."""
-    low, high = picture.points.min(axis=0), picture.points.max(axis=0)
-    # One scale for both axes: a narrow cloud stays narrow.
-    scale = _HALF / (max(float((high - low).max()), 1e-12) / 2)
-    locations = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
+    x, y = coordinates(picture)
     paths = sorted({passage.path for passage in picture.passages})
     numbers = {path: number for number, path in enumerate(paths)}
     passages = picture.passages
@@ -67,8 +73,8 @@ def _data(picture: Picture, title: str) -> dict[str, object]:
         "grouping": picture.grouping,
         "groups": picture.groups,
         "paths": paths,
-        "x": locations[:, 0].tolist(),
-        "y": locations[:, 1].tolist(),
+        "x": x,
+        "y": y,
         "group": picture.group_of,
         "path": [numbers[passage.path] for passage in passages],
         "where": [passage.where for passage in passages],

@@ -11,6 +11,7 @@ import numpy as np
 
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import Ids
+from jlocal.collection.location import Location
 from jlocal.errors import CollectionError, EmptyCollectionError
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
@@ -32,6 +33,8 @@ class Passage:
         where: the line or page in the document, or "".
         locations: number of locations of the passage; `path` and `where` are the first.
         text: beginning of the passage, with single spaces between words.
+        location: the first one, with the absolute path.
+        length: of the whole passage, in characters.
 
     """
 
@@ -39,6 +42,8 @@ class Passage:
     where: str
     locations: int
     text: str
+    location: Location | None = None
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,9 +159,14 @@ def _passages(store: Store, ids: Ids, characters: int) -> list[Passage]:
         raise CollectionError(f"{store.path} is damaged; delete it and index again")
     paths = below_common_folder([location.name for location, _ in locations])
     return [
-        Passage(path, location.label, count, _beginning(store.text(id)[1], characters))
+        _passage(path, location, count, store.text(id)[1], characters)
         for id, path, (location, count) in zip(ids.tolist(), paths, locations, strict=True)
     ]
+
+
+def _passage(path: str, location: Location, count: int, text: str, characters: int) -> Passage:
+    beginning = _beginning(text, characters)
+    return Passage(path, location.label, count, beginning, location, len(text))
 
 
 def _beginning(text: str, characters: int) -> str:

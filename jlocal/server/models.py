@@ -94,6 +94,7 @@ class ModelPool:
         self._queued_tokens = options.limits.queued_tokens
         self._changed = asyncio.Condition()
         self.models: list[ServedModel] = []
+        self._unlisted: dict[Path, ServedModel] = {}
         self._names: dict[str, ServedModel] = {}
         chosen = options.models or _local_names()
         for name in chosen:
@@ -118,7 +119,12 @@ class ModelPool:
     @property
     def loaded(self) -> list[ServedModel]:
         """The models in memory."""
-        return [model for model in self.models if model.embedder]
+        return [model for model in self.all if model.embedder]
+
+    @property
+    def all(self) -> list[ServedModel]:
+        """The models that clients can name, and those that only collections need."""
+        return [*self.models, *self._unlisted.values()]
 
     def ids(self) -> list[tuple[str, ServedModel]]:
         """List all names for clients: each model alone, for queries, and for documents."""
@@ -150,6 +156,14 @@ class ModelPool:
             f"there is no model {name[:80]!r} here; this server has: {known}",
             parameter="model",
         )
+
+    def for_file(self, path: Path) -> ServedModel:
+        """Return the model of a file that a collection names; clients need not know it."""
+        real = path.resolve()
+        for model in self.all:
+            if model.path.resolve() == real:
+                return model
+        return self._unlisted.setdefault(real, ServedModel(_id(str(path), path), str(path), path))
 
     def for_task(self, model: ServedModel, task: str) -> ServedModel:
         """Return the model that was made from the same one for a task.
@@ -208,7 +222,7 @@ class ModelPool:
         finally:
             model.users -= 1
             model.last_used = time.monotonic()
-            if not model.users and len(self.models) > self._most:
+            if not model.users and len(self.all) > self._most:
                 async with self._changed:
                     self._changed.notify_all()
 

@@ -17,6 +17,7 @@ from jlocal.server.metrics import Metrics
 from jlocal.server.models import ModelPool, ServedModel, Side
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem, invalid, problem_of
+from jlocal.server.search.collections import CollectionPool
 
 if TYPE_CHECKING:
     from jlocal.embed.prepare import Truncation
@@ -56,10 +57,12 @@ class Service:
         self.is_stopping = False
         self.metrics = Metrics()
         self.pool = ModelPool(options, self.metrics.count_batch)
+        self.collections = CollectionPool(options)
 
     async def close(self) -> None:
-        """Free all models."""
+        """Close all collections, and free all models."""
         self.is_stopping = True
+        await self.collections.close()
         await self.pool.close()
 
     async def embed(

@@ -39,7 +39,7 @@ async def metrics(call: Call) -> Response:
 async def status(call: Call) -> Response:
     """Say which models are loaded, and how much waits in them."""
     models = []
-    for model in call.service.pool.models:
+    for model in call.service.pool.all:
         scheduler = model.scheduler
         models.append(
             {

@@ -1,0 +1,1 @@
+"""Searching collections through the server, under names: no path of the disk goes in or out."""
