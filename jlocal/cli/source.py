@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jlocal.cli import flags
 from jlocal.cli.options import open_model
 from jlocal.cli.scope import Scope
 from jlocal.errors import (
@@ -184,5 +185,5 @@ def _known(stack: ExitStack, source: Source, *, is_needed: bool) -> _Known | Non
         if is_needed:
             raise
         if not (source.quiet or isinstance(error, (EmptyCollectionError, MissingCollectionError))):
-            log(f"Note: {error}")
+            log(f"Note: {flags.message(error)}")
         return None
