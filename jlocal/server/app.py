@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jlocal.server.access import Access
+from jlocal.server.agents import Agents
 from jlocal.server.dialects import error_response
 from jlocal.server.gate import Gate
 from jlocal.server.guard import Guard
@@ -37,10 +38,12 @@ def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
 
     """
     service = Service(options)
+    agents = Agents(service.pool, options.collections)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        await agents.close()
         await service.close()
 
     middleware = [Middleware(Access, metrics=service.metrics, logs=logs)]
@@ -60,7 +63,10 @@ def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
         Middleware(Gate, limits=options.limits, timeouts=options.timeouts),
     ]
     app = Starlette(
-        routes=[route for protocol in _PROTOCOLS for route in protocol.routes(service)],
+        routes=[
+            *(route for protocol in _PROTOCOLS for route in protocol.routes(service)),
+            agents.route(),
+        ],
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

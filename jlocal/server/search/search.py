@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jlocal.collection.collection import Collection
 from jlocal.collection.config import CollectionConfig
 from jlocal.collection.opening import model_file
 from jlocal.collection.search.hits import Hit
 from jlocal.collection.search.ranking import Mode
-from jlocal.embed.embedder import Embedder
 from jlocal.errors import CollectionError, EmptyCollectionError, OtherConfigError
 from jlocal.excerpts.terms import Terms
 from jlocal.server.models import ModelPool
 from jlocal.server.problem import Kind, Problem
 from jlocal.server.search.answers import hit_values
 from jlocal.server.search.collections import CollectionPool, Contents, ServedCollection
+
+if TYPE_CHECKING:
+    from jlocal.embed.embedder import Embedder
 
 
 @dataclass(frozen=True)
