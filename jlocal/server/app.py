@@ -19,10 +19,10 @@ from jlocal.server.gate import Gate
 from jlocal.server.guard import Guard
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
-from jlocal.server.protocols import cohere, meta, ollama, openai, search
+from jlocal.server.protocols import cohere, meta, ollama, openai, reference, search
 from jlocal.server.service import Service
 
-_PROTOCOLS = (meta, openai, cohere, ollama, search)
+_PROTOCOLS = (meta, openai, cohere, ollama, search, reference)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.NOT_ALLOWED}
 
 

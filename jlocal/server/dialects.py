@@ -8,6 +8,7 @@ import orjson
 from starlette.responses import Response
 
 from jlocal.server.problem import Kind, Problem
+from jlocal.server.schema import INTEGER, STRING, Schema, record, text
 
 _Body = dict[str, object]
 
@@ -66,6 +67,11 @@ def error_response(path: str, problem: Problem) -> Response:
     return json_response(body, status, headers)
 
 
+def error_schema(path: str) -> Schema:
+    """Describe the errors of a path."""
+    return _SCHEMAS[_dialect(path)]
+
+
 def _dialect(path: str) -> Callable[[Problem], tuple[int, _Body]]:
     if path in _TEI_PATHS:
         return _tei
@@ -110,3 +116,14 @@ def _llama_server(problem: Problem) -> tuple[int, _Body]:
     kind = _OPENAI_TYPES.get(problem.kind, "invalid_request_error")
     error = {"code": problem.status, "message": problem.message, "type": kind}
     return problem.status, {"error": error}
+
+
+_SCHEMAS: dict[Callable[[Problem], tuple[int, _Body]], Schema] = {
+    _openai: record(
+        {"error": record({"message": STRING, "type": STRING, "param": text(), "code": text()})}
+    ),
+    _tei: record({"error": STRING, "error_type": STRING}),
+    _ollama: record({"error": STRING}),
+    _cohere: record({"message": STRING}),
+    _llama_server: record({"error": record({"code": INTEGER, "message": STRING, "type": STRING})}),
+}

@@ -13,8 +13,8 @@ from jlocal.server.dialects import error_response
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
 
-# Answered without a key, as text-embeddings-inference answers them; the page has no data in it.
-PUBLIC = frozenset({"/", "/health", "/ping", "/metrics", "/favicon.ico"})
+# Answered without a key, as text-embeddings-inference answers them; the pages have no data in them.
+PUBLIC = frozenset({"/", "/docs", "/favicon.ico", "/health", "/metrics", "/openapi.json", "/ping"})
 _READING = frozenset({"GET", "HEAD"})
 _LOOPBACK_NAMES = ("localhost",)
 _HEADERS = {

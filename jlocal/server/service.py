@@ -17,6 +17,7 @@ from jlocal.server.metrics import Metrics
 from jlocal.server.models import ModelPool, ServedModel, Side
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem, invalid, problem_of
+from jlocal.server.schema import Doc
 from jlocal.server.search.collections import CollectionPool
 
 if TYPE_CHECKING:
@@ -127,9 +128,29 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def route(service: Service, method: str, path: str, handler: Handler) -> Route:
+class DescribedRoute(Route):
+    """A route that the document of the server describes.
+
+    Attributes:
+        handler: answers its requests.
+        method: of its requests.
+        doc: what it takes and answers.
+
+    """
+
+    def __init__(
+        self, path: str, endpoint: Endpoint, *, handler: Handler, method: str, doc: Doc
+    ) -> None:
+        super().__init__(path, endpoint, methods=[method], name=f"{method} {path}")
+        self.handler, self.method, self.doc = handler, method, doc
+
+
+def route(
+    service: Service, method: str, path: str, handler: Handler, doc: Doc | None = None
+) -> DescribedRoute:
     """Make the route of a handler; what it raises becomes an answer of its protocol."""
 
     async def endpoint(request: Request) -> Response:
@@ -144,4 +165,4 @@ def route(service: Service, method: str, path: str, handler: Handler) -> Route:
                 raise
             return error_response(path, problem)
 
-    return Route(path, endpoint, methods=[method], name=f"{method} {path}")
+    return DescribedRoute(path, endpoint, handler=handler, method=method, doc=doc or Doc())

@@ -15,6 +15,20 @@ from jlocal.server.fields import Fields, wrong
 from jlocal.server.inputs import INPUT_TYPES
 from jlocal.server.models import ServedModel
 from jlocal.server.problem import Kind, Problem, invalid
+from jlocal.server.schema import (
+    INTEGER,
+    STRING,
+    VECTOR,
+    Doc,
+    list_of,
+    one_of,
+    record,
+    text,
+    whole,
+)
+from jlocal.server.schema import (
+    texts as text_list,
+)
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.vectors import finish
 
@@ -24,11 +38,52 @@ if TYPE_CHECKING:
 _TRUNCATIONS: dict[str, Truncation | None] = {"NONE": None, "START": "left", "END": "right"}
 # Input types that are tasks of a model, not sides of retrieval.
 _TASKS = ("classification", "clustering")
+_INPUT = record({"content": list_of(record({"type": STRING, "text": STRING}))})
+_EMBED = Doc(
+    fields={
+        "texts": text_list("The texts."),
+        "inputs": {
+            "type": ["array", "null"],
+            "items": _INPUT,
+            "description": "Texts in the form of messages, in place of `texts`.",
+        },
+        "model": text("A model of /v1/models; the default model if missing."),
+        "input_type": text(
+            "Which prompt the texts get: search_query, search_document, classification, "
+            "clustering, or a prompt of the model."
+        ),
+        "embedding_types": text_list("How vectors are written; float if missing.", PRECISIONS),
+        "output_dimension": whole("Keep so many leading components.", 1),
+        "truncate": text("The side on which a long text loses tokens.", _TRUNCATIONS),
+        "images": {"type": ["array", "null"], "description": "Refused: the models read texts."},
+        "max_tokens": whole("Refused: the limit is the model's.", 1),
+    },
+    example={"texts": ["Mars is called the Red Planet."], "input_type": "search_document"},
+    answer=record(
+        {
+            "id": STRING,
+            "response_type": STRING,
+            "embeddings": {
+                "type": "object",
+                "description": "The vectors in each of the embedding types.",
+                "additionalProperties": list_of(one_of(VECTOR, STRING)),
+            },
+            "texts": list_of(STRING),
+            "meta": {
+                "type": "object",
+                "properties": {
+                    "tokens": record({"input_tokens": INTEGER}),
+                    "warnings": list_of(STRING, "How many texts were truncated."),
+                },
+            },
+        }
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:
     """Return the routes of this protocol."""
-    return [route(service, "POST", "/v2/embed", embed)]
+    return [route(service, "POST", "/v2/embed", embed, _EMBED)]
 
 
 async def embed(call: Call) -> Response:

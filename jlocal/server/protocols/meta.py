@@ -9,16 +9,41 @@ from starlette.routing import Route
 from jlocal._version import __version__
 from jlocal.server.dialects import json_response
 from jlocal.server.problem import Kind, Problem
+from jlocal.server.schema import BOOLEAN, INTEGER, STRING, Doc, list_of, record, text
 from jlocal.server.service import Call, Service, route
+
+_HEALTH = Doc(answer=record({"status": STRING}))
+_METRICS = Doc(answer=STRING, media="text/plain")
+_STATUS = Doc(
+    answer=record(
+        {
+            "version": STRING,
+            "models": list_of(
+                record(
+                    {
+                        "id": STRING,
+                        "loaded": BOOLEAN,
+                        "dimensions": INTEGER,
+                        "context": INTEGER,
+                        "task": text(),
+                        "requests": INTEGER,
+                        "queued_inputs": INTEGER,
+                        "queued_tokens": INTEGER,
+                    }
+                )
+            ),
+        }
+    )
+)
 
 
 def routes(service: Service) -> list[Route]:
     """Return the routes."""
     return [
-        route(service, "GET", "/health", health),
-        route(service, "GET", "/ping", health),
-        route(service, "GET", "/metrics", metrics),
-        route(service, "GET", "/status", status),
+        route(service, "GET", "/health", health, _HEALTH),
+        route(service, "GET", "/ping", health, _HEALTH),
+        route(service, "GET", "/metrics", metrics, _METRICS),
+        route(service, "GET", "/status", status, _STATUS),
     ]
 
 

@@ -15,6 +15,18 @@ from jlocal.server.answers import truncation_headers
 from jlocal.server.dialects import json_response
 from jlocal.server.inputs import read_inputs
 from jlocal.server.models import ServedModel, Side
+from jlocal.server.schema import (
+    INPUT,
+    INTEGER,
+    STRING,
+    VECTOR,
+    Doc,
+    flag,
+    list_of,
+    record,
+    text,
+    whole,
+)
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.vectors import finish
 
@@ -22,17 +34,88 @@ from jlocal.vectors import finish
 _VERSION = "0.33.0"
 _TAG = ":latest"
 _NANOSECONDS = 1_000_000_000
+_MODEL = text("A name of /api/tags; the default model if missing.")
+_EMBED = Doc(
+    fields={
+        "model": _MODEL,
+        "input": INPUT,
+        "dimensions": whole("Keep so many leading components; 0 keeps all.", 0),
+        "truncate": flag("Truncate texts that are too long; otherwise refused.", default=True),
+    },
+    example={"input": ["Mars is called the Red Planet."]},
+    answer={
+        "type": "object",
+        "properties": {
+            "model": STRING,
+            "embeddings": list_of(VECTOR),
+            "total_duration": {**INTEGER, "description": "In nanoseconds."},
+            "load_duration": {**INTEGER, "description": "In nanoseconds."},
+            "prompt_eval_count": {**INTEGER, "description": "Tokens of all texts."},
+        },
+        "required": ["model", "embeddings"],
+    },
+)
+_EMBED_PROMPT = Doc(
+    fields={"model": _MODEL, "prompt": text("The text.")},
+    example={"prompt": "Mars is called the Red Planet."},
+    answer=record({"embedding": VECTOR}),
+)
+_DETAILS = record(
+    {
+        "parent_model": STRING,
+        "format": STRING,
+        "family": STRING,
+        "families": list_of(STRING),
+        "parameter_size": STRING,
+        "quantization_level": STRING,
+    }
+)
+_LIST = Doc(
+    answer=record(
+        {
+            "models": list_of(
+                record(
+                    {
+                        "name": STRING,
+                        "model": STRING,
+                        "modified_at": STRING,
+                        "size": {**INTEGER, "description": "Of the file, in bytes."},
+                        "digest": STRING,
+                        "details": _DETAILS,
+                    }
+                )
+            )
+        }
+    )
+)
+_SHOW = Doc(
+    fields={"model": _MODEL, "name": text("The same, for older clients.")},
+    example={},
+    answer=record(
+        {
+            "license": STRING,
+            "modelfile": STRING,
+            "parameters": STRING,
+            "template": STRING,
+            "details": _DETAILS,
+            "model_info": {"type": "object", "description": "Metadata of the model's file."},
+            "capabilities": list_of(STRING),
+            "modified_at": STRING,
+        }
+    ),
+)
+_VERSIONS = Doc(answer=record({"version": STRING, "jlocal": STRING}))
 
 
 def routes(service: Service) -> list[Route]:
     """Return the routes of this protocol."""
     return [
-        route(service, "POST", "/api/embed", embed),
-        route(service, "POST", "/api/embeddings", embed_prompt),
-        route(service, "GET", "/api/tags", tags),
-        route(service, "GET", "/api/ps", loaded),
-        route(service, "POST", "/api/show", show),
-        route(service, "GET", "/api/version", version),
+        route(service, "POST", "/api/embed", embed, _EMBED),
+        route(service, "POST", "/api/embeddings", embed_prompt, _EMBED_PROMPT),
+        route(service, "GET", "/api/tags", tags, _LIST),
+        route(service, "GET", "/api/ps", loaded, _LIST),
+        route(service, "POST", "/api/show", show, _SHOW),
+        route(service, "GET", "/api/version", version, _VERSIONS),
     ]
 
 

@@ -15,6 +15,19 @@ from jlocal.server.fields import Fields
 from jlocal.server.inputs import INPUT_TYPES, read_inputs
 from jlocal.server.models import ServedModel, Side
 from jlocal.server.problem import invalid
+from jlocal.server.schema import (
+    INPUT,
+    INTEGER,
+    STRING,
+    VECTOR,
+    Doc,
+    flag,
+    list_of,
+    one_of,
+    record,
+    text,
+    whole,
+)
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.vectors import finish
 
@@ -27,16 +40,46 @@ _TASKS: dict[str, tuple[str, Side | None]] = {
     "separation": ("clustering", None),
     "clustering": ("clustering", None),
 }
+_EMBEDDINGS = Doc(
+    fields={
+        "input": INPUT,
+        "model": text("A model of /v1/models; the default model if missing."),
+        "encoding_format": text("How vectors are written: OpenAI's name.", PRECISIONS),
+        "embedding_type": text("The same: Jina's name.", PRECISIONS),
+        "encoding_type": text("The same: another of Jina's names.", PRECISIONS),
+        "dimensions": whole("Keep so many leading components.", 1),
+        "input_type": text("Which prompt the texts get.", INPUT_TYPES),
+        "task": text("Jina's name of the task, and of the prompt.", _TASKS),
+        "prompt_name": text("A prompt of the model, by its name."),
+        "normalized": flag("Scale vectors to length 1.", default=True),
+        "truncate": flag("Truncate texts that are too long; otherwise refused.", default=False),
+        "late_chunking": flag("Refused if true.", default=False),
+    },
+    required=("input",),
+    example={"input": ["Mars is called the Red Planet."]},
+    answer=record(
+        {
+            "object": STRING,
+            "data": list_of(
+                record({"object": STRING, "index": INTEGER, "embedding": one_of(VECTOR, STRING)})
+            ),
+            "model": STRING,
+            "usage": record({"prompt_tokens": INTEGER, "total_tokens": INTEGER}),
+        }
+    ),
+)
+_MODEL = record({"id": STRING, "object": STRING, "created": INTEGER, "owned_by": STRING})
+_MODELS = Doc(answer=record({"object": STRING, "data": list_of(_MODEL)}))
 
 
 def routes(service: Service) -> list[Route]:
     """Return the routes of this protocol."""
     return [
-        route(service, "POST", "/v1/embeddings", embeddings),
+        route(service, "POST", "/v1/embeddings", embeddings, _EMBEDDINGS),
         # text-embeddings-inference answers here as OpenAI does.
-        route(service, "POST", "/embeddings", embeddings),
-        route(service, "GET", "/v1/models", models),
-        route(service, "GET", "/v1/models/{model:path}", model),
+        route(service, "POST", "/embeddings", embeddings, _EMBEDDINGS),
+        route(service, "GET", "/v1/models", models, _MODELS),
+        route(service, "GET", "/v1/models/{model:path}", model, Doc(answer=_MODEL)),
     ]
 
 

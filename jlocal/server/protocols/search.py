@@ -16,10 +16,13 @@ from jlocal.errors import EmptyCollectionError, JlocalError
 from jlocal.server.dialects import json_response
 from jlocal.server.fields import Fields
 from jlocal.server.problem import Problem, invalid, problem_of
+from jlocal.server.schema import Doc, flag, number, text, whole
+from jlocal.server.schema import texts as text_list
 from jlocal.server.search.answers import SCORES, best_first
 from jlocal.server.search.collections import ServedCollection
 from jlocal.server.search.document import Place, read
 from jlocal.server.search.map import map_of
+from jlocal.server.search.schema import COLLECTIONS, DOCUMENT, HITS, MAP
 from jlocal.server.search.search import Question, search
 from jlocal.server.service import Call, Service, route
 
@@ -32,19 +35,60 @@ _MODES: Mapping[str, Mode] = {mode: mode for mode in MODES}
 _KINDS: Mapping[str, Kind] = {"file": "file", "text": "text"}
 _LISTS = frozenset({"collections", "folders"})
 _WHOLE = frozenset({"n", "record", "start", "end", "before", "after", "limit"})
+_COLLECTION = text("The name of a collection; needed where there are several.")
+_SEARCH = Doc(
+    fields={
+        "query": text("What to search for."),
+        "q": text("The same."),
+        "mode": text("What is compared; both if missing.", _MODES),
+        "n": whole("The most hits; 10 if missing.", 1, _MOST_HITS),
+        "collection": text("Search this collection."),
+        "collections": text_list("Search these collections; all if missing."),
+        "folders": text_list("Search only in these folders."),
+        "path": text("Search only documents whose paths match this pattern."),
+        "min_score": number("Leave out hits below this score."),
+        "text": flag("Answer with the whole passages.", default=True),
+    },
+    example={"query": "ferry at noon"},
+    answer=HITS,
+)
+_DOCUMENT = Doc(
+    fields={
+        "document": text("The name that a hit has."),
+        "collection": _COLLECTION,
+        "kind": text("What a hit says; either if missing.", _KINDS),
+        "record": whole("What a hit says; 0 if missing.", 0, _LARGEST),
+        "start": whole("What a hit says; 0 if missing.", 0, _LARGEST),
+        "end": whole("What a hit says.", 0, _LARGEST),
+        "before": whole("Characters before the passage.", 0, _LONGEST_READ),
+        "after": whole("Characters after the passage.", 0, _LONGEST_READ),
+        "query": text("Mark the words of this query."),
+    },
+    required=("document",),
+    example={"document": "notes/ferry.md"},
+    answer=DOCUMENT,
+)
+_MAP = Doc(
+    fields={
+        "collection": _COLLECTION,
+        "limit": whole("The most points; a larger collection is sampled.", 1, _MOST_POINTS),
+    },
+    example={},
+    answer=MAP,
+)
 
 
 def routes(service: Service) -> list[Route]:
     """Return the routes of this protocol; each is asked by GET or by POST."""
     handlers = {
-        "/search": search_collections,
-        "/collections": list_collections,
-        "/document": read_document,
-        "/map": draw_map,
+        "/search": (search_collections, _SEARCH),
+        "/collections": (list_collections, Doc(answer=COLLECTIONS)),
+        "/document": (read_document, _DOCUMENT),
+        "/map": (draw_map, _MAP),
     }
     return [
-        route(service, method, path, handler)
-        for path, handler in handlers.items()
+        route(service, method, path, handler, doc)
+        for path, (handler, doc) in handlers.items()
         for method in ("GET", "POST")
     ]
 
