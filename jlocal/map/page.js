@@ -1,22 +1,25 @@
-// What a person does with the picture: point, search, show and hide, move and zoom.
+// The page of a map: the card of a point, search, and the legend.
+
+const data = JSON.parse(element("data").textContent);
+element("data").remove();
+
+const card = element("card");
+const query = element("query");
+const canvas = element("canvas");
+const points = (value) => `${format(value)} ${value === 1 ? "point" : "points"}`;
+
+const picture = makePicture(canvas, data);
+const { count, camera, hidden, isShown, isFound, screenX, screenY, move, zoom, showAll, changed } =
+  picture;
+let pinned = false;
+
+const sizes = new Array(data.groups.length).fill(0);
+for (const group of data.group) sizes[group] += 1;
 
 // The card of a point
 
-/** Indices of the points around a place, nearest first; those found, where there are any. */
-function near(x, y, within) {
-  const around = [];
-  for (let index = 0; index < count; index += 1) {
-    const distance = Math.hypot(screenX(data.x[index]) - x, screenY(data.y[index]) - y);
-    if (distance <= within && isShown(index)) around.push([distance, index]);
-  }
-  around.sort((one, other) => one[0] - other[0] || one[1] - other[1]);
-  const indices = around.map(([, index]) => index);
-  const matching = indices.filter(isFound);
-  return matching.length ? matching : indices;
-}
-
 function choose(index, others = 0) {
-  chosen = index;
+  picture.chosen = index;
   canvas.classList.toggle("pointing", index >= 0);
   card.hidden = index < 0;
   card.classList.toggle("pinned", pinned);
@@ -51,11 +54,11 @@ function placeCard(index) {
   const gap = 14;
   const x = screenX(data.x[index]);
   const y = screenY(data.y[index]);
-  const left = x + gap + card.offsetWidth > width ? x - gap - card.offsetWidth : x + gap;
-  const top = y + gap + card.offsetHeight > height ? y - gap - card.offsetHeight : y + gap;
+  const left = x + gap + card.offsetWidth > picture.width ? x - gap - card.offsetWidth : x + gap;
+  const top = y + gap + card.offsetHeight > picture.height ? y - gap - card.offsetHeight : y + gap;
   const inside = (value, most) => Math.max(8, Math.min(value, most - 8));
-  card.style.left = `${inside(left, width - card.offsetWidth)}px`;
-  card.style.top = `${inside(top, height - card.offsetHeight)}px`;
+  card.style.left = `${inside(left, picture.width - card.offsetWidth)}px`;
+  card.style.top = `${inside(top, picture.height - card.offsetHeight)}px`;
 }
 
 // Searching
@@ -67,7 +70,7 @@ const folded = (text) => text.normalize("NFC").toLowerCase();
 function search() {
   const needle = folded(query.value);
   haystacks ??= data.text.map((text, index) => folded(`${data.paths[data.path[index]]}\n${text}`));
-  found = needle ? Uint8Array.from(haystacks, (text) => (text.includes(needle) ? 1 : 0)) : null;
+  picture.found = needle ? Uint8Array.from(haystacks, (text) => (text.includes(needle) ? 1 : 0)) : null;
   release();
   said();
 }
@@ -75,9 +78,9 @@ function search() {
 function said() {
   const shown = data.group.filter((group) => !hidden.has(group)).length;
   let text = shown < count ? `${format(shown)} of ${points(count)} shown` : points(count);
-  if (found !== null) {
-    const all = found.reduce((sum, one) => sum + one, 0);
-    const covered = found.reduce((sum, one, index) => sum + (one && !isShown(index) ? 1 : 0), 0);
+  if (picture.found !== null) {
+    const all = picture.found.reduce((sum, one) => sum + one, 0);
+    const covered = picture.found.reduce((sum, one, index) => sum + (one && !isShown(index) ? 1 : 0), 0);
     text = `${format(all)} of ${points(count)} found`;
     if (covered) text += `, ${format(covered)} of them hidden`;
   }
@@ -91,12 +94,14 @@ function next(step) {
     if (isShown(index) && isFound(index)) candidates.push(index);
   }
   if (!candidates.length) return;
-  const at = candidates.indexOf(chosen);
+  const at = candidates.indexOf(picture.chosen);
   const place = at < 0 && step < 0 ? 0 : at;
   const index = candidates[(place + step + candidates.length) % candidates.length];
   const x = screenX(data.x[index]);
   const y = screenY(data.y[index]);
-  if (x < 0 || y < 0 || x > width || y > height) move(width / 2 - x, height / 2 - y);
+  if (x < 0 || y < 0 || x > picture.width || y > picture.height) {
+    move(picture.width / 2 - x, picture.height / 2 - y);
+  }
   pinned = true;
   choose(index);
 }
@@ -124,17 +129,17 @@ every.addEventListener("click", () => {
 function legendChanged() {
   buttons.forEach((button, group) => button.setAttribute("aria-pressed", !hidden.has(group)));
   every.textContent = hidden.size ? "Show all" : "Hide all";
-  if (chosen >= 0 && !isShown(chosen)) release();
+  if (picture.chosen >= 0 && !isShown(picture.chosen)) release();
   said();
   changed();
 }
 
 function fillSizes() {
   const hits = new Array(data.groups.length).fill(0);
-  if (found !== null) found.forEach((one, index) => (hits[data.group[index]] += one));
+  if (picture.found !== null) picture.found.forEach((one, index) => (hits[data.group[index]] += one));
   buttons.forEach((button, group) => {
     const size = format(sizes[group]);
-    button.lastChild.textContent = found === null ? size : `${format(hits[group])} / ${size}`;
+    button.lastChild.textContent = picture.found === null ? size : `${format(hits[group])} / ${size}`;
   });
 }
 
@@ -162,69 +167,9 @@ function fillPage() {
   legendChanged();
 }
 
-// Pointer, wheel and keys
+// Pointer and keys
 
-const pressed = new Map();
-let travelled = 0;
 let cycle = { indices: [], at: 0 };
-
-const place = (event) => {
-  const box = canvas.getBoundingClientRect();
-  return { x: event.clientX - box.left, y: event.clientY - box.top };
-};
-
-const spread = () => {
-  const [one, other] = pressed.values();
-  return {
-    x: (one.x + other.x) / 2,
-    y: (one.y + other.y) / 2,
-    distance: Math.max(Math.hypot(one.x - other.x, one.y - other.y), 1),
-  };
-};
-
-canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
-  if (!pressed.size) travelled = 0;
-  pressed.set(event.pointerId, place(event));
-});
-
-canvas.addEventListener("pointermove", (event) => {
-  const here = place(event);
-  const before = pressed.get(event.pointerId);
-  if (!before) {
-    hover(here, event.pointerType);
-    return;
-  }
-  const middle = pressed.size === 2 ? spread() : null;
-  pressed.set(event.pointerId, here);
-  travelled += Math.hypot(here.x - before.x, here.y - before.y);
-  if (middle) {
-    const now = spread();
-    move(now.x - middle.x, now.y - middle.y);
-    zoom(now.distance / middle.distance, now.x, now.y);
-    release();
-  } else if (pressed.size === 1 && travelled > 4) {
-    canvas.classList.add("dragging");
-    release();
-    move(here.x - before.x, here.y - before.y);
-  }
-});
-
-for (const ending of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(ending, (event) => {
-    if (ending === "pointerup" && pressed.size === 1 && travelled <= 4) {
-      click(place(event), event.pointerType);
-    }
-    pressed.delete(event.pointerId);
-    if (!pressed.size) canvas.classList.remove("dragging");
-  });
-}
-
-function hover(here, pointer) {
-  if (pinned) return;
-  const indices = near(here.x, here.y, REACH[pointer] ?? REACH.mouse);
-  if ((indices[0] ?? -1) !== chosen) choose(indices[0] ?? -1, others(indices));
-}
 
 /** How many more of these points are so near to the first that they look like one. */
 function others(indices) {
@@ -238,56 +183,31 @@ function others(indices) {
   ).length;
 }
 
+function hover(indices) {
+  if (pinned) return;
+  if ((indices[0] ?? -1) !== picture.chosen) choose(indices[0] ?? -1, others(indices));
+}
+
 /** Pin the point that was clicked; with each further click on the spot, the next one there. */
-function click(here, pointer) {
-  const indices = near(here.x, here.y, REACH[pointer] ?? REACH.mouse);
+function click(indices) {
   const again = pinned && indices.length > 1 && indices.join() === cycle.indices.join();
   cycle = { indices, at: again ? (cycle.at + 1) % indices.length : 0 };
   pinned = indices.length > 0;
   choose(indices[cycle.at] ?? -1, others(indices));
 }
 
-canvas.addEventListener("pointerleave", () => {
-  if (!pinned && !pressed.size) release();
-});
+function leave() {
+  if (!pinned) release();
+}
 
-canvas.addEventListener(
-  "wheel",
-  (event) => {
-    event.preventDefault();
-    const here = place(event);
-    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
-    // A pinch on a touchpad comes as a wheel with Ctrl, in small steps.
-    zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0015)), here.x, here.y);
-    release();
-  },
-  { passive: false },
-);
-
-const KEYS = {
-  ArrowLeft: () => move(60, 0),
-  ArrowRight: () => move(-60, 0),
-  ArrowUp: () => move(0, 60),
-  ArrowDown: () => move(0, -60),
-  "+": () => zoom(1.4),
-  "=": () => zoom(1.4),
-  "-": () => zoom(1 / 1.4),
-  0: showAll,
-};
-
-canvas.addEventListener("keydown", (event) => {
-  if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  release();
-  KEYS[event.key]();
-});
+listen(picture, { hover, click, release, leave });
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && document.activeElement !== query) {
     event.preventDefault();
     query.focus();
   } else if (event.key === "Escape") {
-    if (chosen < 0 && document.activeElement === query) {
+    if (picture.chosen < 0 && document.activeElement === query) {
       query.value = "";
       search();
     }
@@ -308,18 +228,10 @@ for (const [id, step] of Object.entries(steps)) {
   });
 }
 
-dark.addEventListener("change", readColours);
-new ResizeObserver(() => {
-  ratio = window.devicePixelRatio || 1;
-  width = stage.clientWidth;
-  height = stage.clientHeight;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  radius = 0;
-  if (!camera.moved) showAll();
-  if (chosen >= 0) placeCard(chosen);
-  changed();
-}).observe(stage);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", picture.readColours);
+picture.resized = () => {
+  if (picture.chosen >= 0) placeCard(picture.chosen);
+};
 
 fillPage();
-readColours();
+picture.readColours();

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from importlib import resources
 from string import Template
 
 import numpy as np
 
+from jlocal.map.assets import colours, policy, read
 from jlocal.map.picture import Picture
 
 # Half the longer side of the picture, in the page's own unit.
@@ -23,17 +21,10 @@ def render(picture: Picture, title: str) -> bytes:
     is not executed, and shows them only as text. The page's content security policy allows only
     the script with its hash, and forbids loading anything.
     """
-    style, script = _read("page.css"), _read("picture.js") + _read("page.js")
-    page = Template(_read("page.html")).substitute(
-        policy="; ".join(
-            (
-                "default-src 'none'",
-                f"script-src 'sha256-{_hash(script)}'",
-                f"style-src 'sha256-{_hash(style)}'",
-                "base-uri 'none'",
-                "form-action 'none'",
-            )
-        ),
+    style = colours() + read("jlocal.map", "page.css")
+    script = read("jlocal.map", "elements.js", "picture.js", "pointing.js", "page.js")
+    page = Template(read("jlocal.map", "page.html")).substitute(
+        policy=policy(script, style),
         style=style,
         data=json.dumps(_data(picture, title), separators=(",", ":")).replace("<", "\\u003c"),
         script=script,
@@ -48,14 +39,6 @@ def coordinates(picture: Picture) -> tuple[list[int], list[int]]:
     scale = _HALF / (max(float((high - low).max()), 1e-12) / 2)
     locations = np.rint((picture.points - (low + high) / 2) * scale).astype(int)
     return locations[:, 0].tolist(), locations[:, 1].tolist()
-
-
-def _read(name: str) -> str:
-    return resources.files("jlocal.map").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _data(picture: Picture, title: str) -> dict[str, object]:

@@ -16,6 +16,7 @@ import pytest
 from jlocal.cli.commands.map import command
 from jlocal.collection.database.store import Store
 from jlocal.errors import ArgumentError, CollectionError
+from jlocal.map.assets import colours
 from jlocal.map.clusters import kmeans, name_clusters
 from jlocal.map.folders import below_common_folder, by_top_folder
 from jlocal.map.layout import lay_out
@@ -349,7 +350,7 @@ def test_umap_keeps_neighbours(
 
 
 def test_groups_have_colours() -> None:
-    style = (Path(draw.__code__.co_filename).parent / "page.css").read_text()
+    style = colours()
     for number in range(MAX_GROUPS):
         assert len(re.findall(rf"--c{number}: #[0-9a-f]{{6}};", style)) == 2, "light and dark"
     assert f"--c{MAX_GROUPS}:" not in style

@@ -21,7 +21,6 @@ from jlocal.server.schema import texts as text_list
 from jlocal.server.search.answers import SCORES, best_first
 from jlocal.server.search.collections import ServedCollection
 from jlocal.server.search.document import Place, read
-from jlocal.server.search.map import map_of
 from jlocal.server.search.schema import COLLECTIONS, DOCUMENT, HITS, MAP
 from jlocal.server.search.search import Question, search
 from jlocal.server.service import Call, Service, route
@@ -180,6 +179,8 @@ async def read_document(call: Call) -> Response:
 
 async def draw_map(call: Call) -> Response:
     """Lay out the passages of a collection in two dimensions."""
+    from jlocal.server.search.map import map_of
+
     fields, pool = _fields(call), call.service.collections
     served = await _one(call.service, fields)
     limit = _or(fields.whole("limit", 1, _MOST_POINTS), 10_000)
