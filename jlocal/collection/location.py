@@ -13,8 +13,8 @@ from jlocal.inputs import formats
 class Location:
     """The location of a passage.
 
-    The lines are those of the text that was read; HTML, PDF and added texts have no lines that a
-    user could look up, see `lines`. The path of an added text is its id. The start is in characters
+    The lines are those of the text that was read; files of other formats and added texts have none
+    that a user could look up, see `lines`. The path of an added text is its id. The start is in characters
     from the start of the record.
     """
 
@@ -37,7 +37,7 @@ class Location:
 
     @property
     def lines(self) -> tuple[int, int] | tuple[None, None]:
-        """First and last line in the file; None and None in HTML, PDF and added texts."""
+        """First and last line in a text file; None and None in other files and added texts."""
         return (None, None) if self._kind else (self.first_line, self.last_line)
 
     @property

@@ -1,4 +1,4 @@
-"""Reading files without pages: HTML, office documents, e-mails."""
+"""Reading files without pages: HTML, office documents, e-mails, notebooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = 60
 _MEMORY = 2 << 30
 _WORKERS = {
     name: Worker(f"jlocal.inputs.{name}", seconds=_SECONDS, memory=_MEMORY)
-    for name in ("html", "office", "mail")
+    for name in ("html", "office", "mail", "notebook")
 }
 
 
@@ -40,7 +40,7 @@ def read_flowing(data: bytes, reader: str) -> Flowing:
 
     Args:
         data: the file.
-        reader: "html", "office" or "mail".
+        reader: "html", "office", "mail" or "notebook".
 
     Raises:
         TextError: the file has no text, is damaged, encrypted or too large, or takes too much time

@@ -15,7 +15,13 @@ from jlocal import extras
 PAGE_BREAK = "\f"
 
 # Collections store the reader of each file: another reader may return another text.
-READERS = {"html": "html2", "pdf": "pdf2", "office": "office1", "mail": "mail1"}
+READERS = {
+    "html": "html2",
+    "pdf": "pdf2",
+    "office": "office1",
+    "mail": "mail1",
+    "notebook": "notebook1",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Format:
     """A file format and its reader.
 
     Attributes:
-        reader: "html", "pdf", "office" or "mail".
+        reader: "html", "pdf", "office", "mail" or "notebook".
         noun: the usual name of a file of this format, as in "3 Word documents".
         extra: the extra of jlocal that installs the reader; "" if none is needed.
 
@@ -50,6 +56,7 @@ _FORMATS = {
     ".rtf": _office("RTF file"),
     ".epub": _office("EPUB book"),
     ".eml": Format("mail", "e-mail"),
+    ".ipynb": Format("notebook", "notebook"),
 }
 
 

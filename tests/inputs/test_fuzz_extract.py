@@ -1,4 +1,4 @@
-"""Random PDF files, pages, documents and e-mails for the child processes that read them.
+"""Random PDF files, pages, documents, e-mails and notebooks for the child processes that read them.
 
 They end in text, or in a TextError of one printable line, within limits. FUZZ_INPUTS=N makes N
 other inputs in each test instead of the same few dozen; --hypothesis-show-statistics tells how
@@ -37,6 +37,12 @@ from support.pdfs import (
 )
 
 DATA = Path(__file__).parents[1] / "data"
+NOTEBOOK = b"""{"cells": [
+ {"cell_type": "markdown", "source": ["# One\\n", "```"], "attachments": {}},
+ {"cell_type": "code", "source": "x", "outputs": [
+  {"output_type": "stream", "name": "stdout", "text": ["a\\r\\u00e9"]},
+  {"output_type": "display_data", "data": {"text/plain": "b", "image/png": "AAAA"}}]}
+], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4}"""
 # Of the caller; the child's are those of the system.
 MEMORY = 64 << 20
 SECONDS = 20
@@ -216,6 +222,12 @@ mails = st.builds(
         max_size=12,
     ).map("".join),
 )
+
+
+@fuzz
+@given(data=mutations(NOTEBOOK))
+def test_notebooks(data: bytes) -> None:
+    bounded(lambda: [flowing.read_flowing(data, "notebook").text])
 
 
 @fuzz

@@ -163,6 +163,7 @@ def _heading(found: re.Match[str], level: int, line: str) -> Heading:
 
 _READERS: dict[str, Callable[[str, int], _Parts]] = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), _markdown),
+    ".ipynb": _markdown,  # as the reader of notebooks returns them
     **dict.fromkeys((".txt", ".text"), _text),
     ".org": _org,
     **dict.fromkeys((".rst", ".rest"), _rst),
