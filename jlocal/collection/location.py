@@ -14,8 +14,8 @@ class Location:
     """The location of a passage.
 
     The lines are those of the text that was read; files of other formats and added texts have none
-    that a user could look up, see `lines`. The path of an added text is its id. The start is in characters
-    from the start of the record.
+    that a user could look up, see `lines`. The path of an added text is its id. The start is in
+    characters from the start of the record.
     """
 
     path: str

@@ -27,8 +27,8 @@ class Hit:
 
     Attributes:
         path: absolute path of the file, or the id of an added text.
-        first_line: first line of the passage, from 1; None in PDF, HTML and other formats whose text
-            has no lines that a user could look up.
+        first_line: first line of the passage, from 1; None in PDF, HTML and other formats whose
+            text has no lines that a user could look up.
         last_line: last line of the passage.
         score: hits are ordered by it: the relevance in mode "both", the cosine in "meaning", BM25
             in "words".
