@@ -56,7 +56,7 @@ class ConvertArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _ConvertOptions:
-    """What `ConvertArguments` come to."""
+    """The values of `ConvertArguments`."""
 
     revision: str | None = None
     name: str | None = None
@@ -80,38 +80,39 @@ def convert(
 
     Args:
         checkpoint: a folder, or a repository of the hub as `owner/name`, which is downloaded.
-        tasks: which adapters to merge, each into files of its own; "all" for every one that is
-            there. None is retrieval, or whatever an already merged checkpoint holds.
+        tasks: the adapters to merge, each into separate files; "all" takes every adapter. None
+            takes retrieval, or the adapter that the checkpoint has merged already.
         types: file types such as F16, Q8_0 or Q4_K_M.
         output: folder for the files; made if missing.
         verify: compare the vectors of each file with the checkpoint's at the end, and write
-            README.md beside them, a model card that says what they lose.
+            README.md beside them, a model card with the losses.
         overwrite: replace files that exist.
-        threads: CPU threads; 0 takes one for each core.
-        progress: called with a Progress now and then.
+        threads: CPU threads; 0 takes one for each physical core.
+        progress: called with a `Progress` after each step.
         **more: rarer arguments, as follows.
 
     Keyword Args:
         revision: branch, tag or commit of a repository.
-        name: what to call the model; by default as its folder or its repository.
+        name: name of the model; None takes the name of its folder or repository.
         calibration: files of texts from which each task's importance matrix is computed, which
             the types of llama.cpp then use: see `jlocal_convert.quantization.calibration`;
             "default" is jlocal's own.
         imatrix: an importance matrix in a GGUF file instead, for one task.
 
     Returns:
-        The files, by task and then by type, in the order in which they were asked for; then the
-        model card, if there is one.
+        The files, by task and then by type, in the order of the arguments; then the model card,
+        if `verify` is set.
 
     Raises:
-        ExtraError: to verify, packages are needed that are not installed.
+        ExtraError: packages that `verify` needs are not installed.
         VerifyError: the files were written, but could not be verified.
         CheckpointError: the checkpoint or an adapter cannot be converted exactly.
         HubError: the checkpoint cannot be downloaded.
         OutputError: a type cannot be made, or a file cannot be written.
-        ModelError: llama.cpp cannot quantise the model, or the importance matrix is none of it.
-        TextError: the texts cannot be calibrated with.
-        ArgumentError: arguments do not go together.
+        ModelError: llama.cpp cannot quantise the model, or the importance matrix is of another
+            model.
+        TextError: the calibration texts are too few, too short or too long.
+        ArgumentError: an argument is invalid, or contradicts another.
 
     """
     given = of_keywords(_ConvertOptions, "convert", more)

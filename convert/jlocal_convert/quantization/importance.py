@@ -21,7 +21,7 @@ _CALIBRATION, _IMATRIX = Argument("calibration"), Argument("imatrix")
 
 
 class ImportanceArguments(TypedDict, total=False):
-    """Where an importance matrix comes from, as keyword arguments."""
+    """The source of an importance matrix, as keyword arguments."""
 
     calibration: Sequence[str | Path]
     imatrix: str | Path | None
@@ -30,12 +30,12 @@ class ImportanceArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ImportanceOptions:
-    """Where an importance matrix comes from.
+    """The source of an importance matrix, as a caller names it.
 
     Attributes:
         calibration: files of texts that it is computed from; "default" is jlocal's own.
         imatrix: a matrix in a GGUF file instead.
-        save_imatrix: where to keep the matrix that was computed.
+        save_imatrix: the file to store the computed matrix in.
 
     """
 
@@ -104,17 +104,17 @@ class Importance:
 
 
 def importance(options: ImportanceOptions, *, overwrite: bool = False) -> Importance:
-    """Read what a matrix is to be made from.
+    """Read the matrix or the calibration texts, before a model is loaded.
 
     Args:
-        options: what that is.
-        overwrite: replace the file in which the matrix is kept.
+        options: the source of the matrix.
+        overwrite: replace the file in which the computed matrix is stored.
 
     Raises:
-        ArgumentError: the arguments do not go together.
+        ArgumentError: the arguments contradict each other.
         TextError: a file of texts cannot be used.
-        ModelError: the file is no importance matrix.
-        OutputError: the matrix cannot be kept there.
+        ModelError: the file is not an importance matrix.
+        OutputError: the computed matrix cannot be stored in its file.
 
     """
     calibration, file, save = options.calibration, options.imatrix, options.save_imatrix

@@ -50,33 +50,33 @@ def quantize(
         types: file types such as Q8_0, Q4_K_M or IQ2_M.
         output: a folder for the files, made if missing; or, for one type, a file that ends in
             `.gguf`.
-        options: what to do otherwise than the types have it; its `importance` is set here.
+        options: exceptions from the file types; `importance` is replaced by the matrix.
         overwrite: replace files that exist.
         threads: CPU threads; 0 takes one for each physical core.
-        progress: called with a Progress now and then.
-        **matrix: where an importance matrix comes from, as follows.
+        progress: called with a `Progress` after each step.
+        **matrix: the source of an importance matrix, as follows.
 
     Keyword Args:
         calibration: files of texts from which an importance matrix is computed; "default" is
             jlocal's own (`jlocal_convert.quantization.calibration.read_calibration`).
         imatrix: an importance matrix in a GGUF file instead.
-        save_imatrix: where to keep the matrix that was computed.
+        save_imatrix: the file to store the computed matrix in.
 
     Returns:
-        The files, by type in the order in which they were asked for.
+        The files, in the order of `types`.
 
     Raises:
         ModelError: the source cannot be read or is quantised already, llama.cpp cannot quantise
-            it, or the importance matrix is none of it.
-        TextError: the texts cannot be calibrated with.
-        ArgumentError: an option is not possible with this file or with the others.
+            it, or the importance matrix is of another model.
+        TextError: the calibration texts are too few, too short or too long.
+        ArgumentError: an option does not fit the file, or contradicts another.
         OutputError: a type cannot be made, or a file cannot be written.
 
     """
     source, output = resolve(source), Path(output).expanduser()
     options, threads = options or Options(), threads or default_threads()
-    given = of_keywords(ImportanceOptions, "quantize", matrix)
-    matrix_source = importance(given, overwrite=overwrite)
+    matrix_options = of_keywords(ImportanceOptions, "quantize", matrix)
+    matrix_source = importance(matrix_options, overwrite=overwrite)
     requested = outputs.check_types(types, with_importance=bool(matrix_source))
     check_used(matrix_source, requested, single=bool(options.tensor_types))
     header = read_header(source)

@@ -1,4 +1,4 @@
-"""What is read from a collection, checked: the file may be damaged, or made by others."""
+"""Checks of the values in a collection: the file may be damaged, or come from other people."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def digest_of_passage(heading: str, text: str) -> bytes:
 
 
 def passage_of(heading: object, text: object, digest: object) -> tuple[str, str]:
-    """Read the heading and the text of a passage."""
+    """Check the heading and text of a passage by their digest; DamagedError if they differ."""
     if (
         not isinstance(heading, str)
         or not isinstance(text, str)
@@ -148,14 +148,14 @@ def passage_of(heading: object, text: object, digest: object) -> tuple[str, str]
 
 
 def object_of(value: object, what: str) -> dict[str, Any]:
-    """Read a JSON object."""
+    """Parse a JSON object; DamagedError if the value, such as "settings", is none."""
     try:
-        read = json.loads(value) if isinstance(value, str) else None
+        parsed = json.loads(value) if isinstance(value, str) else None
     except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise DamagedError(f"the {what} are not a JSON object")
-    return read
+    return parsed
 
 
 def is_sha256(value: object) -> TypeGuard[str]:
@@ -164,7 +164,7 @@ def is_sha256(value: object) -> TypeGuard[str]:
 
 
 def config_of(settings: Mapping[str, object]) -> CollectionConfig:
-    """Read how vectors are made, from JSON values."""
+    """Parse and check a config, from its settings as JSON; DamagedError names an invalid one."""
     read: dict[str, Any] = {
         field.name: _setting(field.name, settings.get(field.name))
         for field in fields(CollectionConfig)
@@ -178,7 +178,7 @@ def config_of(settings: Mapping[str, object]) -> CollectionConfig:
 
 
 _POSITIVE = range(1, 1 << 31)
-# What a setting may be, of those that are not any short text.
+# The valid values of each setting that is not an arbitrary text.
 _CHOICES: Mapping[str, Callable[[Any], bool]] = {
     "model_sha256": lambda value: is_sha256(value),
     "pooling": lambda value: value in ("last", "mean", "cls"),

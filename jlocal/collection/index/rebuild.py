@@ -1,4 +1,4 @@
-"""Making a collection anew, in another way: the old one answers until the new one is complete."""
+"""Rebuilding a collection with other settings; the old one answers until the end."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _PRUNE = Argument("prune", True)
 
 
 def file_beside(path: Path) -> Path:
-    """Return where the new collection is made; what an interrupted rebuild computed stays there."""
+    """Return the path of the new collection, which an interrupted rebuild leaves for the next."""
     return path.with_name(f"{path.name}{REBUILD}")
 
 
 def unfinished(path: Path) -> CollectionConfig | None:
-    """Return how an interrupted rebuild makes vectors; None where there is none to go on with."""
+    """Return the config of an interrupted rebuild; None if there is none to continue."""
     beside = file_beside(path)
     # A link may lead to another collection, which would be taken for this one.
     if beside.is_symlink() or not beside.is_file():
@@ -51,7 +51,7 @@ def unfinished(path: Path) -> CollectionConfig | None:
 
 
 def config_to_rebuild(store: Store) -> CollectionConfig:
-    """Return how vectors are made where nothing else is asked: as an interrupted rebuild does.
+    """Return the config that a rebuild starts from: an interrupted rebuild's, or the present one.
 
     Raises:
         EmptyCollectionError: there are no vectors.
@@ -66,20 +66,23 @@ def config_to_rebuild(store: Store) -> CollectionConfig:
 def rebuild(
     old: Store, model: Embedder, options: ConfigOptions, choice: Choice, listeners: Listeners
 ) -> Report:
-    """Make a collection anew.
+    """Rebuild a collection, and replace it when the new one is complete.
 
     Args:
-        old: the collection, of which this is the only indexer.
-        model: what computes the new vectors.
-        options: what is to be other than before. Another model has another best size of chunks,
-            and other prompts, so that nothing stays but the fields.
+        old: the collection; no other process may index into it.
+        model: the model of the new vectors.
+        options: the changed settings. With another model only `fields` keeps its value, since the
+            size of chunks and the prompts depend on the model.
         choice: the files.
-        listeners: who is told.
+        listeners: callbacks of the run.
+
+    Returns:
+        The report of the run over the files.
 
     Raises:
-        ArgumentError: the model cannot do what is asked.
-        CollectionError: documents would be lost, or the file cannot be written; the collection is
-            as it was, and what was computed is used by the next rebuild.
+        ArgumentError: the options do not fit the model.
+        CollectionError: documents would be lost, or the file cannot be written. The collection is
+            unchanged, and the next rebuild uses the computed vectors.
 
     """
     base = config_to_rebuild(old)
@@ -114,10 +117,10 @@ def rebuild(
 def _add_again(
     old: Store, new: Store, model: Embedder, config: CollectionConfig, listeners: Listeners
 ) -> None:
-    """Take over the texts that were added without files, which nobody else may have.
+    """Copy the texts that were added without files, of which there may be no other copy.
 
     Raises:
-        CollectionError: one cannot be embedded in the new way.
+        CollectionError: a text cannot be embedded with the new config.
 
     """
     for id in old.added():

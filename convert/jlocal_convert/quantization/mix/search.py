@@ -100,40 +100,40 @@ def quantize_mixture(
     progress: OnProgress | None = None,
     **more: Unpack[MixtureArguments],
 ) -> Mixture:
-    """Write the best file of a size, or the smallest of a quality.
+    """Write the mix of tensor types with the least loss in a size, or the smallest of a cosine.
 
     Args:
-        source: as in `convert.quantize`.
+        source: as in `jlocal_convert.quantize`.
         output: the file to write; its name ends in `.gguf`.
-        size: the most bytes that it may have; or
-        cosine: the least mean cosine of its vectors to the source's, below 1.
-        tensor_types: to choose from, such as Q4_K; all that are worth it if none are named.
+        size: maximum size of the file, in bytes; or
+        cosine: minimum mean cosine of its vectors with the source's, between 0 and 1.
+        tensor_types: the tensor types to choose from, such as Q4_K; all useful types if empty.
         overwrite: replace a file that exists.
         threads: CPU threads; 0 takes one for each physical core.
-        progress: called with a Progress now and then.
+        progress: called with a `Progress` after each step.
         **more: rarer arguments, as follows.
 
     Keyword Args:
         calibration: files of texts like those that will be embedded, as `jlocal_convert.quantize`
-            takes them; a quarter is held out. They are needed.
-        imatrix: an importance matrix instead of one that is computed from the texts.
-        save_imatrix: where to keep the matrix that was computed.
+            takes them; a quarter is held out. Required.
+        imatrix: an importance matrix in a GGUF file, instead of one computed from the texts.
+        save_imatrix: the file to store the computed matrix in.
         allow_requantize: take a Q8_0 file as the source.
 
     Raises:
-        ArgumentError: an argument is impossible, or nothing reaches the target.
-        ModelError: the source cannot be read or used, or the importance matrix is none of it.
-        TextError: the texts cannot be calibrated with.
+        ArgumentError: an argument is invalid, or no mix reaches the target.
+        ModelError: the source cannot be read or used, or the importance matrix is of another model.
+        TextError: the calibration texts are too few, too short or too long.
         OutputError: the file cannot be written.
 
     """
     source, output = resolve(source), Path(output).expanduser()
     target = Target(size, cosine)
     requested = check_tensor_types(tensor_types)
-    given = of_keywords(MixtureOptions, "quantize_mixture", more)
-    calibration = given.calibration
+    mixture = of_keywords(MixtureOptions, "quantize_mixture", more)
+    calibration = mixture.calibration
     matrix_source = importance(
-        replace(given, calibration=()) if given.imatrix else given, overwrite=overwrite
+        replace(mixture, calibration=()) if mixture.imatrix else mixture, overwrite=overwrite
     )
     if not calibration:
         texts = Argument("calibration", [DEFAULT])
@@ -145,20 +145,20 @@ def quantize_mixture(
         matrix_source = replace(matrix_source, calibration=searched)
     header = read_header(source)
     _check(header, output, target, overwrite=overwrite)
-    options = Options(allow_requantize=given.allow_requantize)
+    options = Options(allow_requantize=mixture.allow_requantize)
     stored = _matrices(header, options)
     matrix_source.check({tensor.name: tensor.shape for tensor in header.tensors}, str(source))
     _check_size(header, target, stored, matrix_source, requested)
     folder = outputs.check_folder(output.absolute().parent)
-    # Of a quality there may be two at a time: the best so far, and the one that is tried.
+    # A target cosine needs two files at a time: the best one and the one that is tried.
     needed = size or 2 * header.file_size
     outputs.check_space(folder, needed + (0 if _is_wide(stored) else 4 * _weights(header)))
     outputs.make_folder(folder)
     run = _Run(header, output, target, calibration, options, threads or default_threads(), progress)
     with run.wide(stored) as wide, run.matrix(matrix_source, wide, searched) as matrix:
         columns = column_importance(read_matrix(matrix))
-        found = run.search(wide, stored, columns, searched, held, requested)
-        return run.write(found, matrix)
+        trial = run.search(wide, stored, columns, searched, held, requested)
+        return run.write(trial, matrix)
 
 
 def split(calibration: Calibration) -> tuple[Calibration, Calibration]:
