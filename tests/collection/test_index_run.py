@@ -159,6 +159,24 @@ def test_a_large_file_waits_to_be_asked_for(tmp_path: Path, starter: Embedder) -
         ] == ["huge.txt"]
 
 
+def test_large_files_go_last_so_that_an_interrupted_run_keeps_the_notes(
+    collection: Collection, folder: Path
+) -> None:
+    (folder / "a.log").write_text("".join(f"{n} request\n" for n in range(60_000)))
+    (folder / "b.log").write_text("".join(f"{n} answer\n" for n in range(40_000)))
+    (folder / "z.md").write_text("The last note.")
+    plan = collection.index(folder, large=True, dry_run=True).plan
+    assert [Path(path).name for path in plan.new] == ["a.md", "z.md", "b.log", "a.log"]
+
+    def interrupt(progress: Progress) -> None:
+        if progress.path.endswith(".log") and progress.embedded:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collection.index(folder, large=True, chunk=64, on_progress=interrupt)
+    assert {Path(document.id).name for document in collection.documents()} == {"a.md", "z.md"}
+
+
 def test_a_large_file_is_taken_when_it_is_asked_for_or_known(
     index, folder: Path, monkeypatch
 ) -> None:

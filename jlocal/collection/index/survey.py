@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jlocal.collection.index.folders import Choice, Folder, Root, innermost, is_deleted
+from jlocal.collection.index.large import MOST_TOKENS
 from jlocal.collection.index.paths import REBUILD, absolute
 from jlocal.collection.index.report import Skipped
 from jlocal.inputs import formats
@@ -72,7 +73,7 @@ class Survey:
         seen: absolute paths of all files that were found.
         unread: absolute paths that could not be read.
         empty: why a root has no files, by absolute path: it is missing, or no file is chosen.
-        candidates: files to read, in the order of the walk.
+        candidates: files to read, in the order of the walk, but large files last.
         skipped: broken links, and folders of generated files.
         unchanged: how many files are unchanged.
         deleted: documents of single remembered files that were deleted.
@@ -138,6 +139,8 @@ class Surveyor:
         for path in [path for path in found.empty if self._is_deleted(path)]:
             del found.roots[path], found.empty[path]
             found.forgotten.append(path)
+        # A large file would keep everything behind it from being found for minutes.
+        found.candidates.sort(key=lambda candidate: max(candidate.size, MOST_TOKENS))
         return found
 
     def _is_deleted(self, path: str) -> bool:
