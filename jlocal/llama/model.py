@@ -62,6 +62,7 @@ class Model:
         if not tried:
             try_once(profile)
         on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
+        self.device = "gpu" if on_gpu else "cpu"
         if gpu_layers and not on_gpu:
             warn(DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"))
         if compute_type == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -82,13 +83,85 @@ class Tokenizer:
             ModelError: llama.cpp cannot tokenise it.
 
         """
+        text = self.prepare(text)
+        if self._byte_level and len(text) > _LONG:
+            return self._in_pieces(text)
+        return self._encode(text)
+
+    def prepare(self, text: str) -> str:
+        """Return a text as the tokenizer takes it: white space stripped, and normalised."""
         if self._strip_before:
             text = self._strip_before.sub("", text)
         if self._normalizes and not is_nfc(text):
             text = self._normalize(text)
-        if self._byte_level and len(text) > _LONG:
-            return self._in_pieces(text)
-        return self._encode(text)
+        return text
+
+    def prepared_parts(self, text: str) -> Iterator[tuple[str, str]]:
+        """Split a text into parts; yield each with what `prepare` makes of it."""
+        position = 0
+        for stripped in self._strip_before.finditer(text) if self._strip_before else ():
+            yield from self._normalized_parts(text[position : stripped.start()])
+            yield stripped[0], ""
+            position = stripped.end()
+        yield from self._normalized_parts(text[position:])
+
+    def _normalized_parts(self, text: str) -> Iterator[tuple[str, str]]:
+        if not self._normalizes or is_nfc(text):
+            yield text, text
+            return
+        for index, part in enumerate(self._boundaries.split(text)):
+            yield part, part if index % 2 else nfc(part)
+
+    @property
+    def is_byte_level(self) -> bool:
+        """Whether the pieces of a text's tokens are the bytes of the prepared text."""
+        return bool(self._byte_level)
+
+    def piece(self, token: int) -> bytes:
+        """Return the text of a token, in UTF-8, of which it may be a part of a character.
+
+        Args:
+            token: an id of the vocabulary.
+
+        """
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = api.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def is_special(self, token: int) -> bool:
+        """Tell whether a token stands for no text, such as the end of one."""
+        attributes = api.llama_vocab_get_attr(self._vocabulary, token)
+        return bool(attributes & api.LLAMA_TOKEN_ATTR_CONTROL) and token not in self._infill
+
+    def decode(self, tokens: Sequence[int], *, skip_special: bool = True) -> str:
+        """Return the text of tokens; bytes that are no UTF-8 become U+FFFD.
+
+        Args:
+            tokens: ids of the vocabulary.
+            skip_special: leave out special tokens.
+
+        """
+        if skip_special:
+            tokens = [token for token in tokens if not self.is_special(token)]
+        if self._byte_level:
+            return b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
+        return self._detokenize(tokens)
+
+    def _detokenize(self, tokens: Sequence[int]) -> str:
+        ids = (ctypes.c_int32 * len(tokens))(*tokens)
+        size = 16 * len(tokens) + 16
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = api.llama_detokenize(
+                self._vocabulary, ids, len(tokens), buffer, size, False, True
+            )
+            if count >= 0:
+                return buffer.raw[:count].decode("utf-8", "replace")
+            size = -count
 
     @property
     def opening_tokens(self) -> int:
@@ -168,6 +241,14 @@ class Tokenizer:
         """Normalise between the added tokens, which the reference finds before it normalises."""
         parts = self._boundaries.split(text)
         return "".join(part if index % 2 else nfc(part) for index, part in enumerate(parts))
+
+    @cached_property
+    def _infill(self) -> frozenset[int]:
+        """Tokens of code infilling, which llama.cpp takes for control tokens by their names."""
+        names = ("pre", "suf", "mid", "pad", "rep", "sep")
+        return frozenset(
+            getattr(api, f"llama_vocab_fim_{name}")(self._vocabulary) for name in names
+        )
 
     @cached_property
     def _added_ids(self) -> dict[str, int]:

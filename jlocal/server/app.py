@@ -19,10 +19,19 @@ from jlocal.server.gate import Gate
 from jlocal.server.guard import Guard
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
-from jlocal.server.protocols import cohere, meta, ollama, openai, reference, search
+from jlocal.server.protocols import (
+    cohere,
+    llama_server,
+    meta,
+    ollama,
+    openai,
+    reference,
+    search,
+    tei,
+)
 from jlocal.server.service import Service
 
-_PROTOCOLS = (meta, openai, cohere, ollama, search, reference)
+_PROTOCOLS = (meta, openai, cohere, ollama, search, reference, tei, llama_server)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.NOT_ALLOWED}
 
 

@@ -55,6 +55,7 @@ class Embedded:
         tokenization: seconds spent on tokens.
         waiting: seconds from there until the first input was taken for a batch.
         computation: seconds from there to the last vector.
+        device: what computed: "cpu" or "gpu".
 
     """
 
@@ -65,6 +66,7 @@ class Embedded:
     tokenization: float
     waiting: float
     computation: float
+    device: str
 
 
 async def embed(embedder: Embedder, work: Work) -> Embedded:
@@ -93,6 +95,7 @@ async def embed(embedder: Embedder, work: Work) -> Embedded:
         tokenized - start,
         started - tokenized,
         time.perf_counter() - started,
+        preparer.runtime.model.device,
     )
 
 
