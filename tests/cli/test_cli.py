@@ -181,11 +181,10 @@ def test_a_partial_failure_is_not_a_success(jlocal, model: Path, tmp_path: Path)
     assert done.stderr.splitlines() == [
         "Not embedded: notes/latin.txt: not UTF-8 text: 0xF6 in line 1; name its encoding with "
         "--encoding, such as cp1252",
-        "Not embedded: notes/picture.png: not UTF-8 text",
         "Not embedded: notes/long.txt: has 40,003 tokens, above the limit of 32,768; "
         "split it, or cut it with --on-long truncate",
-        "Skipped 1 broken link (dangling)",
-        "Error: 3 of 4 inputs were not embedded.",
+        "Skipped 1 that is not text (picture.png) and 1 broken link (dangling)",
+        "Error: 2 of 3 inputs were not embedded.",
         "Wrote 1 vector to out.npz",
     ]
     assert np.load(tmp_path / "out.npz")["ids"].tolist() == ["notes/good.txt"]

@@ -221,6 +221,42 @@ def test_embed_skips_broken_links_in_folders_as_index_does(
         assert run(command, "notes/gone.md", "-m", str(FILE)).exit_code == 1
 
 
+def test_embed_skips_what_is_not_text_in_folders_as_index_does(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("A note.")
+    (notes / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(200_000))
+    (notes / "tool.bin").write_bytes(b"\x7fELF\0\1\2")
+    (notes / "plan.docx").write_bytes(b"PK\3\4")
+    os.mkfifo(notes / "pipe")
+    monkeypatch.setitem(sys.modules, "anydoc", None)
+    said = [
+        "Skipped 3 that are not text (photo.jpg, …)",
+        "1 Word document needs: pip install 'jlocal[office]'",
+    ]
+    done = run("embed", "notes", "-m", str(FILE), "-o", "a.npz")
+    assert (done.exit_code, done.stderr.splitlines()) == (0, [*said, "Wrote 1 vector to a.npz"])
+    done = run("embed", "notes", "-m", str(FILE), "-v")
+    assert (done.exit_code, done.stderr.splitlines()) == (
+        0,
+        [
+            "Skipped: notes/photo.jpg: not text",
+            "Skipped: notes/pipe: not a regular file",
+            "Skipped: notes/plan.docx: needs pip install 'jlocal[office]'",
+            "Skipped: notes/tool.bin: not text",
+            *said,
+        ],
+    )
+    assert run("embed", "notes", "-m", str(FILE), "-v", "-q").stderr == ""
+    # A file that is named, or named as text, should have been read.
+    assert run("embed", "notes", "notes/photo.jpg", "-m", str(FILE)).exit_code == 1
+    (notes / "b.md").write_bytes(b"a\0b")
+    done = run("embed", "notes", "-m", str(FILE))
+    assert (done.exit_code, "Not embedded: notes/b.md: " in done.stderr) == (1, True)
+
+
 def test_embed_reads_standard_input_where_nothing_is_named(tmp_path: Path) -> None:
     def embed(data: bytes) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
 from jlocal.cli import flags
-from jlocal.cli.display.quantities import counted
+from jlocal.cli.display.lines import log_wrapped
+from jlocal.cli.display.skipped import reason_of, skipped_lines
 from jlocal.cli.encodings import encoding_option, log_encodings
 from jlocal.cli.inputs import is_piped, paths_and_texts, without_broken_links
 from jlocal.cli.options import (
@@ -25,7 +28,8 @@ from jlocal.cli.options import (
     text_options,
 )
 from jlocal.cli.output import binary
-from jlocal.cli.output_options import quiet_option
+from jlocal.cli.output_options import quiet_option, verbose_option
+from jlocal.collection.index.report import Skipped
 from jlocal.embed.options import ComputeOptions, EncodeOptions
 from jlocal.errors import OutputError, TruncationWarning
 from jlocal.filenames import rejoined
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from jlocal.embed.run import RunSummary
     from jlocal.outputs.journal import Journal
     from jlocal.outputs.writers import Writer
+    from jlocal.progress import OnTexts
 
 
 @click.command("embed")
@@ -82,6 +87,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do with a text that is longer than the model's context.",
 )
+@verbose_option
 @quiet_option("progress", "notes", "summary")
 def command(  # noqa: PLR0913
     named: tuple[str, ...],
@@ -93,6 +99,7 @@ def command(  # noqa: PLR0913
     format: str | None,
     safe_cells: bool,
     precision: str,
+    verbose: bool,
     quiet: bool,
     task: str | None,
     dimensions: int | None,
@@ -107,8 +114,9 @@ def command(  # noqa: PLR0913
 
     Each file is one text, without its final line breaks, and its path is its id. HTML pages, PDF
     files and office documents are read with `pip install 'jlocal[files]'`. In folders, files and
-    folders whose names begin with a dot are left out, and broken links are skipped. Exit status 1
-    means that some inputs could not be embedded; the vectors of all other inputs are written.
+    folders whose names begin with a dot are left out; files that are not text and broken links are
+    skipped and counted, and -v names them. Exit status 1 means that some inputs could not be
+    embedded; the vectors of all other inputs are written.
 
     Without arguments, each line of standard input is a text. An argument with spaces that is not
     the name of a file is a text; so is each value of -c.
@@ -151,6 +159,7 @@ def command(  # noqa: PLR0913
     show = not quiet and sys.stderr.isatty()
     total = _total(found, inputs, content) if show else None
     read_as = Counter[str]()
+    skipped = [Skipped(str(path), "link") for path in broken]
     with (
         open_model(
             task, model, computed, pooling=pooling, on_long=on_long, quiet=quiet
@@ -160,9 +169,10 @@ def command(  # noqa: PLR0913
         ) as (writer, journal),
         text_progress_bar(total, show=show) as on_texts,
     ):
+        files = _files(found, paths, encoding, read_as, _Skipping(skipped, on_texts))
         account = embed_documents(
             embedder,
-            _documents(found, inputs, content, encoding, read_as),
+            itertools.chain(files, _texts(found, inputs, content, encoding, read_as)),
             options,
             writer,
             on_failure=_report,
@@ -170,28 +180,57 @@ def command(  # noqa: PLR0913
             on_texts=on_texts,
             journal=journal,
         )
+        _log_skipped([] if quiet else skipped, verbose=verbose)
         if account.done == 0:
             raise OutputError("nothing was embedded, so no output was written")
     if not quiet:
         log_encodings(read_as)
-    _summarise(account, journal, output, broken, quiet)
+    _summarise(account, journal, output, quiet)
     if account.failed:
         click.get_current_context().exit(1)
 
 
-def _documents(
+@dataclass(frozen=True)
+class _Skipping:
+    """Collects skipped files; they are finished texts for the progress bar."""
+
+    files: list[Skipped]
+    on_texts: OnTexts | None
+
+    def skip(self, file: Skipped) -> None:
+        self.files.append(file)
+        if self.on_texts:
+            self.on_texts(1, 0)
+
+
+def _files(
+    found: Sequence[Path | Unreadable],
+    named: Sequence[Path],
+    encoding: str | None,
+    read_as: Counter[str],
+    skipping: _Skipping,
+) -> Iterator[Document | Unreadable]:
+    """Read files; those in folders that are not text are skipped, as they are by `jlocal index`."""
+    roots = set(named)
+    for item in found:
+        document = item if isinstance(item, Unreadable) else read_file(item, encoding)
+        if isinstance(document, Document):
+            yield document
+            read_as.update(filter(None, [document.encoding]))
+            yield from document.losses
+        elif document.cause == "failure" or item in roots:
+            yield document
+        else:
+            skipping.skip(Skipped(document.id, document.cause, document.extra))
+
+
+def _texts(
     found: Sequence[Path | Unreadable],
     inputs: Sequence[str],
     content: Sequence[str],
     encoding: str | None,
     read_as: Counter[str],
 ) -> Iterator[Document | Unreadable]:
-    for item in found:
-        document = item if isinstance(item, Unreadable) else read_file(item, encoding)
-        yield document
-        if isinstance(document, Document):
-            read_as.update(filter(None, [document.encoding]))
-            yield from document.losses
     named = len(found) + len(inputs) + bool(content) > 1
     for name in inputs:
         try:
@@ -261,16 +300,20 @@ def _report_cut(id: str, cut: TruncationWarning) -> None:
     log(f"Truncated: {id}: from {cut.tokens:,} to {cut.limit:,} tokens")
 
 
+def _log_skipped(skipped: Sequence[Skipped], *, verbose: bool) -> None:
+    if verbose:
+        for item in skipped:
+            log_wrapped(f"Skipped: {item.path}: {reason_of(item)}")
+    for line in skipped_lines(skipped):
+        log_wrapped(line)
+
+
 def _summarise(
     account: RunSummary,
     journal: Journal | None,
     output: Path | None,
-    broken: Sequence[Path],
     quiet: bool,
 ) -> None:
-    if broken and not quiet:
-        more = ", …" if len(broken) > 1 else ""
-        log(f"Skipped {counted(len(broken), 'broken link')} ({broken[0].name}{more})")
     if account.failed:
         total = account.done + account.failed
         log(f"Error: {account.failed:,} of {total:,} inputs were not embedded.")
