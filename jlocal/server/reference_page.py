@@ -10,19 +10,20 @@ import shlex
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 _Node = Mapping[str, Any]
 
 
 @functools.cache
-def _style() -> str:
-    return Path(__file__).with_name("reference_page.css").read_text(encoding="utf-8")
+def _file(ending: str) -> str:
+    return Path(__file__).with_name(f"reference_page.{ending}").read_text(encoding="utf-8")
 
 
 def content_security_policy() -> str:
     """Return the policy of the page: its own style, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(_file("css").encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
@@ -39,13 +40,12 @@ def page(document: _Node, url: str) -> str:
     """
     info = document["info"]
     sections = "".join(_section(document, tag, url) for tag in document["tags"])
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(info['title'])}: routes</title><style>{_style()}</style></head><body>"
-        f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>"
-        f'<p class="about">{escape(info["description"])} For programs: '
-        f'<a href="openapi.json">openapi.json</a></p>{sections}</body></html>\n'
+    return Template(_file("html")).substitute(
+        title=escape(info["title"]),
+        style=_file("css"),
+        version=escape(info["version"]),
+        description=escape(info["description"]),
+        sections=sections,
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from jlocal.cli import output
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
+from jlocal.progress import log
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 _KEY = "JLOCAL_API_KEY"
+# Where a service finds what this command line finds.
+_VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
 
 
 @click.command("serve")
@@ -86,8 +92,19 @@ _KEY = "JLOCAL_API_KEY"
     help="Accept inputs that are token ids of the model itself.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Log no requests.")
+@click.option(
+    "--print-unit",
+    "unit_kind",
+    type=click.Choice(["systemd", "systemd-service", "systemd-socket", "launchd"]),
+    is_flag=False,
+    flag_value="launchd" if sys.platform == "darwin" else "systemd",
+    help="Print a unit that runs this command line as a service, and serve nothing. The key is not "
+    "in it.",
+)
 @compute_options
+@click.pass_context
 def command(  # noqa: PLR0913
+    context: click.Context,
     models: tuple[str, ...],
     collections: tuple[str, ...],
     host: str,
@@ -100,6 +117,7 @@ def command(  # noqa: PLR0913
     max_loaded: int,
     token_ids: bool,
     quiet: bool,
+    unit_kind: str | None,
     **compute: Unpack[ComputeArguments],
 ) -> None:
     """Serve embeddings and search over HTTP.
@@ -117,6 +135,9 @@ def command(  # noqa: PLR0913
     from jlocal.server import check_installed
 
     check_installed()
+    if unit_kind:
+        _print_unit(context, unit_kind, is_open=no_auth or _is_loopback(host))
+        return
     _check_reach(host, api_key, no_auth)
     from jlocal.collection.names import collection_path
     from jlocal.server.options import Limits, ServerOptions
@@ -141,6 +162,60 @@ def command(  # noqa: PLR0913
         sys.stdout.flush()
 
     serve(options, on_ready, logs=not quiet)
+
+
+def _print_unit(context: click.Context, kind: str, *, is_open: bool) -> None:
+    """Print a unit with the options of the command line, whose paths are made absolute."""
+    from jlocal.locations import cache_folder, home
+    from jlocal.server.units import KEY_FILE, Unit, printed
+
+    host, port = context.params["host"], context.params["port"]
+    if not port:
+        raise click.UsageError("a service needs a port that clients know: pass --port")
+    unit = Unit(
+        _arguments(context),
+        host,
+        port,
+        {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)},
+        [home().absolute(), cache_folder().absolute()],
+        needs_key=not is_open or context.params["api_key"] is not None,
+    )
+    for line in printed(unit, kind).splitlines():
+        output.line(line)
+    if unit.needs_key:
+        log(f"the service reads its key from ~/{KEY_FILE}: write {_KEY}=… into it, chmod 600")
+
+
+def _arguments(context: click.Context) -> list[str]:
+    """Return the options that were given, for the same command in another folder."""
+    arguments: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name)
+        is_given = given in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        if not is_given or name in ("api_key", "unit_kind"):
+            continue
+        flag, value = max(option.opts, key=len), context.params[name]
+        if isinstance(value, bool):
+            arguments.append(flag if value else option.secondary_opts[0])
+            continue
+        # One word: a value may start with a dash.
+        for one in value if isinstance(value, tuple) else (value,):
+            arguments.append(f"{flag}={_absolute(name, one)}")
+    return arguments
+
+
+def _absolute(option: str, value: object) -> object:
+    """Return the value of an option, in which a path does not depend on the folder."""
+    from jlocal.collection.names import collection_path
+
+    if option == "collections":
+        return collection_path(str(value)).absolute()
+    if option == "models":
+        alias, equals, model = str(value).rpartition("=")
+        path = Path(model)
+        return f"{alias}{equals}{path.absolute() if path.exists() else model}"
+    return value
 
 
 def _check_reach(host: str, api_key: str | None, no_auth: bool) -> None:

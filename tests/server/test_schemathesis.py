@@ -1,0 +1,83 @@
+"""Requests that schemathesis makes from descriptions: right, wrong, and none with a 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import response_schema_conformance
+
+from support.servers import running
+from support.tei_description import DESCRIPTION
+
+EXAMPLES = 20
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory, starter) -> Iterator[str]:
+    from jlocal import Collection
+
+    home = tmp_path_factory.mktemp("home")
+    (home / "collections").mkdir()
+    with Collection(home / "collections" / "notes.db", starter) as collection:
+        collection.add(["The ferry leaves at noon.", "The stove burns beech wood."], ["a", "b"])
+    with running("-m", "starter", "--token-ids", environment={"JLOCAL_HOME": str(home)}) as server:
+        yield server.url
+
+
+def ask(document: dict[str, Any], url: str, checks: list[Any]) -> dict[str, int]:
+    """Make requests to every route, and return how many were answered with 200."""
+    results = schemathesis.openapi.from_dict(document).get_all_operations()
+    operations = [result.ok() for result in results]
+    return {operation.label: _ask(operation, url, checks) for operation in operations}
+
+
+def _ask(operation: Any, url: str, checks: list[Any]) -> int:
+    modes = [GenerationMode.POSITIVE]
+    if operation.body or operation.query:
+        modes.append(GenerationMode.NEGATIVE)
+    answered = 0
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes)))
+    def one(case) -> None:
+        nonlocal answered
+        answer = case.call(base_url=url, timeout=30)
+        case.validate_response(answer, checks=checks)
+        answered += answer.status_code == 200
+
+    one()
+    return answered
+
+
+@pytest.mark.slow
+def test_no_request_from_our_description_makes_the_server_fail(url) -> None:
+    document = httpx.get(f"{url}/openapi.json").json()
+    answered = ask(document, url, [not_a_server_error, response_schema_conformance])
+    assert answered["POST /v1/embeddings"]
+    assert answered["POST /search"]
+
+
+@pytest.mark.slow
+def test_no_request_from_the_description_of_text_embeddings_inference_does(url) -> None:
+    served = httpx.get(f"{url}/openapi.json").json()["paths"]
+    document = {
+        **DESCRIPTION,
+        "paths": {p: m for p, m in DESCRIPTION["paths"].items() if p in served},
+    }
+    answered = ask(document, url, [not_a_server_error, response_schema_conformance])
+    assert answered["GET /health"]
