@@ -42,6 +42,11 @@ os.environ |= {
     "JLOCAL_CACHE": f"{_hub.name}/cache",
     "HF_ENDPOINT": "http://127.0.0.1:9",  # the discard port: nobody listens
     "TOKENIZERS_PARALLELISM": "false",
+    # Clients of the server report to nobody.
+    "ANONYMIZED_TELEMETRY": "false",
+    "HAYSTACK_TELEMETRY_ENABLED": "false",
+    "LANGSMITH_TRACING": "false",
+    "DO_NOT_TRACK": "true",
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
     # time of models as small as these.
     "OMP_WAIT_POLICY": "passive",
