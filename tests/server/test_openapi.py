@@ -20,6 +20,7 @@ from jlocal.server.fields import Fields
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Problem
 from jlocal.server.service import Call, DescribedRoute
+from support.browser import DRIVER, browser
 from support.servers import Running, running
 
 
@@ -201,3 +202,21 @@ def test_names_of_a_document_cannot_break_the_page() -> None:
         },
     }
     assert "<script" not in page(document, hostile)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not DRIVER, reason="needs Chromium and its driver")
+@pytest.mark.parametrize("width", [320, 1000])
+def test_the_page_fits_its_window_and_keeps_its_policy(server, tmp_path, width) -> None:
+    with browser(tmp_path) as chromium:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        chromium.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        chromium.driver.get(f"{server.url}/docs")
+        chromium.driver.execute_script(
+            "document.querySelectorAll('details').forEach(one => one.open = true)"
+        )
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+        assert chromium.run("getComputedStyle(document.body).maxWidth") == "860px"
+        messages = [entry["message"] for entry in chromium.driver.get_log("browser")]
+        assert not [message for message in messages if "favicon" not in message]
