@@ -6,12 +6,15 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from jlocal import Collection, Embedder
 from jlocal.collection.index.report import Progress
+from jlocal.excerpts.columns import width
 from jlocal.locations import home
 from support.pdfs import pdf, stream
 from support.texts import prose
@@ -53,6 +56,32 @@ def test_status_says_what_is_out_of_date(jlocal, notes: Path, tmp_path: Path) ->
     assert done.returncode == 0
     assert "--exclude '*.tmp'" in done.stdout
     assert done.stdout.splitlines()[-1] == "Next       jlocal update"
+
+
+@pytest.mark.parametrize("columns", [80, 30])
+def test_the_lines_of_status_end_between_words(
+    jlocal, tmp_path: Path, model: Embedder, columns: int
+) -> None:
+    folder = tmp_path / "notes" / "日本語のノート" / "and-a-long-name-that-fits-in-no-narrow-line"
+    folder.mkdir(parents=True)
+    for number in range(9):
+        (folder / f"{number}.md").write_text(f"This is {number}.\n")
+    with Collection(model=model) as collection:
+        collection.index(folder, exclude=["*.tmp", "*.bak", "archive/*"], chunk=64)
+    (folder / "1.md").unlink()
+    (folder / "10.md").write_text("new")
+    plain = jlocal("status").stdout
+    assert max(map(width, plain.splitlines())) > 100
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "jlocal", "status"], dimensions=(24, columns), encoding="utf-8",
+        env={**os.environ, "COLUMNS": str(columns)},
+    )  # fmt: skip
+    shown = terminal.read()
+    lines = shown.splitlines()
+    assert shown.split() == plain.split()
+    for line in lines:
+        assert width(line) <= columns or len(line[11:].split()) == 1
+        assert line[:11].strip() == "" or line[:1] != " "
 
 
 def test_what_was_just_indexed_is_not_changed(tmp_path: Path, model: Embedder) -> None:

@@ -11,6 +11,7 @@ import click
 from jlocal.cli import output
 from jlocal.cli.database import database_option, flag
 from jlocal.cli.display.folders import filter_options
+from jlocal.cli.display.lines import print_field
 from jlocal.cli.display.quantities import counted
 from jlocal.cli.options import size_text
 from jlocal.cli.output_options import json_option
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jlocal.collection.index.status import FolderStatus, Status
 
 
+_INDENT = 11
 _COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large", "failed")
 
 
@@ -44,7 +46,7 @@ def command(database: Path, as_json: bool) -> None:
         output.data(_facts(status), indent=2)
         return
     for name, value in _lines(status):
-        output.line(f"{name:<11}{value}".rstrip())
+        print_field(name, value, _INDENT)
 
 
 def _facts(status: Status) -> dict[str, object]:
