@@ -104,7 +104,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AddressError(
-            f"cannot listen on {host} port {port}: {reason}; choose another port",
+            f"cannot listen on {host} port {port}: {reason}; choose another address or port",
             host=host,
             port=port,
         ) from error

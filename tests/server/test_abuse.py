@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -190,7 +191,29 @@ def test_a_port_that_is_taken_is_named(server: Running) -> None:
     command = [sys.executable, "-m", "jlocal", "serve", "-m", "starter", "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "choose another port" in done.stderr
+    assert "choose another address or port" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-d", "nope"), "no collection named nope"),
+        (("-d", "garbage.db"), "garbage.db"),
+        (("-m", "nope"), "no model 'nope'"),
+        (("--host", "192.0.2.1", "--no-auth"), "another address or port"),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_it_starts(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "garbage.db").write_bytes(b"garbage" * 1000)
+    command = [sys.executable, "-m", "jlocal", "serve", "--port", "0", *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert words in done.stderr
     assert done.stderr.count("\n") == 1
 
 

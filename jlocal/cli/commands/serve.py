@@ -45,12 +45,19 @@ _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
     help="Let clients search this collection, by name or path; may be repeated. Without -d, they "
     "may search all that `jlocal collections` lists.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen on this address.",
+)
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=8080,
     show_default=True,
+    metavar="N",
     help="Listen on this port; 0 takes a free one.",
 )
 @click.option(
@@ -139,13 +146,12 @@ def command(  # noqa: PLR0913
         _print_unit(context, unit_kind, is_open=no_auth or _is_loopback(host))
         return
     _check_reach(host, api_key, no_auth)
-    from jlocal.collection.names import collection_path
     from jlocal.server.options import Limits, ServerOptions
     from jlocal.server.run import serve
 
     options = ServerOptions(
         models=models,
-        collections=tuple(collection_path(name) for name in collections),
+        collections=tuple(map(_collection, collections)),
         host=host,
         port=port,
         api_key=api_key,
@@ -216,6 +222,19 @@ def _absolute(option: str, value: object) -> object:
         path = Path(model)
         return f"{alias}{equals}{path.absolute() if path.exists() else model}"
     return value
+
+
+def _collection(name: str) -> Path:
+    """Return the file of a collection, which can be read."""
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.names import collection_path, missing
+
+    path = collection_path(name)
+    if not path.exists():
+        raise missing(path)
+    with Collection(path) as collection:
+        len(collection)
+    return path
 
 
 def _check_reach(host: str, api_key: str | None, no_auth: bool) -> None:
