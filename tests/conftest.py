@@ -50,9 +50,19 @@ os.environ |= {
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
     # time of models as small as these.
     "OMP_WAIT_POLICY": "passive",
+    # Two processes of tests have a core each; threads of numpy's would only wait for each other.
+    "OPENBLAS_NUM_THREADS": "1",
     # Under a limit of the size of files, a child would leave a part of a compiled module.
     "PYTHONDONTWRITEBYTECODE": "1",
 }
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave slow files out of the fast set before they import torch and the like."""
+    if collection_path.suffix != ".py" or "not slow" not in config.option.markexpr:
+        return None
+    source = collection_path.read_text(encoding="utf-8")
+    return "\npytestmark = pytest.mark.slow\n" in source or None
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +173,24 @@ def stored_reference(workshop: Path, starter_files: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_file(converted: Callable[[Backbone, str, str], Path]) -> Path:
+def collection_models(workshop: Path) -> list[Path]:
+    """Return one model in F32 and in Q8_0, with few tokens, so that each process opens it soon."""
+    from jlocal_convert import convert
+
+    source = few_tokens(build(workshop / "collections", "qwen3", tasks=("retrieval",)))
+    return convert(source, types=("F32", "Q8_0"), output=workshop / "collections-files")
+
+
+@pytest.fixture(scope="session")
+def model_file(collection_models: list[Path]) -> Path:
     """Return the file that collections are made with."""
-    return converted("qwen3", "retrieval", "F32")
+    return collection_models[0]
+
+
+@pytest.fixture(scope="session")
+def other_model_file(collection_models: list[Path]) -> Path:
+    """Return another file, whose vectors cannot be mixed with those of the first."""
+    return collection_models[1]
 
 
 @pytest.fixture(scope="module")

@@ -217,6 +217,7 @@ def test_an_extra_that_does_not_exist_is_named(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_platform_without_wheels_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PIP_CACHE_DIR", PIP_CACHE)
     with pytest.raises(BundleError, match=r"no wheel of llama-cpp-python==\S+ for win_arm64"):

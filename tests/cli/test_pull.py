@@ -114,6 +114,7 @@ def parts(environment) -> list[Path]:
     return list(Path(environment["HF_HOME"]).rglob("*.incomplete"))
 
 
+@pytest.mark.slow
 def test_pull_list_show_and_rm(jlocal, hub, repositories, environment) -> None:
     status, out, err = jlocal("pull", "small", "--yes")
     assert status == 0, err
@@ -170,6 +171,7 @@ def test_rm_leaves_the_other_files(jlocal) -> None:
     assert jlocal("show", "small")[0] == 0
 
 
+@pytest.mark.slow
 def test_names_lead_to_files(jlocal) -> None:
     names = ["small:F16", f"{SMALL}:bf16", f"{OTHER}", f"{OTHER}:b-Q6_K"]
     status, out, err = jlocal("pull", "-yq", *names)
@@ -182,6 +184,7 @@ def test_names_lead_to_files(jlocal) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_file_that_others_put_in_the_cache_is_found(jlocal, environment) -> None:
     code = f"import huggingface_hub as h; print(h.hf_hub_download({SMALL!r}, 'model-F16.gguf'))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
@@ -191,6 +194,7 @@ def test_a_file_that_others_put_in_the_cache_is_found(jlocal, environment) -> No
     assert json.loads(jlocal("show", "small:F16", "--json")[1])["source"] == SMALL
 
 
+@pytest.mark.slow
 def test_the_licence_is_asked_for(jlocal, environment, hub) -> None:
     assert "--yes" in fails(jlocal("pull", "small"))
     for answer, status in (("n\n", 1), ("y\n", 0)):
@@ -215,6 +219,7 @@ def test_the_licence_is_asked_for(jlocal, environment, hub) -> None:
         assert bool(hub[1]) == (status == 0)
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal(environment) -> None:
     terminal, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -243,6 +248,7 @@ def test_a_cut_connection_goes_on(jlocal, faults) -> None:
     assert faults.ranges[:2] == ["", f"bytes={CUT}-"]
 
 
+@pytest.mark.slow
 def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
     faults.stalls += [CUT]
     process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
@@ -260,6 +266,7 @@ def test_a_killed_download_goes_on(start, jlocal, faults, environment) -> None:
     assert parts(environment) == []
 
 
+@pytest.mark.slow
 def test_rm_removes_what_an_unfinished_download_left(start, jlocal, faults, environment) -> None:
     faults.stalls += [CUT]
     process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
@@ -276,6 +283,7 @@ def test_rm_removes_what_an_unfinished_download_left(start, jlocal, faults, envi
     assert "not on this machine" in fails(jlocal("rm", "small", "-y"))
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_is_swept(start, jlocal, user_folders) -> None:
     arguments = ("pull", "nano-clustering:F16", "--convert", "-yq")
     models = user_folders / "data" / "jlocal" / "models"
@@ -292,6 +300,7 @@ def test_a_killed_conversion_is_swept(start, jlocal, user_folders) -> None:
     assert sorted(path.suffix for path in models.iterdir()) == [".gguf", ".json"]
 
 
+@pytest.mark.slow
 def test_two_at_once_download_once(start, faults, jlocal) -> None:
     processes = [start("pull", "small", "-yq") for _ in range(2)]
     done = [process.communicate(timeout=120) for process in processes]
@@ -301,6 +310,7 @@ def test_two_at_once_download_once(start, faults, jlocal) -> None:
     assert list(listed(jlocal)) == [NAME]
 
 
+@pytest.mark.slow
 def test_the_second_of_two_says_what_it_waits_for(start, faults, jlocal, environment) -> None:
     faults.stalls += [CUT]
     first = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")
@@ -321,6 +331,7 @@ def test_the_second_of_two_says_what_it_waits_for(start, faults, jlocal, environ
     assert list(listed(jlocal)) == [NAME]
 
 
+@pytest.mark.slow
 def test_a_second_conversion_waits_for_the_first(start, user_folders, jlocal, hub) -> None:
     from jlocal.models.locks import locked
 
@@ -384,6 +395,7 @@ def test_nobody_answers(jlocal, environment) -> None:
     assert "check the connection" in line
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(environment, jlocal) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "jlocal", "pull", "small", "-y"],
@@ -396,6 +408,7 @@ def test_a_disk_that_fills_up(environment, jlocal) -> None:
     assert listed(jlocal) == {}
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_repaired_by_pull(jlocal, environment) -> None:
     path = Path(jlocal("pull", "small:Q4_K_M", "-yq")[1].rstrip("\n"))
     good = path.read_bytes()
@@ -408,6 +421,7 @@ def test_a_damaged_file_is_repaired_by_pull(jlocal, environment) -> None:
     assert path.read_bytes() == good
 
 
+@pytest.mark.slow
 def test_a_revision_is_pinned(jlocal, hub) -> None:
     assert jlocal("pull", "small:Q4_K_M", "--revision", "v1", "-yq")[0] == 0
     commit = listed(jlocal)["small-retrieval:Q4_K_M"]["revision"]
@@ -432,6 +446,7 @@ def test_what_is_not_published_is_made_here(jlocal, hub, user_folders) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_part_that_is_used(start, jlocal, faults, environment) -> None:
     faults.stalls += [CUT]
     process = start("pull", "small", "-yq", HF_HUB_DOWNLOAD_TIMEOUT="60")

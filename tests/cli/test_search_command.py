@@ -62,12 +62,16 @@ def test_search_on_the_command_line(jlocal, notes: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("option", ["-n", "-k", "--top-k", "--limit"])
+@pytest.mark.parametrize(
+    "option",
+    ["-n", *(pytest.param(name, marks=pytest.mark.slow) for name in ("-k", "--top-k", "--limit"))],
+)
 def test_the_number_of_hits_has_the_names_of_other_tools(option: str, jlocal) -> None:
     done = jlocal("search", option, "2", "backups", "-d", "notes.db", "--json")
     assert len(done.stdout.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_the_words_of_a_query_are_only_words(jlocal) -> None:
     """They need no quotation marks, options may stand among them, and `--` ends the options."""
     expected = jlocal("search", "-d", "notes.db", "kept -n 1 --open", "--json").stdout
@@ -83,6 +87,7 @@ def test_the_words_of_a_query_are_only_words(jlocal) -> None:
     assert "did you mean --json?" in done.stderr
 
 
+@pytest.mark.slow
 def test_paths_only(jlocal, notes: Path) -> None:
     done = jlocal("search", "-d", "notes.db", "budget", "--files", "-n", "20")
     paths = done.stdout.splitlines()
@@ -95,8 +100,8 @@ def test_paths_only(jlocal, notes: Path) -> None:
         assert jlocal("search", "-d", "notes.db", "x", *arguments).returncode == 2
 
 
-def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
-    other = converted("qwen3", "retrieval", "Q8_0")
+@pytest.mark.slow
+def test_errors_are_one_line(jlocal, notes: Path, other_model_file: Path) -> None:
     for arguments, message in (
         (
             ("search", "-d", "none.db", "x"),
@@ -104,10 +109,10 @@ def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
         ),
         (("search", "-d", "notes.db", " "), "the query is empty"),
         (("search", "-d", "notes/backup.md", "x"), "is not a collection of jlocal"),
-        (("search", "-d", "notes.db", "x", "-m", other), "is another file"),
+        (("search", "-d", "notes.db", "x", "-m", other_model_file), "is another file"),
         (("search", "-d", "notes.db", "x", "-m", "none.gguf"), "no such file"),
         (("index", "notes", "-d", "notes.db", "--chunk", 50), "cannot be mixed in"),
-        (("index", "notes", "-d", "no/notes.db", "-m", other), "there is no folder no;"),
+        (("index", "notes", "-d", "no/notes.db", "-m", other_model_file), "there is no folder no;"),
     ):
         done = jlocal(*arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments
@@ -116,6 +121,7 @@ def test_errors_are_one_line(jlocal, notes: Path, converted) -> None:
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
@@ -138,6 +144,7 @@ def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_pa
     assert done.stdout.endswith("a.md:1\n   alpha\n")
 
 
+@pytest.mark.slow
 def test_after_a_run_in_which_everything_failed(jlocal, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.bin").write_bytes(b"\0")
     for _ in range(2):

@@ -107,7 +107,18 @@ SHOWING = (
 )
 
 
-@pytest.mark.parametrize("arguments", SHOWING, ids=lambda words: ascii(" ".join(words))[:40])
+# Each of them is a process; the fast set has one of each command.
+_first = {arguments[0]: arguments for arguments in reversed(SHOWING)}.values()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        arguments if arguments in _first else pytest.param(arguments, marks=pytest.mark.slow)
+        for arguments in SHOWING
+    ],
+    ids=lambda words: ascii(" ".join(words))[:40],
+)
 def test_nothing_commands_the_terminal(arguments: list[str], run) -> None:
     done = run(*arguments)
     assert done.stdout or done.stderr

@@ -273,7 +273,7 @@ def test_a_collection_keeps_its_chunks(index, notes: Path, tmp_path: Path, model
 
 @pytest.mark.slow
 def test_nothing_is_mixed(
-    index, notes: Path, tmp_path: Path, model: Embedder, converted, model_file: Path
+    index, notes: Path, tmp_path: Path, model: Embedder, other_model_file: Path, model_file: Path
 ) -> None:
     index(chunk=64, overlap=8, truncate_dim=32)
     before = rows(tmp_path / "notes.db")
@@ -288,8 +288,8 @@ def test_nothing_is_mixed(
     ):
         with pytest.raises(CollectionError, match=message):
             index(**options)
-    other = converted("qwen3", "retrieval", "Q8_0")
-    with Collection(tmp_path / "notes.db", other) as collection:
+
+    with Collection(tmp_path / "notes.db", other_model_file) as collection:
         with pytest.raises(CollectionError, match="is another file"):
             collection.index(notes)
         with pytest.raises(CollectionError, match="is another file"):

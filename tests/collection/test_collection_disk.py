@@ -104,11 +104,11 @@ def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bo
 
 @pytest.mark.slow
 def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
-    tmp_path: Path, converted
+    tmp_path: Path, model_file: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("a cat")
     command = [sys.executable, "-m", "jlocal", "index", "a.txt", "-d", "c.db"]
-    command += ["-m", str(converted("qwen3"))]
+    command += ["-m", str(model_file)]
     limited = subprocess.run(
         command,
         cwd=tmp_path,

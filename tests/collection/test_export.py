@@ -28,8 +28,8 @@ COLUMNS = ("path", "page", "first_line", "last_line", "text")
 
 
 @pytest.fixture(scope="module")
-def model(converted) -> Embedder:
-    with Embedder(converted("qwen3")) as embedder:
+def model(other_model_file: Path) -> Embedder:
+    with Embedder(other_model_file) as embedder:
         yield embedder
 
 

@@ -147,6 +147,7 @@ def test_llms_own_column_values(database: Path, tmp_path: Path) -> None:
         assert blob is None
 
 
+@pytest.mark.slow
 def test_a_collection_more(llm, database: Path, tmp_path: Path) -> None:
     target = tmp_path / "own.db"
     own_database(target)
@@ -231,6 +232,7 @@ def test_a_busy_database(database: Path, tmp_path: Path, monkeypatch) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_killed(tmp_path: Path) -> None:
     """A killed export leaves a database that SQLite puts right when it is opened."""
     documents = [(f"/{n}.txt", [f"{n} " + "x" * 20_000]) for n in range(1000)]

@@ -167,6 +167,7 @@ values = st.one_of(
 rows = st.tuples(st.sampled_from(TABLES), st.integers(0, 9), st.integers(0, 40), values)
 
 
+@pytest.mark.slow
 @fuzz
 @given(changes=st.lists(rows, min_size=1, max_size=3), gone=st.sampled_from([None, *TABLES]))
 def test_values(

@@ -285,6 +285,7 @@ def test_progress_has_an_end(index, folder: Path) -> None:
 WIDE = "長い名前" * 30
 
 
+@pytest.mark.slow
 def test_the_bar_fits_its_terminal_and_commands_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -356,6 +357,7 @@ def documents(database: Path) -> int:
             return 0
 
 
+@pytest.mark.slow
 def test_what_was_done_before_ctrl_c_stays(tmp_path: Path) -> None:
     """The first documents can be searched soon, and none of them is embedded again."""
     folder = tmp_path / "notes"

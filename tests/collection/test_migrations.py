@@ -266,6 +266,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_killed_at_each_step(old: Path, tmp_path: Path) -> None:
     before, outcomes, statement = said(old), [], 0
     while not outcomes or outcomes[-1] != (0, VERSION):

@@ -118,6 +118,7 @@ def test_a_linked_folder_inside_one_that_comes_later_makes_no_second_documents(
     assert collection.update().unchanged == 4
 
 
+@pytest.mark.slow
 def test_the_command_line_says_so(notes: Path, tmp_path: Path) -> None:
     def index(*arguments: str) -> list[str]:
         done = subprocess.run(

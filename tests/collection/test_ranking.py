@@ -60,7 +60,9 @@ def fill(store: Store, vectors: np.ndarray) -> None:
     store.write(batch)
 
 
-@pytest.mark.parametrize(("groups", "each"), [(600, 20), (6, 2000)])
+@pytest.mark.parametrize(
+    ("groups", "each"), [(600, 20), pytest.param(6, 2000, marks=pytest.mark.slow)]
+)
 def test_codes_find_what_comparing_everything_finds(tmp_path: Path, groups: int, each: int) -> None:
     store, vectors = made(tmp_path / "c.db", groups, each)
     found = 0

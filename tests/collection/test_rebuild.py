@@ -32,6 +32,12 @@ with Collection(sys.argv[1], sys.argv[2]) as collection:
 """
 
 
+@pytest.fixture(scope="module")
+def model_file(converted) -> Path:
+    """Return one with the whole vocabulary: with few tokens two of these notes share a passage."""
+    return converted("qwen3", "retrieval", "F32")
+
+
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
     folder = tmp_path / "notes"
@@ -94,6 +100,7 @@ def test_another_model(collection: Collection, converted, notes: Path) -> None:
             collection.search("note")
 
 
+@pytest.mark.slow
 def test_a_search_that_meets_a_rebuild_answers_from_the_old_or_the_new_one(
     collection: Collection, converted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +231,7 @@ def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> 
     assert collection.index(rebuild=True, chunk=32).failed == 0
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(collection: Collection, model_file: Path, notes: Path) -> None:
     """Old or new, never anything between."""
     code = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ from jlocal.collection.search.ranking import MODES
 from jlocal.errors import ArgumentError, TextError
 from support.collection_files import notes_to_search
 from support.texts import AWKWARD, prose
+
+
+@pytest.fixture(scope="module")
+def model(converted) -> Iterator[Embedder]:
+    """Open one with the whole vocabulary: with few tokens all of these notes are much alike."""
+    with Embedder(converted("qwen3", "retrieval", "F32")) as embedder:
+        yield embedder
 
 
 @pytest.fixture(scope="module")

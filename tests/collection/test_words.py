@@ -86,6 +86,7 @@ def test_any_query_is_answered(store: Store, query: str) -> None:
     assert set(found(store, query)) <= set(TEXTS.values())
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_query(store: Store) -> None:
     assert TEXTS["German"] in found(store, "apfel " + "x" * 1_000_000)
     assert TEXTS["German"] in found(store, "apfel " + " ".join(map(str, range(100_000))))

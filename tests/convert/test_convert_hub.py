@@ -43,6 +43,7 @@ def jlocal(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_repository_is_downloaded_and_converted(hub, jlocal, tmp_path) -> None:
     address, requests = hub
     arguments = [NAME, "--task", "clustering", "-o", str(tmp_path / "out")]

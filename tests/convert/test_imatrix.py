@@ -76,6 +76,7 @@ def ours(few, calibration_file) -> ImportanceMatrix:
 # Computed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "last"), [("qwen3", LAST), ("eurobert", ())])
 def test_equal_to_llama_imatrix(backbone, last, converted):
     """tests/data/imatrix holds what the program made of the same model and the same text."""
@@ -99,7 +100,9 @@ def test_equal_to_llama_imatrix(backbone, last, converted):
         assert (difference < 0.01 * expected).all(), name
 
 
-@pytest.mark.parametrize(("backbone", "last"), [("qwen3", LAST), ("eurobert", ())])
+@pytest.mark.parametrize(
+    ("backbone", "last"), [("qwen3", LAST), pytest.param("eurobert", (), marks=pytest.mark.slow)]
+)
 def test_what_is_computed_for_a_vector_counts(backbone, last, converted):
     """Of a decoder's last feed-forward one row for each text; of an encoder everything."""
     file = converted(backbone, "retrieval", "F32")

@@ -185,6 +185,7 @@ def test_any_record_is_survived(kind, machine, own_home) -> None:
     assert any("cannot use the record" in text for text in survives())
 
 
+@pytest.mark.slow
 def test_records_with_values_of_every_kind_are_survived(machine, own_home) -> None:
     models = own_home / "models"
     models.mkdir(parents=True)

@@ -10,7 +10,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from jlocal import ArgumentError, Embedder, IgnoredArgumentWarning, ModelError
 from jlocal.embed.compatibility import layers_on
@@ -40,6 +39,14 @@ def package() -> ModuleType:
     import sentence_transformers
 
     return sentence_transformers
+
+
+@pytest.fixture(scope="module")
+def torch() -> ModuleType:
+    """Import it in the one process that runs these tests."""
+    import torch
+
+    return torch
 
 
 # Arguments
@@ -105,7 +112,7 @@ def test_an_unknown_argument_is_a_type_error() -> None:
         Embedder("starter", trust_remote=True)
 
 
-def test_arguments_that_act() -> None:
+def test_arguments_that_act(torch: ModuleType) -> None:
     with pytest.raises(ArgumentError, match="clustering"):
         Embedder("starter", model_kwargs={"default_task": "clustering"})
     with pytest.raises(ArgumentError, match="similarity_fn_name='angular'"):
@@ -121,7 +128,7 @@ def test_without_network_a_missing_model_says_how_to_carry_it_over() -> None:
         Embedder("small", local_files_only=True)
 
 
-def test_devices() -> None:
+def test_devices(torch: ModuleType) -> None:
     assert layers_on(None, None) is None
     assert layers_on(None, 7) == 7
     assert layers_on("cpu", None) == 0
@@ -146,7 +153,7 @@ def test_the_default_model_is_that_of_the_command_line(
 # Similarities
 
 
-def test_tensors_come_back_where_tensors_came_in(model: Embedder) -> None:
+def test_tensors_come_back_where_tensors_came_in(model: Embedder, torch: ModuleType) -> None:
     tensors = model.encode(TEXTS, convert_to_tensor=True)
     arrays = model.encode(TEXTS)
     assert isinstance(tensors, torch.Tensor)

@@ -185,7 +185,13 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "controls" else pytest.param(name, marks=pytest.mark.slow)
+        for name in HOSTILE
+    ],
+)
 def test_hostile_text_takes_bounded_time_and_commands_nothing(name: str) -> None:
     started = time.process_time()
     for query in ("x needle", "火星 a"):

@@ -150,6 +150,7 @@ def test_did_you_mean(jlocal, model: Embedder, tmp_path: Path) -> None:
     assert done.stderr.endswith("make it with: jlocal index FOLDER -d 'two words.db'\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="modes")
 def test_nobody_else_may_write_what_is_made_where_the_umask_allows_it(
     jlocal, tmp_path: Path, model_file: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,9 +86,9 @@ def test_similarity_shapes() -> None:
 
 
 @pytest.mark.slow
-def test_bits_have_no_cosine(converted) -> None:
+def test_bits_have_no_cosine(other_model_file: Path) -> None:
     """Eight bits share a byte, so that their cosine would be a plausible wrong number."""
-    with Embedder(converted("qwen3")) as model:
+    with Embedder(other_model_file) as model:
         full = model.profile.dimensions
         assert full == 64
         whole, small = model.encode(["a", "b"]), model.encode(["a", "b"], precision="int8")
@@ -105,8 +106,8 @@ def test_bits_have_no_cosine(converted) -> None:
         assert model.similarity(short, short)[0, 0] == pytest.approx(1)
 
 
-def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(converted) -> None:
-    with Embedder(converted("qwen3")) as model:
+def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(other_model_file: Path) -> None:
+    with Embedder(other_model_file) as model:
         model._model.profile = dataclasses.replace(model.profile, matryoshka=(8, 64))
         bits = model.encode(["a"], precision="binary")
         with pytest.raises(ArgumentError, match=r"astype\('float32'\)"):

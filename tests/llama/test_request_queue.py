@@ -215,4 +215,5 @@ def test_cancelled_requests_are_not_kept() -> None:
             r.cancel()
         queue.next_batch()
     del group, r
-    assert sum(isinstance(o, Request) for o in gc.get_objects()) <= 50
+    # Asking for the class of any object may warn: some of torch's answer that they are deprecated.
+    assert sum(type(o) is Request for o in gc.get_objects()) <= 50

@@ -277,7 +277,8 @@ def test_a_length_of_another_file_is_not_read(cache, faults, repositories) -> No
 
 def test_compressed_answers_are_refused(cache, faults, tmp_path) -> None:
     faults.file_headers = {"Content-Encoding": "gzip"}
-    faults.pieces = lambda _: [gzip.compress(bytes(200 << 20), 1)]
+    compressed = gzip.compress(bytes(200 << 20), 1)
+    faults.pieces = lambda _: [compressed]
     with pytest.raises(HubError, match="sends a compressed response"):
         pull()
     assert not [name for name in written(tmp_path) if "incomplete" not in name]

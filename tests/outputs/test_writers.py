@@ -288,6 +288,7 @@ def test_a_disk_that_is_full(format: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ids_of_npz_take_no_more_room_than_they_need(tmp_path: Path) -> None:
     """The longest settles the width of all: 20,000 ids of 4,000 characters are 320 MB."""
     path = tmp_path / "v.npz"

@@ -153,6 +153,7 @@ def _wait_for_queue(url: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_back() -> None:
     limits = Limits(queued_tokens=2000)
     many = {"model": "starter", "input": [f"{'word ' * 100} {n}" for n in range(1500)]}
@@ -167,6 +168,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
         assert busy.result().status_code == 200
 
 
+@pytest.mark.slow
 def test_a_term_signal_lets_running_requests_end() -> None:
     body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(300)]}
     with running("-m", "starter") as server, ThreadPoolExecutor(1) as pool:

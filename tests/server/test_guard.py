@@ -8,7 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from jlocal.cli.commands.serve import command
+from jlocal.cli import cli
 from support.servers import Running, running
 
 KEY = "a-key-of-its-own"
@@ -101,14 +101,14 @@ def test_each_answer_has_the_security_headers(server: Running) -> None:
 
 def test_another_address_needs_a_key() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        done = CliRunner().invoke(command, ["--host", host])
+        done = CliRunner().invoke(cli, ["serve", "--host", host])
         assert done.exit_code == 2
         assert "--no-auth" in done.output
 
 
 @pytest.mark.parametrize("key", ["", "é", "a\nb"])
 def test_a_key_is_printable_ascii(key: str) -> None:
-    done = CliRunner().invoke(command, ["--api-key", key])
+    done = CliRunner().invoke(cli, ["serve", "--api-key", key])
     assert done.exit_code == 2
     assert "printable ASCII" in done.output
 

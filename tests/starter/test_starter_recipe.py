@@ -22,6 +22,9 @@ from starter.network import Network, Shape, adapt
 from starter.tokenizer import END, train
 from support.reference import Reference
 
+# torch alone takes seconds to import.
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "starter"
 HELD_OUT = 400
 SIZES = recipe.Sizes(
@@ -65,7 +68,6 @@ def loss(network: Network, ids: Ids, wanted: torch.Tensor) -> float:
     return distance(made, wanted).item()
 
 
-@pytest.mark.slow
 def test_training_beats_its_own_start(trained: Path, lines: list[str]) -> None:
     tokenizer = Tokenizer.from_file(str(trained / "work" / "tokenizer.json"))
     ids = encode(tokenizer, lines[-HELD_OUT:], 128)
@@ -82,7 +84,6 @@ def test_training_beats_its_own_start(trained: Path, lines: list[str]) -> None:
     assert losses["backbone"] < 0.98 * losses["start"]
 
 
-@pytest.mark.slow
 def test_its_checkpoint_converts_and_gives_the_same_vectors(trained: Path, tmp_path: Path) -> None:
     files = convert(trained / "tiny", tasks=["all"], types=["F32"], output=tmp_path)
     assert len(files) == len(checkpoint.TASKS)
@@ -94,7 +95,6 @@ def test_its_checkpoint_converts_and_gives_the_same_vectors(trained: Path, tmp_p
         assert (got * wanted).sum(axis=1).min() > 0.99999
 
 
-@pytest.mark.slow
 def test_a_second_run_takes_what_is_there(trained: Path, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (trained / "work").iterdir()}
     recipe.run(trained / "data", trained / "work", tmp_path / "tiny", SIZES)
