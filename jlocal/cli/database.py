@@ -16,6 +16,7 @@ from jlocal.errors import (
     MissingCollectionError,
     NoFoldersError,
 )
+from jlocal.printable import printable
 
 _VARIABLE = "JLOCAL_DATABASE"
 
@@ -24,9 +25,37 @@ def _file(_context: click.Context, _option: click.Parameter, value: str | None) 
     from jlocal.collection.names import collection_path
 
     try:
-        return collection_path(value)
+        path = collection_path(value)
     except ArgumentError as error:
         raise click.BadParameter(flags.message(error)) from error
+    if value is not None:
+        _check_path(path)
+    return path
+
+
+def _check_path(path: Path) -> None:
+    """Refuse a folder or a document that was named in place of a collection's file."""
+    from jlocal.collection.names import is_not_sqlite, name_of
+
+    if name_of(path):
+        return
+    if path.is_dir():
+        reason = "is a folder, not a collection"
+    elif is_not_sqlite(path):
+        reason = "is not a collection of jlocal: it is not an SQLite file"
+    else:
+        return
+    raise click.ClickException(printable(f"{path} {reason}; name another file{_search_in(path)}"))
+
+
+def _search_in(path: Path) -> str:
+    """Return the advice to search in a folder or document; "" for what cannot be searched."""
+    from jlocal.inputs.documents import skip_cause
+
+    if not path.exists() or (path.is_file() and skip_cause(path)):
+        return ""
+    question = f"jlocal search your question --in {shlex.quote(str(path))}"
+    return f", or to search in {path}: {question}"
 
 
 def _complete(
@@ -50,6 +79,30 @@ database_option = click.option(
 )
 
 
+class WholeCollection(click.Command):
+    """A command for a whole collection, which takes no paths."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options; an argument is an error that names the command for it."""
+        ctx.allow_extra_args = True
+        left = super().parse_args(ctx, args)
+        if left and not ctx.resilient_parsing:
+            raise click.UsageError(self._advice(ctx, left), ctx)
+        return left
+
+    @staticmethod
+    def _advice(ctx: click.Context, words: list[str]) -> str:
+        from jlocal.collection.names import collections
+
+        if len(words) == 1 and words[0] in collections() and not Path(words[0]).exists():
+            return f"did you mean {ctx.command_path} -d {shlex.quote(words[0])}?"
+        command = f"jlocal index {shlex.join(words)}{flag(ctx.params['database'])}"
+        return (
+            f"{ctx.command_path} takes no paths, because it is for all folders of a collection; "
+            f"to index {words[0][:80]}: {command}"
+        )
+
+
 def flag(path: Path) -> str:
     """Return the option that names a collection, after a space; "" for the default."""
     from jlocal.collection.names import collection_path, name_of
@@ -61,7 +114,7 @@ def flag(path: Path) -> str:
 
 def advice(error: MissingCollectionError | EmptyCollectionError | NoFoldersError) -> str:
     """Return the message for a missing or empty collection, with the command that fills it."""
-    from jlocal.collection.names import collection_path
+    from jlocal.collection.names import collection_path, name_of
 
     command = f"jlocal index FOLDER{flag(error.path)}"
     if isinstance(error, NoFoldersError):
@@ -72,4 +125,6 @@ def advice(error: MissingCollectionError | EmptyCollectionError | NoFoldersError
         return f"{error.path} is empty; fill it with: {command}"
     if error.similar:
         return f"{error.reason}; did you mean {error.similar}?"
-    return f"{error.reason}; make it with: {command}"
+    # A folder or a document may be meant.
+    also = _search_in(Path(name)) if (name := name_of(error.path)) else ""
+    return f"{error.reason}; make it with: {command}{also}"

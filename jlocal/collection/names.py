@@ -69,6 +69,16 @@ def _is_sqlite(path: Path) -> bool:
         return False
 
 
+def is_not_sqlite(path: Path) -> bool:
+    """Tell whether a file can be read, is not empty, and is not an SQLite file."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(len(_SQLITE))
+    except (OSError, ValueError):
+        return False
+    return bool(head) and head != _SQLITE
+
+
 def check_name(name: str) -> str:
     """Return the name in Unicode's composed form, if it is safe as a file name on every system.
 
@@ -112,12 +122,15 @@ def name_of(path: Path) -> str | None:
 def collections() -> dict[str, Path]:
     """List the collections that have names: each name, in alphabetical order, and its file.
 
+    A folder or another file that has the name of a collection's file is listed as well: opening it
+    tells that it is none.
+
     Raises:
         CollectionError: their folder cannot be read.
 
     """
     try:
-        files = [path for path in folder().iterdir() if path.suffix == _ENDING and path.is_file()]
+        files = [path for path in folder().iterdir() if path.suffix == _ENDING and path.exists()]
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

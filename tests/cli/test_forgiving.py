@@ -203,6 +203,65 @@ def test_a_default_collection_that_is_none_has_a_next_step(
     assert f"Note: {path} is " in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (
+            "search hi -d ./photo.jpg",
+            "photo.jpg is not a collection of jlocal: it is not an SQLite file; name another file",
+        ),
+        (
+            "search hi -d ./todo.md",
+            "todo.md is not a collection of jlocal: it is not an SQLite file; name another file, "
+            "or to search in todo.md: jlocal search your question --in todo.md",
+        ),
+        (
+            "status -d ./notes",
+            "notes is a folder, not a collection; name another file, or to search in notes: jlocal "
+            "search your question --in notes",
+        ),
+        (
+            "search hi -d photo.jpg",
+            "there is no collection named photo.jpg; make it with: jlocal index FOLDER -d "
+            "photo.jpg",
+        ),
+        (
+            "search hi -d notes",
+            "there is no collection named notes; make it with: jlocal index FOLDER -d notes, or to "
+            "search in notes: jlocal search your question --in notes",
+        ),
+    ],
+)
+def test_a_document_or_folder_in_place_of_a_collection(
+    command: str, advice: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "todo.md").write_text("Buy milk.")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(90))
+    done = run(*command.split())
+    assert (done.exit_code, done.stderr) == (1, f"Error: {advice}\n")
+
+
+@pytest.mark.parametrize("command", ["update", "watch", "status"])
+def test_a_path_after_a_command_for_whole_collections(
+    command: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    name = f"jlocal {command}"
+    why = f"Error: {name} takes no paths, because it is for all folders of a collection; "
+    done = run(command, "my notes", "b.md")
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"{why}to index my notes: jlocal index 'my notes' b.md\n")
+    done = run(command, "-d", "work", "notes")
+    assert done.stderr.endswith(f"{why}to index notes: jlocal index notes -d work\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("A note.")
+    assert run("index", "notes", "-d", "work", "-q").exit_code == 0
+    assert run(command, "work").stderr.endswith(f"Error: did you mean {name} -d work?\n")
+    # A folder of this name is rather meant.
+    (tmp_path / "work").mkdir()
+    assert run(command, "work").stderr.endswith("to index work: jlocal index work\n")
+
+
 def test_embed_skips_broken_links_in_folders_as_index_does(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -280,9 +280,13 @@ def test_on_a_real_terminal(notes: Path) -> None:
     assert sum(line.endswith("○") or line.endswith("●") for line in plain) == 5
     assert plain[-1].startswith("Add --open 1")
     child = pexpect.spawn(sys.executable, arguments, env=environment, **options)
+    # What can be typed at the prompt is said once, and options cannot.
     child.expect_exact("search> ")
+    assert "A number opens that hit; an empty line ends." in child.before
     child.sendline("backup of disk 3")
     child.expect_exact("search> ")
+    assert "1  " in child.before
+    assert not re.search("A number opens|Add|--open|-n ", child.before)
     child.sendline("2")
     child.expect(r"opened /.*/-note \d\.md\r\n")
     child.sendline("77")

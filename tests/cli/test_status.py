@@ -280,8 +280,30 @@ def test_collections_are_listed_and_removed(jlocal, notes: Path, model: Embedder
     assert jlocal("collections", "rm", "work").returncode == 1
     done = jlocal("collections", "rm", "wrok", "-y")
     assert (done.returncode, "did you mean work?" in done.stderr) == (1, True)
+    assert jlocal("collections", "rm", "nope", "-y").stderr == (
+        "Error: there is no collection named nope; the names are: bad, default, work\n"
+    )
     done = jlocal("collections", "rm", "work", "bad", "-y")
     assert (done.returncode, done.stderr) == (0, "Removed work\nRemoved bad\n")
     left = {path.name for path in (home() / "collections").iterdir()}
     assert {name for name in left if not name.startswith("default.db")} == set()
     assert (notes / "a.md").exists()
+
+
+def test_a_folder_in_place_of_a_collection_is_told_and_not_removed(jlocal) -> None:
+    done = jlocal("collections", "rm", "default", "-y")
+    assert done.stderr == (
+        "Error: there is no collection named default; no collection has a name yet\n"
+    )
+    path = home() / "collections" / "default.db"
+    (path / "inside").mkdir(parents=True)
+    done = jlocal("collections")
+    assert done.stdout.splitlines()[1].split()[:2] == ["default", "unreadable"]
+    assert done.stderr == "Note: default cannot be read; jlocal status -d default says why.\n"
+    assert f"{path} is a folder; move it away" in jlocal("status", "-d", "default").stderr
+    done = jlocal("collections", "rm", "default", "-y")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"Error: {path} is not a file, so it is no collection; move it away\n",
+    )
+    assert (path / "inside").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from jlocal.filenames import native, portable
 from jlocal.printable import printable
 from jlocal.progress import log
 
+# As many names as fit in a message.
+_NAMED = 20
 _HEADINGS = ("NAME", "DOCUMENTS", "FOLDERS", "MODEL", "SIZE")
 
 
@@ -75,14 +78,18 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     jlocal collections rm work
     """
     from jlocal.collection.delete import delete
-    from jlocal.collection.names import check_name, collection_path, collections, missing
+    from jlocal.collection.names import check_name, collections
 
     found = collections()
     paths = {}
     for name in names:
         if name not in found:
-            raise missing(collection_path(native(check_name(name))))
+            raise _unknown(check_name(name), list(found))
         paths[name] = found[name]
+        if not paths[name].is_file():
+            raise click.ClickException(
+                f"{printable(str(paths[name]))} is not a file, so it is no collection; move it away"
+            )
     if not yes:
         for row in map(_row, paths, paths.values()):
             log(f"{row.name}  {row.documents:,} documents  {size_text(row.size)}  {row.path}")
@@ -91,6 +98,20 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
         delete(path)
         if not quiet:
             log(f"Removed {name}")
+
+
+def _unknown(name: str, known: Sequence[str]) -> click.ClickException:
+    from jlocal.cli.suggest import nearest
+
+    message = f"there is no collection named {name}"
+    if meant := nearest(name, known):
+        message += f"; did you mean {meant}?"
+    elif known:
+        more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
+        message += f"; the names are: {', '.join(known[:_NAMED])}{more}"
+    else:
+        message += "; no collection has a name yet"
+    return click.ClickException(printable(message))
 
 
 for _part in command.commands.values():

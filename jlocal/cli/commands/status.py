@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
-from jlocal.cli.database import database_option, flag
+from jlocal.cli.database import WholeCollection, database_option, flag
 from jlocal.cli.display.folders import filter_options
 from jlocal.cli.display.lines import print_field
 from jlocal.cli.display.quantities import counted
@@ -25,7 +25,7 @@ _INDENT = 11
 _COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large", "failed")
 
 
-@click.command("status")
+@click.command("status", cls=WholeCollection)
 @database_option
 @json_option
 def command(database: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.database import database_option
+from jlocal.cli.database import WholeCollection, database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import compute_options, moved_model_option
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 
-@click.command("update")
+@click.command("update", cls=WholeCollection)
 @database_option
 @click.option(
     "--prune",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
-from jlocal.cli.database import database_option
+from jlocal.cli.database import WholeCollection, database_option
 from jlocal.cli.display.index_report import log_failure
 from jlocal.cli.index_run import Run, opened_model
 from jlocal.cli.options import compute_options, moved_model_option
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 
-@click.command("watch")
+@click.command("watch", cls=WholeCollection)
 @database_option
 @moved_model_option
 @compute_options
