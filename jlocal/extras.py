@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 # The modules that each extra of pyproject.toml installs.
 MODULES = {
+    "chroma": ("chromadb",),
+    "haystack": ("haystack",),
     "html": ("resiliparse",),
+    "langchain": ("langchain_core",),
+    "llama-index": ("llama_index",),
+    "llm": ("llm",),
     "map": ("umap",),
     "mcp": ("mcp",),
     "office": ("anydoc",),
@@ -22,6 +27,7 @@ MODULES = {
     "pdf": ("pypdfium2",),
     "plot": ("matplotlib",),
     "serve": ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client"),
+    "sentence-transformers": ("sentence_transformers", "torch"),
     "torch": ("torch",),
     "verify": ("torch", "transformers", "peft", "tokenizers", "safetensors"),
     "watch": ("watchfiles",),

@@ -200,6 +200,11 @@ class Embedder(Interface):
         """How the model computes: "stored" or "bfloat16"."""
         return self._model.compute_type
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the model was freed."""
+        return self._model.is_closed
+
     def close(self) -> None:
         """Free the model. Idempotent."""
         self._model.close()

@@ -123,6 +123,7 @@ class Interface(ABC):
         if convert_to_tensor:
             compatibility.check_torch()  # before minutes of work
         self._check_task(task)
+        precision = precision or "float32"  # an evaluator passes None
         batch = [texts] if isinstance(texts, str) else list(check_texts(texts))
         dimensions = self._dimensions(truncate_dim, precision)
         with text_progress_bar(len(batch), show=bool(show_progress_bar)) as on_texts:

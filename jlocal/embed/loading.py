@@ -38,7 +38,7 @@ class LazyModel:
 
     def _begin(self) -> None:
         self._runtime: Runtime | None = None
-        self._is_closed = False
+        self.is_closed = False
         self._loading = threading.Lock()
 
     @cached_property
@@ -70,7 +70,7 @@ class LazyModel:
     def load(self) -> Runtime:
         """Return the runtime; load it if it is not loaded yet."""
         with self._loading:
-            if self._is_closed:
+            if self.is_closed:
                 raise ModelError("the model is closed; make a new Embedder")
             if self._runtime is None:
                 self._runtime = Runtime(self.profile, **vars(self._options))
@@ -85,7 +85,7 @@ class LazyModel:
     def close(self) -> None:
         """Free the model. Idempotent."""
         with self._loading:
-            self._is_closed = True
+            self.is_closed = True
             runtime, self._runtime = self._runtime, None
         if runtime:
             runtime.close()
@@ -106,7 +106,7 @@ class LazyModel:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._is_closed:
+        if self.is_closed:
             raise ModelError("the model is closed; make a new Embedder")
         return {
             "path": os.path.abspath(self._path),  # noqa: PTH100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,8 @@ MAIN = "import sys; sys.modules[{!r}] = None; from jlocal.__main__ import main; 
 
 def hide(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
     for module in extras.MODULES[extra]:
-        monkeypatch.setitem(sys.modules, module, None)
+        for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+            monkeypatch.setitem(sys.modules, name, None)
 
 
 def test_each_extra_of_the_project_has_its_modules_and_its_packages() -> None:
@@ -74,7 +76,23 @@ def plot(folder: Path, model: Embedder) -> None:
     check_plot(folder / "a.svg")
 
 
+def integration(name: str) -> Callable[[Path, Embedder], object]:
+    module = f"jlocal.integrations.{name.replace('-', '_')}"
+
+    def use(folder: Path, model: Embedder) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delitem(sys.modules, module, raising=False)
+            importlib.import_module(module)
+
+    return use
+
+
 USES: dict[str, Callable[[Path, Embedder], object]] = {
+    **{
+        name: integration(name)
+        for name in ("chroma", "haystack", "langchain", "llama-index", "llm")
+    },
+    "sentence-transformers": integration("sentence-transformers"),
     "html": read_document("a.html"),
     "office": read_document("a.docx"),
     "pdf": read_document("a.pdf"),

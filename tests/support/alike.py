@@ -17,3 +17,9 @@ def below(floor, a, b, names=tuple(AWKWARD)):
     """Return what is not alike, by name."""
     found = zip(names, cosines(a, b).tolist(), strict=True)
     return {name: cosine for name, cosine in found if not cosine >= floor}
+
+
+def assert_alike(a, b):
+    """Assert that vectors are those of the same texts, computed in other batches."""
+    assert np.shape(a) == np.shape(b)
+    assert (cosines(a, b) > 0.9999).all()

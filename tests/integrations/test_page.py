@@ -1,0 +1,32 @@
+"""The examples of docs/integrations.md give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from jlocal import extras
+
+PAGE = Path(__file__).parents[2] / "docs" / "integrations.md"
+EXTRAS = ("chroma", "haystack", "langchain", "llama-index", "llm", "sentence-transformers")
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if absent := [extra for extra in EXTRAS if not extras.is_installed(extra)]:
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= len(EXTRAS)
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PAGE.name, str(PAGE), 0)
+    report: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
+    assert not "".join(report)
+
+
+def test_the_page_names_every_extra() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert all(f"'jlocal[{extra}]'" in text for extra in EXTRAS)
