@@ -1,21 +1,28 @@
 """Draw the pictures of the README from the real program; needs: pip install -e . --group pictures.
 
-The first minute is typed at a shell in a terminal of 80 columns; the map is opened in Chromium.
+The first minute is typed at a shell in a terminal of 80 columns; the map and the search page are
+opened in Chromium.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pexpect
 from rich.ansi import AnsiDecoder
 from rich.console import Console
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
 from demo import QUESTION
 
@@ -89,16 +96,67 @@ def photograph(page: Path, target: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
+def photograph_server(home: Path, variables: dict[str, str]) -> None:
+    """Write pictures of the search page: the map, a passage in the dark, and a phone."""
+    command = [str(Path(sys.executable).parent / "jlocal"), "serve", "--port", "0", "--quiet"]
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            url = server.stdout.readline().split()[3]
+            query = {"q": QUESTION}
+            with urllib.request.urlopen(f"{url}/search?{urlencode(query)}") as answer:
+                hit = json.load(answer)["hits"][0]
+            at = f"file.{hit['record']}.{hit['start']}.{hit['end']}"
+            opened = query | {"read": hit["document"], "of": hit["collection"], "at": at}
+            options = webdriver.ChromeOptions()
+            options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser")
+            for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+                options.add_argument(flag)
+            options.add_argument(f"--user-data-dir={home / 'profile'}")
+            # With its path, selenium looks for no driver on the network.
+            service = Service(shutil.which("chromedriver") or "chromedriver")
+            with webdriver.Chrome(options=options, service=service) as driver:
+                take(driver, f"{url}/#{urlencode(query)}", "serve-page", (1280, 760), "light")
+                take(driver, f"{url}/#{urlencode(opened)}", "serve-page-dark", (1280, 760), "dark")
+                take(driver, f"{url}/#{urlencode(query)}", "serve-page-phone", (360, 720), "light")
+        finally:
+            server.terminate()
+
+
+def take(driver: webdriver.Chrome, url: str, name: str, size: tuple[int, int], scheme: str) -> None:
+    """Write a picture of the search page, once its hits and what stands beside them are there."""
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    driver.get("about:blank")
+    driver.get(url)
+    ready = (
+        "return answer && (shownSide() !== 'map' || drawn?.picture.lit.length) &&"
+        " (!state.open || reader.querySelector('.passage'))"
+    )
+    WebDriverWait(driver, 60).until(lambda driver: driver.execute_script(ready))
+    driver.execute_async_script(
+        "query.blur(); setTimeout(arguments[0], 500)"  # a frame, and the time of a search
+    )
+    driver.save_screenshot(str(DOCS / f"{name}.png"))
+
+
 def main() -> None:
-    """Draw both pictures."""
+    """Draw all pictures, or those of the search page alone with the argument --serve."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         variables = environment(home)
+        if sys.argv[1:] == ["--serve"]:
+            typed([INDEX], home, variables)
+            photograph_server(home, variables)
+            return
         draw(typed([INDEX, SEARCH], home, variables), DOCS / "first-minute.svg")
         page = home / "map.html"
         command = [str(Path(sys.executable).parent / "jlocal"), "map", "-o", str(page), "--no-open"]
         subprocess.run(command, check=True, env=variables)
         photograph(page, DOCS / "map.png")
+        photograph_server(home, variables)
 
 
 if __name__ == "__main__":

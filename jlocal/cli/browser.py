@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 from jlocal.errors import OutputError
@@ -49,7 +50,22 @@ def has_desktop() -> bool:
 
 def open_page(page: Path) -> None:
     """Open a page in a browser, or log that no browser was found."""
+    if not _open(page.absolute().as_uri()):
+        log(f"Note: no browser was found; open {page} in one.")
+
+
+def open_url(url: str) -> None:
+    """Open an address in a browser, or log that no browser was found; does not wait for either."""
+
+    def run() -> None:
+        if not _open(url):
+            log(f"Note: no browser was found; open {url} in one.")
+
+    # A browser in the terminal ends when its user ends it.
+    threading.Thread(target=run, daemon=True).start()
+
+
+def _open(url: str) -> bool:
     import webbrowser
 
-    if not webbrowser.open(page.absolute().as_uri()):
-        log(f"Note: no browser was found; open {page} in one.")
+    return webbrowser.open(url)

@@ -22,6 +22,7 @@ function makePicture(canvas, data, least = 0) {
     camera,
     hidden: new Set(), // groups
     found: null, // one byte for each point; null where nothing is looked for
+    lit: [], // indices that shine, each with its strength from 0 to 1
     chosen: -1,
     width: 0,
     height: 0,
@@ -143,7 +144,23 @@ function makePicture(canvas, data, least = 0) {
       copyDiscs(0.14, (index) => !isFound(index), discs, radius);
       copyDiscs(1, isFound, bright.discs, bright.radius);
     }
+    for (const [index, strength] of picture.lit) shine(index, strength);
     if (picture.chosen >= 0) ring(picture.chosen);
+  }
+
+  /** Draw a point above all others, in a light that is as wide as it is strong. */
+  function shine(index, strength) {
+    if (!isShown(index)) return;
+    const size = bright.radius * (0.75 + 0.5 * strength);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.fillStyle = colours[`c${data.group[index]}`];
+    for (const [wide, alpha] of [[3.4, 0.1], [2.3, 0.17], [1, 1]]) {
+      context.globalAlpha = alpha * (wide > 1 ? strength : 0.45 + 0.55 * strength);
+      context.beginPath();
+      context.arc(screenX(data.x[index]), screenY(data.y[index]), size * wide, 0, 2 * Math.PI);
+      context.fill();
+    }
+    context.globalAlpha = 1;
   }
 
   function copyDiscs(alpha, wanted, copied, size) {

@@ -25,13 +25,14 @@ from jlocal.server.protocols import (
     meta,
     ollama,
     openai,
+    page,
     reference,
     search,
     tei,
 )
 from jlocal.server.service import Service
 
-_PROTOCOLS = (meta, openai, cohere, ollama, search, reference, tei, llama_server)
+_PROTOCOLS = (meta, openai, cohere, ollama, search, page, reference, tei, llama_server)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.NOT_ALLOWED}
 
 

@@ -19,9 +19,16 @@ _TEXTS = tuple(2**power for power in range(12))
 
 
 class Metrics:
-    """The counters of one server."""
+    """The counters of one server.
+
+    Attributes:
+        texts: computed since it started.
+        tokens: computed since it started.
+
+    """
 
     def __init__(self) -> None:
+        self.texts = self.tokens = 0
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("te_request_count", "Requests", ["method"], registry=registry)
         self.successes = Counter(
@@ -64,6 +71,8 @@ class Metrics:
     def count_batch(self, texts: int, tokens: int, seconds: float) -> None:
         """Count a batch that was computed; called in the scheduler's thread."""
         del seconds
+        self.texts += texts
+        self.tokens += tokens
         self.batch_size.observe(texts)
         self.batch_tokens.observe(tokens)
 

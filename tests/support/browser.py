@@ -29,15 +29,17 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
-    def open(self, page: Path, width: int = 1000, height: int = 700, scheme: str = "light") -> None:
-        """Open a page in a window of this size."""
+    def open(
+        self, page: Path | str, width: int = 1000, height: int = 700, scheme: str = "light"
+    ) -> None:
+        """Open a file or an address in a window of this size."""
         self._size(width, height)
         media = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
         self.driver.get("about:blank")
         for name in ("browser", "performance"):
             self.driver.get_log(name)
-        self.driver.get(page.as_uri())
+        self.driver.get(page if isinstance(page, str) else page.as_uri())
         self.frame()
 
     def _size(self, width: int, height: int) -> None:

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from jlocal.cli import output
+from jlocal.cli.browser import open_url
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
 from jlocal.progress import log
@@ -98,6 +99,12 @@ _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
     is_flag=True,
     help="Accept inputs that are token ids of the model itself.",
 )
+@click.option(
+    "--open/--no-open",
+    "shown",
+    default=False,
+    help="Open the search page in a browser.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Log no requests.")
 @click.option(
     "--print-unit",
@@ -123,6 +130,7 @@ def command(  # noqa: PLR0913
     lazy: bool,
     max_loaded: int,
     token_ids: bool,
+    shown: bool,
     quiet: bool,
     unit_kind: str | None,
     **compute: Unpack[ComputeArguments],
@@ -166,6 +174,8 @@ def command(  # noqa: PLR0913
     def on_ready(url: str) -> None:
         output.line(f"jlocal answers at {url} (Ctrl-C ends it)")
         sys.stdout.flush()
+        if shown:
+            open_url(url)
 
     serve(options, on_ready, logs=not quiet)
 

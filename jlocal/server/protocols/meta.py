@@ -18,6 +18,8 @@ _STATUS = Doc(
     answer=record(
         {
             "version": STRING,
+            "texts": {**INTEGER, "description": "Computed since the server started."},
+            "tokens": {**INTEGER, "description": "Computed since the server started."},
             "models": list_of(
                 record(
                     {
@@ -78,4 +80,12 @@ async def status(call: Call) -> Response:
                 "queued_tokens": scheduler.queued_tokens if scheduler else 0,
             }
         )
-    return json_response({"version": __version__, "models": models})
+    metrics = call.service.metrics
+    return json_response(
+        {
+            "version": __version__,
+            "texts": metrics.texts,
+            "tokens": metrics.tokens,
+            "models": models,
+        }
+    )

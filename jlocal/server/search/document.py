@@ -10,6 +10,7 @@ from jlocal.collection.database.excerpts import Excerpt
 from jlocal.collection.database.store import Store
 from jlocal.collection.document_names import Kind as DocumentKind
 from jlocal.collection.location import Location, is_id
+from jlocal.excerpts.code import is_code
 from jlocal.server.problem import Kind, Problem
 from jlocal.server.search.answers import marked_segments
 from jlocal.server.search.collections import ServedCollection
@@ -82,6 +83,7 @@ def read(served: ServedCollection, place: Place, query: str | None) -> dict[str,
         "start": part.start,
         "end": part.end,
         "length": part.length,
+        "code": is_code(path),
         "first_line": first_line,
         "last_line": last_line,
         "before": part.text[:start],

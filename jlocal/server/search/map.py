@@ -8,6 +8,7 @@ from collections import OrderedDict
 import orjson
 
 from jlocal.collection.document_names import clean
+from jlocal.collection.location import is_id
 from jlocal.map.page import coordinates
 from jlocal.map.picture import draw
 from jlocal.server.search.collections import ServedCollection
@@ -62,6 +63,7 @@ def _drawn(served: ServedCollection, limit: int) -> bytes:
             "y": y,
             "group": list(picture.group_of),
             "document": [numbers[name] for name in documents],
+            "kind": ["text" if is_id(place.path) else "file" for place in places],
             "record": [place.record for place in places],
             "start": [place.start for place in places],
             "length": [passage.length for passage in picture.passages],
