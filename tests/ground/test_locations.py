@@ -116,11 +116,11 @@ def test_a_collection_without_a_path_is_the_default_one(model: Embedder, tmp_pat
     if os.name == "posix":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-    # What else lies there is left alone.
+    # What else lies there is left alone; a folder in place of a collection is listed, to be told.
     (folder / "notes.txt").touch()
     (folder / "nul.db").touch()
     (folder / "other.db").mkdir()
-    assert list(collections()) == ["default", "work"]
+    assert list(collections()) == ["default", "other", "work"]
 
 
 @pytest.mark.slow
