@@ -50,6 +50,9 @@ WALK: dict[str, tuple[list[str], int]] = {
     "verify": (["MODEL", "--against", "MODEL", "--texts", "notes/a.txt", "--plot", "p.png"], 0),
     "doctor": (["MODEL"], 0),
     "bench": (["MODEL", "--seconds", "0.1"], 0),
+    # It imports everything, and cannot listen there.
+    "serve": (["-m", "MODEL", "--host", "192.0.2.1", "--no-auth"], 1),
+    "mcp": (["-d", "n.db"], 0),
     "pull": (["small", "--yes"], 0),
     "rm": (["small-retrieval:Q8_0", "--yes"], 0),
 }

@@ -14,7 +14,6 @@ from jlocal import Collection, Embedder
 os.environ |= {
     "ANONYMIZED_TELEMETRY": "False",
     "HAYSTACK_TELEMETRY_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
     "LANGSMITH_TRACING": "false",
     "DO_NOT_TRACK": "1",
 }
