@@ -17,7 +17,7 @@ with importing("llm", "jlocal.integrations.llm needs"):
 class JlocalModel(llm.EmbeddingModel):
     """One side of a model; it shares a loaded model."""
 
-    # Texts are read so many at a time; batches are planned by tokens.
+    # How many texts llm reads at a time; jlocal plans its batches by tokens.
     batch_size = 512
 
     def __init__(self, name: str, *, is_query: bool = False) -> None:

@@ -13,7 +13,7 @@ from jlocal.llama.requests import Request
 # Tokens of a caller's turn: few, so that one batch has room for the turns of many callers.
 _TURN = 64
 
-# A lower priority is owed one token for so many of higher ones: a quarter of all.
+# A lower priority is owed one token for every three of higher ones: a quarter of all tokens.
 _TOKENS_PER_OWED = 3
 
 

@@ -188,7 +188,7 @@ class Scheduler:
             timeout: the most seconds to wait.
 
         Returns:
-            Whether all work has ended; `close` fails what is left.
+            Whether all work has ended; `close` fails the work that has not.
 
         Raises:
             ModelError: this process was forked from the one that loaded the model.

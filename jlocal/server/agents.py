@@ -91,6 +91,7 @@ class Agents:
             await asyncio.to_thread(library.close)
 
     def _library(self, loop: asyncio.AbstractEventLoop) -> Library:
+        # Importing it takes long, and this is not the thread of the event loop.
         from jlocal.mcp.app import streamable_http  # noqa: F401
         from jlocal.mcp.library import Library
 

@@ -16,7 +16,7 @@ from jlocal.llama.requests import check_tokens
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 
-# Below so many characters, tokenising takes less time than the way to another thread.
+# Tokenising fewer characters takes less time than handing them to another thread.
 _INLINE = 4096
 _QUERY_PRIORITY = 1
 # Longer sequences are refused, or truncated, as texts are.

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""The options of a server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What a server is told when it starts.
+    """The options of a server.
 
     Attributes:
         models: names or paths of models, each alone or as "ALIAS=MODEL"; the first is the default

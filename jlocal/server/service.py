@@ -66,6 +66,12 @@ class Service:
         await self.collections.close()
         await self.pool.close()
 
+    def check_count(self, count: int, parameter: str) -> None:
+        """Raise Problem if a request has more inputs than it may."""
+        limit = self.options.limits.inputs
+        if count > limit:
+            raise invalid(f"{count:,} inputs, and a request takes {limit:,}", parameter)
+
     async def embed(
         self,
         model: ServedModel,
@@ -91,9 +97,7 @@ class Service:
         # llama.cpp is imported with the first model, so that a lazy server is ready sooner.
         from jlocal.server.embedding import Work, embed
 
-        limit = self.options.limits.inputs
-        if len(inputs) > limit:
-            raise invalid(f"{len(inputs):,} inputs, and a request takes {limit:,}", "input")
+        self.check_count(len(inputs), "input")
         full = model.profile.dimensions
         if dimensions is not None and not 0 < dimensions <= full:
             raise invalid(f"{model.id} has {full:,} dimensions, not {dimensions:,}", "dimensions")

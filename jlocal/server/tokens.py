@@ -25,9 +25,7 @@ async def tokenize(
     """
     from jlocal.llama.offsets import locate
 
-    limit = service.options.limits.inputs
-    if len(texts) > limit:
-        raise invalid(f"{len(texts):,} inputs, and a request takes {limit:,}", "inputs")
+    service.check_count(len(texts), "inputs")
     async with service.pool.loaded_model(model) as embedder:
         prompt = embedder.prompt_text(None, prompt_name) if prompt_name else ""
         tokenizer = embedder.preparer().runtime.tokenizer
