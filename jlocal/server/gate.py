@@ -14,6 +14,12 @@ from jlocal.server.dialects import error_response
 from jlocal.server.options import Limits, Timeouts
 from jlocal.server.problem import Kind, Problem, invalid
 
+_STOPPED = Problem(
+    Kind.UNAVAILABLE,
+    "the server stopped before it had the answer; send the request again",
+    retry_after=1,
+)
+
 
 class Gate:
     """ASGI middleware: bodies are read whole, and disconnected clients cancel their handlers."""
@@ -88,19 +94,28 @@ class Gate:
                 pass
             left.set()
 
-        handler = asyncio.ensure_future(self._app(scope, replay, send))
+        has_begun = False
+
+        async def observed(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        handler = asyncio.ensure_future(self._app(scope, replay, observed))
         watcher = asyncio.ensure_future(watch())
+        is_stopping = False
         try:
             await asyncio.wait((handler, watcher), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watcher.cancel()
-            if not handler.done():
-                handler.cancel()
+        except asyncio.CancelledError:  # the server waits no longer for requests to end
+            is_stopping = True
+        watcher.cancel()
+        if not handler.done():
+            handler.cancel()
         try:
             await handler
         except asyncio.CancelledError:
-            if not left.is_set():  # the server is stopping
-                raise
+            if is_stopping and not has_begun and not left.is_set():
+                await _refuse(_STOPPED, scope, receive, send)
 
 
 class _ClientLeft(Exception):

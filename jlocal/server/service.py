@@ -40,12 +40,7 @@ class Prompt:
 
 
 class Service:
-    """A server without its routes: its options, models and counters.
-
-    Attributes:
-        is_stopping: whether it takes no more requests.
-
-    """
+    """A server without its routes: its options, models and counters."""
 
     def __init__(self, options: ServerOptions) -> None:
         """Find the models; none is loaded yet.
@@ -55,14 +50,12 @@ class Service:
 
         """
         self.options = options
-        self.is_stopping = False
         self.metrics = Metrics()
         self.pool = ModelPool(options, self.metrics.count_batch)
         self.collections = CollectionPool(options)
 
     async def close(self) -> None:
         """Close all collections, and free all models."""
-        self.is_stopping = True
         await self.collections.close()
         await self.pool.close()
 

@@ -170,7 +170,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
 
 @pytest.mark.slow
 def test_a_term_signal_lets_running_requests_end() -> None:
-    body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(300)]}
+    body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(80)]}
     with running("-m", "starter") as server, ThreadPoolExecutor(1) as pool:
         busy = pool.submit(httpx.post, f"{server.url}/v1/embeddings", json=body, timeout=120)
         _wait_for_queue(server.url)
@@ -178,6 +178,19 @@ def test_a_term_signal_lets_running_requests_end() -> None:
         assert busy.result().status_code == 200
         assert server.process.wait(60) == 0
         assert not any("Traceback" in line for line in server.log)
+
+
+def test_a_request_that_outlasts_the_end_of_the_server_is_to_be_sent_again() -> None:
+    body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(2000)]}
+    options = replace(OPTIONS, timeouts=Timeouts(drain=1))
+    with ThreadPoolExecutor(1) as pool:
+        with served(options) as url:
+            busy = pool.submit(httpx.post, f"{url}/v1/embeddings", json=body, timeout=120)
+            _wait_for_queue(url)
+        answer = busy.result()
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "send the request again" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,6 @@ from starlette.routing import Route
 
 from jlocal._version import __version__
 from jlocal.server.dialects import json_response
-from jlocal.server.problem import Kind, Problem
 from jlocal.server.schema import BOOLEAN, INTEGER, STRING, Doc, list_of, record, text
 from jlocal.server.service import Call, Service, route
 
@@ -49,10 +48,8 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-async def health(call: Call) -> Response:
-    """Say whether models can be computed; embeds nothing."""
-    if call.service.is_stopping:
-        raise Problem(Kind.UNAVAILABLE, "the server is stopping")
+async def health(_: Call) -> Response:
+    """Say that requests are taken; a server that is stopping refuses connections."""
     return json_response({"status": "ok"})
 
 
