@@ -79,30 +79,6 @@ database_option = click.option(
 )
 
 
-class WholeCollection(click.Command):
-    """A command for a whole collection, which takes no paths."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the options; an argument is an error that names the command for it."""
-        ctx.allow_extra_args = True
-        left = super().parse_args(ctx, args)
-        if left and not ctx.resilient_parsing:
-            raise click.UsageError(self._advice(ctx, left), ctx)
-        return left
-
-    @staticmethod
-    def _advice(ctx: click.Context, words: list[str]) -> str:
-        from jlocal.collection.names import collections
-
-        if len(words) == 1 and words[0] in collections() and not Path(words[0]).exists():
-            return f"did you mean {ctx.command_path} -d {shlex.quote(words[0])}?"
-        command = f"jlocal index {shlex.join(words)}{flag(ctx.params['database'])}"
-        return (
-            f"{ctx.command_path} takes no paths, because it is for all folders of a collection; "
-            f"to index {words[0][:80]}: {command}"
-        )
-
-
 def flag(path: Path) -> str:
     """Return the option that names a collection, after a space; "" for the default."""
     from jlocal.collection.names import collection_path, name_of

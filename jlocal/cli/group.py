@@ -1,4 +1,4 @@
-"""Groups of commands, which suggest the nearest name for an unknown command."""
+"""Commands and groups of commands, whose errors say what to type instead."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ class Group(click.Group):
         from jlocal.cli.suggest import no_such_command
 
         raise no_such_command(self, ctx, args)
+
+
+class Command(click.Command):
+    """A command whose error for an argument that it does not take names the option for it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options and arguments."""
+        ctx.allow_extra_args = True
+        left = super().parse_args(ctx, args)
+        if left and not ctx.resilient_parsing:
+            from jlocal.cli.suggest import stray_arguments
+
+            raise stray_arguments(ctx, left)
+        return left

@@ -52,6 +52,9 @@ _OPTIONS = {
 }
 _RECURSIVE = ("r", "recursive", "recurse")
 
+# Commands for all folders of a collection.
+_WHOLE = ("update", "watch", "status")
+
 # With these a question begins, and `what` is spelled nearly like `watch`.
 _ASKS = {"what", "who", "whose", "where", "when", "why", "how", "which", "did", "is", "are", "can"}
 
@@ -105,6 +108,31 @@ def no_such_option(error: click.NoSuchOption) -> click.UsageError:
         message += "; folders are read with all folders in them"
     elif "query" in known:
         message += "; in a query, write -- before words that begin with a dash"
+    return click.UsageError(message, context)
+
+
+def stray_arguments(context: click.Context, words: Sequence[str]) -> click.UsageError:
+    """Make the error for arguments that a command does not take, with a suggestion."""
+    from jlocal.cli.database import flag
+    from jlocal.collection.names import collections
+
+    name, word = context.command_path, words[0]
+    options = {option for parameter in context.command.params for option in parameter.opts}
+    is_path, is_one = _exists(word), len(words) == 1
+    if is_one and not is_path and "--database" in options and word in collections():
+        message = f"did you mean {name} -d {shlex.quote(word)}?"
+    elif context.command.name in _WHOLE or (is_path and "--database" in options):
+        command = f"jlocal index {shlex.join(words)}{flag(context.params['database'])}"
+        message = (
+            f"{name} takes no paths, because it is for all folders of a collection; "
+            f"to index {word[:80]}: {command}"
+        )
+    elif is_one and "--output" in options:
+        message = f"did you mean {name} -o {shlex.quote(word)}?"
+    elif is_one and not is_path and "--model" in options:
+        message = f"did you mean {name} -m {shlex.quote(word)}?"
+    else:
+        message = f"{name} does not take {word[:80]!r}; {name} --help shows what it takes"
     return click.UsageError(message, context)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from jlocal._version import __version__
 from jlocal.bundle.standalone import cpu_flags
+from jlocal.collection.names import collections, is_not_sqlite
 from jlocal.doctor import probe
 from jlocal.doctor.report import Folder, InstructionSet, Memory, Model, Offline, Report
 from jlocal.doctor.self_test import check_tokenizer, self_test
-from jlocal.errors import ModelError, OutputError
+from jlocal.errors import CollectionError, ModelError, OutputError
 from jlocal.gguf.header import Header
 from jlocal.llama.features import FLAGS, features_in
 from jlocal.llama.wide import widened_size, widening_pays
@@ -45,6 +46,7 @@ def diagnose(model: str | None = None) -> Report:
     report.memory = Memory(total_memory(), free_memory())
     _models(report)
     _folders(report)
+    _collections(report)
     set_variables = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     report.offline = Offline(is_offline(), set_variables)
     report.self_test = self_test(report, model)
@@ -157,6 +159,27 @@ def _folders(report: Report) -> None:
         report.folders.append(Folder(name, str(path), size, free, writable))
         if not writable:
             report.add("warning", f"{path} cannot be written: nothing can be kept there.")
+
+
+def _collections(report: Report) -> None:
+    """Look at the files of collections that have names, without opening them: that may migrate."""
+    try:
+        named = collections()
+    except OutputError:  # which is among the findings of the folders
+        return
+    except CollectionError as error:
+        report.add("warning", f"the collections cannot be listed: {error}.", cause=error)
+        return
+    for name, path in named.items():
+        if not path.is_file():
+            reason = "is not a file; move it away"
+        elif not os.access(path, os.R_OK):
+            reason = "cannot be read; change its permissions"
+        elif is_not_sqlite(path):
+            reason = "is not an SQLite file; move it away"
+        else:
+            continue
+        report.add("warning", f"the collection {name} cannot be used: {path} {reason}.")
 
 
 def _size(folder: Path) -> int:

@@ -78,10 +78,11 @@ def missing_message(name: str, offline: bool) -> str:
         hint = f"did you mean {near}?" if near else f"on this machine: {', '.join(local_names())}"
         pull_hint = "" if near else "; `jlocal pull small` downloads another"
         raise ModelError(f"there is no model {name[:80]!r}; {hint}{pull_hint}") from None
+    typed = name if "/" in name else requested
     if not offline:
-        return f"{requested} is not on this machine; get it with `jlocal pull {requested}`"
+        return f"{typed} is not on this machine; get it with `jlocal pull {requested}`"
     return (
-        f"{requested} is not on this machine, which is offline; on a connected one, run "
+        f"{typed} is not on this machine, which is offline; on a connected one, run "
         f"`jlocal pull {requested}` and `jlocal bundle create {requested} -o model.tar`, "
         "carry model.tar over, and run `jlocal bundle install model.tar`"
     )

@@ -262,6 +262,26 @@ def test_a_path_after_a_command_for_whole_collections(
     assert run(command, "work").stderr.endswith("to index work: jlocal index work\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("map out.html", "did you mean jlocal map -o out.html?"),
+        ("export vectors.npz", "did you mean jlocal export -o vectors.npz?"),
+        ("export notes", "to index notes: jlocal index notes"),
+        ("serve small", "did you mean jlocal serve -m small?"),
+        ("list small", "jlocal list does not take 'small'; jlocal list --help shows what it takes"),
+        ("show a b", "jlocal show does not take 'b'; jlocal show --help shows what it takes"),
+    ],
+)
+def test_an_argument_that_a_command_does_not_take(
+    command: str, advice: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    done = run(*command.split())
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"{advice}\n")
+
+
 def test_embed_skips_broken_links_in_folders_as_index_does(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:

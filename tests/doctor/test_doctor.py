@@ -374,6 +374,17 @@ main()
     assert any("is not installed" in text for text in texts)
 
 
+def test_collections_that_cannot_be_used_are_warnings(machine, own_home) -> None:
+    folder = own_home / "collections"
+    folder.mkdir(parents=True)
+    (folder / "default.db").write_text("This is a note.")
+    (folder / "work.db").mkdir()
+    texts = " ".join(row["text"] for row in findings(run("--json")))
+    default, work = folder / "default.db", folder / "work.db"
+    assert f"the collection default cannot be used: {default} is not an SQLite file" in texts
+    assert f"the collection work cannot be used: {work} is not a file" in texts
+
+
 def test_offline_is_shown(machine, monkeypatch) -> None:
     assert "offline             no" in run().stdout
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -9,6 +9,7 @@ import click
 
 from jlocal.cli import flags
 from jlocal.cli.database import database_option
+from jlocal.cli.group import Command
 from jlocal.cli.options import format_option, safe_cells_option
 from jlocal.cli.output import binary
 from jlocal.cli.output_options import quiet_option
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jlocal.inputs.documents import Unreadable
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @database_option
 @click.option(
     "-o",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
+from jlocal.cli.group import Command
 from jlocal.cli.options import size_text
 from jlocal.cli.output_options import json_option
 from jlocal.printable import printable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _HEADINGS = ("NAME", "TYPE", "SIZE", "TASK", "USED", "WHERE")
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @json_option
 def command(as_json: bool) -> None:
     """List the models on this machine.

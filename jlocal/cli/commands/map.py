@@ -11,6 +11,7 @@ import click
 
 from jlocal.cli.browser import cached_page, has_desktop, open_page
 from jlocal.cli.database import database_option
+from jlocal.cli.group import Command
 from jlocal.cli.options import WholeNumber
 from jlocal.cli.output import binary
 from jlocal.cli.output import path as print_path
@@ -22,7 +23,7 @@ _CLUSTERS = 8
 _MOST_CLUSTERS = 12
 
 
-@click.command("map")
+@click.command("map", cls=Command)
 @database_option
 @click.option(
     "-o",

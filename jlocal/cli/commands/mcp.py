@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import signals
+from jlocal.cli.group import Command
 from jlocal.cli.options import compute_options
 from jlocal.mcp import check_installed
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 
-@click.command("mcp")
+@click.command("mcp", cls=Command)
 @click.option(
     "-d",
     "--database",

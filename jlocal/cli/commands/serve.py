@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from jlocal.cli import output
 from jlocal.cli.browser import open_url
+from jlocal.cli.group import Command
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
 from jlocal.progress import log
@@ -27,7 +28,7 @@ _KEY = "JLOCAL_API_KEY"
 _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
 
 
-@click.command("serve")
+@click.command("serve", cls=Command)
 @click.option(
     "-m",
     "--model",

@@ -6,13 +6,14 @@ import click
 
 from jlocal.cli import output
 from jlocal.cli.completion import complete_model
+from jlocal.cli.group import Command
 from jlocal.cli.output_options import json_option
 
 # Names in a header may have any length.
 _WIDEST = 48
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("model", required=False, envvar="JLOCAL_MODEL", shell_complete=complete_model)
 @json_option
 @click.option("--header", is_flag=True, help="Show all metadata of the file's header instead.")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
-from jlocal.cli.database import WholeCollection, database_option, flag
+from jlocal.cli.database import database_option, flag
 from jlocal.cli.display.folders import filter_options
 from jlocal.cli.display.lines import print_field
 from jlocal.cli.display.quantities import counted
+from jlocal.cli.group import Command
 from jlocal.cli.options import size_text
 from jlocal.cli.output_options import json_option
 from jlocal.filenames import portable
@@ -25,7 +26,7 @@ _INDENT = 11
 _COUNTS = ("is_there", "documents", "new", "changed", "missing", "skipped", "large", "failed")
 
 
-@click.command("status", cls=WholeCollection)
+@click.command("status", cls=Command)
 @database_option
 @json_option
 def command(database: Path, as_json: bool) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jlocal.cli.database import WholeCollection, database_option
+from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
+from jlocal.cli.group import Command
 from jlocal.cli.index_run import Run, run
 from jlocal.cli.options import compute_options, moved_model_option
 from jlocal.cli.output_options import quiet_option, verbose_option
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 
-@click.command("update", cls=WholeCollection)
+@click.command("update", cls=Command)
 @database_option
 @click.option(
     "--prune",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from jlocal.cli import output
-from jlocal.cli.database import WholeCollection, database_option
+from jlocal.cli.database import database_option
 from jlocal.cli.display.index_report import log_failure
+from jlocal.cli.group import Command
 from jlocal.cli.index_run import Run, opened_model
 from jlocal.cli.options import compute_options, moved_model_option
 from jlocal.embed.options import ComputeOptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 
-@click.command("watch", cls=WholeCollection)
+@click.command("watch", cls=Command)
 @database_option
 @moved_model_option
 @compute_options
