@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,8 @@ _TEXT_ENDINGS = frozenset((*_PROSE, ".log", ".csv", ".tsv", ".json", ".jsonl", "
 
 _READ_LINES = Method("jlocal.inputs.lines.read_lines")
 _NOT_REGULAR = Message(f"not a regular file; for a pipe use {_READ_LINES}", _READ_LINES)
+# A picture inside a text: nobody searches for its bytes, which are more than the rest of the text.
+_PAYLOAD = re.compile(r"(data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*;base64,)[\w+/=-]{64,}")
 # What to do about an errno of `open_regular`.
 _REASONS = {
     errno.EINVAL: _NOT_REGULAR,
@@ -82,7 +85,8 @@ def read_file(
 ) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
-    The text of HTML is what the page shows. `formats.PAGE_BREAK` separates the pages of a PDF
+    The text of HTML is what the page shows. In other text, `…` stands for the bytes of a `data:`
+    URI, such as a picture. `formats.PAGE_BREAK` separates the pages of a PDF
     file; a page that cannot be read is empty, and is one of the document's losses.
 
     Args:
@@ -195,7 +199,10 @@ def _decode_text(path: Path, data: bytes, encoding: str | None, in_records: bool
         if not in_records:
             raise
         decoded = Decoded(data.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
-    return Document(str(path), decoded.text.rstrip("\r\n"), encoding=decoded.encoding)
+    text = decoded.text.rstrip("\r\n")
+    if not in_records:
+        text = _PAYLOAD.sub(r"\1…", text)
+    return Document(str(path), text, encoding=decoded.encoding)
 
 
 def _read_pdf_file(path: Path, data: bytes) -> Document:

@@ -55,6 +55,27 @@ def test_final_line_breaks_are_no_text(tmp_path: Path) -> None:
     assert read_file(tmp_path / "a") == Document(str(tmp_path / "a"), "\nhello ")
 
 
+def test_the_bytes_of_a_picture_are_no_text(tmp_path: Path) -> None:
+    note = tmp_path / "note.md"
+    payload = "iVBORw0KGgo+/" * 10_000 + "=="
+    note.write_text(f"Before ![a](data:image/png;base64,{payload}) after\n\ndata:,hello", "utf-8")
+    document = read_file(note)
+    assert isinstance(document, Document)
+    assert document.text == "Before ![a](data:image/png;base64,…) after\n\ndata:,hello"
+    read = read_file(note, in_records=True)
+    assert isinstance(read, Document)
+    assert payload in read.text
+
+
+def test_hostile_data_uris_take_no_time(tmp_path: Path) -> None:
+    note = tmp_path / "note.md"
+    text = "data:" * 200_000 + "data:a/b" + ";a=b" * 200_000 + ";base64"
+    note.write_text(text)
+    document = read_file(note)
+    assert isinstance(document, Document)
+    assert document.text == text
+
+
 def test_what_is_no_regular_file_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     item = read_file(tmp_path / "fifo")
