@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jlocal._version import __version__
 from jlocal.collection.config import CollectionConfig
@@ -103,11 +104,11 @@ def export(
     """
     if output.exists() and database.exists() and output.samefile(database):
         raise OutputError(f"{output} is the collection itself; name another file", path=output)
-    with open_rows(database) as (config, rows):
-        made = config.to_settings() | {"jlocal": __version__}
-        del made["model_path"]
-        with open_writer(output, format, made, safe_cells=safe_cells) as writer:
-            return write(rows, writer, on_failure)
+    with (
+        open_rows(database) as (config, rows),
+        open_writer(output, format, description(config), safe_cells=safe_cells) as writer,
+    ):
+        return write(rows, writer, on_failure)
 
 
 def write(rows: Iterator[Row], writer: Writer, on_failure: OnFailure | None = None) -> int:
@@ -126,6 +127,38 @@ def write(rows: Iterator[Row], writer: Writer, on_failure: OnFailure | None = No
             leave_out(row, error.reason, on_failure)
     check_some(count)
     return count
+
+
+def description(config: CollectionConfig) -> dict[str, Any]:
+    """Return how the vectors were made, as JSON values for the metadata of another format."""
+    made = config.to_settings() | {"jlocal": __version__}
+    del made["model_path"]
+    return made
+
+
+def storable(rows: Iterator[Row], format: str, on_failure: OnFailure | None) -> Iterator[Row]:
+    """Yield the rows whose paths are UTF-8; `on_failure` as in `export`.
+
+    Args:
+        rows: of a collection.
+        format: what cannot hold the others, such as "a database of llm".
+        on_failure: called with each of the others.
+
+    Raises:
+        OutputError: a path is not UTF-8, and `on_failure` is None.
+
+    """
+    for row in rows:
+        try:
+            row.id.encode()
+        except UnicodeEncodeError:
+            reason = (
+                f"its path is not UTF-8, which {format} cannot hold; rename the file and index "
+                "again, or export to jsonl"
+            )
+            leave_out(row, reason, on_failure)
+        else:
+            yield row
 
 
 def leave_out(row: Row, reason: str, on_failure: OnFailure | None) -> None:

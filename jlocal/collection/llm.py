@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from jlocal.collection.export import OnFailure, Row, check_some, leave_out, open_rows
+from jlocal.collection.export import OnFailure, Row, check_some, open_rows, storable
 from jlocal.errors import ArgumentError, OutputError
 from jlocal.outputs.atomic import atomic_write
 from jlocal.outputs.sqlite import FileKind, limit_work, open_file
@@ -210,16 +210,7 @@ def _fill(
     ).lastrowid
     now = int(time.time())
     count = 0
-    for row in rows:
-        try:
-            row.id.encode()
-        except UnicodeEncodeError:
-            reason = (
-                "its path is not UTF-8, which a database of llm cannot hold; rename the file and "
-                "index again, or export to jsonl"
-            )
-            leave_out(row, reason, on_failure)
-            continue
+    for row in storable(rows, "a database of llm", on_failure):
         connection.execute(
             "INSERT INTO embeddings (collection_id, id, embedding, content, content_hash, "
             "metadata, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -37,6 +37,8 @@ WALK: dict[str, tuple[list[str], int]] = {
     "map": (["-d", "n.db", "-o", "map.html", "--clusters", "2"], 0),
     "export": (["-d", "n.db", "-o", "n.parquet"], 0),
     "export llm": (["-d", "n.db", "--llm", "llm.db"], 0),
+    "export lancedb": (["-d", "n.db", "--lancedb", "lance"], 0),
+    "export qdrant": (["-d", "n.db", "--qdrant", "qdrant"], 0),
     "forget": (["notes", "-d", "n.db", "-y"], 0),
     "show": (["MODEL"], 0),
     "quantize": (["F16", "--to", "Q4_0", "-o", "made"], 0),

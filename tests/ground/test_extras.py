@@ -76,6 +76,12 @@ def plot(folder: Path, model: Embedder) -> None:
     check_plot(folder / "a.svg")
 
 
+def export_to(name: str) -> Callable[[Path, Embedder], object]:
+    module = importlib.import_module(f"jlocal.collection.{name}")
+    export = getattr(module, f"export_to_{name}")
+    return lambda folder, model: export(folder / "n.db", folder / "made", "notes")
+
+
 def integration(name: str) -> Callable[[Path, Embedder], object]:
     module = f"jlocal.integrations.{name.replace('-', '_')}"
 
@@ -93,6 +99,7 @@ USES: dict[str, Callable[[Path, Embedder], object]] = {
         for name in ("chroma", "haystack", "langchain", "llama-index", "llm")
     },
     "sentence-transformers": integration("sentence-transformers"),
+    **{name: export_to(name) for name in ("lancedb", "qdrant")},
     "html": read_document("a.html"),
     "office": read_document("a.docx"),
     "pdf": read_document("a.pdf"),
@@ -126,6 +133,8 @@ COMMANDS = {
     "parquet": ("embed", "a.txt", "-o", "a.parquet", "-m", "starter"),
     "map": ("map", "-d", "n.db", "--method", "umap"),
     "mcp": ("mcp",),
+    "lancedb": ("export", "-d", "n.db", "--lancedb", "made"),
+    "qdrant": ("export", "-d", "n.db", "--qdrant", "made"),
     "serve": ("serve",),
     "watch": ("watch", "-d", "n.db"),
     "verify": ("verify", "starter", "--against", "."),
