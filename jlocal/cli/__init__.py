@@ -27,7 +27,7 @@ from jlocal.progress import log
 # The sections of the help, in the order in which a new user needs them.
 _SECTIONS = {
     "Search your files": ("index", "search", "update", "watch", "status", "map"),
-    "Collections": ("forget", "collections", "export"),
+    "Collections": ("forget", "collections", "export", "import"),
     "Embed texts": ("embed", "similar"),
     "For other programs": ("serve", "mcp"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),

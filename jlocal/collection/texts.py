@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from jlocal import arguments
+from jlocal.arguments import listed, of_keywords
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.catalog import StoredDocument, text_of
 from jlocal.collection.database.excerpts import Excerpt, excerpt
 from jlocal.collection.database.store import Store
 from jlocal.collection.index.paths import absolute
-from jlocal.collection.index.resolve import ConfigOptions
+from jlocal.collection.index.report import OnFailure
+from jlocal.collection.index.resolve import ConfigOptions, made_with, resolve_same_config
 from jlocal.collection.indexed import IndexedCollection
 from jlocal.errors import ArgumentError, EmptyCollectionError, MissingCollectionError
+from jlocal.files import sha256_of
 from jlocal.progress import OnTexts
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jlocal.collection.index.importing import OnRows
 
 # More records, lines and characters than a document can have.
 _MOST = 1 << 53
+
+
+class ImportFields(TypedDict, total=False):
+    """The columns of `Collection.import_vectors`."""
+
+    id: str
+    text: str
+    vector: str | None
 
 
 class TextCollection(IndexedCollection):
@@ -74,6 +90,75 @@ class TextCollection(IndexedCollection):
             with self._readers.one():
                 add(store, model, config, listed, self._until_closed(on_texts))
         return [item.id for item in listed]
+
+    def import_vectors(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        texts: str | Path | None = None,
+        wait: float = 10,
+        on_failure: OnFailure | None = None,
+        on_rows: OnRows | None = None,
+        **fields: Unpack[ImportFields],
+    ) -> int:
+        """Add texts whose vectors were computed elsewhere, such as on a cluster.
+
+        Each row becomes a text of one passage, with its id; ids that are absolute paths, as in an
+        export of files, get `file:` in front. Other columns with texts and numbers become its
+        metadata. The model is that of the collection, the one that was named, or the installed one
+        that the files name by its SHA-256. The vectors of the first texts are computed again and
+        compared, so that vectors of another model or of other texts are refused.
+
+        Args:
+            paths: .parquet files, folders with such files, and .npz files.
+            texts: a corpus with the texts, in Parquet, JSON lines or lines of text, if they are not
+                beside the vectors; their ids are compared.
+            wait: how many seconds to wait for another indexer of this collection.
+            on_failure: called with each row that has no text, no vector or no id that can be used.
+            on_rows: called with the rows that were written since the last call.
+            **fields: `id`, `text` and `vector`: columns other than "id", "text", and "vector" or
+                "embedding".
+
+        Returns:
+            How many texts were written.
+
+        Raises:
+            ArgumentError: a file or column is missing.
+            CollectionError: the vectors are of another model, or of other texts; or the file cannot
+                be written, is in use, or was made in another way.
+            ModelError: the model cannot be loaded.
+            TextError: a file cannot be read.
+
+        """
+        from jlocal.collection.index import importing
+
+        location = None if texts is None else os.fspath(texts)
+        options = of_keywords(
+            importing.ImportOptions, "import_vectors", {"texts": location, **fields}
+        )
+        sources = importing.read_sources([*map(Path, listed("paths", paths))], options)
+        made = self.made_with()
+        if made is None and self._given is None:
+            self._given = sources.model_file()
+        model = self._load(made)
+        sha256 = made.model_sha256 if made else sha256_of(model.profile.path)
+        sources.check_model(model.profile.path, sha256)
+        config = resolve_same_config(
+            ConfigOptions(prompt=sources.prompt, truncate_dim=sources.dimensions),
+            *(model, sha256, made, self.path),
+        )
+        rows = importing.probed(
+            importing.texts_of(sources, on_failure or _ignore), sources, model, config
+        )
+        with self._indexing(wait, create=True) as store:
+            if now := made_with(store):
+                now.check_same(config, self.path)
+                now.check_model(str(model.profile.path), sha256, self.path)
+            if store.config() != config:
+                store.set_config(config)
+            count = importing.write_texts(store, rows, on_rows or _ignore)
+            store.checkpoint()
+        return count
 
     def delete(self, ids: str | Path | Iterable[str | Path], wait: float = 10) -> int:
         """Remove documents.
@@ -217,6 +302,10 @@ class TextCollection(IndexedCollection):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def _check_id(id: object) -> None:

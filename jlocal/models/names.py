@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from jlocal.errors import ModelError
+from jlocal.files import sha256_of
 from jlocal.models import catalogue, registry, starter
 from jlocal.models.offline import is_offline
 from jlocal.terms import Argument
@@ -62,6 +63,19 @@ def default_model() -> str:
             f"name a model with {model}, or in JLOCAL_MODEL; on this machine are {names}", model
         )
     return models[0].name if models else starter.NAME
+
+
+def file_of_sha256(sha256: str) -> Path | None:
+    """Return the file of a model on this machine by its SHA-256; None if there is none.
+
+    Raises:
+        ModelError: a record cannot be read.
+
+    """
+    for model in registry.installed():
+        if model.sha256 == sha256:
+            return model.path
+    return starter.FILE if sha256_of(starter.FILE) == sha256 else None
 
 
 def missing_message(name: str, offline: bool) -> str:

@@ -36,6 +36,7 @@ WALK: dict[str, tuple[list[str], int]] = {
     "collections": (["list"], 0),
     "map": (["-d", "n.db", "-o", "map.html", "--clusters", "2"], 0),
     "export": (["-d", "n.db", "-o", "n.parquet"], 0),
+    "import": (["n.parquet", "-d", "copy.db"], 0),
     "export llm": (["-d", "n.db", "--llm", "llm.db"], 0),
     "export lancedb": (["-d", "n.db", "--lancedb", "lance"], 0),
     "export qdrant": (["-d", "n.db", "--qdrant", "qdrant"], 0),

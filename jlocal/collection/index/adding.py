@@ -66,7 +66,7 @@ def added_texts(
     """
     listed = [texts] if isinstance(texts, str) else list(check_texts(texts))
     for index, text in enumerate(listed):
-        _check_text(text, index)
+        check_text(text, index)
     if ids is None:
         names = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in listed]
     else:
@@ -89,7 +89,8 @@ def added_texts(
     ]
 
 
-def _check_text(text: object, index: int) -> None:
+def check_text(text: object, index: int | None) -> None:
+    """Raise TextError unless this is a text that can be added."""
     if not isinstance(text, str):
         raise TextError(no_text(text), index)
     if not text.strip():
@@ -100,29 +101,34 @@ def _check_text(text: object, index: int) -> None:
         raise TextError("has a lone surrogate; decode it from its bytes again", index) from None
 
 
+def check_id(id: object) -> None:
+    """Raise ArgumentError unless this can be the id of an added text."""
+    if not isinstance(id, str):
+        raise ArgumentError(
+            f"the id {id!r:.80} is of type {type(id).__name__}; pass str", argument="ids"
+        )
+    if not id or len(id) > _LONGEST_ID or "\0" in id:
+        raise ArgumentError(
+            f"{id[:80]!r} cannot be an id, which is a text of 1 to {_LONGEST_ID:,} "
+            "characters without NUL",
+            argument="ids",
+        )
+    # The id of a file is its absolute path.
+    if not is_id(id):
+        raise ArgumentError(
+            f"{id[:80]!r} cannot be an id, because it is an absolute path", argument="ids"
+        )
+    try:
+        id.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ArgumentError(
+            f"{id[:80]!r} cannot be an id: it has a lone surrogate", argument="ids"
+        ) from None
+
+
 def _check_ids(ids: Sequence[object]) -> None:
     for id in ids:
-        if not isinstance(id, str):
-            raise ArgumentError(
-                f"the id {id!r:.80} is of type {type(id).__name__}; pass str", argument="ids"
-            )
-        if not id or len(id) > _LONGEST_ID or "\0" in id:
-            raise ArgumentError(
-                f"{id[:80]!r} cannot be an id, which is a text of 1 to {_LONGEST_ID:,} "
-                "characters without NUL",
-                argument="ids",
-            )
-        # The id of a file is its absolute path.
-        if not is_id(id):
-            raise ArgumentError(
-                f"{id[:80]!r} cannot be an id, because it is an absolute path", argument="ids"
-            )
-        try:
-            id.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ArgumentError(
-                f"{id[:80]!r} cannot be an id: it has a lone surrogate", argument="ids"
-            ) from None
+        check_id(id)
     twice = [id for id, count in Counter(ids).items() if count > 1]
     if twice:
         raise ArgumentError(f"the id {str(twice[0])[:80]!r} comes twice", argument="ids")

@@ -1,0 +1,134 @@
+"""Shards of a corpus hold each record once, wherever they are cut, and say why one has no text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jlocal.errors import ArgumentError, TextError
+from jlocal.inputs import corpus
+from jlocal.inputs.corpus import Fields, corpus_files, read_shard, shards
+from jlocal.inputs.documents import Document, Unreadable
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def read(location: Path | str, rows: int = 3, fields: Fields | None = None) -> list:
+    where = str(location)
+    cut = list(shards(where, corpus_files(where), rows))
+    found = [list(read_shard(where, shard, fields or Fields())) for shard in cut]
+    assert all(0 < len(part) <= rows for part in found)
+    return [item for part in found for item in part]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("block", [1, 5, 1 << 20])
+def test_lines_are_read_once(
+    rows: int, end: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "_BLOCK", block)
+    lines = ["one", "zwei ä", "三", "", "five 🐈", "6" * 20, "seven"]
+    (tmp_path / "a.txt").write_bytes((end or "\n").join(lines).encode() + end.encode())
+    found = read(tmp_path / "a.txt", rows)
+    assert [item.id for item in found] == [f"a.txt:{number}" for number in range(1, 8)]
+    texts = [item.text for item in found if isinstance(item, Document)]
+    assert texts == [line for line in lines if line]
+    assert found[3] == Unreadable("a.txt:4", "is empty")
+
+
+@pytest.mark.parametrize("groups", [1, 4, 1000])
+def test_rows_of_parquet_are_read_once(groups: int, tmp_path: Path) -> None:
+    table = pyarrow.table(
+        {"n": range(11), "id": [f"i{n}" for n in range(11)], "text": [f"t{n}" for n in range(11)]}
+    )
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=groups)
+    expected = [Document(f"i{n}", f"t{n}") for n in range(11)]
+    assert read(tmp_path / "a.parquet") == expected
+    assert read(f"file://{tmp_path}/a.parquet", 5) == expected
+    numbered = read(tmp_path / "a.parquet", 4, Fields("n"))
+    assert [item.id for item in numbered] == [str(n) for n in range(11)]
+    parquet.write_table(table.select(["text"]), tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet")[10].id == "b.parquet:11"
+    for fields in (Fields("no"), Fields(text="no")):
+        with pytest.raises(ArgumentError, match=r"has no column 'no'; it has: n, id, text"):
+            read(tmp_path / "a.parquet", 4, fields)
+
+
+def test_each_bad_record_has_its_reason(tmp_path: Path) -> None:
+    lines = [
+        b'{"id": "a", "text": "good"}',
+        b"",
+        b"not json",
+        b"[1]",
+        b'{"id": "b"}',
+        b'{"id": "c", "text": null}',
+        b'{"id": 7, "text": ["x"]}',
+        b'{"id": "d", "text": "  "}',
+        b'{"id": null, "text": "x"}',
+        b'{"id": "\\ud800", "text": "x"}',
+        b'{"text": "its place is its id"}',
+        b'{"id": "e", "text": "\xff"}',
+        b"[" * 100_000,
+        b'{"id": 8, "text": "the last"}',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    found = read(tmp_path / "a.jsonl", 4)
+    good = [(item.id, item.text) for item in found if isinstance(item, Document)]
+    place = ("a.jsonl:11", "its place is its id")
+    assert good == [("a", "good"), place, ("8", "the last")]
+    bad = {item.id: item.reason for item in found if isinstance(item, Unreadable)}
+    no_id = "has no id in the field 'id': a text or a whole number"
+    assert bad == {
+        "a.jsonl:3": "is not JSON",
+        "a.jsonl:4": "is not a JSON object",
+        "b": "has no field 'text'; it has: id",
+        "c": "its text is of type null",
+        "7": "its text is of type list",
+        "d": "is empty",
+        "a.jsonl:9": no_id,
+        "a.jsonl:10": no_id,
+        "a.jsonl:12": "is not UTF-8 text",
+        "a.jsonl:13": "is not JSON",
+    }
+
+
+def test_a_line_without_an_end_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "_BLOCK", 64)
+    monkeypatch.setattr(corpus, "_LONGEST_LINE", 256)
+    monkeypatch.setattr(corpus, "_SHARD_BYTES", 256)
+    (tmp_path / "a.txt").write_text("first\n" + "x" * 5000 + "\n" + "\n".join("abcdefgh" * 99))
+    found = read(tmp_path / "a.txt", 10_000)
+    assert found[0] == Document("a.txt:1", "first")
+    assert found[1].reason == "a line larger than 0 MiB; split it"
+    assert [item.text for item in found[2:]] == [*"abcdefgh" * 99]
+    assert len(list(shards(str(tmp_path), corpus_files(str(tmp_path)), 10_000))) > 3
+
+
+def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.txt", "a.jsonl", "sub/c.txt", ".hidden.txt", "_made.txt"):
+        (tmp_path / name).write_text(json.dumps({"text": name}) + "\n")
+    assert [item.id for item in read(tmp_path)] == ["a.jsonl:1", "b.txt:1", "sub/c.txt:1"]
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n")
+    (tmp_path / "a.parquet").write_text("no parquet")
+    (tmp_path / "folder").mkdir()
+    for name, message in (
+        ("a.csv", "a corpus has files of .parquet, .jsonl, .ndjson and .txt"),
+        ("no.txt", "no such file or folder"),
+        ("folder", "there is no file in it"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            read(tmp_path / name)
+    with pytest.raises(ArgumentError, match="nosuch"):
+        read("nosuch://bucket/a.txt")
+    with pytest.raises(TextError, match=r"a\.parquet: .*[Pp]arquet"):
+        read(tmp_path / "a.parquet")
