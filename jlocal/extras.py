@@ -31,6 +31,7 @@ MODULES = {
     "serve": ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client"),
     "sentence-transformers": ("sentence_transformers", "torch"),
     "torch": ("torch",),
+    "txtai": ("txtai",),
     "verify": ("torch", "transformers", "peft", "tokenizers", "safetensors"),
     "watch": ("watchfiles",),
 }

@@ -24,8 +24,7 @@ class JlocalEmbeddingFunction(EmbeddingFunction[Documents]):
 
         Args:
             model: path of a GGUF file, or a name, as in `Embedder`.
-            **arguments: `truncate_dim`, `task`, `on_long`, `threads`, `gpu_layers`,
-                `compute_type` and `capture`, as in `Embedder`.
+            **arguments: those of `SharedArguments`.
 
         """
         self._model = SharedModel.of(type(self).__name__, model, arguments)

@@ -31,8 +31,7 @@ class JlocalTextEmbedder:
 
         Args:
             model: path of a GGUF file, or a name, as in `Embedder`.
-            **arguments: `truncate_dim`, `task`, `on_long`, `threads`, `gpu_layers`,
-                `compute_type` and `capture`, as in `Embedder`.
+            **arguments: those of `SharedArguments`.
 
         """
         self._model = SharedModel.of(type(self).__name__, model, arguments)
@@ -90,7 +89,7 @@ class JlocalDocumentEmbedder:
             model: path of a GGUF file, or a name, as in `Embedder`.
             meta_fields_to_embed: names of metadata that stand before the content of a document.
             embedding_separator: stands between these and the content.
-            **arguments: as in `JlocalTextEmbedder`.
+            **arguments: those of `SharedArguments`.
 
         """
         self._model = SharedModel.of(type(self).__name__, model, arguments)

@@ -33,12 +33,10 @@ class JlocalEmbeddings(Embeddings):
 
         Args:
             model: path of a GGUF file, or a name, as in `Embedder`.
-            **arguments: `truncate_dim`, `task`, `on_long`, `threads`, `gpu_layers`,
-                `compute_type` and `capture`, as in `Embedder`.
+            **arguments: those of `SharedArguments`.
 
         Raises:
-            ModelError: the file cannot be found, read, or used for embeddings.
-            ArgumentError: the file has no such task or dimension.
+            JlocalError: as in `shared_embedder`.
 
         """
         self._model = SharedModel.of(type(self).__name__, model, arguments)

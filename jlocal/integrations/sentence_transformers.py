@@ -30,16 +30,14 @@ class JlocalModule(InputModule):
     def __init__(
         self, model: str | Path | None = None, **arguments: Unpack[SharedArguments]
     ) -> None:
-        """Load a model, or share the one that is loaded.
+        """Load a model at once, for its `max_seq_length`.
 
         Args:
             model: path of a GGUF file, or a name, as in `Embedder`.
-            **arguments: `truncate_dim`, `task`, `on_long`, `threads`, `gpu_layers`,
-                `compute_type` and `capture`, as in `Embedder`.
+            **arguments: those of `SharedArguments`.
 
         Raises:
-            ModelError: the file cannot be found, read, or used for embeddings.
-            ArgumentError: the file has no such task or dimension.
+            JlocalError: as in `shared_embedder`.
 
         """
         super().__init__()

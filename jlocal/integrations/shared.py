@@ -69,7 +69,10 @@ def shared_embedder(
 
 
 class SharedArguments(ComputeArguments, total=False):
-    """Keyword arguments of every integration."""
+    """Keyword arguments of every integration, all of them as in `Embedder`.
+
+    `truncate_dim`, `task` and `on_long`; and `threads`, `gpu_layers`, `compute_type` and `capture`.
+    """
 
     truncate_dim: int | None
     task: str | None

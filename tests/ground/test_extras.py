@@ -93,12 +93,11 @@ def integration(name: str) -> Callable[[Path, Embedder], object]:
     return use
 
 
+INTEGRATIONS = (
+    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm"),
+    *("sentence-transformers", "txtai"),
+)
 USES: dict[str, Callable[[Path, Embedder], object]] = {
-    **{
-        name: integration(name)
-        for name in ("chroma", "haystack", "langchain", "llama-index", "llm")
-    },
-    "sentence-transformers": integration("sentence-transformers"),
     **{name: export_to(name) for name in ("lancedb", "qdrant")},
     "html": read_document("a.html"),
     "office": read_document("a.docx"),
@@ -112,15 +111,24 @@ USES: dict[str, Callable[[Path, Embedder], object]] = {
     "verify": verify_checkpoint,
     "plot": plot,
 }
+CASES = [*USES.items(), *((extra, integration(extra)) for extra in INTEGRATIONS)]
 
 
-@pytest.mark.parametrize("extra", sorted(extras.MODULES))
+def test_each_extra_has_a_case() -> None:
+    assert {extra for extra, _ in CASES} == set(extras.MODULES)
+
+
+@pytest.mark.parametrize(("extra", "use"), CASES, ids=[extra for extra, _ in CASES])
 def test_python_is_told_which_extra_is_missing(
-    extra: str, tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
+    extra: str,
+    use: Callable[[Path, Embedder], object],
+    tmp_path: Path,
+    model: Embedder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hide(monkeypatch, extra)
     with pytest.raises(ExtraError) as caught:
-        USES[extra](tmp_path, model)
+        use(tmp_path, model)
     assert caught.value.extra == extra
     assert f"pip install 'jlocal[{extra}]'" in str(caught.value)
     assert "\n" not in str(caught.value)

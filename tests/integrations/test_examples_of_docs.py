@@ -11,13 +11,17 @@ import pytest
 from jlocal import extras
 
 PAGE = Path(__file__).parents[2] / "docs" / "integrations.md"
-EXTRAS = ("chroma", "haystack", "langchain", "llama-index", "llm", "sentence-transformers")
+EXTRAS = (
+    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm"),
+    *("sentence-transformers", "txtai"),
+)
 
 
 @pytest.mark.slow
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if absent := [extra for extra in EXTRAS if not extras.is_installed(extra)]:
         pytest.skip(f"not installed: {', '.join(absent)}")
+    pytest.importorskip("qdrant_client")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= len(EXTRAS)
