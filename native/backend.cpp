@@ -1,0 +1,197 @@
+// The backend as ggml and llama.cpp see it.
+//
+// llama.cpp asks the registered device of type ACCEL for a buffer type, and offers it each weight
+// before any other (make_cpu_buft_list); and makes a backend of it for each context. There are more
+// devices than this one: the backend of a context belongs to a device whose buffer type is the
+// CPU's, so that activations lie in the same memory as the CPU's and none is copied.
+//
+//   device     buffer type                       products   attention
+//   front      that of the configured family     -          -           registered; never computes
+//   plain      the CPU's                         yes        no
+//   attending  the CPU's                         yes        yes
+#include "backend.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "attention.h"
+#include "product.h"
+#include "weights.h"
+
+namespace jlocal {
+namespace {
+
+using namespace ggml;
+
+std::atomic<const Family*> configured_family{nullptr};
+std::atomic<bool> configured_attention{false};
+
+struct State {
+    Threads threads;
+    Scratch scratch;
+};
+
+extern Device front, plain, attending;
+
+// ------------------------------------------------------------------------------------ operations
+
+bool multiplies(const Tensor* op) {
+    const Tensor *w = op->src[0], *x = op->src[1];
+    if (!w || !x || !w->buffer || !family_of(w->buffer->type)) return false;
+    return !w->view_src && packs(w) && x->type == kF32 && op->type == kF32 && x->ne[0] == w->ne[0] &&
+           api.ggml_is_contiguous(x) && api.ggml_is_contiguous(op);
+}
+
+bool is_row_major(const Tensor* t, Type type, size_t size) { return t->type == type && t->nb[0] == size && t->ne[3] == 1; }
+
+bool attends(const Tensor* op) {
+    const Tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    if (!q || !k || !v || op->src[4]) return false;
+    float scale, bias, cap;
+    std::memcpy(&scale, &op->op_params[0], sizeof scale);
+    std::memcpy(&bias, &op->op_params[1], sizeof bias);
+    std::memcpy(&cap, &op->op_params[2], sizeof cap);
+    const int64_t D = q->ne[0], DV = v->ne[0];
+    return is_row_major(q, kF32, 4) && is_row_major(k, kF16, 2) && is_row_major(v, kF16, 2) && op->type == kF32 &&
+           api.ggml_is_contiguous(op) && k->ne[0] == D && D % 16 == 0 && D <= 512 && DV % 16 == 0 && DV <= 512 &&
+           v->ne[1] == k->ne[1] && v->ne[2] == k->ne[2] && k->ne[2] > 0 && q->ne[2] % k->ne[2] == 0 &&
+           op->ne[0] == DV && op->ne[1] == q->ne[2] && op->ne[2] == q->ne[1] && op->ne[3] == 1 &&
+           (!mask || (is_row_major(mask, kF16, 2) && mask->ne[2] == 1 && mask->ne[0] >= k->ne[1] && mask->ne[1] >= q->ne[1])) &&
+           scale > 0 && std::isfinite(scale) && bias == 0 && cap == 0;
+}
+
+bool is_empty(const Tensor* t) { return t->ne[0] == 0 || t->ne[1] == 0 || t->ne[2] == 0 || t->ne[3] == 0; }
+
+bool compute_product(State& state, const Tensor* op, bool again) {
+    const Tensor *w = op->src[0], *x = op->src[1];
+    const Packed packed{family_of(w->buffer->type), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]};
+    const Input input{static_cast<const float*>(x->data), x->ne[1] * x->ne[2] * x->ne[3]};
+    return multiply(packed, input, again, static_cast<float*>(op->data), state.scratch, state.threads);
+}
+
+bool compute_attention(State& state, const Tensor* op) {
+    const Tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    const auto rows = [](const Tensor* t) { return Attention::Rows{static_cast<const uint8_t*>(t->data), t->nb[1], t->nb[2]}; };
+    Attention a{rows(q), rows(k), rows(v), mask ? static_cast<const uint8_t*>(mask->data) : nullptr, mask ? mask->nb[1] : 0,
+                static_cast<float*>(op->data), q->ne[0], v->ne[0], q->ne[1], k->ne[1], q->ne[2], k->ne[2], 0};
+    std::memcpy(&a.scale, op->op_params, sizeof a.scale);
+    return attend(*attention_kernels(), a, state.scratch, state.threads);
+}
+
+Status compute(Backend* backend, Graph* graph) try {
+    State& state = *static_cast<State*>(backend->context);
+    Tensor** nodes = api.ggml_graph_nodes(graph);
+    // Query, key and value are products with the same input, which is converted once.
+    const Tensor* converted = nullptr;
+    const Family* form = nullptr;
+    for (int i = 0, count = api.ggml_graph_n_nodes(graph); i < count; i++) {
+        const Tensor* op = nodes[i];
+        // A part of a long text that has no output leaves the last layer nothing to compute.
+        if (is_empty(op)) continue;
+        if (op->op == kMulMat) {
+            const Family* family = family_of(op->src[0]->buffer->type);
+            if (!compute_product(state, op, op->src[1] == converted && family == form)) return kAllocationFailed;
+            converted = op->src[1];
+            form = family;
+        } else if (op->op == kFlashAttention) {
+            if (!compute_attention(state, op)) return kAllocationFailed;
+            converted = nullptr;
+        }
+    }
+    return kSuccess;
+} catch (const std::exception&) {
+    return kFailed;
+}
+
+// --------------------------------------------------------------------------------------- backend
+
+const char* backend_name(Backend*) { return "JLOCAL"; }
+void backend_free(Backend* backend) {
+    delete static_cast<State*>(backend->context);
+    delete backend;
+}
+void set_threads(Backend* backend, int count) { static_cast<State*>(backend->context)->threads.set_count(count); }
+
+Backend* init_backend(Device*, const char*) {
+    static const uint8_t guid[16] = {'j', 'l', 'o', 'c', 'a', 'l', '-', 'k', 'e', 'r', 'n', 'e', 'l', 's', 0, 1};
+    BackendFunctions functions = {};
+    functions.get_name = backend_name;
+    functions.free = backend_free;
+    functions.graph_compute = compute;
+    auto* state = new (std::nothrow) State;
+    if (!state) return nullptr;
+    auto* backend = new (std::nothrow) Backend{&guid, functions, configured_attention ? &attending : &plain, state};
+    if (!backend) delete state;
+    return backend;
+}
+
+// --------------------------------------------------------------------------------------- devices
+
+const char* device_name(Device*) { return "JLOCAL"; }
+const char* device_description(Device*) { return "jlocal's kernels"; }
+void device_memory(Device*, size_t* free, size_t* total) { *free = *total = 0; }
+DeviceType device_type(Device*) { return kAccelerator; }
+void device_properties(Device* device, DeviceProperties* properties) {
+    *properties = {};
+    properties->name = device_name(device);
+    properties->description = device_description(device);
+    properties->type = device_type(device);
+    properties->capabilities.mmap = true;
+}
+
+BufferType* front_buffer_type(Device* device) {
+    const Family* family = configured_family;
+    return family ? buffer_type(*family, device) : api.ggml_backend_cpu_buffer_type();
+}
+BufferType* cpu_buffer_type(Device*) { return api.ggml_backend_cpu_buffer_type(); }
+
+bool supports_op(Device* device, const Tensor* op) {
+    switch (op->op) {
+        case kNone: case kReshape: case kView: case kPermute: case kTranspose: return true;
+        case kMulMat: return multiplies(op);
+        case kFlashAttention: return device == &attending && attends(op);
+        default: return false;
+    }
+}
+bool supports_buffer_type(Device*, BufferType* type) { return family_of(type) || api.ggml_backend_buft_is_host(type); }
+
+constexpr DeviceFunctions device_functions(BufferType* (*type)(Device*)) {
+    DeviceFunctions functions = {};
+    functions.get_name = device_name;
+    functions.get_description = device_description;
+    functions.get_memory = device_memory;
+    functions.get_type = device_type;
+    functions.get_properties = device_properties;
+    functions.init_backend = init_backend;
+    functions.get_buffer_type = type;
+    functions.supports_op = supports_op;
+    functions.supports_buffer_type = supports_buffer_type;
+    return functions;
+}
+
+const char* registry_name(Registry*) { return "JLOCAL"; }
+size_t device_count(Registry*) { return 1; }
+Device* device_at(Registry*, size_t) { return &front; }
+void* proc_address(Registry*, const char* name) {
+    return std::strcmp(name, "ggml_backend_set_n_threads") ? nullptr : reinterpret_cast<void*>(set_threads);
+}
+Registry the_registry{kBackendApi, {registry_name, device_count, device_at, proc_address}, nullptr};
+
+Device front{device_functions(front_buffer_type), &the_registry, nullptr};
+Device plain{device_functions(cpu_buffer_type), &the_registry, nullptr};
+Device attending{device_functions(cpu_buffer_type), &the_registry, nullptr};
+
+}  // namespace
+
+void configure(const Settings& settings) {
+    configured_family = settings.family;
+    configured_attention = settings.attention && attention_kernels();
+    set_packing_threads(settings.packing_threads);
+}
+
+ggml::Registry* registry() { return &the_registry; }
+
+}  // namespace jlocal

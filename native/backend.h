@@ -1,0 +1,18 @@
+// jlocal's backend for ggml: products with packed weights, and attention.
+#pragma once
+#include "abi.h"
+#include "family.h"
+
+namespace jlocal {
+
+// What the models and contexts that are made from now on get.
+struct Settings {
+    const Family* family;  // for weights; nullptr for none
+    bool attention;
+    int packing_threads;
+};
+void configure(const Settings& settings);
+
+ggml::Registry* registry();
+
+}  // namespace jlocal

@@ -1,0 +1,48 @@
+// The families of kernels that the compiler knew, and the choice among them at run time.
+#include <cstring>
+
+#include "attention.h"
+#include "family.h"
+
+namespace jlocal {
+
+// build.py defines these for the files that it compiles.
+#ifdef JLOCAL_BF16
+extern const Family kFamilyBf16;
+extern const AttentionKernels kAttentionBf16;
+#endif
+#ifdef JLOCAL_INT8
+extern const Family kFamilyInt8;
+#endif
+
+const Family* const kFamilies[] = {
+#ifdef JLOCAL_BF16
+    &kFamilyBf16,
+#endif
+#ifdef JLOCAL_INT8
+    &kFamilyInt8,
+#endif
+    nullptr,
+};
+const int kFamilyCount = sizeof kFamilies / sizeof *kFamilies - 1;
+
+const Family* fastest(Form form) {
+    for (int i = 0; i < kFamilyCount; i++)
+        if (kFamilies[i]->form == form && kFamilies[i]->runs_on(cpu())) return kFamilies[i];
+    return nullptr;
+}
+
+const Family* family_by_name(const char* name) {
+    for (int i = 0; i < kFamilyCount; i++)
+        if (!std::strcmp(kFamilies[i]->name, name)) return kFamilies[i]->runs_on(cpu()) ? kFamilies[i] : nullptr;
+    return nullptr;
+}
+
+const AttentionKernels* attention_kernels() {
+#ifdef JLOCAL_BF16
+    if (kAttentionBf16.runs_on(cpu())) return &kAttentionBf16;
+#endif
+    return nullptr;
+}
+
+}  // namespace jlocal

@@ -1,0 +1,101 @@
+// What the library offers by name: to ggml, to jlocal, and to the tests of its kernels.
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "attention.h"
+#include "backend.h"
+#include "pack.h"
+#include "product.h"
+
+#define PUBLIC extern "C" __attribute__((visibility("default")))
+
+using namespace jlocal;
+
+namespace {
+
+constexpr int kAbi = 1;  // of the functions in this file
+
+int packing_threads() { return usable_cpus(); }
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------ ggml
+
+// Zero makes ggml_backend_load refuse the library.
+PUBLIC int ggml_backend_score(void) { return fastest(Form::kBf16) || fastest(Form::kInt8) ? 1 : 0; }
+
+PUBLIC ggml::Registry* ggml_backend_init(void) { return ggml::bind() ? nullptr : registry(); }
+
+// ---------------------------------------------------------------------------------------- jlocal
+
+PUBLIC int jlocal_kernels_abi(void) { return kAbi; }
+
+// The version of ggml that the library was compiled for.
+PUBLIC const char* jlocal_kernels_ggml_version(void) { return ggml::kVersion; }
+
+// Why the library cannot work with the ggml that is loaded; NULL if it can.
+PUBLIC const char* jlocal_kernels_refusal(void) { return ggml::bind(); }
+
+// What this processor can run, separated by commas.
+PUBLIC const char* jlocal_kernels_families(void) {
+    static const std::string names = [] {
+        std::string found;
+        for (int i = 0; i < kFamilyCount; i++)
+            if (kFamilies[i]->runs_on(cpu())) found += std::string(found.empty() ? "" : ",") + kFamilies[i]->name;
+        if (attention_kernels()) found += ",attention";
+        return found;
+    }();
+    return names.c_str();
+}
+
+// Choose what the models and contexts that are made from now on compute with: "bf16", "int8", or ""
+// for ggml's own kernels; and whether attention is computed here too. Returns 1, or 0 where this
+// processor has no family for the type; then nothing is computed here.
+PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention) {
+    const Family* family = nullptr;
+    if (!std::strcmp(compute_type, "bf16")) family = fastest(Form::kBf16);
+    if (!std::strcmp(compute_type, "int8")) family = fastest(Form::kInt8);
+    configure({family, family && attention, packing_threads()});
+    return family || !*compute_type ? 1 : 0;
+}
+
+// ----------------------------------------------------------------------------------------- tests
+
+// out [M][N] = x [M][K] times the N rows of a type of ggml's, packed for a family, with so many
+// threads. Returns 0, or -1 where the family or the type is not to be had or memory runs out.
+PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64_t N, int64_t K, int type, const void* weights,
+                                       const float* x, float* out, int threads) try {
+    const Family* family = family_by_name(family_name);
+    if (!family || K % kBlock || ggml::bind() || !readable((ggml::Type)type)) return -1;
+    Threads pool;
+    pool.set_count(threads);
+    Scratch panels, scratch;
+    uint8_t* packed = panels.take(packed_size(*family, N, K));
+    if (!packed || !pack(*family, (ggml::Type)type, weights, N, K, packed, pool)) return -1;
+    const Packed w{family, packed, N, K};
+    return multiply(w, {x, M}, false, out, scratch, pool) ? 0 : -1;
+} catch (const std::exception&) {
+    return -1;
+}
+
+// out [queries][heads][DV] from q [heads][queries][D] in float32, k [key_heads][keys][D] and
+// v [key_heads][keys][DV] in float16, and mask [queries][keys] in float16 or NULL.
+PUBLIC int jlocal_kernels_test_attention(int64_t queries, int64_t keys, int64_t heads, int64_t key_heads, int64_t D, int64_t DV,
+                                         const float* q, const void* k, const void* v, const void* mask, float scale, float* out,
+                                         int threads) try {
+    const AttentionKernels* kernels = attention_kernels();
+    if (!kernels) return -1;
+    Threads pool;
+    pool.set_count(threads);
+    Scratch scratch;
+    const Attention a{{(const uint8_t*)q, (size_t)D * 4, (size_t)(D * queries) * 4},
+                      {(const uint8_t*)k, (size_t)D * 2, (size_t)(D * keys) * 2},
+                      {(const uint8_t*)v, (size_t)DV * 2, (size_t)(DV * keys) * 2},
+                      (const uint8_t*)mask, (size_t)keys * 2, out, D, DV, queries, keys, heads, key_heads, scale};
+    return attend(*kernels, a, scratch, pool) ? 0 : -1;
+} catch (const std::exception&) {
+    return -1;
+}

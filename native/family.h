@@ -1,0 +1,61 @@
+// What a family of kernels offers, and the list of families.
+//
+// A matrix of weights W has N rows of K values; a product is out[m][n] = sum over k of x[m][k] *
+// W[n][k]. Rows of W are columns of the result, so a family packs them into panels of `columns`
+// columns; the last panel is filled up with zeros. A product converts rows of x once, and takes
+// each panel past all of them.
+//
+// A file of kernels is compiled for instruction sets that the processor may lack. It includes this
+// file and immintrin.h alone, and keeps its functions in an unnamed namespace: of an inline
+// function in several files, such as one of the standard library, the linker keeps any one copy.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu.h"
+
+namespace jlocal {
+
+inline constexpr int kBlock = 32;        // values with a scale of their own, as in Q8_0
+inline constexpr int kMaxColumns = 64;   // of all families
+
+// Rows of weights, as families take them; `count` of them, one for each column of a panel.
+struct Rows {
+    int count;
+    // bfloat16: `stride` values from row to row
+    const uint16_t* bf16;
+    size_t stride;
+    // int8: K values a row, and a scale for each block of them
+    const int8_t* values;
+    const float* scales;
+};
+
+enum class Form { kBf16, kInt8 };
+
+struct Family {
+    const char* name;
+    Form form;    // of the rows that it packs
+    int columns;  // of a panel
+    bool (*runs_on)(const Cpu&);
+    // Bytes of a panel, a multiple of 64. K is a multiple of kBlock.
+    size_t (*panel_size)(int64_t K);
+    void (*pack)(const Rows& rows, int64_t K, uint8_t* panel);
+    // Bytes of a converted row of x, a multiple of 64.
+    size_t (*row_size)(int64_t K);
+    void (*convert)(const float* x, int64_t K, uint8_t* row);
+    // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of
+    // the panel. The result of a row does not depend on the number of rows.
+    void (*multiply)(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
+                     size_t out_stride, int columns);
+};
+
+
+// All families that the compiler knew, the fastest first.
+extern const Family* const kFamilies[];
+extern const int kFamilyCount;
+
+// The fastest family of this processor for a form of weights, or nullptr.
+const Family* fastest(Form form);
+const Family* family_by_name(const char* name);
+
+}  // namespace jlocal

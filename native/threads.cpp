@@ -1,0 +1,109 @@
+#include "threads.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <system_error>
+
+namespace jlocal {
+namespace {
+
+// How often a thread without work looks for some before it sleeps, about 10 microseconds: products
+// follow one another closely, but between them ggml's own threads need the cores.
+constexpr int kSpins = 400;
+
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+Threads::~Threads() { stop(); }
+
+void Threads::set_count(int count) {
+    count = std::max(1, count);
+    if (count == count_) return;
+    stop();
+    count_ = count;
+}
+
+void Threads::run_job(const Job& job) {
+    if (count_ == 1 || job.pieces < 2) {
+        for (int64_t piece = 0; piece < job.pieces; piece++) job.call(job.work, piece, 0);
+        return;
+    }
+    if (threads_.empty()) start();
+    job_ = job;
+    next_.store(0, std::memory_order_relaxed);
+    joined_.fetch_sub(kClosed);  // opens the job, and publishes it
+    jobs_.fetch_add(1);
+    if (sleeping_.load() > 0) {
+        { const std::lock_guard<std::mutex> lock(mutex_); }  // whoever is about to sleep, sleeps or has seen the job
+        wake_.notify_all();
+    }
+    take_pieces(0);
+    joined_.fetch_add(kClosed);
+    for (int spins = 0; joined_.load() != kClosed; spins++) {
+        if (spins < kSpins) {
+            pause();
+        } else {
+            sched_yield();  // a thread that has joined may be waiting for this core
+        }
+    }
+}
+
+void Threads::take_pieces(int thread) {
+    const int64_t pieces = job_.pieces;
+    for (int64_t piece; (piece = next_.fetch_add(1, std::memory_order_relaxed)) < pieces;) job_.call(job_.work, piece, thread);
+}
+
+void Threads::start() {
+    try {
+        for (int thread = 1; thread < count_; thread++) threads_.emplace_back(&Threads::live, this, thread);
+    } catch (const std::system_error&) {
+        // Without more threads the work is done by those that there are.
+    }
+}
+
+void Threads::stop() {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    jobs_.fetch_add(1);
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    stopping_ = false;
+}
+
+void Threads::live(int thread) {
+    uint32_t seen = 0;
+    for (;;) {
+        for (int spins = 0; jobs_.load() == seen && spins < kSpins; spins++) pause();
+        if (jobs_.load() == seen) {
+            std::unique_lock<std::mutex> lock(mutex_);
+            sleeping_.fetch_add(1);
+            wake_.wait(lock, [&] { return stopping_ || jobs_.load() != seen; });
+            sleeping_.fetch_sub(1);
+        }
+        seen = jobs_.load();
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (stopping_) return;
+        }
+        // A job may have been closed since: then it is left alone, as its pieces may be gone.
+        if (joined_.fetch_add(1) >= 0) take_pieces(thread);
+        joined_.fetch_sub(1);
+    }
+}
+
+int usable_cpus() {
+    cpu_set_t set;
+    const int found = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    return found > 0 ? found : std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace jlocal

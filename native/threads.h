@@ -1,0 +1,66 @@
+// Threads of a context's own, that share pieces of work.
+//
+// No barrier makes anybody wait for a thread that is not running: the caller begins at once, others
+// join when they wake up, and the caller waits only for those that have joined. So a machine whose
+// cores are busy with other programs is slower by what it lacks, and no more.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace jlocal {
+
+class Threads {
+public:
+    Threads() = default;
+    ~Threads();
+    Threads(const Threads&) = delete;
+    Threads& operator=(const Threads&) = delete;
+
+    // How many threads work, the caller's included; at least 1.
+    int count() const { return count_; }
+    void set_count(int count);
+
+    // Call work(piece, thread) for each piece below `pieces`, with 0 <= thread < count(); return when
+    // all is done. One caller at a time.
+    template <class Work>
+    void run(int64_t pieces, const Work& work) {
+        run_job({[](const void* w, int64_t piece, int thread) { (*static_cast<const Work*>(w))(piece, thread); }, &work, pieces});
+    }
+
+private:
+    struct Job {
+        void (*call)(const void* work, int64_t piece, int thread) = nullptr;
+        const void* work = nullptr;
+        int64_t pieces = 0;
+    };
+
+    void run_job(const Job& job);
+    void take_pieces(int thread);
+    void start();
+    void stop();
+    void live(int thread);
+
+    int count_ = 1;
+    std::vector<std::thread> threads_;
+    Job job_;
+    std::atomic<int64_t> next_{0};
+    // How many threads have joined the job; far below zero while there is none.
+    std::atomic<int32_t> joined_{kClosed};
+    // Number of jobs so far.
+    std::atomic<uint32_t> jobs_{0};
+    std::atomic<int32_t> sleeping_{0};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    bool stopping_ = false;
+
+    static constexpr int32_t kClosed = -(1 << 20);
+};
+
+// CPUs that this process may run on.
+int usable_cpus();
+
+}  // namespace jlocal

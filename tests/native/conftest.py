@@ -1,0 +1,47 @@
+"""The library of kernels, compiled once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.kernels import Kernels, load_build
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # A build with sanitizers runs the same tests in a child process.
+    if given := os.environ.get("KERNELS_UNDER_TEST"):
+        return Path(given)
+    build = load_build()
+    path = tmp_path_factory.mktemp("native") / "kernels.so"
+    try:
+        build.build(path)
+    except build.BuildError as reason:
+        pytest.skip(str(reason))
+    return path
+
+
+@pytest.fixture(scope="session")
+def kernels(library: Path) -> Kernels:
+    found = Kernels(library)
+    assert found.library.jlocal_kernels_refusal() is None
+    if found.families == [""]:
+        pytest.skip("this processor runs none of the kernels")
+    return found
+
+
+@pytest.fixture(params=["bf16", "int8"])
+def family(request: pytest.FixtureRequest, kernels: Kernels) -> str:
+    if request.param not in kernels.families:
+        pytest.skip(f"this processor does not run {request.param}")
+    return str(request.param)
+
+
+@pytest.fixture
+def attending(kernels: Kernels) -> Kernels:
+    if "attention" not in kernels.families:
+        pytest.skip("this processor does not run the kernels of attention")
+    return kernels
