@@ -17,6 +17,7 @@ from jlocal.bench.report import LENGTHS, Measurement, Speed
 from jlocal.bench.texts import SENTENCES, make_texts, tokens_of
 from jlocal.embed.embedder import Embedder
 from jlocal.errors import DeviceWarning, JlocalError, TokenizerWarning
+from jlocal.llama.model import resolve
 from jlocal.llama.trial import try_once
 from jlocal.memory import peak_memory
 from jlocal.models.profile import read_profile
@@ -49,7 +50,9 @@ def _main() -> None:
 def _measure(job: Job, on_step: Callable[[str], None]) -> Answer:
     file = Path(job.file)
     # Only the first load of a file tries it in another process.
-    try_once(read_profile(file))
+    profile, options = read_profile(file), job.options
+    _, own = resolve(profile.header, options.compute_type, options.gpu_layers)
+    try_once(profile, own)
     on_step("loading")
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as notes:

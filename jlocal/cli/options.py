@@ -129,12 +129,12 @@ _COMPUTE_OPTIONS = (
     ),
     click.option(
         "--compute-type",
-        type=click.Choice(["auto", "stored", "bfloat16"]),
+        type=click.Choice(["auto", "stored", "bfloat16", "int8"]),
         default="auto",
         envvar="JLOCAL_COMPUTE_TYPE",
         show_envvar=True,
-        help="Compute with the weights as stored, or widen quantised weights to bfloat16 in "
-        "memory; auto takes what is faster here.",
+        help="Compute with the weights as stored, or convert them in memory to bfloat16 or int8; "
+        "auto takes what is fastest here, if it is as exact.",
     ),
 )
 _MODEL_OPTIONS = (

@@ -27,7 +27,7 @@ class CollectionConfig:
         prompt: the prefix of every text.
         dimensions: length of the vectors.
         precision: how vectors are stored; always "float32".
-        compute_type: how the first vectors were computed; "stored" and "bfloat16" may be mixed.
+        compute_type: how the first vectors were computed, as in `Embedder`; others may follow.
         chunk: the most tokens in a chunk; None keeps each text whole.
         overlap: how many tokens of a chunk's end the next chunk repeats.
         headings: whether the headings above a chunk are embedded with it.

@@ -17,8 +17,8 @@ from jlocal.doctor.report import Folder, InstructionSet, Memory, Model, Offline,
 from jlocal.doctor.self_test import check_tokenizer, self_test
 from jlocal.errors import CollectionError, ModelError, OutputError
 from jlocal.gguf.header import Header
+from jlocal.llama.choice import choose, weights_size
 from jlocal.llama.features import FLAGS, features_in
-from jlocal.llama.wide import widened_size, widening_pays
 from jlocal.locations import cache_folder, home
 from jlocal.memory import free_memory, total_memory
 from jlocal.models import registry
@@ -130,12 +130,11 @@ def _weights(header: Header, report: Report) -> int:
     chosen = os.environ.get("JLOCAL_COMPUTE_TYPE", "auto")
     build = report.llama
     features = features_in(build.system_info) if build else frozenset()
-    on_gpu = build is not None and build.gpu_offload
-    if chosen == "bfloat16" or (
-        chosen == "auto" and not on_gpu and widening_pays(header, features)
-    ):
-        return widened_size(header)
-    return header.file_size
+    families = build.kernels if build else ()
+    if chosen == "auto":
+        on_gpu = build is not None and build.gpu_offload
+        chosen = "stored" if on_gpu else choose(header, features, families)
+    return weights_size(header, chosen, families)
 
 
 def _folders(report: Report) -> None:

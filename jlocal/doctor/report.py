@@ -157,4 +157,6 @@ def _named_build(build: BuildInfo) -> dict[str, object]:
         "gpu offload": build.gpu_offload,
         "backends": build.backends,
         "gpus": build.gpus,
+        "kernels": build.kernels,
+        "no kernels": build.no_kernels,
     }

@@ -94,6 +94,9 @@ def _compare(path: Path, profile: Profile) -> dict[str, _Comparison]:
     minimum = _SAME if profile.file_type in _EXACT_TYPES else _ALIKE
     pooled = _Comparison(_cosine(vectors.captured, vectors.pooled), minimum)
     comparisons = {"llama.cpp's own pooling": pooled}
+    if vectors.fast is not None:
+        fast = _Comparison(_cosine(vectors.captured, vectors.fast), minimum)
+        comparisons[f"the compute type {vectors.compute_type}"] = fast
     if stored:
         sent = _Comparison(_cosine(vectors.captured, stored.vector), _ALIKE)
         comparisons["the machine that made the bundle"] = sent

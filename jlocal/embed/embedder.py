@@ -19,7 +19,7 @@ from jlocal.embed.options import ComputeOptions
 from jlocal.embed.prepare import Preparer, Truncation
 from jlocal.embed.stream import OnTruncated, TextStream
 from jlocal.errors import ArgumentError, TextError, TokenizerWarning
-from jlocal.llama.model import ComputeType
+from jlocal.llama.choice import COMPUTE_TYPES, ComputeType
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models import names
 from jlocal.models.profile import Profile
@@ -103,9 +103,10 @@ class Embedder(Interface):
             threads: CPU threads; None takes one for each physical core.
             gpu_layers: layers to put on a GPU where llama.cpp was built for one; -1 for all,
                 None for all if they fit.
-            compute_type: "stored" computes with the weights as they are in the file; "bfloat16"
-                widens quantised weights in memory (Linux), which takes two bytes per weight;
-                "auto" does so where it is faster: Q8_0 on a CPU with AVX512-BF16.
+            compute_type: "stored" computes with the weights as they are in the file; "bfloat16" and
+                "int8" convert them while they are loaded, to two bytes or about one per weight, for
+                kernels that are faster (Linux on x86-64; `jlocal doctor` says which there are);
+                "auto" takes int8 for Q8_0, and bfloat16 for BF16, where the CPU has it.
             truncate_dim: default length of vectors; None for the full length.
             task: raise if the file names the adapter of another task.
             prompts: prompt name to prefix, in place of the model's prompts.
@@ -160,8 +161,9 @@ class Embedder(Interface):
         )
         if on_long not in ("error", "truncate"):
             raise wrong("on_long", on_long, "it is 'error' or 'truncate'")
-        if compute_type not in ("auto", "stored", "bfloat16"):
-            raise wrong("compute_type", compute_type, "it is 'auto', 'stored' or 'bfloat16'")
+        if compute_type not in COMPUTE_TYPES:
+            advice = "it is 'auto', 'stored', 'bfloat16' or 'int8'"
+            raise wrong("compute_type", compute_type, advice)
         threads = None if threads is None else whole("threads", threads, 1)
         gpu_layers = None if gpu_layers is None else whole("gpu_layers", gpu_layers, -1)
         layers = compatibility.layers_on(device, gpu_layers)
@@ -197,7 +199,7 @@ class Embedder(Interface):
 
     @property
     def compute_type(self) -> str:
-        """How the model computes: "stored" or "bfloat16"."""
+        """How the model computes: "stored", "bfloat16" or "int8"."""
         return self._model.compute_type
 
     @property

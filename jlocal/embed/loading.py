@@ -79,7 +79,7 @@ class LazyModel:
 
     @cached_property
     def compute_type(self) -> str:
-        """How the model computes: "stored" or "bfloat16"."""
+        """How the model computes: "stored", "bfloat16" or "int8"."""
         return self.runtime.compute_type
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jlocal.embed.embedder import OnLong
     from jlocal.embed.loading import Pooling
-    from jlocal.llama.model import ComputeType
+    from jlocal.llama.choice import ComputeType
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ComputeOptions:
     Attributes:
         threads: CPU threads; None takes one for each physical core.
         gpu_layers: layers on a GPU; -1 for all, None for all if they fit.
-        compute_type: "stored", "bfloat16" or "auto".
+        compute_type: "stored", "bfloat16", "int8" or "auto".
         capture: whether hidden states are captured; None chooses by the model.
 
     """

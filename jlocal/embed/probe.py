@@ -21,15 +21,19 @@ class ProbeVectors:
     Attributes:
         captured: the vector that jlocal computes.
         pooled: the vector by llama.cpp's own pooling, in a larger batch.
+        fast: the vector in the compute type that "auto" takes here; None if that is "stored".
+        compute_type: that type.
 
     """
 
     captured: list[float]
     pooled: list[float]
+    fast: list[float] | None = None
+    compute_type: str = "stored"
 
 
 def vectors(model: str, text: str = TEXT) -> ProbeVectors:
-    """Embed a text as jlocal does, and again with llama.cpp's own pooling, in a larger batch.
+    """Embed a text with the weights of the file, and with what each choice would change.
 
     Raises:
         ModelError: the file cannot be found, read, or used for embeddings.
@@ -41,7 +45,10 @@ def vectors(model: str, text: str = TEXT) -> ProbeVectors:
         captured = embedder.encode(text)
     with Embedder(model, compute_type="stored", capture=False) as embedder:
         pooled = embedder.encode([_ANOTHER, text])[1]
-    return ProbeVectors(captured.tolist(), pooled.tolist())
+    with Embedder(model) as embedder:
+        chosen = embedder.compute_type
+        fast = None if chosen == "stored" else embedder.encode(text).tolist()
+    return ProbeVectors(captured.tolist(), pooled.tolist(), fast, chosen)
 
 
 def _main() -> None:

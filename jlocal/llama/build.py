@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from jlocal.llama.features import BuildInfo
+from jlocal.llama.kernels import kernels
 from jlocal.llama.library import FOLDER, api
 
 # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml_backend_dev_type.
@@ -12,13 +13,16 @@ _GPUS = (1, 2)
 
 
 def build_info() -> BuildInfo:
-    """Return the version and settings of llama.cpp, its backends and its GPUs."""
+    """Return the version and settings of llama.cpp, its backends, its GPUs, and our kernels."""
+    own = kernels()
     return BuildInfo(
         version=api.llama_version().decode(),
         system_info=api.llama_print_system_info().decode().strip(" |"),
         gpu_offload=bool(api.llama_supports_gpu_offload()),
         backends=_backends(),
         gpus=_gpus(),
+        kernels=list(own.families),
+        no_kernels=own.reason,
     )
 
 

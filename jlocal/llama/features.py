@@ -6,7 +6,7 @@ Nothing here loads llama.cpp.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 # ggml_cpu_has_* in ggml's ggml-cpu.c, and /proc/cpuinfo.
@@ -37,12 +37,14 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class BuildInfo:
-    """The build of llama.cpp, and the GPUs that it sees.
+    """The build of llama.cpp, the GPUs that it sees, and jlocal's own kernels.
 
     Attributes:
         system_info: llama.cpp's report of the instruction sets that it was built for.
         backends: names of the compiled backends, such as "cpu".
         gpus: descriptions of the GPUs.
+        kernels: families of jlocal's own kernels that this CPU can run.
+        no_kernels: why there are none; None if there are.
 
     """
 
@@ -51,6 +53,8 @@ class BuildInfo:
     gpu_offload: bool
     backends: list[str]
     gpus: list[str]
+    kernels: list[str] = field(default_factory=list)
+    no_kernels: str | None = None
 
 
 def features_in(system_info: str) -> frozenset[str]:

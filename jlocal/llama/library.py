@@ -132,14 +132,22 @@ def last_errors() -> str:
 
 
 def _load_ggml() -> ctypes.CDLL:
-    """Load ggml-base, whose functions read, quantise and widen tensors."""
-    names = {"win32": ["ggml-base.dll"], "darwin": ["libggml-base.dylib", "libggml-base.so"]}
-    for name in names.get(sys.platform, ["libggml-base.so"]):
-        if (FOLDER / name).exists():
-            library = ctypes.CDLL(str(FOLDER / name))
-            break
+    """Return the ggml that llama.cpp uses: its functions read, quantise and widen tensors.
+
+    A library that is opened by its path may be a second copy, with backends of its own: wheels hold
+    copies where a system has links.
+    """
+    if sys.platform == "win32":
+        library = ctypes.CDLL(str(FOLDER / "ggml-base.dll"))
     else:
-        raise ImportError(f"llama-cpp-python has no ggml-base library in {FOLDER}")
+        # A symbol is looked for in a library and in those that it depends on.
+        loaded = api._lib
+        library = ctypes.CDLL(loaded._name, handle=loaded._handle)
+    library.ggml_version.argtypes = []
+    library.ggml_version.restype = ctypes.c_char_p
+    if sys.platform == "linux":  # in ggml.dll on Windows
+        library.ggml_backend_load.argtypes = [ctypes.c_char_p]
+        library.ggml_backend_load.restype = ctypes.c_void_p
     library.ggml_get_name.argtypes = [ctypes.c_void_p]
     library.ggml_get_name.restype = ctypes.c_char_p
     library.ggml_op_desc.argtypes = [ctypes.c_void_p]

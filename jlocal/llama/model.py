@@ -6,18 +6,18 @@ import contextlib
 import os
 import weakref
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jlocal.caller import warn
 from jlocal.errors import DeviceWarning, ModelError
 from jlocal.gguf.consistency import check_consistency
+from jlocal.gguf.header import Header
+from jlocal.llama.choice import ComputeType, check_possible, choose, computes, unpacked_pays
+from jlocal.llama.kernels import kernels, offered
 from jlocal.llama.library import api, features_here, interruptible, last_errors
 from jlocal.llama.trial import try_once
-from jlocal.llama.wide import widening_pays
 from jlocal.llama.widen import Widened
 from jlocal.models.profile import Profile
-
-ComputeType = Literal["auto", "stored", "bfloat16"]
 
 
 class Model:
@@ -26,7 +26,7 @@ class Model:
     Attributes:
         dimensions: length of its vectors.
         vocabulary: number of tokens in its vocabulary.
-        compute_type: "stored", or "bfloat16" where the weights were widened.
+        compute_type: "stored", "bfloat16" or "int8".
 
     """
 
@@ -46,9 +46,12 @@ class Model:
             profile: the profile of the file to load.
             threads: how many threads widen weights.
             gpu_layers: how many layers to put on a GPU; -1 for all, None for all if they fit.
-            compute_type: "stored" computes with the weights as they are in the file, "bfloat16"
-                widens quantised weights in memory, "auto" does so where it is faster.
-            writable: load the weights into private memory, laid out as they are in the file.
+            compute_type: "stored" computes with the weights as they are in the file; "bfloat16" and
+                "int8" convert them while they are loaded, for jlocal's own kernels; where there
+                are none, "bfloat16" widens quantised weights for those of llama.cpp. "auto" takes
+                what is fastest, and as near to float32 as the stored weights.
+            writable: load the weights into private memory, laid out as they are in the file; the
+                compute type is then "stored".
             tried: whether llama.cpp may end this process on an unsound file; otherwise a file that
                 was never loaded before is tried in a child process (`jlocal.llama.trial`).
 
@@ -59,17 +62,17 @@ class Model:
         """
         self.profile = profile
         check_consistency(profile.header)
-        if not tried:
-            try_once(profile)
         on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
         self.device = "gpu" if on_gpu else "cpu"
         if gpu_layers and not on_gpu:
             warn(DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"))
-        if compute_type == "auto":
-            pays = not on_gpu and widening_pays(profile.header, features_here())
-            compute_type = "bfloat16" if pays else "stored"
-        self.compute_type, self._writable = compute_type, writable
-        if compute_type == "bfloat16":
+        self._writable = writable
+        if writable:
+            compute_type = "stored"
+        self.compute_type, self._kernels = resolve(profile.header, compute_type, gpu_layers)
+        if not tried:
+            try_once(profile, self._kernels)
+        if self.compute_type == "bfloat16" and not self._kernels:
             with contextlib.closing(Widened(profile.header, threads)) as widened:
                 self.handle = self._load(widened.path, gpu_layers)
                 widened.wait()
@@ -87,12 +90,18 @@ class Model:
     def _load(self, path: Path, gpu_layers: int | None) -> int:
         params = api.llama_model_default_params()
         params.n_gpu_layers = -1 if gpu_layers is None else gpu_layers
-        params.use_extra_bufts = not _built_for_amx()
-        if self._writable:
+        params.use_extra_bufts = not (
+            self._writable
+            or self._kernels
+            or _built_for_amx()
+            or unpacked_pays(self.profile.header, features_here())
+        )
+        if self._writable or self._kernels:
+            # Pages of the file beside packed weights would hold the model twice.
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
-            params.use_extra_bufts = False
         last_errors()
-        handle = interruptible(lambda: self._open(path, params))
+        with offered(self._kernels):
+            handle = interruptible(lambda: self._open(path, params))
         if not handle:
             reason = last_errors() or "no reason given"
             if gpu_layers is None and api.llama_supports_gpu_offload():
@@ -113,7 +122,8 @@ class Model:
 
         """
         last_errors()
-        handle = api.llama_init_from_model(self.handle, params)
+        with offered(self._kernels):
+            handle = api.llama_init_from_model(self.handle, params)
         if not handle:
             reason = last_errors() or "not enough memory"
             raise ModelError(
@@ -140,6 +150,27 @@ class Model:
         if handle:
             weakref.finalize(self, api.llama_model_free, handle)
         return handle
+
+
+def resolve(
+    header: Header, compute_type: ComputeType, gpu_layers: int | None
+) -> tuple[ComputeType, str]:
+    """Return a compute type, with what "auto" means for a file here; and whose kernels compute.
+
+    Returns:
+        The type, and the type again where jlocal's own kernels compute in it; "" where llama.cpp's
+        do.
+
+    Raises:
+        ModelError: this machine cannot compute in the type.
+
+    """
+    on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
+    families = kernels().families
+    if compute_type == "auto":
+        compute_type = "stored" if on_gpu else choose(header, features_here(), families)
+    check_possible(header, compute_type, families)
+    return compute_type, compute_type if computes(compute_type, families) else ""
 
 
 def _built_for_amx() -> bool:

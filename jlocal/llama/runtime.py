@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jlocal.errors import ModelError
+from jlocal.llama.choice import ComputeType
 from jlocal.llama.context import POOLING, Context, captures, takes_pieces
-from jlocal.llama.model import ComputeType, Model
+from jlocal.llama.model import Model
 from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer

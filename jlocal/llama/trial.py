@@ -19,6 +19,7 @@ from pathlib import Path
 from jlocal import child
 from jlocal.errors import ModelError, OutputError
 from jlocal.files import sha256_of
+from jlocal.llama.kernels import identity as kernels_identity
 from jlocal.locations import cache_folder, make_private
 from jlocal.models.profile import Profile
 from jlocal.models.starter import FILE as STARTER
@@ -38,30 +39,36 @@ _LONGEST_REASON = 300
 _MOST_RECORDS = 1000
 
 
-def try_once(profile: Profile) -> None:
-    """Load a file in a child process, unless it has passed before.
+def try_once(profile: Profile, kernels: str) -> None:
+    """Compute with a file in a child process, unless it has passed before.
+
+    Args:
+        profile: the profile of the file.
+        kernels: the compute type of jlocal's own kernels that are to compute; "" for llama.cpp's.
 
     Raises:
         ModelError: llama.cpp refuses the file, or ends the process that loads it.
 
     """
     identity = _identity(profile.path)
-    name = hashlib.sha256(os.fsencode(profile.path.absolute())).hexdigest()
+    path = os.fsencode(profile.path.absolute())
+    name = hashlib.sha256(path + b"\0" + kernels.encode()).hexdigest()
     record = cache_folder() / "loaded" / name
     if _recorded(record) == identity:
         return
     if not _is_starter(profile.path):
-        _try(profile)
+        _try(profile, kernels)
     _remember(record, identity)
 
 
-def _try(profile: Profile) -> None:
+def _try(profile: Profile, kernels: str) -> None:
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
         done = child.run(
             "jlocal.llama.trial_child",
             str(profile.path),
             profile.pooling,
+            kernels or "stored",
             limits=_LIMITS,
             environment=environment,
         )
@@ -134,6 +141,7 @@ def _identity(path: Path) -> bytes:
         status.st_mtime_ns,
         status.st_ctime_ns,
         version("llama-cpp-python"),
+        kernels_identity(),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest().encode()
 

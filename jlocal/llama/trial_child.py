@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import cast
 
 from jlocal.errors import JlocalError
+from jlocal.llama.choice import ComputeType
 from jlocal.llama.context import POOLING, Context, captures
 from jlocal.llama.model import Model
 from jlocal.llama.threads import default_threads
@@ -29,7 +31,7 @@ _EVERY_BYTE = "".join(
 )
 
 
-def load(profile: Profile) -> None:
+def load(profile: Profile, compute_type: ComputeType) -> None:
     """Load weights and vocabulary, tokenise, and compute vectors in each mode of the model.
 
     Raises:
@@ -37,7 +39,7 @@ def load(profile: Profile) -> None:
 
     """
     threads = default_threads()
-    model = Model(profile, threads=threads, gpu_layers=0, compute_type="stored", tried=True)
+    model = Model(profile, threads=threads, gpu_layers=0, compute_type=compute_type, tried=True)
     tokenizer = Tokenizer(model)
     for piece in (_EVERY_BYTE, " ".join(_EVERY_BYTE), "word" * 100, ""):
         tokenizer.encode(piece)
@@ -55,9 +57,12 @@ def _main() -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    path, pooling = sys.argv[1:]
+    path, pooling, compute_type = sys.argv[1:]
     try:
-        load(dataclasses.replace(read_profile(path), pooling=pooling))
+        load(
+            dataclasses.replace(read_profile(path), pooling=pooling),
+            cast("ComputeType", compute_type),
+        )
     except JlocalError as error:
         sys.stdout.buffer.write(str(error).encode("utf-8", "surrogateescape"))
         return REFUSED

@@ -1,4 +1,4 @@
-"""Quantised weights widened to bfloat16 in memory."""
+"""Quantised weights widened to bfloat16 in memory, where jlocal's own kernels are not used."""
 
 import os
 import shutil
@@ -26,6 +26,13 @@ pytestmark = pytest.mark.slow
 TEXTS = list(AWKWARD.values())
 
 BACKBONES = ("qwen3", "eurobert")
+
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    monkeypatch.setenv("JLOCAL_KERNELS", "0")
+
+
 linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd")
 
 

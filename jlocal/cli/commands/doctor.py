@@ -29,9 +29,10 @@ def command(model: str | None, as_json: bool) -> None:
     """Check the installation and the vectors that it computes.
 
     The self-test embeds a sentence with MODEL and compares the vector with the one of llama.cpp's
-    own pooling and, if the model came in a bundle, with the one of the machine that made the
-    bundle. MODEL is a name or a path; if not given, JLOCAL_MODEL or the smallest model on this
-    machine. Exit status 1 means that something does not work; warnings do not count.
+    own pooling, with the one of the compute type that this machine takes and, if the model came in
+    a bundle, with the one of the machine that made the bundle. MODEL is a name or a path; if not
+    given, JLOCAL_MODEL or the smallest model on this machine. Exit status 1 means that something
+    does not work; warnings do not count.
     """
     from jlocal.doctor.diagnose import diagnose
 
@@ -54,6 +55,7 @@ def _page(report: Report) -> Iterator[str]:
     if report.llama:
         yield from _row("llama.cpp", report.llama.version)
         yield from _row("GPU", _gpu(report.llama))
+        yield from _row("own kernels", _kernels(report.llama))
     yield from _row("memory", _memory(report))
     variables = report.offline.variables
     words = " ".join(f"{name}={value}" for name, value in variables.items())
@@ -77,6 +79,10 @@ def _gpu(build: BuildInfo) -> str:
     backends = [name for name in build.backends if name not in ("cpu", "blas")]
     built = f"built for {', '.join(backends)}" if backends else "built for the CPU alone"
     return f"{built}; found: {', '.join(build.gpus) or 'none'}"
+
+
+def _kernels(build: BuildInfo) -> str:
+    return ", ".join(build.kernels) or f"none: {build.no_kernels or 'not known'}"
 
 
 def _memory(report: Report) -> str:

@@ -183,7 +183,7 @@ _CHOICES: Mapping[str, Callable[[Any], bool]] = {
     "model_sha256": lambda value: is_sha256(value),
     "pooling": lambda value: value in ("last", "mean", "cls"),
     "precision": lambda value: value == "float32",
-    "compute_type": lambda value: value in ("stored", "bfloat16"),
+    "compute_type": lambda value: value in ("stored", "bfloat16", "int8"),
     "dimensions": lambda value: value in _POSITIVE,
     "chunk": lambda value: value is None or value in _POSITIVE,
     "overlap": lambda value: value in range(1 << 31),

@@ -1,0 +1,139 @@
+"""jlocal's own kernels: a backend of ggml, compiled from native/, which is found and loaded here.
+
+It may be absent, or refuse what it was not compiled for. Everything is then computed as without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Lock
+
+from jlocal.llama.library import api, ggml
+
+# Beside this module, where the build puts it; without it, a text that says why there is none.
+LIBRARY = Path(__file__).with_name("libjlocal_kernels.so")
+NOT_BUILT = LIBRARY.with_suffix(".txt")
+
+_ABI = 1
+# The library's names of compute types.
+_NAMES = {"": b"", "bfloat16": b"bf16", "int8": b"int8"}
+_LONGEST_REASON = 500
+
+# What is offered is a setting of the whole process.
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels that can be used here.
+
+    Attributes:
+        families: names of the kernels that this CPU can run; empty if none can be used.
+        reason: why none can be used; None if they can.
+
+    """
+
+    families: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class _UnusableError(Exception):
+    """The library cannot be used; the message says why."""
+
+
+def kernels() -> Kernels:
+    """Load the library once, and return what it offers, unless JLOCAL_KERNELS=0."""
+    if os.environ.get("JLOCAL_KERNELS") == "0":
+        return Kernels(reason="JLOCAL_KERNELS=0 switches them off")
+    return _usable()
+
+
+@cache
+def _usable() -> Kernels:
+    try:
+        return Kernels(families=_loaded()[1])
+    except _UnusableError as error:
+        return Kernels(reason=str(error))
+
+
+def identity() -> tuple[object, ...]:
+    """Return facts that change with the library."""
+    if not kernels().families:
+        return ()
+    status = LIBRARY.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@contextlib.contextmanager
+def offered(compute_type: str) -> Iterator[None]:
+    """Offer the kernels of a compute type to a model or context that is made meanwhile.
+
+    Args:
+        compute_type: "bfloat16" or "int8"; "" offers none.
+
+    """
+    if not kernels().families:
+        yield
+        return
+    library, _ = _loaded()
+    with _lock:
+        library.jlocal_kernels_configure(_NAMES[compute_type], bool(compute_type))
+        try:
+            yield
+        finally:
+            library.jlocal_kernels_configure(b"", 0)
+
+
+@cache
+def _loaded() -> tuple[ctypes.CDLL, tuple[str, ...]]:
+    """Load the library, and register it as a backend of ggml; return its families too."""
+    library = _opened()
+    for name in ("refusal", "ggml_version", "families"):
+        getattr(library, f"jlocal_kernels_{name}").restype = ctypes.c_char_p
+    made_for, here = library.jlocal_kernels_ggml_version(), ggml.ggml_version()
+    if made_for != here:
+        raise _UnusableError(
+            f"they are for ggml {made_for.decode()}, and llama.cpp has ggml {here.decode()}"
+        )
+    if refusal := library.jlocal_kernels_refusal():
+        raise _UnusableError(refusal.decode())
+    families = tuple(filter(None, library.jlocal_kernels_families().decode().split(",")))
+    if not families:
+        raise _UnusableError("there are none for this CPU")
+    library.jlocal_kernels_configure.argtypes = [ctypes.c_char_p, ctypes.c_int]
+    library.jlocal_kernels_configure(b"", 0)
+    if not ggml.ggml_backend_load(os.fsencode(LIBRARY)):
+        raise _UnusableError("llama.cpp does not accept them")
+    return library, families
+
+
+def _opened() -> ctypes.CDLL:
+    if not LIBRARY.exists():
+        raise _UnusableError(_why_not_built())
+    if api.llama_supports_gpu_offload():
+        raise _UnusableError("llama.cpp was built for a GPU")
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        abi = library.jlocal_kernels_abi()
+    except (OSError, AttributeError) as error:
+        raise _UnusableError(f"the library cannot be loaded: {error}") from error
+    if abi != _ABI:
+        raise _UnusableError("the library is of another version of jlocal; install jlocal again")
+    return library
+
+
+def _why_not_built() -> str:
+    if sys.platform != "linux":
+        return "they are for Linux on x86-64 processors"
+    try:
+        with NOT_BUILT.open(encoding="utf-8") as file:
+            return " ".join(file.read(_LONGEST_REASON).split())
+    except (OSError, UnicodeDecodeError):
+        return "they were not compiled when jlocal was installed"
