@@ -14,6 +14,12 @@ extern const AttentionKernels kAttentionBf16;
 #ifdef JLOCAL_INT8
 extern const Family kFamilyInt8;
 #endif
+#ifdef JLOCAL_INT8_VNNI256
+extern const Family kFamilyInt8Vnni256;
+#endif
+#ifdef JLOCAL_AVX2
+extern const Family kFamilyInt8Avx2, kFamilyF32Avx2;
+#endif
 
 const Family* const kFamilies[] = {
 #ifdef JLOCAL_BF16
@@ -21,6 +27,13 @@ const Family* const kFamilies[] = {
 #endif
 #ifdef JLOCAL_INT8
     &kFamilyInt8,
+#endif
+#ifdef JLOCAL_INT8_VNNI256
+    &kFamilyInt8Vnni256,
+#endif
+#ifdef JLOCAL_AVX2
+    &kFamilyInt8Avx2,
+    &kFamilyF32Avx2,
 #endif
     nullptr,
 };

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jlocal.llama.library import ggml
 from support.kernels import Kernels, load_build
 
 
@@ -26,6 +27,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kernels(library: Path) -> Kernels:
+    assert ggml  # the library looks for the ggml that is loaded
     found = Kernels(library)
     assert found.library.jlocal_kernels_refusal() is None
     if found.families == [""]:
@@ -33,7 +35,7 @@ def kernels(library: Path) -> Kernels:
     return found
 
 
-@pytest.fixture(params=["bf16", "int8"])
+@pytest.fixture(params=["bf16", "int8", "int8-vnni256", "int8-avx2", "f32-avx2"])
 def family(request: pytest.FixtureRequest, kernels: Kernels) -> str:
     if request.param not in kernels.families:
         pytest.skip(f"this processor does not run {request.param}")

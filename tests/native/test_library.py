@@ -104,6 +104,21 @@ def test_a_missing_or_failing_compiler_is_an_error_and_leaves_no_file(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("processor", "families"), [("Haswell", "int8-avx2,f32-avx2"), ("Westmere", "")]
+)
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="there is no qemu-x86_64")
+def test_an_older_processor_runs_the_kernels_that_it_knows(
+    library: Path, processor: str, families: str
+) -> None:
+    script = Path(__file__).with_name("other_cpu.py")
+    emulate = ["qemu-x86_64", "-cpu", processor, sys.executable, "-W", "ignore", str(script)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem"}
+    arguments = [str(library), str(ROOT / "tests"), families]
+    done = subprocess.run([*emulate, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="the sanitizers' libraries are GCC's")
 def test_the_kernels_touch_no_memory_but_theirs_and_behave_as_defined(

@@ -38,9 +38,6 @@ class Kernels:
     """The functions of a compiled library."""
 
     def __init__(self, path: Path) -> None:
-        from jlocal.llama import library  # the library looks for the ggml that is loaded
-
-        assert library.ggml
         self.library = ctypes.CDLL(str(path))
         self.library.jlocal_kernels_families.restype = ctypes.c_char_p
         self.library.jlocal_kernels_refusal.restype = ctypes.c_char_p
