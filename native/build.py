@@ -38,6 +38,7 @@ FLAGS = (
     *("-Wno-uninitialized", "-Wno-maybe-uninitialized"),
 )
 
+_AMX = ("-mamx-tile", "-mamx-bf16")
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c")
 
 
@@ -58,6 +59,7 @@ class Family:
 
 
 FAMILIES = (
+    Family("JLOCAL_BF16_AMX", ("bf16_amx",), (*_AVX512, "-mavx512bf16", *_AMX)),
     Family("JLOCAL_BF16", ("bf16", "attention_bf16"), (*_AVX512, "-mavx512bf16")),
     Family("JLOCAL_INT8", ("int8",), (*_AVX512, "-mavx512vnni")),
     Family("JLOCAL_INT8_VNNI256", ("int8_vnni256",), ("-mavx2", "-mfma", "-mavxvnni")),

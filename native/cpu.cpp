@@ -1,6 +1,8 @@
 #include "cpu.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace jlocal {
 namespace {
@@ -19,6 +21,12 @@ unsigned kept_registers() {
     return low;
 }
 
+// Linux saves tiles, 8 KiB a thread, for processes that ask for them alone.
+bool request_tiles() {
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 Cpu detect() {
     Cpu found;
     const Leaf one(1, 0);
@@ -31,6 +39,8 @@ Cpu detect() {
     found.avx512 = zmm && found.avx2 && bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31);
     found.avx512_vnni = found.avx512 && bit(seven.c, 11);
     found.avx512_bf16 = found.avx512 && bit(more.a, 5);
+    const bool tiles = (kept & 0x60000) == 0x60000 && bit(seven.d, 24) && bit(seven.d, 22);
+    found.amx_bf16 = found.avx512_bf16 && tiles && request_tiles();
     return found;
 }
 

@@ -9,6 +9,7 @@ struct Cpu {
     bool avx512 = false;       // F, BW, DQ and VL
     bool avx512_vnni = false;  // int8 dot products
     bool avx512_bf16 = false;  // bfloat16 dot products
+    bool amx_bf16 = false;     // tiles of bfloat16, which the process is permitted to use
 };
 
 const Cpu& cpu();

@@ -7,6 +7,9 @@
 namespace jlocal {
 
 // build.py defines these for the files that it compiles.
+#ifdef JLOCAL_BF16_AMX
+extern const Family kFamilyBf16Amx;
+#endif
 #ifdef JLOCAL_BF16
 extern const Family kFamilyBf16;
 extern const AttentionKernels kAttentionBf16;
@@ -22,6 +25,9 @@ extern const Family kFamilyInt8Avx2, kFamilyF32Avx2;
 #endif
 
 const Family* const kFamilies[] = {
+#ifdef JLOCAL_BF16_AMX
+    &kFamilyBf16Amx,
+#endif
 #ifdef JLOCAL_BF16
     &kFamilyBf16,
 #endif

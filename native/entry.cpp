@@ -1,9 +1,11 @@
 // What the library offers by name: to ggml, to jlocal, and to the tests of its kernels.
-#include <cmath>
+#include <time.h>
+
+#include <algorithm>
 #include <cstring>
 #include <exception>
-#include <new>
 #include <string>
+#include <vector>
 
 #include "attention.h"
 #include "backend.h"
@@ -78,6 +80,30 @@ PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64
     if (!packed || !pack(*family, (ggml::Type)type, weights, N, K, packed, pool)) return -1;
     const Packed w{family, packed, N, K};
     return multiply(w, {x, M}, false, out, scratch, pool) ? 0 : -1;
+} catch (const std::exception&) {
+    return -1;
+}
+
+// Seconds of this thread's processor time that one product takes, the least of several; negative
+// where the family is not to be had. What is multiplied is the same everywhere.
+PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, int64_t N, int64_t K, int repetitions) try {
+    const Family* family = family_by_name(family_name);
+    if (!family || K % kBlock) return -1;
+    std::vector<float> values((size_t)std::max(M, N) * K), out((size_t)M * N);
+    for (size_t i = 0; i < values.size(); i++) values[i] = (float)(i * 2654435761u % 2001) / 1000 - 1;
+    Threads alone;
+    Scratch panels, scratch;
+    uint8_t* packed = panels.take(packed_size(*family, N, K));
+    if (!packed || !pack(*family, ggml::kF32, values.data(), N, K, packed, alone)) return -1;
+    double least = 1e9;
+    for (int i = 0; i < repetitions; i++) {
+        timespec begin, end;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+        if (!multiply({family, packed, N, K}, {values.data(), M}, false, out.data(), scratch, alone)) return -1;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+        least = std::min(least, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
+    }
+    return least;
 } catch (const std::exception&) {
     return -1;
 }

@@ -1,0 +1,105 @@
+// The inner loop of products in bfloat16 with AMX: 32 rows times 32 columns of a panel of 64.
+//
+//   panel of weights, as in bf16_tile.h:  [K/2][64][2]    a row of x:  [K]
+//
+//            B0       B1                     a tile holds 16 rows of 64 bytes: of x, 32 values of 16
+//           ┌────────┬────────┐              rows; of weights, 16 pairs of 16 columns; of sums, 16 by 16
+//   k, 16   │ 16 x 2 │ 16 x 2 │  of 4        in float32. tdpbf16ps multiplies two such tiles, 8,192
+//   pairs   └────────┴────────┘              multiplications, in 16 cycles.
+//   A0 ┌──┐ ┌────────┬────────┐
+//      └──┘ │ sums 0 │ sums 1 │              4 tiles of sums, 2 of x and 2 of weights are the 8 tiles
+//   A1 ┌──┐ ├────────┼────────┤              that there are.
+//      └──┘ │ sums 2 │ sums 3 │
+//           └────────┴────────┘
+//
+// The instructions are written out: GCC's functions for them do not tell the compiler which memory
+// they read, so that it drops what was stored there.
+#pragma once
+#include <immintrin.h>
+
+#include "family.h"
+
+namespace jlocal {
+namespace {
+namespace amx {
+
+constexpr int kColumns = 64;
+constexpr int kRows = 32;
+
+struct alignas(64) Configuration {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t bytes[16] = {};
+    uint8_t rows[16] = {};
+};
+
+// Tiles for `rows` rows of x, up to 32, in this thread.
+inline void configure(int64_t rows) {
+    const uint8_t first = (uint8_t)(rows < 16 ? rows : 16), second = (uint8_t)(rows > 16 ? rows - 16 : 1);
+    Configuration c;
+    for (int i = 0; i < 8; i++) c.bytes[i] = 64;
+    c.rows[0] = c.rows[1] = c.rows[4] = first;
+    c.rows[2] = c.rows[3] = c.rows[5] = second;
+    c.rows[6] = c.rows[7] = 16;
+    __asm__ volatile("ldtilecfg %0" : : "m"(c));
+}
+inline void release() { __asm__ volatile("tilerelease" : : : "memory"); }
+
+#define JLOCAL_LOAD(tile, from, stride) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((int64_t)(stride)) : "memory")
+#define JLOCAL_STORE(tile, to, stride) __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(to), "r"((int64_t)(stride)) : "memory")
+#define JLOCAL_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
+#define JLOCAL_MULTIPLY(sums, x, w) __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sums : :)
+
+// c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows. Strides in
+// bytes; K a multiple of 32.
+template <bool kTwo, bool kAdd>
+inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
+    constexpr int64_t kPairs = kColumns * 4;  // bytes from pair to pair
+    const uint8_t* to = (const uint8_t*)c;
+    if (kAdd) {
+        JLOCAL_LOAD(0, to, c_stride);
+        JLOCAL_LOAD(1, to + 64, c_stride);
+        if (kTwo) {
+            JLOCAL_LOAD(2, to + 16 * c_stride, c_stride);
+            JLOCAL_LOAD(3, to + 16 * c_stride + 64, c_stride);
+        }
+    } else {
+        JLOCAL_ZERO(0);
+        JLOCAL_ZERO(1);
+        JLOCAL_ZERO(2);
+        JLOCAL_ZERO(3);
+    }
+    for (int64_t k = 0; k < K; k += 32, x += 64, w += 16 * kPairs) {
+        JLOCAL_LOAD(6, w, kPairs);
+        JLOCAL_LOAD(4, x, stride);
+        JLOCAL_MULTIPLY(0, 4, 6);
+        JLOCAL_LOAD(7, w + 64, kPairs);
+        JLOCAL_MULTIPLY(1, 4, 7);
+        if (kTwo) {
+            JLOCAL_LOAD(5, x + 16 * stride, stride);
+            JLOCAL_MULTIPLY(2, 5, 6);
+            JLOCAL_MULTIPLY(3, 5, 7);
+        }
+    }
+    JLOCAL_STORE(0, to, c_stride);
+    JLOCAL_STORE(1, to + 64, c_stride);
+    if (kTwo) {
+        JLOCAL_STORE(2, to + 16 * c_stride, c_stride);
+        JLOCAL_STORE(3, to + 16 * c_stride + 64, c_stride);
+    }
+}
+
+// Up to 32 rows, for which the tiles are configured, past a panel.
+template <bool kAdd>
+inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
+    for (int column = 0; column < kColumns; column += 32) {
+        if (rows > 16) {
+            block<true, kAdd>(x, stride, w + 4 * column, K, c + column, c_stride);
+        } else {
+            block<false, kAdd>(x, stride, w + 4 * column, K, c + column, c_stride);
+        }
+    }
+}
+
+}  // namespace amx
+}  // namespace
+}  // namespace jlocal
