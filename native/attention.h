@@ -45,14 +45,15 @@ struct AttentionPiece {
 
 // The kernels for one instruction set.
 struct AttentionKernels {
+    const char* name;
     bool (*runs_on)(const Cpu&);
     Left (*left)(const Attention&, int64_t tile, int64_t sub_block);
     size_t (*scratch_size)(const Attention&, int64_t tiles);
     void (*compute)(const Attention&, const AttentionPiece&, uint8_t* scratch);
 };
 
-// Those that run on this processor, or nullptr.
-const AttentionKernels* attention_kernels();
+// The fastest that run on this processor, or those of a name; nullptr if there are none.
+const AttentionKernels* attention_kernels(const char* name = nullptr);
 
 class Scratch;
 class Threads;

@@ -9,6 +9,7 @@ namespace jlocal {
 // build.py defines these for the files that it compiles.
 #ifdef JLOCAL_BF16_AMX
 extern const Family kFamilyBf16Amx;
+extern const AttentionKernels kAttentionAmx;
 #endif
 #ifdef JLOCAL_BF16
 extern const Family kFamilyBf16;
@@ -57,10 +58,18 @@ const Family* family_by_name(const char* name) {
     return nullptr;
 }
 
-const AttentionKernels* attention_kernels() {
-#ifdef JLOCAL_BF16
-    if (kAttentionBf16.runs_on(cpu())) return &kAttentionBf16;
+const AttentionKernels* attention_kernels(const char* name) {
+    const AttentionKernels* const all[] = {
+#ifdef JLOCAL_BF16_AMX
+        &kAttentionAmx,
 #endif
+#ifdef JLOCAL_BF16
+        &kAttentionBf16,
+#endif
+        nullptr,
+    };
+    for (int i = 0; all[i]; i++)
+        if (all[i]->runs_on(cpu()) && (!name || !std::strcmp(name, all[i]->name))) return all[i];
     return nullptr;
 }
 

@@ -109,11 +109,12 @@ PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, in
 }
 
 // out [queries][heads][DV] from q [heads][queries][D] in float32, k [key_heads][keys][D] and
-// v [key_heads][keys][DV] in float16, and mask [queries][keys] in float16 or NULL.
-PUBLIC int jlocal_kernels_test_attention(int64_t queries, int64_t keys, int64_t heads, int64_t key_heads, int64_t D, int64_t DV,
+// v [key_heads][keys][DV] in float16, and mask [queries][keys] in float16 or NULL, by the kernels
+// "bf16" or "amx".
+PUBLIC int jlocal_kernels_test_attention(const char* name, int64_t queries, int64_t keys, int64_t heads, int64_t key_heads, int64_t D, int64_t DV,
                                          const float* q, const void* k, const void* v, const void* mask, float scale, float* out,
                                          int threads) try {
-    const AttentionKernels* kernels = attention_kernels();
+    const AttentionKernels* kernels = attention_kernels(name);
     if (!kernels) return -1;
     Threads pool;
     pool.set_count(threads);

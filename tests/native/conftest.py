@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from jlocal.llama.library import ggml
-from support.kernels import Kernels, load_build
+from support.kernels import Floats, Kernels, load_build
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +44,9 @@ def family(request: pytest.FixtureRequest, kernels: Kernels) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def attending(kernels: Kernels) -> Kernels:
-    if "attention" not in kernels.families:
-        pytest.skip("this processor does not run the kernels of attention")
-    return kernels
+@pytest.fixture(params=["bf16", "amx"])
+def attend(request: pytest.FixtureRequest, kernels: Kernels) -> Callable[..., Floats]:
+    needed = {"bf16": "bf16", "amx": "bf16-amx"}[request.param]
+    if needed not in kernels.families:
+        pytest.skip(f"this processor does not run {needed}")
+    return partial(kernels.attend, name=request.param)

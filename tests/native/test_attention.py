@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from support.kernels import Kernels, attention, masks, normal
+from support.kernels import Floats, attention, masks, normal
+
+Attend = Callable[..., Floats]
 
 # Queries, keys, heads, heads of keys, sizes of a key and of a value.
 SHAPES = [
@@ -35,49 +39,49 @@ def _inputs(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarra
 @pytest.mark.parametrize("kind", ["none", "causal", "holes", "texts", "slopes"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_all_shapes_and_masks_give_the_attention_of_float64(
-    attending: Kernels, kind: str, threads: int
+    attend: Attend, kind: str, threads: int
 ) -> None:
     rng = np.random.default_rng(0)
     for shape in SHAPES:
         q, k, v = _inputs(rng, shape)
         mask = None if kind == "none" else masks(rng, shape[0], shape[1], kind)
         scale = shape[4] ** -0.5
-        out = attending.attend(q, k, v, mask, scale, threads)
+        out = attend(q, k, v, mask, scale, threads)
         expected = attention(q, k, v, mask, scale)
         # bfloat16 has 8 bits; the errors of single values reach some of its steps.
         assert np.abs(out - expected).max() < 0.05, shape
         assert np.linalg.norm(out - expected) <= 0.008 * np.linalg.norm(expected), shape
 
 
-def test_a_row_that_sees_no_key_is_zero(attending: Kernels) -> None:
+def test_a_row_that_sees_no_key_is_zero(attend: Attend) -> None:
     q, k, v = _inputs(np.random.default_rng(1), (40, 100, 2, 1, 64, 64))
     mask = np.zeros((40, 100), np.float16)
     mask[[0, 7, 39]] = -np.inf
-    out = attending.attend(q, k, v, mask, 0.125)
+    out = attend(q, k, v, mask, 0.125)
     assert not out[[0, 7, 39]].any()
     assert out[1].any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_lies_under_hidden_keys_changes_nothing(attending: Kernels, value: float) -> None:
+def test_what_lies_under_hidden_keys_changes_nothing(attend: Attend, value: float) -> None:
     rng = np.random.default_rng(2)
     q, k, v = _inputs(rng, (70, 900, 4, 2, 64, 64))
     mask = masks(rng, 70, 900, "causal")
     hidden = [3, 64, 130, 131, 511, 512, 899]
     mask[:, hidden] = -np.inf
-    clean = attending.attend(q, k, v, mask, 0.125)
+    clean = attend(q, k, v, mask, 0.125)
     for array in (k, v):
         array[:, hidden] = value
-    assert np.array_equal(attending.attend(q, k, v, mask, 0.125), clean)
+    assert np.array_equal(attend(q, k, v, mask, 0.125), clean)
 
 
-def test_an_infinite_value_shows_in_the_rows_that_see_it_alone(attending: Kernels) -> None:
+def test_an_infinite_value_shows_in_the_rows_that_see_it_alone(attend: Attend) -> None:
     rng = np.random.default_rng(3)
     q, k, v = _inputs(rng, (60, 60, 2, 1, 64, 64))
     mask = masks(rng, 60, 60, "causal")
-    clean = attending.attend(q, k, v, mask, 0.125)
+    clean = attend(q, k, v, mask, 0.125)
     v[0, 40, 5] = np.inf
-    out = attending.attend(q, k, v, mask, 0.125)
+    out = attend(q, k, v, mask, 0.125)
     assert np.isposinf(out[40:, :, 5]).all()
     rest = np.delete(out, 5, axis=2)
     assert np.allclose(rest, np.delete(clean, 5, axis=2), atol=0.05)
@@ -86,40 +90,40 @@ def test_an_infinite_value_shows_in_the_rows_that_see_it_alone(attending: Kernel
 
 @pytest.mark.parametrize("name", ["q", "k"])
 def test_a_nan_in_a_query_or_a_key_shows_in_the_rows_that_see_it_alone(
-    attending: Kernels, name: str
+    attend: Attend, name: str
 ) -> None:
     rng = np.random.default_rng(4)
     q, k, v = _inputs(rng, (60, 60, 2, 1, 64, 64))
     mask = masks(rng, 60, 60, "causal")
-    clean = attending.attend(q, k, v, mask, 0.125)
+    clean = attend(q, k, v, mask, 0.125)
     if name == "q":
         q[:, 30, 9] = np.nan
         rows = [30]
     else:
         k[0, 30, 9] = np.nan
         rows = list(range(30, 60))
-    out = attending.attend(q, k, v, mask, 0.125)
+    out = attend(q, k, v, mask, 0.125)
     assert np.isnan(out[rows]).all()
     assert np.array_equal(np.delete(out, rows, axis=0), np.delete(clean, rows, axis=0))
 
 
 def test_scores_that_are_all_minus_infinity_are_not_taken_for_hidden_keys(
-    attending: Kernels,
+    attend: Attend,
 ) -> None:
     q, k, v = _inputs(np.random.default_rng(5), (2, 3, 1, 1, 64, 64))
     q[:], k[:] = 1, 1
     k[:, :, 0] = -np.inf
     mask = np.zeros((2, 3), np.float16)
     mask[1] = -np.inf
-    out = attending.attend(q, k, v, mask, 0.125)
+    out = attend(q, k, v, mask, 0.125)
     assert np.isnan(out[0]).all()
     assert not out[1].any()
 
 
-def test_scores_that_rise_along_a_long_text_lose_no_weight(attending: Kernels) -> None:
+def test_scores_that_rise_along_a_long_text_lose_no_weight(attend: Attend) -> None:
     """Each block of keys then brings a new highest score."""
     q, k, v = _inputs(np.random.default_rng(6), (3, 2500, 1, 1, 32, 64))
     q[:] = 1
     k[:] = (np.arange(2500) // 10 / 8)[None, :, None]  # which bfloat16 holds exactly
-    out = attending.attend(q, k, v, None, 0.25)
+    out = attend(q, k, v, None, 0.25)
     assert np.abs(out - attention(q, k, v, None, 0.25)).max() < 0.05

@@ -47,7 +47,8 @@ class Kernels:
             ctypes.c_int,
         ]
         self.library.jlocal_kernels_test_attention.argtypes = [
-            *(size, size, size, size, size, size, pointer, pointer, pointer, pointer),
+            *(ctypes.c_char_p, size, size, size, size, size, size),
+            *(pointer, pointer, pointer, pointer),
             *(ctypes.c_float, pointer, ctypes.c_int),
         ]
 
@@ -77,12 +78,14 @@ class Kernels:
         mask: npt.NDArray[np.float16] | None,
         scale: float,
         threads: int = 1,
+        name: str = "bf16",
     ) -> Floats:
         """Return (queries, heads, DV) for q (heads, queries, D), and k and v by heads of keys."""
         heads, queries, size = q.shape
         key_heads, keys, depth = v.shape
         out = np.full((queries, heads, depth), 7e7, np.float32)
         status = self.library.jlocal_kernels_test_attention(
+            name.encode(),
             *(queries, keys, heads, key_heads, size, depth),
             *(q.ctypes.data, k.ctypes.data, v.ctypes.data),
             None if mask is None else mask.ctypes.data,
