@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import compileall
 import os
 import re
-import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ import pytest
 from support.checkpoints import Backbone, build
 from support.disks import small_disk  # noqa: F401
 from support.gguf_files import KINDS, few_tokens
+from support.once import by_type, once
 from support.texts import AWKWARD, PROMPTS
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+ROOT = Path(__file__).parents[1]
+# The processes of xdist share a folder, and start in the environment of the first of them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _run = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
+    atexit.register(_run.cleanup)
+    os.environ["WORKSHOP_OF_TESTS"] = _run.name
+    # Compiled modules, the tests among them, let each process start sooner.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for _package in ("jlocal", "convert/jlocal_convert"):
+        compileall.compile_dir(ROOT / _package, quiet=2)
+WORKSHOP = Path(os.environ["WORKSHOP_OF_TESTS"])
+
 # huggingface_hub reads these when it is imported, which is before any fixture runs.
 _hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
 atexit.register(_hub.cleanup)
@@ -39,7 +52,7 @@ for _name in list(os.environ):
 os.environ |= {
     "HF_HOME": _hub.name,
     # A file need not prove in each test anew that it can be loaded.
-    "JLOCAL_CACHE": f"{_hub.name}/cache",
+    "JLOCAL_CACHE": str(WORKSHOP / "cache"),
     "HF_ENDPOINT": "http://127.0.0.1:9",  # the discard port: nobody listens
     "TOKENIZERS_PARALLELISM": "false",
     # Clients of the server report to nobody.
@@ -52,8 +65,6 @@ os.environ |= {
     "OMP_WAIT_POLICY": "passive",
     # Two processes of tests have a core each; threads of numpy's would only wait for each other.
     "OPENBLAS_NUM_THREADS": "1",
-    # Under a limit of the size of files, a child would leave a part of a compiled module.
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 
@@ -63,6 +74,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     source = collection_path.read_text(encoding="utf-8")
     return "\npytestmark = pytest.mark.slow\n" in source or None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_compile_nothing() -> None:
+    """Under a limit of the size of files, a child would leave a part of a compiled module."""
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -77,17 +94,15 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 
 @pytest.fixture(scope="session")
-def workshop() -> Iterator[Path]:
-    """Return a folder for large files; it goes when the session ends."""
-    folder = Path(tempfile.mkdtemp(prefix="jlocal-tests-"))
-    yield folder
-    shutil.rmtree(folder)
+def workshop() -> Path:
+    """Return a folder for large files that all processes share; it goes when they have ended."""
+    return WORKSHOP
 
 
 @pytest.fixture(scope="session")
 def checkpoint(workshop: Path) -> Callable[[Backbone], Path]:
     """Backbone -> a base checkpoint with all four adapters; not to be changed."""
-    return cache(lambda backbone: build(workshop / backbone, backbone))
+    return cache(lambda backbone: once(workshop / backbone, lambda folder: build(folder, backbone)))
 
 
 @pytest.fixture(scope="session")
@@ -111,11 +126,12 @@ def converted(
 
     @cache
     def files(backbone: Backbone, task: str) -> dict[str, Path]:
-        source, output = checkpoint(backbone), workshop / f"{backbone}-{task}"
         # In one go, which takes half the time.
-        return dict(
-            zip(KINDS, convert(source, tasks=(task,), types=KINDS, output=output), strict=True)
+        folder = once(
+            workshop / f"{backbone}-{task}",
+            lambda folder: convert(checkpoint(backbone), tasks=(task,), types=KINDS, output=folder),
         )
+        return by_type(folder, KINDS)
 
     def file(backbone: Backbone, task: str = "retrieval", kind: str = "F16") -> Path:
         return files(backbone, task)[kind]
@@ -127,7 +143,10 @@ def converted(
 def few_checkpoint(workshop: Path) -> Path:
     """Return a checkpoint with few tokens and rows of 256 weights, quick to quantise."""
     shape = {"hidden": 256, "layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 64, "ffn": 512}
-    return few_tokens(build(workshop / "few", "qwen3", tasks=("retrieval",), **shape))
+    return once(
+        workshop / "few",
+        lambda folder: few_tokens(build(folder, "qwen3", tasks=("retrieval",), **shape)),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -135,8 +154,11 @@ def few(workshop: Path, few_checkpoint: Path) -> Path:
     """Return an F16 file of it."""
     from jlocal_convert import convert
 
-    (file,) = convert(few_checkpoint, types=["F16"], output=workshop / "few-files")
-    return file
+    folder = once(
+        workshop / "few-files",
+        lambda folder: convert(few_checkpoint, types=["F16"], output=folder),
+    )
+    return by_type(folder, ["F16"])["F16"]
 
 
 @pytest.fixture(scope="session")
@@ -144,10 +166,11 @@ def calibration_file(workshop: Path) -> Path:
     """Return a file of 48 texts to calibrate with, one a line."""
     from jlocal_convert.quantization.calibration import read_calibration
 
-    path = workshop / "texts.txt"
-    lines = [" ".join(text.split()) for text in read_calibration(["default"]).texts[:48]]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
+    def write(folder: Path) -> None:
+        lines = [" ".join(text.split()) for text in read_calibration(["default"]).texts[:48]]
+        (folder / "texts.txt").write_text("".join(f"{it}\n" for it in lines), encoding="utf-8")
+
+    return once(workshop / "calibration", write) / "texts.txt"
 
 
 @pytest.fixture(scope="session")
@@ -157,8 +180,11 @@ def starter_files(workshop: Path) -> dict[str, Path]:
     from support.verify_inputs import STARTER
 
     types = ("F16", "Q8_0", "Q4_K_M")
-    files = convert(STARTER, tasks=["retrieval"], types=types, output=workshop / "starter")
-    return dict(zip(types, files, strict=True))
+    folder = once(
+        workshop / "starter",
+        lambda folder: convert(STARTER, tasks=["retrieval"], types=types, output=folder),
+    )
+    return by_type(folder, types)
 
 
 @pytest.fixture(scope="session")
@@ -167,9 +193,11 @@ def stored_reference(workshop: Path, starter_files: dict[str, Path]) -> Path:
     from jlocal.verify import save_reference
     from support.verify_inputs import SOME
 
-    path = workshop / "f16.npz"
-    save_reference(starter_files["F16"], path, texts=SOME)
-    return path
+    folder = once(
+        workshop / "reference",
+        lambda folder: save_reference(starter_files["F16"], folder / "f16.npz", texts=SOME),
+    )
+    return folder / "f16.npz"
 
 
 @pytest.fixture(scope="session")
@@ -177,8 +205,16 @@ def collection_models(workshop: Path) -> list[Path]:
     """Return one model in F32 and in Q8_0, with few tokens, so that each process opens it soon."""
     from jlocal_convert import convert
 
-    source = few_tokens(build(workshop / "collections", "qwen3", tasks=("retrieval",)))
-    return convert(source, types=("F32", "Q8_0"), output=workshop / "collections-files")
+    types = ("F32", "Q8_0")
+    source = once(
+        workshop / "collections",
+        lambda folder: few_tokens(build(folder, "qwen3", tasks=("retrieval",))),
+    )
+    folder = once(
+        workshop / "collections-files",
+        lambda folder: convert(source, types=types, output=folder),
+    )
+    return list(by_type(folder, types).values())
 
 
 @pytest.fixture(scope="session")

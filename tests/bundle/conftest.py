@@ -8,17 +8,20 @@ import pytest
 
 from jlocal_convert import convert
 from support.gguf_files import few_tokens, variant
+from support.once import once
 
 
-@pytest.fixture(scope="module")
-def models(small_checkpoint, nano_checkpoint, tmp_path_factory) -> list[Path]:
+@pytest.fixture(scope="session")
+def models(small_checkpoint: Path, nano_checkpoint: Path, workshop: Path) -> list[Path]:
     """Return a file of each architecture, with few tokens."""
-    folder = tmp_path_factory.mktemp("bundles")
-    files = []
-    for checkpoint in (small_checkpoint, nano_checkpoint):
-        source = few_tokens(variant(checkpoint, folder / checkpoint.name))
-        files += convert(source, tasks=("retrieval",), types=("Q8_0",), output=folder)
-    return files
+
+    def make(folder: Path) -> None:
+        for checkpoint in (small_checkpoint, nano_checkpoint):
+            source = few_tokens(variant(checkpoint, folder / checkpoint.name))
+            convert(source, tasks=("retrieval",), types=("Q8_0",), output=folder)
+
+    folder = once(workshop / "bundles", make)
+    return [next(folder.glob(f"{it.name}-*.gguf")) for it in (small_checkpoint, nano_checkpoint)]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -164,17 +167,24 @@ install(Path(sys.argv[1]), wait)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> None:
+@contextmanager
+def install_slowly(bundle: Path) -> Iterator[subprocess.Popen[str]]:
+    """Install a bundle in a process of its own, which waits once it has a part of a model."""
     content = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL + bytes(3 << 20)}
-    (tmp_path / "b.tar").write_bytes(pack(None, content))
-    command = [sys.executable, "-c", SLOWLY, str(tmp_path / "b.tar")]
+    bundle.write_bytes(pack(None, content))
+    command = [sys.executable, "-c", SLOWLY, str(bundle)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as child:
         assert child.stdout.readline() == "5\n"
         assert int(child.stdout.readline()) == 1 << 20
+        yield child
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> None:
+    with install_slowly(tmp_path / "b.tar") as child:
         assert len(files_in(own_home)) == 1
         child.send_signal(number)
     assert child.returncode in (130, 143, -signal.SIGINT)
@@ -183,14 +193,7 @@ def test_an_interrupted_install_leaves_nothing(number, tmp_path, own_home) -> No
 
 @pytest.mark.slow
 def test_what_a_killed_install_left_goes_with_the_next_one(tmp_path, own_home) -> None:
-    content = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL + bytes(3 << 20)}
-    (tmp_path / "b.tar").write_bytes(pack(None, content))
-    command = [sys.executable, "-c", SLOWLY, str(tmp_path / "b.tar")]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        assert child.stdout.readline() == "5\n"
-        assert int(child.stdout.readline()) == 1 << 20
+    with install_slowly(tmp_path / "b.tar") as child:
         child.kill()
     assert len(files_in(own_home)) == 1
     install(tmp_path / "b.tar")

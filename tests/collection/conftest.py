@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from jlocal import Collection, Embedder
+from jlocal import Collection, Embedder, Report
+from support.collection_files import check
 
 
 @pytest.fixture
@@ -31,3 +32,16 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "a.md").write_text("We keep backups for thirty days.")
     return folder
+
+
+@pytest.fixture
+def index(tmp_path: Path, model: Embedder, folder: Path) -> Callable[..., Report]:
+    """Index the folder, and see that the file is whole."""
+
+    def run(*paths: Path, **options: object) -> Report:
+        with Collection(tmp_path / "notes.db", model) as collection:
+            report = collection.index(paths or [folder], **options)
+        check(tmp_path / "notes.db")
+        return report
+
+    return run

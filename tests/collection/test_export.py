@@ -12,7 +12,6 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pyarrow.parquet
 import pytest
 
@@ -83,6 +82,8 @@ def read(path: Path) -> tuple[list[str], list[tuple], np.ndarray]:
         found = [json.loads(line) for line in path.read_text().splitlines()]
         vectors = [row["embedding"] for row in found]
     elif path.suffix == ".csv":
+        import pandas
+
         texts = dict.fromkeys(("id", "path", "text"), str)
         numbers = dict.fromkeys(("page", "first_line", "last_line"), "Int64")
         frame = pandas.read_csv(

@@ -5,21 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from jlocal import Collection, Embedder, Report
-
-
-@pytest.fixture
-def index(tmp_path: Path, model: Embedder, folder: Path) -> Callable[..., Report]:
-    def run(*paths: Path, **options: object) -> Report:
-        with Collection(tmp_path / "notes.db", model) as collection:
-            return collection.index(paths or [folder], **options)
-
-    return run
+from jlocal import Collection, Report
 
 
 def documents(tmp_path: Path) -> set[str]:

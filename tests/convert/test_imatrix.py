@@ -100,9 +100,8 @@ def test_equal_to_llama_imatrix(backbone, last, converted):
         assert (difference < 0.01 * expected).all(), name
 
 
-@pytest.mark.parametrize(
-    ("backbone", "last"), [("qwen3", LAST), pytest.param("eurobert", (), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("backbone", "last"), [("qwen3", LAST), ("eurobert", ())])
 def test_what_is_computed_for_a_vector_counts(backbone, last, converted):
     """Of a decoder's last feed-forward one row for each text; of an encoder everything."""
     file = converted(backbone, "retrieval", "F32")

@@ -16,6 +16,9 @@ chromadb = pytest.importorskip("chromadb")
 
 from jlocal.integrations.chroma import JlocalEmbeddingFunction  # noqa: E402
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_vectors_are_those_of_the_embedder(starter: Embedder, texts: list[str]) -> None:
     function = JlocalEmbeddingFunction("starter", truncate_dim=64)

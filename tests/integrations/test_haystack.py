@@ -17,6 +17,9 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from jlocal.integrations.haystack import JlocalDocumentEmbedder, JlocalTextEmbedder
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_vectors_are_those_of_the_embedder(starter: Embedder, texts: list[str]) -> None:
     query, documents = (

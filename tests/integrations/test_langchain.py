@@ -19,6 +19,9 @@ from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from jlocal.integrations.langchain import JlocalEmbeddings, JlocalRetriever
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 class _Ours:
     embeddings_class = JlocalEmbeddings

@@ -16,6 +16,9 @@ from llama_index.core import Document, VectorStoreIndex
 
 from jlocal.integrations.llama_index import JlocalEmbedding, JlocalRetriever
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_vectors_are_those_of_the_embedder(starter: Embedder, texts: list[str]) -> None:
     model = JlocalEmbedding("starter", truncate_dim=64)

@@ -18,6 +18,9 @@ from jlocal.integrations.sentence_transformers import (  # noqa: E402
     sentence_transformer,
 )
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 QUERIES = {"q0": "how is data kept safe?", "q1": "when do we meet?", "q2": "who chases mice?"}
 PAIRS = [
     ("A cat sleeps.", "The cat is asleep.", 0.95),

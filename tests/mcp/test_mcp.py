@@ -8,20 +8,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
-from mcp import Client
 from starlette.applications import Starlette
 
 from jlocal import Collection, Embedder
-from jlocal.mcp.app import make_server, streamable_http
 from jlocal.mcp.clean import cleaned
 from jlocal.mcp.library import Library
 from jlocal.mcp.models import OwnModels
 from support.pdfs import pdf
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 Ask = Callable[..., dict[str, Any]]
 HOSTILE = (
@@ -54,12 +55,21 @@ def work(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
     return folder / "work.db"
 
 
+def client_of(library: Library) -> Client:
+    """Import the SDK only where it is used: that takes most of a second."""
+    from mcp import Client
+
+    from jlocal.mcp.app import make_server
+
+    return Client(make_server(library))
+
+
 def asking(*paths: Path, shows_paths: bool = False) -> Iterator[Ask]:
     library = Library(OwnModels({"threads": 1}), paths, shows_paths=shows_paths)
 
     def ask(tool: str, /, *, fails: bool = False, **arguments: object) -> Any:
         async def call() -> Any:
-            async with Client(make_server(library)) as client:
+            async with client_of(library) as client:
                 result = await client.call_tool(tool, arguments)
                 (text,) = result.content
                 assert result.is_error is fails, text.text
@@ -89,7 +99,7 @@ def ask_here(work: Path) -> Iterator[Ask]:
 def test_all_tools_are_read_only_and_typed(work: Path) -> None:
     async def tools() -> Any:
         library = Library(OwnModels({}), [work])
-        async with Client(make_server(library)) as client:
+        async with client_of(library) as client:
             assert "never" in client.instructions
             return (await client.list_tools()).tools
 
@@ -322,6 +332,8 @@ def test_the_passage_of_a_whole_text_is_shortened_around_its_words(
 
 def test_it_answers_as_a_part_of_another_application(work: Path) -> None:
     library = Library(OwnModels({"threads": 1}), [work])
+    from jlocal.mcp.app import streamable_http
+
     http = streamable_http(library)
 
     @asynccontextmanager

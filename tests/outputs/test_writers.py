@@ -12,7 +12,6 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pyarrow.parquet
 import pytest
 
@@ -144,6 +143,8 @@ def test_every_precision_in_every_format(precision: str, format: str, tmp_path: 
         assert [row["id"] for row in rows] == ids
         read = np.array([row["embedding"] for row in rows], vectors.dtype)
     elif format == "csv":
+        import pandas
+
         frame = pandas.read_csv(path, index_col="id")
         assert frame.index.to_list() == ids
         assert frame.columns.to_list() == [f"d{number}" for number in range(vectors.shape[1])]
@@ -172,6 +173,8 @@ def test_awkward_names_in_csv(tmp_path: Path) -> None:
     with open_writer(path, "csv", {}) as writer:
         add_awkward(writer)
     texts = {name: str for name in ("id", "path", "text")}
+    import pandas
+
     frame = pandas.read_csv(path, dtype=texts | {"page": "Int64"}, keep_default_na=False,
                             na_values={"page": [""]})  # fmt: skip
     assert frame["id"].to_list() == list(AWKWARD_IDS)
@@ -218,6 +221,8 @@ def test_a_name_that_is_no_text_is_refused_and_the_rest_written(format, tmp_path
                 writer.add(id, VECTORS[0])
             with pytest.raises(TextError, match="its path is not UTF-8"):
                 writer.add("b", VECTORS[0], {"path": id})
+    import pandas
+
     frame = pandas.read_csv(path) if format == "csv" else pandas.read_parquet(path)
     assert frame["id"].to_list() == ["a", "c"]
 

@@ -10,6 +10,7 @@ import pytest
 from jlocal import Embedder
 from jlocal.models import starter as starter_model
 from support.gguf_files import patch
+from support.once import once
 from support.servers import Running, running
 
 
@@ -23,9 +24,12 @@ def server(short: Path) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def short(workshop: Path) -> Path:
     """Return the starter with a context of 64 tokens, which a text soon exceeds."""
-    target = workshop / "short-embedding.gguf"
-    patch(starter_model.FILE, target, "qwen3.context_length", 4096, 64)
-    return target
+    name = "short-embedding.gguf"
+    folder = once(
+        workshop / "short",
+        lambda folder: patch(starter_model.FILE, folder / name, "qwen3.context_length", 4096, 64),
+    )
+    return folder / name
 
 
 @pytest.fixture(scope="session")

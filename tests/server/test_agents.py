@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mcp import Client
 
 from jlocal import Collection
 from support.servers import running
@@ -27,6 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_agents_search_and_read_over_http(folder: Path) -> None:
+    from mcp import Client
+
     async def ask(url: str) -> tuple[object, object]:
         async with Client(f"{url}/mcp") as client:
             tools = await client.list_tools()

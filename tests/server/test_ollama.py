@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 import ollama
 import pytest
-from langchain_ollama import OllamaEmbeddings
 
 from jlocal import Embedder
 from support.alike import cosines
 from support.servers import Running
+
+if TYPE_CHECKING:
+    from langchain_ollama import OllamaEmbeddings
 
 TEXTS = ["restic runs every night", "two mirrored disks", "é 漢字"]
 LONG = "word " * 100
@@ -132,6 +135,8 @@ def test_langchain_ollama(server: Running, starter: Embedder) -> None:
 
 @contextmanager
 def langchain(server: Running, side: str) -> Iterator[OllamaEmbeddings]:
+    from langchain_ollama import OllamaEmbeddings
+
     model = OllamaEmbeddings(
         model=f"starter-embedding:{side}", base_url=server.url, validate_model_on_init=True
     )

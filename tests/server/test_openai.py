@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
-import openai
 import pytest
 
 from jlocal import Embedder
@@ -14,11 +14,16 @@ from jlocal.server.options import ServerOptions
 from support.alike import cosines
 from support.servers import Running, served
 
+if TYPE_CHECKING:
+    import openai
+
 TEXTS = ["restic runs every night", "two mirrored disks", "restic runs every night", "é 漢字"]
 
 
 @pytest.fixture(scope="module")
 def client(server: Running) -> openai.OpenAI:
+    import openai
+
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
 

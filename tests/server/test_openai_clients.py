@@ -25,6 +25,9 @@ from support.alike import cosines
 from support.pages import code, for_server
 from support.servers import Running
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 TEXTS = ["restic runs every night", "two mirrored disks", "é 漢字"]
 
 
@@ -129,7 +132,6 @@ def npm() -> str:
     return shutil.which("npm") or ""
 
 
-@pytest.mark.slow
 def test_javascript(server: Running, starter: Embedder, tmp_path: Path) -> None:
     """`openai` asks for base64 unless it is told otherwise; the AI SDK asks for floats."""
     for file in (Path(__file__).parent / "javascript").iterdir():

@@ -17,6 +17,9 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 from support.servers import running
 from support.tei_description import DESCRIPTION
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 20
 
 
@@ -64,7 +67,6 @@ def _ask(operation: Any, url: str, checks: list[Any]) -> int:
     return answered
 
 
-@pytest.mark.slow
 def test_no_request_from_our_description_makes_the_server_fail(url) -> None:
     document = httpx.get(f"{url}/openapi.json").json()
     answered = ask(document, url, [not_a_server_error, response_schema_conformance])
@@ -72,7 +74,6 @@ def test_no_request_from_our_description_makes_the_server_fail(url) -> None:
     assert answered["POST /search"]
 
 
-@pytest.mark.slow
 def test_no_request_from_the_description_of_text_embeddings_inference_does(url) -> None:
     served = httpx.get(f"{url}/openapi.json").json()["paths"]
     document = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import httpx
 import numpy as np
 import pytest
-from chromadb.utils.embedding_functions import HuggingFaceEmbeddingServer
-from huggingface_hub import InferenceClient
 
 from jlocal import Embedder
 from support.alike import cosines
@@ -148,6 +146,8 @@ def test_its_root_needs_the_key() -> None:
 
 @pytest.mark.parametrize("side", ["query", "document"])
 def test_the_client_of_the_hub(server: Running, starter: Embedder, side: str) -> None:
+    from huggingface_hub import InferenceClient
+
     client = InferenceClient(f"{server.url}/embed?model=starter:{side}")
     rows = client.feature_extraction(TEXTS)
     assert rows.shape == (3, 256)
@@ -155,6 +155,8 @@ def test_the_client_of_the_hub(server: Running, starter: Embedder, side: str) ->
 
 
 def test_chroma(server: Running, starter: Embedder) -> None:
+    from chromadb.utils.embedding_functions import HuggingFaceEmbeddingServer
+
     function = HuggingFaceEmbeddingServer(url=f"{server.url}/embed?model=starter:document")
     assert cosines(function(TEXTS), starter.encode_document(TEXTS)).min() > 0.99999
     function._session.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import threading
@@ -33,6 +34,7 @@ class Faults:
         redirect: where downloads are sent to, by their path.
         pieces: what downloads consist of, in place of their content and without a length.
         listing_pieces: the same of listings.
+        slow_headers: whether headers come byte by byte, and never end.
         ranges: the Range of each download, or "".
         tokens: the Authorization of each request, or "".
 
@@ -50,6 +52,7 @@ class Faults:
     redirect: Callable[[str], str] | None = None
     pieces: Callable[[bytes], Iterable[bytes]] | None = None
     listing_pieces: Callable[[bytes], Iterable[bytes]] | None = None
+    slow_headers: bool = False
     ranges: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
@@ -105,7 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         self.faults.tokens.append(self.headers.get("Authorization", ""))
-        if self.faults.answers:
+        if self.faults.slow_headers:
+            self._dribble()
+        elif self.faults.answers:
             self._send(self.faults.answers.pop(0), b"", body, self.faults.headers)
         elif parts[:2] == ["api", "models"]:
             self._api("/".join(parts[2:4]), parts[4:], body)
@@ -113,6 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._file("/".join(parts[:2]), "/".join(parts[4:]), body)
         else:
             self._send(404, b"{}", body)
+
+    def _dribble(self) -> None:
+        for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX: ", itertools.repeat(ord("x"))):
+            if self.faults.release.wait(0.2):
+                break
+            self.wfile.write(bytes([byte]))
+        self.close_connection = True
 
     def _api(self, repository: str, rest: list[str], body: bool) -> None:
         folder = self.folders.get(repository)

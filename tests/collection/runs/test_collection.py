@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,27 +21,6 @@ from jlocal.inputs.encodings import decode
 from jlocal.models.chunking import default_chunking
 from support.collection_files import check, rows
 from support.texts import AWKWARD, prose
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
-    (folder / "sub").mkdir(parents=True)
-    for name in ("a.md", "b.md", "sub/c.md"):
-        (folder / name).write_text(f"This is {name}.\n")
-    return folder
-
-
-@pytest.fixture
-def index(tmp_path: Path, model: Embedder, notes: Path) -> Callable:
-    def run(*paths: Path, **options: object) -> dict[str, int]:
-        with Collection(tmp_path / "notes.db", model) as collection:
-            report = collection.index(paths or [notes], **options)
-        check(tmp_path / "notes.db")
-        names = ("new", "changed", "unchanged", "removed", "failed", "embedded")
-        return {name: getattr(report, name) for name in names if getattr(report, name)}
-
-    return run
 
 
 def settle() -> None:
