@@ -212,6 +212,7 @@ def test_rounds(converted, monkeypatch) -> None:
     assert Speed(32, 10, 300, (9.0, 1.0, 2.0)).tokens_per_second == 150
 
 
+@pytest.mark.slow
 def test_texts_differ_and_have_the_length(converted) -> None:
     with Embedder(converted("eurobert")) as model:
         for length, count in ((32, 200), (256, 8)):

@@ -52,6 +52,7 @@ def test_models_cross_and_give_the_same_vectors(models, own_home, tmp_path) -> N
     assert files_in(own_home) == before
 
 
+@pytest.mark.slow
 def test_rm_forgets_what_came_with_a_model(models, own_home, tmp_path) -> None:
     create([str(path) for path in models], tmp_path / "b.tar")
     first, second = install(tmp_path / "b.tar")
@@ -66,6 +67,7 @@ def test_rm_forgets_what_came_with_a_model(models, own_home, tmp_path) -> None:
     assert not [path for path in own_home.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_model_on_this_machine_goes_on_by_its_name(models, tmp_path) -> None:
     create([str(models[0])], tmp_path / "a.tar")
     (model,) = install(tmp_path / "a.tar")
@@ -79,6 +81,7 @@ def test_a_model_on_this_machine_goes_on_by_its_name(models, tmp_path) -> None:
     assert not (tmp_path / "c.tar").exists()
 
 
+@pytest.mark.slow
 def test_tar_reads_it_and_the_same_inputs_give_the_same_bytes(models, tmp_path) -> None:
     for name in ("a.tar", "b.tar"):
         create([str(path) for path in models], tmp_path / name)
@@ -95,6 +98,7 @@ def test_tar_reads_it_and_the_same_inputs_give_the_same_bytes(models, tmp_path) 
     assert "cc-by-nc-4.0" in notices
 
 
+@pytest.mark.slow
 def test_what_cannot_become_a_bundle(models, tmp_path) -> None:
     copy = tmp_path / models[0].name.upper()
     shutil.copy(models[0], copy.with_suffix(".gguf"))

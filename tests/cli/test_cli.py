@@ -68,6 +68,7 @@ def test_what_a_command_does_is_said_whole_on_80_columns() -> None:
     assert "..." not in done.output.partition("Search your files:")[2]
 
 
+@pytest.mark.slow
 def test_a_word_alone_shows_help(jlocal) -> None:
     done = jlocal()
     assert (done.returncode, done.stderr) == (0, "")
@@ -246,6 +247,7 @@ def test_similar(jlocal, model: Path) -> None:
     assert read["similarity"][0][0] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_show(jlocal, model: Path) -> None:
     done = jlocal("show", model, "--json")
     facts = json.loads(done.stdout)

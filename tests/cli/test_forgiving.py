@@ -282,6 +282,7 @@ def test_an_argument_that_a_command_does_not_take(
     assert done.stderr.endswith(f"{advice}\n")
 
 
+@pytest.mark.slow
 def test_embed_skips_broken_links_in_folders_as_index_does(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -300,6 +301,7 @@ def test_embed_skips_broken_links_in_folders_as_index_does(
         assert run(command, "notes/gone.md", "-m", str(FILE)).exit_code == 1
 
 
+@pytest.mark.slow
 def test_embed_skips_what_is_not_text_in_folders_as_index_does(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +338,7 @@ def test_embed_skips_what_is_not_text_in_folders_as_index_does(
     assert (done.exit_code, "Not embedded: notes/b.md: " in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_embed_reads_standard_input_where_nothing_is_named(tmp_path: Path) -> None:
     def embed(data: bytes) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

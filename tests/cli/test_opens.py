@@ -11,6 +11,8 @@ import pytest
 from jlocal import Collection
 from jlocal.models.starter import FILE
 
+pytestmark = pytest.mark.slow
+
 _COUNTED = """
 import sys
 opened = []

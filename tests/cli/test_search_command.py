@@ -16,6 +16,8 @@ from jlocal import Embedder
 from jlocal.excerpts.columns import width
 from support.collection_files import notes_to_search
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
@@ -62,16 +64,12 @@ def test_search_on_the_command_line(jlocal, notes: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["-n", *(pytest.param(name, marks=pytest.mark.slow) for name in ("-k", "--top-k", "--limit"))],
-)
+@pytest.mark.parametrize("option", ["-n", "-k", "--top-k", "--limit"])
 def test_the_number_of_hits_has_the_names_of_other_tools(option: str, jlocal) -> None:
     done = jlocal("search", option, "2", "backups", "-d", "notes.db", "--json")
     assert len(done.stdout.splitlines()) == 2
 
 
-@pytest.mark.slow
 def test_the_words_of_a_query_are_only_words(jlocal) -> None:
     """They need no quotation marks, options may stand among them, and `--` ends the options."""
     expected = jlocal("search", "-d", "notes.db", "kept -n 1 --open", "--json").stdout
@@ -87,7 +85,6 @@ def test_the_words_of_a_query_are_only_words(jlocal) -> None:
     assert "did you mean --json?" in done.stderr
 
 
-@pytest.mark.slow
 def test_paths_only(jlocal, notes: Path) -> None:
     done = jlocal("search", "-d", "notes.db", "budget", "--files", "-n", "20")
     paths = done.stdout.splitlines()
@@ -100,7 +97,6 @@ def test_paths_only(jlocal, notes: Path) -> None:
         assert jlocal("search", "-d", "notes.db", "x", *arguments).returncode == 2
 
 
-@pytest.mark.slow
 def test_errors_are_one_line(jlocal, notes: Path, other_model_file: Path) -> None:
     for arguments, message in (
         (
@@ -121,7 +117,6 @@ def test_errors_are_one_line(jlocal, notes: Path, other_model_file: Path) -> Non
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
@@ -144,7 +139,6 @@ def test_index_on_the_command_line(jlocal, notes: Path, model_file: Path, tmp_pa
     assert done.stdout.endswith("a.md:1\n   alpha\n")
 
 
-@pytest.mark.slow
 def test_after_a_run_in_which_everything_failed(jlocal, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.bin").write_bytes(b"\0")
     for _ in range(2):

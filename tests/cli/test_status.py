@@ -58,6 +58,7 @@ def test_status_says_what_is_out_of_date(jlocal, notes: Path, tmp_path: Path) ->
     assert done.stdout.splitlines()[-1] == "Next       jlocal update"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 30])
 def test_the_lines_of_status_end_between_words(
     jlocal, tmp_path: Path, model: Embedder, columns: int
@@ -109,6 +110,7 @@ def test_what_was_just_indexed_is_not_changed(tmp_path: Path, model: Embedder) -
         assert collection.update().changed == 1
 
 
+@pytest.mark.slow
 def test_status_tells_what_is_skipped_from_what_is_new(
     jlocal, tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +139,7 @@ def test_status_tells_what_is_skipped_from_what_is_new(
     assert "3 documents, 5 skipped, 1 not indexed (jlocal update" in jlocal("status").stdout
 
 
+@pytest.mark.slow
 def test_a_file_that_each_run_fails_to_index_is_not_one_to_index(
     jlocal, tmp_path: Path, model: Embedder
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_document_that_can_no_longer_be_read_is_not_a_changed_one(
         assert (status.documents, status.changed, status.failed) == (1, 0, 1)
 
 
+@pytest.mark.slow
 def test_passages_of_a_file_that_is_not_done_are_not_to_be_deleted(
     jlocal, tmp_path: Path, model: Embedder
 ) -> None:
@@ -290,6 +294,7 @@ def test_collections_are_listed_and_removed(jlocal, notes: Path, model: Embedder
     assert (notes / "a.md").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_in_place_of_a_collection_is_told_and_not_removed(jlocal) -> None:
     done = jlocal("collections", "rm", "default", "-y")
     assert done.stderr == (

@@ -107,16 +107,10 @@ SHOWING = (
 )
 
 
-# Each of them is a process; the fast set has one of each command.
-_first = {arguments[0]: arguments for arguments in reversed(SHOWING)}.values()
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
-    [
-        arguments if arguments in _first else pytest.param(arguments, marks=pytest.mark.slow)
-        for arguments in SHOWING
-    ],
+    SHOWING,
     ids=lambda words: ascii(" ".join(words))[:40],
 )
 def test_nothing_commands_the_terminal(arguments: list[str], run) -> None:
@@ -136,6 +130,7 @@ def test_a_listing_of_models_commands_nothing(run, monkeypatch, tmp_path: Path) 
         assert leaks(done.stdout + done.stderr) == []
 
 
+@pytest.mark.slow
 def test_json_is_the_same_to_a_program(run) -> None:
     done = run("similar", BAD, "日本\u3000語 👩\u200d🔬", "-m", "starter", "--json")
     assert json.loads(done.stdout)["texts"] == [BAD, "日本\u3000語 👩\u200d🔬"]

@@ -45,6 +45,7 @@ def check(text: str, limit: int, overlap: int, count: Callable[[str], int]) -> l
     return chunks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [0, 9, 24])
 def test_awkward_texts_are_cut_and_nothing_is_lost(count, overlap: int) -> None:
     texts = [text for text in AWKWARD.values() if text] + [huge(3000), prose(400)]

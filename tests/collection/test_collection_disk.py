@@ -86,6 +86,7 @@ def test_a_full_disk_does_not_prevent_searching(small_disk, killed: bool, shared
     assert not list(small_disk.glob("c.db-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_process_that_may_write_no_files_can_search(tmp_path: Path, killed: bool) -> None:
     path = made(tmp_path / "c.db", killed=killed)
@@ -208,6 +209,7 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     assert done.stderr.count("sync(") >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_text_that_is_added_waits_for_the_disk_twice(tmp_path: Path) -> None:
     """For its commit, and for the folder of the log; only the last close writes the file."""

@@ -63,6 +63,7 @@ def alike(text: str) -> str:
     return re.sub(r"\s", " ", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [0, 20])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_every_part_is_the_one_of_the_file(
@@ -92,6 +93,7 @@ def test_every_part_is_the_one_of_the_file(
             assert part.last_line == part.first_line + part.text.count("\n")
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_part_are_those_of_the_file(tmp_path: Path, collection: Collection) -> None:
     text = long_text(3)
     path = tmp_path / "notes.md"
@@ -107,6 +109,7 @@ def test_the_lines_of_a_part_are_those_of_the_file(tmp_path: Path, collection: C
     assert collection.find_line(path, len(lines) + 1) is None
 
 
+@pytest.mark.slow
 def test_a_hit_is_in_the_part_that_it_names(tmp_path: Path, collection: Collection) -> None:
     for seed in range(3):
         (tmp_path / f"{seed}.md").write_text(long_text(seed))
@@ -121,6 +124,7 @@ def test_a_hit_is_in_the_part_that_it_names(tmp_path: Path, collection: Collecti
             assert collection.read(hit.path, hit.record, hit.start, len(hit.text)).text == hit.text
 
 
+@pytest.mark.slow
 def test_one_endless_line_is_read_around_a_hit(tmp_path: Path, collection: Collection) -> None:
     text = " ".join(f"word{number}" for number in range(3000)) + " walrus"
     (tmp_path / "line.txt").write_text(text)

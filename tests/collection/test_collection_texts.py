@@ -105,6 +105,7 @@ def test_long_texts_are_cut_as_files_are(collection: Collection) -> None:
         collection.add("x", chunk=None)
 
 
+@pytest.mark.slow
 def test_overlaps_are_not_read_twice(tmp_path: Path, notes: Path, model: Embedder) -> None:
     text = "\n".join(f"Line {number} of this long text is about cats." for number in range(200))
     (notes / "long.md").write_text(text)
@@ -355,6 +356,7 @@ def test_values_are_checked_when_they_are_read(
             collection.search("x", where={"year": 2019})
 
 
+@pytest.mark.slow
 def test_a_rebuild_takes_added_texts_over(
     collection: Collection, notes: Path, model: Embedder
 ) -> None:

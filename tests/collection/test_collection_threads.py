@@ -48,6 +48,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[object]:
         return [future.result(PATIENCE) for future in futures]
 
 
+@pytest.mark.slow
 def test_eight_threads_search_while_one_indexes(database, notes, model) -> None:
     with Collection(database, model) as collection:
 

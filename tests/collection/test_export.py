@@ -99,6 +99,7 @@ def read(path: Path) -> tuple[list[str], list[tuple], np.ndarray]:
     return [row["id"] for row in found], columns, np.array(vectors, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
 def test_tables(format: str, database: Path, standing, tmp_path: Path) -> None:
     done = jlocal("export", "-d", database, "-o", tmp_path / f"v.{format}")

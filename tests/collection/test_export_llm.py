@@ -201,6 +201,7 @@ def dump(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     """An error in the middle leaves the database of llm as it was."""
     documents = [(f"/{n}.txt", [f"{n} " + "x" * 9999]) for n in range(300)]

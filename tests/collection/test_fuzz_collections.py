@@ -219,6 +219,7 @@ statements = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fuzz
 @given(changes=st.lists(statements, min_size=1, max_size=2))
 def test_schemas(

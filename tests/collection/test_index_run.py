@@ -14,6 +14,7 @@ from support.not_text import NOT_TEXT
 from support.texts import prose
 
 
+@pytest.mark.slow
 def test_progress_has_an_end(index, folder: Path) -> None:
     for number in range(40):
         (folder / f"{number:02}.md").write_text(prose(120, seed=number))
@@ -41,6 +42,7 @@ def test_work_is_written_after_about_two_seconds() -> None:
         assert size == pytest.approx(min(max(2 * speed, 1_000), 400_000), rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_a_run_does_and_writes_nothing(
     index, folder: Path, tmp_path: Path, model: Embedder
 ) -> None:

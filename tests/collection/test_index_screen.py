@@ -40,6 +40,7 @@ def jlocal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.mark.slow
 def test_the_screen_of_a_first_run(jlocal, folder: Path) -> None:
     for name in ("photo.jpg", "song.mp3"):
         (folder / name).write_bytes(NOT_TEXT[name])
@@ -61,6 +62,7 @@ def test_the_screen_of_a_first_run(jlocal, folder: Path) -> None:
     assert jlocal("notes", "-d", "q.db", "-q", "-m", "starter").stderr == ""
 
 
+@pytest.mark.slow
 def test_a_mistyped_folder_has_no_summary(jlocal, folder: Path) -> None:
     done = jlocal("nots", "-d", "n.db", "-m", "starter")
     assert done.returncode == 1
@@ -69,6 +71,7 @@ def test_a_mistyped_folder_has_no_summary(jlocal, folder: Path) -> None:
     assert count == "Error: 1 input was not indexed."
 
 
+@pytest.mark.slow
 def test_lines_of_the_summary_end_between_words(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -93,6 +96,7 @@ def test_lines_of_the_summary_end_between_words(tmp_path: Path) -> None:
     assert re.search(r"tokens; +--all takes it\)$", "".join(lines[start + 2 : start + 4]))
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_said_once(jlocal, folder: Path, tmp_path: Path) -> None:
     for number in range(3):
         (folder / f"{number}.pdf").write_bytes(pdf("A page."))
@@ -138,6 +142,7 @@ def test_the_bar_fits_its_terminal_and_commands_nothing(tmp_path: Path) -> None:
     assert last[-1] == "  Next:  jlocal search -d n.db your question"
 
 
+@pytest.mark.slow
 def test_no_next_step_stands_before_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -168,6 +173,7 @@ def test_a_long_run_is_announced_once(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_dry_run_on_the_command_line(jlocal, folder: Path, tmp_path: Path) -> None:
     (folder / "photo.jpg").write_bytes(NOT_TEXT["photo.jpg"])
     done = jlocal("notes", "-d", "n.db", "-m", "starter", "--dry-run")

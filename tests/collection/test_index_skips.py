@@ -83,6 +83,7 @@ def starter() -> Embedder:
         yield embedder
 
 
+@pytest.mark.slow
 def test_a_large_file_waits_to_be_asked_for(tmp_path: Path, starter: Embedder) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()

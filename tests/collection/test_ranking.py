@@ -60,9 +60,8 @@ def fill(store: Store, vectors: np.ndarray) -> None:
     store.write(batch)
 
 
-@pytest.mark.parametrize(
-    ("groups", "each"), [(600, 20), pytest.param(6, 2000, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("groups", "each"), [(600, 20), (6, 2000)])
 def test_codes_find_what_comparing_everything_finds(tmp_path: Path, groups: int, each: int) -> None:
     store, vectors = made(tmp_path / "c.db", groups, each)
     found = 0
@@ -85,6 +84,7 @@ def test_codes_find_what_comparing_everything_finds(tmp_path: Path, groups: int,
     store.close()
 
 
+@pytest.mark.slow
 def test_filters(tmp_path: Path) -> None:
     store, vectors = made(tmp_path / "c.db", 700, 3)
     for exact in (True, False):
@@ -122,6 +122,7 @@ def test_agreement(dimensions: int) -> None:
     assert agreement(codes[:0], query).shape == (0,)
 
 
+@pytest.mark.slow
 def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monkeypatch) -> None:
     """Vectors of models that can be cut are so; by the query's signs alone half would be found."""
     rng = np.random.default_rng(4)
@@ -180,6 +181,7 @@ def test_an_open_file_finds_what_was_written_since(tmp_path: Path, *, exact: boo
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_code_that_no_query_chooses_is_checked_once_after_each_change(tmp_path: Path) -> None:
     """Its passage would never be found, so one code of each block is compared with its vector."""
     store, vectors = made(tmp_path / "c.db", 3000, 1)
@@ -217,6 +219,7 @@ def test_the_background_is_read_once(tmp_path: Path, monkeypatch) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path, monkeypatch) -> None:
     store, vectors = made(tmp_path / "c.db", 3000, 4)
     paths = [hit.path for hit in search(store, vectors[0], 5, exact=False)]

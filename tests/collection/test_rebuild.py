@@ -86,6 +86,7 @@ def test_texts_that_are_cut_as_before_are_not_computed_again(collection: Collect
     assert 0 < embedded < passages
 
 
+@pytest.mark.slow
 def test_another_model(collection: Collection, converted, notes: Path) -> None:
     with Embedder(converted("eurobert", "retrieval", "F32")) as other:
         with Collection(collection.path, other) as wrong:
@@ -135,6 +136,7 @@ def test_a_search_that_meets_a_rebuild_answers_from_the_old_or_the_new_one(
     check(path)
 
 
+@pytest.mark.slow
 def test_documents_that_cannot_be_read_any_more_are_not_lost(
     collection: Collection, notes: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_documents_in_a_closed_folder_are_not_lost(collection: Collection, notes
     assert len(collection) == 41
 
 
+@pytest.mark.slow
 def test_an_interrupted_rebuild_goes_on(
     collection: Collection, model_file: Path, notes: Path
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_disk_that_is_not_mounted_loses_nothing(
     assert collection.folders().keys() == {str(tmp_path / "other")}
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> None:
     """The new one is complete, and cannot take its place."""
     if sys.platform != "linux":

@@ -30,6 +30,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
     return notes_to_search(tmp_path_factory.mktemp("search"), model)
 
 
+@pytest.mark.slow
 def test_prompts_and_places(notes: Path, model: Embedder) -> None:
     with Collection(notes / "notes.db", model) as collection:
         hits = collection.search("# Budget", mode="meaning", prompt_name="document")

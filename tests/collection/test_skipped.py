@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jlocal import Collection, Report
 
 
@@ -101,6 +103,7 @@ def test_a_dry_run_leaves_out_the_same(index, folder: Path) -> None:
     assert (report.files, report.new) == (3, 3)
 
 
+@pytest.mark.slow
 def test_what_is_skipped_is_said(folder: Path, tmp_path: Path) -> None:
     generated(folder)
     shutil.rmtree(folder / "code")

@@ -63,6 +63,7 @@ def test_a_repository_is_downloaded_and_converted(hub, jlocal, tmp_path) -> None
     assert file.read_bytes() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     {
@@ -81,6 +82,7 @@ def test_what_the_hub_does_not_have(hub, jlocal, tmp_path, arguments, says) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_without_a_network(jlocal, tmp_path, offline) -> None:
     status, out, err = jlocal(NAME, "-o", str(tmp_path / "out"), HF_HUB_OFFLINE=offline)

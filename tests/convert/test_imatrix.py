@@ -127,6 +127,7 @@ def test_what_is_computed_for_a_vector_counts(backbone, last, converted):
             assert sums.squares == pytest.approx(together, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_each_text_is_one_sequence_under_each_prompt(few, calibration_file):
     texts = read_calibration([calibration_file]).texts
     matrix = calibrate(few, Calibration(texts, ["t.txt"]), threads=2)
@@ -143,6 +144,7 @@ def test_each_text_is_one_sequence_under_each_prompt(few, calibration_file):
     assert matrix.entries["blk.1.ffn_up.weight"].counts.tolist() == [2 * len(texts)]
 
 
+@pytest.mark.slow
 def test_awkward_texts(few, calibration_file):
     """NUL, emoji, text like control tokens: what a model embeds can be calibrated with."""
     texts = [*filter(str.strip, AWKWARD.values())]
@@ -325,6 +327,7 @@ def test_matrix_of_another_model(few, tmp_path):
         refused(says, few, "--to", "Q4_K_M", "--imatrix", theirs, output=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_values_out_of_proportion(few, ours, tmp_path):
     """llama.cpp computes with them, and its weights stay finite."""
     path = tmp_path / "m.gguf"

@@ -121,6 +121,7 @@ def test_commands_of_examples_have_the_options_that_are_shown(page: Path) -> Non
         parse(words)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_finds_the_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_python_of_the_readme_finds_the_note(
     assert done.stdout.endswith("2024-03-12 backup strategy.md\n")
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_first_minute_shows_what_the_program_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_without_a_model_the_starter_model_is_tested() -> None:
     assert Path(report["self_test"]["model"]) == starter.FILE
 
 
+@pytest.mark.slow
 def test_an_unusable_model_is_broken(tmp_path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     for path in (tmp_path / "x.gguf", tmp_path / "missing.gguf"):

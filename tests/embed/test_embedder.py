@@ -76,6 +76,7 @@ def test_prompts(model: Embedder) -> None:
         model.encode("x", prompt_name="passage")
 
 
+@pytest.mark.slow
 def test_prompts_of_ones_own(converted) -> None:
     prompts = {"passage": "Document: "}
     with Embedder(converted("qwen3"), prompts=prompts, default_prompt_name="passage") as model:
@@ -96,6 +97,7 @@ def test_truncation_is_matryoshka(model: Embedder) -> None:
             model.encode("x", truncate_dim=bad)
 
 
+@pytest.mark.slow
 def test_default_dimension(converted) -> None:
     with Embedder(converted("qwen3"), truncate_dim=32) as model:
         assert model.get_embedding_dimension() == model.get_sentence_embedding_dimension() == 32
@@ -207,6 +209,7 @@ def test_arguments_are_checked(model: Embedder, converted) -> None:
         model.encode("x", prompt="\ud800")
 
 
+@pytest.mark.slow
 def test_a_shorter_limit(converted) -> None:
     with Embedder(converted("qwen3")) as model:
         model.max_seq_length = 8
@@ -217,6 +220,7 @@ def test_a_shorter_limit(converted) -> None:
             model.max_seq_length = 40_000
 
 
+@pytest.mark.slow
 def test_prompts_of_other_families(converted) -> None:
     prompts = {"query": "q: ", "passage": "p: "}
     with Embedder(converted("qwen3"), prompts=prompts) as model:
@@ -266,6 +270,7 @@ def test_callers_take_turns(converted) -> None:
         stream.close()
 
 
+@pytest.mark.slow
 def test_closed(converted) -> None:
     model = Embedder(converted("qwen3"))
     model.close()

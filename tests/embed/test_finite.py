@@ -60,6 +60,7 @@ def overflow(overflowing: dict[str, Path]) -> Path:
     return overflowing["F16"]
 
 
+@pytest.mark.slow
 def test_the_word_overflows_only_in_f16(overflowing: dict[str, Path]) -> None:
     with Embedder(overflowing["BF16"]) as model, Embedder(overflowing["F32"]) as wide:
         cosines = (model.encode(TEXTS) * wide.encode(TEXTS)).sum(axis=1)
@@ -130,6 +131,7 @@ def test_embed_reports_the_text_and_keeps_the_others(overflow: Path) -> None:
     assert "2 of 5" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_journal_keeps_no_vector_that_is_not_finite(overflow: Path, tmp_path: Path) -> None:
     from jlocal.outputs.journal import open_journal
 
@@ -191,6 +193,7 @@ def test_quantisation_is_not_measured_with_vectors_that_are_not_finite(overflow:
             quantizer.vectors(tokens)
 
 
+@pytest.mark.slow
 def test_an_infinite_row_of_the_embeddings_spoils_only_its_word(
     few: Path, few_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +214,7 @@ def test_an_infinite_row_of_the_embeddings_spoils_only_its_word(
         np.testing.assert_allclose(good, sound.encode(GOOD), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_damaged_f32_file_is_not_said_to_overflow(
     overflowing: dict[str, Path], few_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +232,7 @@ def test_a_damaged_f32_file_is_not_said_to_overflow(
             model.encode(WORD)
 
 
+@pytest.mark.slow
 def test_a_model_of_zeros_gives_no_vector(few: Path, tmp_path: Path) -> None:
     import gguf
 

@@ -29,6 +29,7 @@ def _encode(model: Embedder, text: str) -> np.ndarray:
     return model.encode(text)
 
 
+@pytest.mark.slow
 def test_options_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(FILE, tmp_path / "model.gguf")
     monkeypatch.chdir(tmp_path)
@@ -62,6 +63,7 @@ def test_a_copy_is_a_model_of_its_own(model: Embedder) -> None:
     assert model.prompts["query"] != "Q: "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes_that_start_in_any_way(model: Embedder, method: str) -> None:
     expected = model.encode(TEXTS)
@@ -78,6 +80,7 @@ def test_joblib(model: Embedder) -> None:
     assert np.allclose(vectors, model.encode(TEXTS), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_file_in_its_place_is_refused(tmp_path: Path, model_file: Path) -> None:
     path = tmp_path / "model.gguf"
     shutil.copy(FILE, path)
@@ -91,6 +94,7 @@ def test_another_file_in_its_place_is_refused(tmp_path: Path, model_file: Path) 
         pickle.loads(data).encode("a cat")
 
 
+@pytest.mark.slow
 def test_changed_weights_are_another_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     content = bytearray(FILE.read_bytes())

@@ -208,6 +208,7 @@ def test_the_check_is_quick_for_the_largest_tables(tmp_path: Path, sound) -> Non
     assert time.perf_counter() - start < 5
 
 
+@pytest.mark.slow
 def test_the_buffer_is_as_large_as_the_tensor(sound) -> None:
     """Whatever the header says: the buffer used to be smaller than what was written into it."""
     profile = read_profile(sound("qwen3"))
@@ -297,6 +298,7 @@ def test_a_file_is_tried_once(sound, children, tmp_path: Path, monkeypatch) -> N
     assert len(children()) == 3
 
 
+@pytest.mark.slow
 def test_the_records_of_deleted_files_do_not_pile_up(sound, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("JLOCAL_CACHE", str(tmp_path))
     folder = tmp_path / "loaded"
@@ -317,6 +319,7 @@ def test_the_starter_needs_no_trial(children, tmp_path: Path, monkeypatch) -> No
     assert children() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["garbage", "link", "fifo", "folder", "read-only", "long"])
 def test_a_hostile_or_missing_record_costs_a_trial(
     record: str, sound, children, tmp_path: Path, monkeypatch
@@ -386,6 +389,7 @@ def test_every_way_to_load_a_model_tries_it(sound, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr, command
 
 
+@pytest.mark.slow
 def test_the_loader_answers_for_a_sound_file(sound) -> None:
     assert answers([sound("qwen3"), sound("bert")]) == ["vectors", "vectors"]
 

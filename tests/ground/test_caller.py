@@ -46,6 +46,7 @@ def test_of_texts_that_are_cut(model: Embedder) -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_of_constructors(tmp_path: Path) -> None:
     class Mine(Embedder):
         pass

@@ -165,6 +165,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model: Embedder) -> Path:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", sorted(COMMANDS))
 def test_the_command_line_says_which_command_installs_what_is_missing(
     extra: str, folder: Path
@@ -208,6 +209,7 @@ def test_an_email_names_the_extra_for_its_page(monkeypatch: pytest.MonkeyPatch) 
     assert "pip install 'jlocal[html]'" in loss
 
 
+@pytest.mark.slow
 def test_only_one_place_knows_how_an_extra_is_installed() -> None:
     found = []
     for path in [*(ROOT / "jlocal").rglob("*.py"), *(ROOT / "convert").rglob("*.py")]:

@@ -172,6 +172,7 @@ def test_nobody_else_may_write_what_is_made_where_the_umask_allows_it(
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["JLOCAL_HOME", "JLOCAL_CACHE"])
 def test_a_variable_that_names_a_file_is_explained(
     jlocal, tmp_path: Path, model_file: Path, variable: str

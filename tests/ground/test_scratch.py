@@ -53,6 +53,7 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["aside", "files", "folder"])
 def test_what_a_killed_process_left_goes_and_nothing_of_a_living_one(kind, tmp_path) -> None:
     (tmp_path / ".out.npz.20240101").write_text("the user's own")

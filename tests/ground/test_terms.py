@@ -105,6 +105,7 @@ def modules(*, of_programs: bool) -> Iterator[tuple[str, ast.Module]]:
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_no_text_of_the_library_names_an_option() -> None:
     found = {
         f"{name}: {text}"
@@ -133,6 +134,7 @@ def test_a_message_that_quotes_another_keeps_its_terms() -> None:
     assert flags.message(caught.value) == "not verified: choose with --task"
 
 
+@pytest.mark.slow
 def test_no_text_loses_the_terms_of_an_error_that_it_quotes() -> None:
     found = {
         f"{name}:{line}"
@@ -146,6 +148,7 @@ def test_no_text_loses_the_terms_of_an_error_that_it_quotes() -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_an_error_of_an_argument_names_it() -> None:
     unnamed = {
         f"{name}: {ast.unparse(node)}"

@@ -106,6 +106,7 @@ def test_bits_have_no_cosine(other_model_file: Path) -> None:
         assert model.similarity(short, short)[0, 0] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_bits_are_refused_even_where_int8_vectors_could_be_as_short(other_model_file: Path) -> None:
     with Embedder(other_model_file) as model:
         model._model.profile = dataclasses.replace(model.profile, matryoshka=(8, 64))

@@ -259,6 +259,7 @@ def test_names_of_encodings() -> None:
     assert [python_name(name) for name in names] == said
 
 
+@pytest.mark.slow
 def test_large_files_take_little_longer() -> None:
     start = time.monotonic()
     text = (TEXTS["German"] + "\n") * 100_000

@@ -139,6 +139,7 @@ pdfs = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=pdfs)
 def test_pdf_files(data: bytes) -> None:
@@ -230,6 +231,7 @@ def test_notebooks(data: bytes) -> None:
     bounded(lambda: [flowing.read_flowing(data, "notebook").text])
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mails, mutations(mail(html="<p>Hi</p>"))))
 def test_mails(data: bytes) -> None:

@@ -129,6 +129,7 @@ def test_a_line_that_is_no_pattern_has_no_effect(line: str) -> None:
     assert rules.is_ignored(b"a", folder=True) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pattern",
     [

@@ -215,6 +215,7 @@ def test_html_that_is_refused(source: bytes | str, reason: str) -> None:
         shown(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [

@@ -177,6 +177,7 @@ def test_nuls_and_lone_surrogates_do_not_stop_the_reader() -> None:
     assert read(rb'{"cells": [{"cell_type": "raw", "source": "a\u0000b\ud800c"}]}') == "a\ufffdb?c"
 
 
+@pytest.mark.slow
 def test_a_notebook_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker("jlocal.inputs.notebook", seconds=60, memory=256 << 20)
     monkeypatch.setitem(flowing._WORKERS, "notebook", worker)

@@ -133,6 +133,7 @@ def test_the_content_decides_and_not_the_ending() -> None:
     assert read(EVERY_KIND["a.rtf"]) == "Boats lie there."
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_at_once() -> None:
     start = time.monotonic()
     large = word(paragraph("x" * (130 << 20)))

@@ -58,6 +58,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_pdf_that_is_refused(name: str) -> None:
     data, reason = REFUSED[name]
@@ -114,6 +115,7 @@ def test_a_file_that_takes_forever() -> None:
         assert worker.read(pdf("the next one"))["pages"] == ["the next one"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the bound")
 def test_a_file_that_takes_too_much_memory() -> None:
     large = pdf(deflated(b"BT /F 1 Tf (x) Tj ET " * 1_000_000))

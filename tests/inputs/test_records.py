@@ -147,6 +147,7 @@ def test_a_quotation_mark_that_is_never_closed_costs_one_record() -> None:
     assert [line for line, text in found if text[0] == "!"] == [3, 7]
 
 
+@pytest.mark.slow
 def test_many_quotation_marks_take_no_longer() -> None:
     start = time.monotonic()
     for line in ('"x', 'a,"b', '"a"b', '"""', 'x,""y"'):

@@ -182,6 +182,7 @@ def test_links_follow_the_rules_of_where_they_are() -> None:
     assert found("notes", gitignore=True) == ["notes/c.md", "notes/link/a.md"]
 
 
+@pytest.mark.slow
 def test_a_folder_deeper_than_the_stack_of_python() -> None:
     depth = 1500
     folder = os.open(".", os.O_RDONLY)

@@ -103,6 +103,7 @@ def test_a_large_file_leaves_no_large_process(worker: Worker) -> None:
     assert pid(worker) != before
 
 
+@pytest.mark.slow
 def test_threads_take_turns(worker: Worker) -> None:
     answers: list[object] = []
 
@@ -129,6 +130,7 @@ def test_a_fork_has_a_child_of_its_own(worker: Worker) -> None:
     assert pid(worker) == before
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("kind", ["html", "pdf"])
 def test_ctrl_c_ends_it_at_once_without_orphans(kind: str, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_copy_from_elsewhere_is_the_same_model(starter: Embedder, texts: list[
         SharedModel.of("f", "starter", {"truncate_dims": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_process_loads_its_own() -> None:
     code = (

@@ -55,6 +55,7 @@ def test_a_query_is_in_the_next_batch_while_2048_documents_wait(bench: Bench) ->
     group.cancel()
 
 
+@pytest.mark.slow
 def test_a_group_of_2048_has_all_its_vectors_in_order(bench: Bench, plain: Embedder) -> None:
     bench.context.gate.set()
     sequences = [array(1 + number % 3, 5 + number % 50) for number in range(2048)]
@@ -86,6 +87,7 @@ def test_a_long_text_is_alone_and_queries_go_before_it(bench: Bench) -> None:
     assert sizes == [[30], [600], [20]]
 
 
+@pytest.mark.slow
 def test_requests_pass_between_the_pieces_of_a_long_text(passing: Bench, plain: Embedder) -> None:
     """One batch of them before each piece; all get the bits that they would get alone."""
     lone = plain._model.runtime.scheduler
@@ -104,6 +106,7 @@ def test_requests_pass_between_the_pieces_of_a_long_text(passing: Bench, plain: 
     assert (stats.batches, stats.texts, stats.tokens) == (6, 6, 4200)
 
 
+@pytest.mark.slow
 def test_requests_pass_between_the_pieces_of_a_long_text_of_a_job(passing: Bench) -> None:
     job = passing.scheduler.submit_job([array(1500)])
     passing.wait_for_batches(1)
@@ -261,6 +264,7 @@ def test_figures_count_what_was_computed(bench: Bench) -> None:
     assert stats.seconds == pytest.approx(sum(figures[2] for figures in seen))
 
 
+@pytest.mark.slow
 def test_every_future_ends_while_threads_submit_and_cancel(plain: Embedder) -> None:
     scheduler = plain._model.runtime.scheduler
 

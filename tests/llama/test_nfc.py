@@ -26,6 +26,7 @@ def test_it_gives_what_python_gives(seed: int) -> None:
     assert not is_nfc(text) or unicodedata.is_normalized("NFC", text)
 
 
+@pytest.mark.slow
 def test_it_may_be_cut_anywhere() -> None:
     """The first step ends after a million characters, which is after each of these once."""
     text = "e\u0301 a\u0323\u0301e가\u11a8각 ᄀ\u1161\u11a8e\u0301"
@@ -34,6 +35,7 @@ def test_it_may_be_cut_anywhere() -> None:
         assert nfc(long) == unicodedata.normalize("NFC", long)
 
 
+@pytest.mark.slow
 def test_many_marks_take_no_longer_than_other_characters() -> None:
     """Python orders a run of them in time by the square of its length: here, an hour."""
     text = "a" + "\u0301\u0323" * 400_000

@@ -13,6 +13,8 @@ from jlocal import Embedder, TokenizerWarning, TruncationWarning
 from jlocal.cli import cli
 from support.bert_files import CONTEXT, VOCABULARY, bert_file
 
+pytestmark = pytest.mark.slow
+
 LONG = "the cat " * 100
 
 
@@ -33,7 +35,6 @@ def test_the_closing_token_of_bert_stays(keys: dict[str, bool], tmp_path: Path) 
             assert model.encode(LONG) @ model.encode("") == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "count"), [("qwen3", 0), ("eurobert", 1)])
 def test_closing_tokens_are_those_that_the_tokenizer_adds(
     architecture: str, count: int, converted
@@ -54,7 +55,6 @@ def test_other_tokens_are_said_once_for_a_file(tmp_path: Path, converted) -> Non
         Embedder(converted("qwen3")).close()
 
 
-@pytest.mark.slow
 def test_the_command_line_says_so(tmp_path: Path, converted) -> None:
     path = str(bert_file(tmp_path / "bert.gguf"))
     run = CliRunner().invoke

@@ -51,6 +51,7 @@ def test_a_job_is_what_its_planned_batches_are(plain: Embedder) -> None:
         assert cosine(future.result(), vector) > 0.99999
 
 
+@pytest.mark.slow
 def test_a_job_asks_its_cache_for_whole_batches(plain: Embedder) -> None:
     class Kept(dict):
         def recall(self, batch: Sequence[np.ndarray]) -> np.ndarray | None:
@@ -72,6 +73,7 @@ def test_a_job_asks_its_cache_for_whole_batches(plain: Embedder) -> None:
     assert len(cache) == len(batches)
 
 
+@pytest.mark.slow
 def test_a_call_that_is_alone_gets_the_bits_of_a_job(plain: Embedder) -> None:
     texts = [f"{'word ' * (number % 7)}number {number}" for number in range(30)]
     assert np.array_equal(plain.encode(texts), np.stack(list(plain.stream(texts))))
@@ -193,6 +195,7 @@ def test_too_many_waiting_tokens_are_refused_at_once(bench: Bench) -> None:
     assert len(job.result()) == 1
 
 
+@pytest.mark.slow
 def test_a_job_lets_requests_pass_and_is_not_starved(bench: Bench) -> None:
     """They alternate: a request waits for one batch of a job, not for the job."""
     job = bench.scheduler.submit_job([np.full(500, 5, np.int32)] * 4)
@@ -206,6 +209,7 @@ def test_a_job_lets_requests_pass_and_is_not_starved(bench: Bench) -> None:
     assert order == [500, 300, 500, 300, 500, 300, 500]
 
 
+@pytest.mark.slow
 def test_jobs_take_turns(bench: Bench) -> None:
     jobs = [bench.scheduler.submit_job([np.full(size, 5, np.int32)] * 3) for size in (500, 400)]
     bench.context.gate.set()
@@ -315,6 +319,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("close", ["", "atexit.register(model.close)", "model.close()"])
 def test_python_ends_while_much_is_waiting(close: str) -> None:
     """What waits is failed; it is not computed to the end, which would take an hour."""
@@ -323,6 +328,7 @@ def test_python_ends_while_much_is_waiting(close: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_process_is_told_and_ends() -> None:
     result = run(

@@ -31,6 +31,7 @@ def test_awkward_texts(pair, prompt):
     assert differing(pair, AWKWARD.values(), prompt) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_scrambled_texts(pair, seed):
     added = [token.content for token in pair[1].get_added_tokens_decoder().values()]

@@ -14,7 +14,10 @@ import pytest
 from support.maps import made
 
 pexpect = pytest.importorskip("pexpect")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="needs a terminal"),
+]
 WAIT = 60
 COMMAND = [sys.executable, "-m", "jlocal", "map", "-d", "notes.db"]
 

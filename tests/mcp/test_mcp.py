@@ -172,6 +172,7 @@ def test_a_deleted_file_is_found_marked_and_read(ask: Ask) -> None:
     assert ask("status")["is_current"] is False
 
 
+@pytest.mark.slow
 def test_nothing_of_the_disk_is_told_unless_it_is_this_machine(
     ask: Ask, ask_here: Ask, work: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_collections_of_this_machine_are_there_when_they_are_made(model: Embedde
         assert ask("search", query="trains")["hits"][0]["collection"] == "travel"
 
 
+@pytest.mark.slow
 def test_the_passage_of_a_whole_text_is_shortened_around_its_words(
     tmp_path: Path, model: Embedder
 ) -> None:

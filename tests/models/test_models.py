@@ -130,6 +130,7 @@ def stage(source: Path, change: bytes = b"") -> Path:
     return staged
 
 
+@pytest.mark.slow
 def test_a_model_is_adopted_found_and_removed(converted) -> None:
     source = converted("eurobert")
     record = {"name": "nano-retrieval:F16", "source": "bundle", "license": "cc-by-nc-4.0"}

@@ -125,6 +125,7 @@ def test_hostile_journals(tmp_path: Path) -> None:
     assert found.count(len(BATCHES)) < len(found) - FUZZ / 4
 
 
+@pytest.mark.slow
 def test_hostile_rows(tmp_path: Path) -> None:
     """A sound SQLite file whose content is not what we wrote."""
     output = tmp_path / "v.npy"
@@ -160,6 +161,7 @@ def test_hostile_rows(tmp_path: Path) -> None:
         assert len(notes) == ("DROP" not in change)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_killed_run_may_be_torn(tmp_path: Path) -> None:
     """SQLite checks the frames of its log; whole ones before a torn one count."""
     code = (

@@ -114,6 +114,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fail", CASES)
 def test_each_error_says_what_to_do(path: Path, fail: Callable[[Path], None]) -> None:
     cause, sentence = CASES[fail]

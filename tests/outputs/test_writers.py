@@ -283,6 +283,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_disk_that_is_full(format: str, tmp_path: Path) -> None:
     done = subprocess.run(

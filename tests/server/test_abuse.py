@@ -73,6 +73,7 @@ def test_bad_bodies_are_refused(server: Running, body: bytes, status: int) -> No
     assert "\n" not in answer.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_bad_text_fails_only_its_own_request(server: Running, starter: Embedder) -> None:
     texts = [f"text {number}" for number in range(24)]
 
@@ -128,6 +129,7 @@ def test_connections_above_the_limit_are_closed() -> None:
         assert is_well(url)
 
 
+@pytest.mark.slow
 def test_a_client_that_has_left_takes_its_work_with_it(server: Running) -> None:
     texts = [f"{'word ' * 200} {number}" for number in range(2000)]
     body = json.dumps({"model": "starter", "input": texts}).encode()
@@ -193,6 +195,7 @@ def test_a_request_that_outlasts_the_end_of_the_server_is_to_be_sent_again() -> 
     assert "send the request again" in answer.json()["error"]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_idle_server_ends_at_once(number: signal.Signals) -> None:
     with running("-m", "starter", "--lazy") as server:
@@ -201,6 +204,7 @@ def test_an_idle_server_ends_at_once(number: signal.Signals) -> None:
         assert not any("Traceback" in line for line in server.log)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(server: Running) -> None:
     port = str(urlsplit(server.url).port)
     command = [sys.executable, "-m", "jlocal", "serve", "-m", "starter", "--port", port]
@@ -210,6 +214,7 @@ def test_a_port_that_is_taken_is_named(server: Running) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -11,6 +11,8 @@ import pytest
 from jlocal import Collection
 from support.servers import running
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key"
 
 

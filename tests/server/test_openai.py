@@ -118,6 +118,7 @@ def test_jinas_fields_are_known(server: Running, starter: Embedder) -> None:
     assert row == starter.encode_query("backups", precision="ubinary").tolist()
 
 
+@pytest.mark.slow
 def test_token_ids_are_taken_where_that_is_allowed(starter: Embedder) -> None:
     ids = starter.tokenize("backups run at night", starter.prompts["document"]).tolist()
     with served(ServerOptions(models=("starter",), port=0, takes_token_ids=True)) as url:

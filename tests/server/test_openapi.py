@@ -132,6 +132,7 @@ def test_the_described_fields_are_those_that_handlers_read(server) -> None:
     assert checked
 
 
+@pytest.mark.slow
 def test_every_example_gets_the_answer_that_is_described(document, server) -> None:
     for method, path, operation in operations(document):
         if "{" in path:

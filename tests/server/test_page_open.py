@@ -11,7 +11,10 @@ import pytest
 
 from support.servers import running
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="BROWSER names a shell script")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="BROWSER names a shell script"),
+]
 
 
 def test_the_page_is_opened_once_the_server_answers(tmp_path: Path) -> None:

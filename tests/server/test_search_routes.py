@@ -118,6 +118,7 @@ def test_all_collections_are_searched_unless_some_are_named(searched: Running) -
     assert answer["hits"][0]["metadata"] == {"year": 2024}
 
 
+@pytest.mark.slow
 def test_filters_see_names_and_nothing_above_them(searched: Running) -> None:
     def found(**fields: object) -> set[str]:
         answer = post(searched, "/search", query="winch stove ferry", collection="notes", **fields)
@@ -248,6 +249,7 @@ def test_the_map_has_the_passages_that_are_found(searched: Running) -> None:
     )
 
 
+@pytest.mark.slow
 def test_collections_come_change_and_go_while_the_server_runs(
     tmp_path: Path, starter: Embedder
 ) -> None:
@@ -288,6 +290,7 @@ def test_collections_come_change_and_go_while_the_server_runs(
         assert refused(server, "/search", query="gale", collection="empty")[0] == 404
 
 
+@pytest.mark.slow
 def test_a_model_that_only_a_collection_needs(tmp_path: Path, home: Path) -> None:
     model = shutil.copy(FILE, tmp_path / "secret-model.gguf")
     database = tmp_path / "c.db"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_a_lazy_server_imports_llama_cpp_with_its_first_model() -> None:
     code = (

@@ -135,6 +135,7 @@ def test_a_text_is_truncated_only_where_that_is_asked(server: Running, direction
     assert len(answer.json()) == 2
 
 
+@pytest.mark.slow
 def test_its_root_needs_the_key() -> None:
     """The page at the same path does not."""
     with running("-m", "starter", "--lazy", "--api-key", "secret") as server:

@@ -123,6 +123,7 @@ def test_coarser_types_lose_more(starter_files, tmp_path) -> None:
         assert report.dimensions[-1].losses["float32"].reference.recall < 1
 
 
+@pytest.mark.slow
 def test_a_stored_reference_is_the_model_itself(
     starter_files, stored_reference, tmp_path, monkeypatch
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_stored_reference_is_the_model_itself(
     assert verify(starter_files["F16"], carried).least.cosine >= 0.999999
 
 
+@pytest.mark.slow
 def test_groups(starter_files, stored_reference) -> None:
     report = verify(starter_files["Q4_K_M"], stored_reference)
     assert [*report.by_prompt()] == ["query", "document"]

@@ -32,6 +32,7 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -86,6 +87,7 @@ def test_what_is_no_regular_file_is_refused_at_once(name, small_checkpoint, tmp_
             )
 
 
+@pytest.mark.slow
 def test_no_number_and_no_token(small_checkpoint, tmp_path) -> None:
     folder = changed(tmp_path / "changed", small_checkpoint)
     sentence = folder / "config_sentence_transformers.json"

@@ -69,6 +69,7 @@ def test_pull_list_show_and_rm(jlocal, hub, repositories, environment) -> None:
     assert "not on this machine" in fails(jlocal("rm", "small", "--yes"))
 
 
+@pytest.mark.slow
 def test_rm_leaves_the_other_files(jlocal) -> None:
     assert jlocal("pull", "small", "small:Q4_K_M", "-yq")[0] == 0
     assert jlocal("rm", "small:q4_k_m", "-yq") == (0, "", "")

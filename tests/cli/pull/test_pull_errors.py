@@ -16,6 +16,7 @@ def test_a_hub_that_is_busy_is_asked_again(jlocal, faults) -> None:
     assert faults.answers == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "arguments", "says"),
     {

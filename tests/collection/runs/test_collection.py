@@ -105,6 +105,7 @@ def test_gitignore(index, notes: Path, tmp_path: Path) -> None:
     assert index(gitignore=False) == {"new": 4, "unchanged": 5, "embedded": 4}
 
 
+@pytest.mark.slow
 def test_awkward_texts(tmp_path: Path, model: Embedder) -> None:
     folder = tmp_path / "awkward"
     folder.mkdir()
