@@ -34,15 +34,15 @@ def test_only_what_changed_is_embedded(index, notes: Path, model: Embedder, tmp_
     (notes / "a.md").rename(notes / "renamed.md")
     assert index() == {"new": 1, "unchanged": 2, "removed": 1}
     (notes / "b.md").write_text("Something else.")
-    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1}
+    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1, "kept": 1}
     shutil.copy(notes / "b.md", notes / "copy.md")
-    assert index() == {"new": 1, "unchanged": 3}
+    assert index() == {"new": 1, "unchanged": 3, "kept": 1}
     (notes / "sub" / "c.md").unlink()
-    assert index() == {"unchanged": 3, "removed": 1}
+    assert index() == {"unchanged": 3, "removed": 1, "kept": 2}
     (notes / "sub" / "c.md").write_text("This is sub/c.md.\n")
-    assert index() == {"new": 1, "unchanged": 3}
+    assert index() == {"new": 1, "unchanged": 3, "kept": 1}
     os.utime(notes / "b.md", ns=(1, 1))
-    assert index() == {"unchanged": 4}
+    assert index() == {"unchanged": 4, "kept": 1}
     with Collection(tmp_path / "notes.db", model) as collection:
         hits = collection.search("This")
     found = [{Path(place.path).name for place in (hit, *hit.others)} for hit in hits]
@@ -56,12 +56,12 @@ def test_a_change_that_hides_is_seen(index, notes: Path) -> None:
     assert index()["new"] == 3
     path.write_text("This is A.md.\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1}
+    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1, "kept": 1}
     settle()
-    assert index() == {"unchanged": 3}
+    assert index() == {"unchanged": 3, "kept": 1}
     path.write_text("This is a.mD.\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1}
+    assert index() == {"changed": 1, "unchanged": 2, "embedded": 1, "kept": 2}
 
 
 def test_old_files_are_not_read_again(index, notes: Path, monkeypatch) -> None:
@@ -77,20 +77,20 @@ def test_what_is_chosen_and_pruned(index, notes: Path) -> None:
     (notes / "d.txt").write_text("d")
     (notes / ".hidden.md").write_text("hidden")
     assert index()["new"] == 4
-    assert index(include=["*.md"]) == {"unchanged": 3, "removed": 1}
-    assert index(exclude=["sub"]) == {"new": 1, "unchanged": 2, "removed": 1}
+    assert index(include=["*.md"]) == {"unchanged": 3, "removed": 1, "kept": 1}
+    assert index(exclude=["sub"]) == {"new": 1, "unchanged": 2, "removed": 1, "kept": 1}
     assert index(notes / "sub" / "c.md") == {"new": 1}
     assert index(notes / "sub", notes / "sub" / "c.md") == {"unchanged": 1}
     # Elsewhere nothing is removed.
     shutil.rmtree(notes / "sub")
     assert index(notes / "a.md") == {"unchanged": 1}
-    assert index(notes / "sub", prune=True) == {"removed": 1}
-    assert index(notes / "sub", prune=True) == {"failed": 1}
+    assert index(notes / "sub", prune=True) == {"removed": 1, "kept": 1}
+    assert index(notes / "sub", prune=True) == {"failed": 1, "kept": 1}
     (notes / "a.md").unlink()
     (notes / "b.md").unlink()
     (notes / "d.txt").unlink()
-    assert index(prune=True) == {"removed": 3}
-    assert index(prune=True) == {"failed": 1}
+    assert index(prune=True) == {"removed": 3, "kept": 4}
+    assert index(prune=True) == {"failed": 1, "kept": 4}
 
 
 def test_gitignore(index, notes: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_awkward_names(index, notes: Path, tmp_path: Path, model: Embedder) -> N
         assert not collection.search("x", path="'; DROP TABLE document; --")
     for name in names:
         (notes / name).unlink()
-    assert index() == {"unchanged": 3, "removed": 7}
+    assert index() == {"unchanged": 3, "removed": 7, "kept": 7}
 
 
 @pytest.mark.slow
@@ -180,10 +180,10 @@ def test_a_document_that_turns_bad_is_not_found_any_more(
     index(chunk=None)
     (notes / "a.md").write_bytes(b"\xff\xfe\xff")
     (notes / "b.md").write_text(prose(model.max_seq_length))
-    assert index() == {"unchanged": 1, "failed": 2}
+    assert index() == {"unchanged": 1, "failed": 2, "kept": 2}
     assert rows(notes.parent / "notes.db")[-5] == (1,)
     (notes / "a.md").write_text("This is a.md.\n")
-    assert index() == {"new": 1, "unchanged": 1, "failed": 1}
+    assert index() == {"new": 1, "unchanged": 1, "failed": 1, "kept": 1}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
