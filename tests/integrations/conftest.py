@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jlocal import Collection, Embedder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))  # mteb_sets
 
 os.environ |= {
     "ANONYMIZED_TELEMETRY": "False",
@@ -46,6 +54,14 @@ def texts() -> list[str]:
 def starter() -> Iterator[Embedder]:
     with Embedder("starter") as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def checkpoint_transformer(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
+    """Return the checkpoint of the starter's retrieval adapter, computed by torch."""
+    from support.starter_transformer import starter_transformer
+
+    return starter_transformer(tmp_path_factory.mktemp("checkpoint") / "starter")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A SentenceTransformer on llama.cpp gives what an Embedder gives, and its evaluators agree."""
+"""A SentenceTransformer on llama.cpp gives what an Embedder gives; evaluators agree on both."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ sentence_transformers = pytest.importorskip("sentence_transformers")
 
 from sentence_transformers import SentenceTransformer  # noqa: E402
 
+import mteb_sets  # noqa: E402
 from jlocal.integrations.sentence_transformers import (  # noqa: E402
     JlocalModule,
     sentence_transformer,
@@ -21,7 +22,6 @@ from jlocal.integrations.sentence_transformers import (  # noqa: E402
 # The packages that it imports take seconds.
 pytestmark = pytest.mark.slow
 
-QUERIES = {"q0": "how is data kept safe?", "q1": "when do we meet?", "q2": "who chases mice?"}
 PAIRS = [
     ("A cat sleeps.", "The cat is asleep.", 0.95),
     ("A cat sleeps.", "Shares fell on Monday.", 0.05),
@@ -61,35 +61,43 @@ def test_wrong_arguments_fail_when_it_is_made() -> None:
         JlocalModule("starter", truncate_dim=999)
 
 
-def evaluators(texts: list[str]) -> list:
+def evaluators() -> dict:
     from sentence_transformers.sentence_transformer.evaluation import (
         EmbeddingSimilarityEvaluator,
         InformationRetrievalEvaluator,
         TripletEvaluator,
     )
 
-    corpus = {f"d{number}": text for number, text in enumerate(texts)}
+    asked = mteb_sets.questions()
     first, second, scores = map(list, zip(*PAIRS, strict=True))
-    return [
-        InformationRetrievalEvaluator(
-            QUERIES, corpus, {f"q{n}": {f"d{n}"} for n in range(3)}, write_csv=False
+    return {
+        "retrieval": InformationRetrievalEvaluator(
+            {question: question for question, _ in asked},
+            mteb_sets.notes(),
+            {question: {note} for question, note in asked},
+            write_csv=False,
         ),
-        EmbeddingSimilarityEvaluator(first, second, scores, write_csv=False),
-        TripletEvaluator(
+        "similarity": EmbeddingSimilarityEvaluator(first, second, scores, write_csv=False),
+        "triplets": TripletEvaluator(
             ["A cat sleeps.", "The team meets."],
             ["The cat is asleep.", "A meeting of the team."],
             ["Shares fell on Monday.", "Bread is baked at night."],
             write_csv=False,
         ),
-    ]
+    }
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_evaluators_give_the_figures_of_the_embedder(
-    number: int, transformer: SentenceTransformer, starter: Embedder, texts: list[str]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["retrieval", "similarity", "triplets"])
+def test_evaluators_give_the_figures_of_the_checkpoint(
+    name: str, starter_files: dict[str, Path], checkpoint_transformer: SentenceTransformer
 ) -> None:
-    evaluator = evaluators(texts)[number]
-    of_ours, of_theirs = evaluator(starter), evaluator(transformer)
-    assert of_ours.keys() == of_theirs.keys()
-    assert of_ours == pytest.approx(of_theirs, abs=0.001)
-    assert len(of_ours) >= 1
+    evaluator = evaluators()[name]
+    expected = evaluator(checkpoint_transformer)
+    with Embedder(starter_files["F16"]) as embedder:
+        of_embedder = evaluator(embedder)
+    of_module = evaluator(sentence_transformer(starter_files["F16"]))
+    assert len(expected) >= 1
+    assert of_embedder == pytest.approx(expected, abs=0.001)
+    assert of_module == pytest.approx(expected, abs=0.001)
+    assert 0.5 < expected[evaluator.primary_metric] <= 1
