@@ -23,6 +23,7 @@ MODULES = {
     "llm": ("llm",),
     "map": ("umap",),
     "mcp": ("mcp",),
+    "mteb": ("mteb", "datasets"),
     "office": ("anydoc",),
     "parquet": ("pyarrow",),
     "pdf": ("pypdfium2",),

@@ -31,7 +31,7 @@ _SECTIONS = {
     "Embed texts": ("embed", "similar"),
     "For other programs": ("serve", "mcp"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
-    "Make and measure model files": ("convert", "quantize", "verify", "bench"),
+    "Make and measure model files": ("convert", "quantize", "verify", "bench", "mteb"),
 }
 # Since Click 8.2, a group without a command raises this error, which shows the help.
 _NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(

@@ -51,6 +51,8 @@ WALK: dict[str, tuple[list[str], int]] = {
     "bundle create wheels": (["--with-wheels", "--native", "--offline", "-o", "w.tar"], 1),
     "list": ([], 0),
     "verify": (["MODEL", "--against", "MODEL", "--texts", "notes/a.txt", "--plot", "p.png"], 0),
+    # It imports everything, and these files are no set.
+    "mteb": (["MODEL", "--task", "notes"], 1),
     "doctor": (["MODEL"], 0),
     "bench": (["MODEL", "--seconds", "0.1"], 0),
     # It imports everything, and cannot listen there.

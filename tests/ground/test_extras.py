@@ -94,7 +94,7 @@ def integration(name: str) -> Callable[[Path, Embedder], object]:
 
 
 INTEGRATIONS = (
-    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm"),
+    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm", "mteb"),
     *("sentence-transformers", "txtai"),
 )
 USES: dict[str, Callable[[Path, Embedder], object]] = {
@@ -141,6 +141,7 @@ COMMANDS = {
     "parquet": ("embed", "a.txt", "-o", "a.parquet", "-m", "starter"),
     "map": ("map", "-d", "n.db", "--method", "umap"),
     "mcp": ("mcp",),
+    "mteb": ("mteb", "starter", "--task", "a.txt"),
     "lancedb": ("export", "-d", "n.db", "--lancedb", "made"),
     "qdrant": ("export", "-d", "n.db", "--qdrant", "made"),
     "serve": ("serve",),

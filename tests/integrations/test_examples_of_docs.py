@@ -12,7 +12,7 @@ from jlocal import extras
 
 PAGE = Path(__file__).parents[2] / "docs" / "integrations.md"
 EXTRAS = (
-    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm"),
+    *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm", "mteb"),
     *("sentence-transformers", "txtai"),
 )
 

@@ -22,6 +22,9 @@ from lancedb.pydantic import LanceModel, Vector  # noqa: E402
 
 from jlocal.integrations.lancedb import JlocalEmbeddings  # noqa: E402
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 def create(**arguments: object) -> JlocalEmbeddings:
     return get_registry().get("jlocal").create(**arguments)

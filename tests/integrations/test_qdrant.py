@@ -12,6 +12,9 @@ pytest.importorskip("qdrant_client")
 
 from qdrant_client import QdrantClient, models
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_scores_are_cosines_of_the_embedder(
     tmp_path: Path, starter: Embedder, texts: list[str]

@@ -87,7 +87,6 @@ def evaluators() -> dict:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["retrieval", "similarity", "triplets"])
 def test_evaluators_give_the_figures_of_the_checkpoint(
     name: str, starter_files: dict[str, Path], checkpoint_transformer: SentenceTransformer

@@ -13,6 +13,9 @@ pytest.importorskip("txtai")
 
 from txtai import Embeddings
 
+# The packages that it imports take seconds.
+pytestmark = pytest.mark.slow
+
 METHOD = "jlocal.integrations.txtai.JlocalVectors"
 
 
