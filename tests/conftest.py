@@ -174,6 +174,15 @@ def calibration_file(workshop: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def starter() -> Iterator[Embedder]:
+    """Open the model that comes with jlocal, with one thread: other workers have other cores."""
+    from jlocal import Embedder
+
+    with Embedder("starter", threads=1) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
 def starter_files(workshop: Path) -> dict[str, Path]:
     """Return files of the starter's retrieval adapter, which is trained, by type."""
     from jlocal_convert import convert

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +27,8 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter", threads=1) as model:
-        yield model
-
-
-@pytest.fixture
-def collection(tmp_path: Path, model: Embedder) -> Iterator[Collection]:
-    with Collection(tmp_path / "texts.db", model) as collection:
-        yield collection
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 def long_text(seed: int = 1, paragraphs: int = 40, *, newline: str = "\n") -> str:

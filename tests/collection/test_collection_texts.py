@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,15 +19,8 @@ METADATA = [{"year": 2019}, {"year": 2024, "author": "Ann"}, None]
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter", threads=1) as model:
-        yield model
-
-
-@pytest.fixture
-def collection(tmp_path: Path, model: Embedder) -> Iterator[Collection]:
-    with Collection(tmp_path / "texts.db", model) as collection:
-        yield collection
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from jlocal import Collection, Embedder
 from jlocal.collection.chunking.chunks import split, whole
 from jlocal.collection.chunking.headings import embedded, front_matter, title_of
 from jlocal.collection.chunking.markup import outline_of
-from jlocal.models.starter import FILE
 
 MARKDOWN = """---
 title: "Home: servers"
@@ -217,12 +215,6 @@ def test_no_short_rest_is_a_chunk_of_its_own(sentences: int) -> None:
     text = " ".join(f"Sentence number {number} is here." for number in range(sentences))
     chunks = list(split(text, 50, 0, words))
     assert len(chunks) == 1 or min(words(chunk.text) for chunk in chunks) > 14
-
-
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Embedder]:
-    with Embedder(FILE) as model:
-        yield model
 
 
 def vectors(path: Path) -> dict[tuple[str, str], np.ndarray]:

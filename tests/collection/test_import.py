@@ -33,9 +33,8 @@ MADE = {"model": "starter", "model_sha256": sha256_of(FILE), "prompt": "Document
 
 
 @pytest.fixture(scope="module")
-def model() -> Embedder:
-    with Embedder("starter") as embedder:
-        yield embedder
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 @pytest.fixture(scope="module")

@@ -77,12 +77,6 @@ def test_a_document_whose_file_is_skipped_now_is_removed(
     assert index().removed == 1
 
 
-@pytest.fixture(scope="module")
-def starter() -> Embedder:
-    with Embedder("starter") as embedder:
-        yield embedder
-
-
 @pytest.mark.slow
 def test_a_large_file_waits_to_be_asked_for(tmp_path: Path, starter: Embedder) -> None:
     folder = tmp_path / "notes"

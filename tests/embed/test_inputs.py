@@ -15,9 +15,8 @@ TEXTS = ["a cat", "a dog"]
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter") as model:
-        yield model
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 class Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -28,9 +27,8 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter", threads=1) as model:
-        yield model
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +50,7 @@ def torch() -> ModuleType:
 # Arguments
 
 
+@pytest.mark.slow
 def test_the_arguments_are_known_and_in_their_places(package: ModuleType) -> None:
     theirs = inspect.signature(package.SentenceTransformer).parameters
     assert not theirs.keys() - inspect.signature(Embedder).parameters.keys() - {"kwargs"}
@@ -112,6 +111,7 @@ def test_an_unknown_argument_is_a_type_error() -> None:
         Embedder("starter", trust_remote=True)
 
 
+@pytest.mark.slow
 def test_arguments_that_act(torch: ModuleType) -> None:
     with pytest.raises(ArgumentError, match="clustering"):
         Embedder("starter", model_kwargs={"default_task": "clustering"})
@@ -128,6 +128,7 @@ def test_without_network_a_missing_model_says_how_to_carry_it_over() -> None:
         Embedder("small", local_files_only=True)
 
 
+@pytest.mark.slow
 def test_devices(torch: ModuleType) -> None:
     assert layers_on(None, None) is None
     assert layers_on(None, 7) == 7
@@ -153,6 +154,7 @@ def test_the_default_model_is_that_of_the_command_line(
 # Similarities
 
 
+@pytest.mark.slow
 def test_tensors_come_back_where_tensors_came_in(model: Embedder, torch: ModuleType) -> None:
     tensors = model.encode(TEXTS, convert_to_tensor=True)
     arrays = model.encode(TEXTS)
@@ -174,6 +176,7 @@ def test_tensors_come_back_where_tensors_came_in(model: Embedder, torch: ModuleT
     assert model.similarity(arrays[0], arrays).shape == (1, len(TEXTS))
 
 
+@pytest.mark.slow
 def test_similarities_are_those_of_sentence_transformers(package: ModuleType) -> None:
     from sentence_transformers.util import SimilarityFunction as Theirs
 
@@ -212,6 +215,7 @@ def test_a_pool_of_processes_is_not_needed(model: Embedder) -> None:
 # Functions and evaluators of the package
 
 
+@pytest.mark.slow
 def test_semantic_search(model: Embedder, package: ModuleType) -> None:
     for convert in ({"convert_to_tensor": True}, {}):
         corpus = model.encode_document(TEXTS, **convert)
@@ -220,6 +224,7 @@ def test_semantic_search(model: Embedder, package: ModuleType) -> None:
         assert {hit["corpus_id"] for hit in hits} == {1, 7}
 
 
+@pytest.mark.slow
 def test_paraphrases(model: Embedder, package: ModuleType) -> None:
     pairs = package.util.paraphrase_mining(model, TEXTS, top_k=1)
     assert {tuple(sorted(pair[1:])) for pair in pairs[:2]} == {(3, 5), (1, 7)}
@@ -229,6 +234,7 @@ def test_paraphrases(model: Embedder, package: ModuleType) -> None:
     assert {1, 7} in map(set, groups)
 
 
+@pytest.mark.slow
 def test_evaluators(model: Embedder, package: ModuleType, tmp_path: Path) -> None:
     from sentence_transformers.sentence_transformer import evaluation
 
@@ -265,6 +271,7 @@ def test_evaluators(model: Embedder, package: ModuleType, tmp_path: Path) -> Non
         assert metrics[evaluator.primary_metric] > (-1 if evaluator.name == "mse" else 0.6)
 
 
+@pytest.mark.slow
 def test_evaluators_fill_a_model_card_of_the_package(package: ModuleType) -> None:
     from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 

@@ -32,9 +32,8 @@ class Color(str, enum.Enum):
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter", threads=1) as model:
-        yield model
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 @pytest.fixture

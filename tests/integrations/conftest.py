@@ -51,12 +51,6 @@ def texts() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def starter() -> Iterator[Embedder]:
-    with Embedder("starter") as model:
-        yield model
-
-
-@pytest.fixture(scope="session")
 def checkpoint_transformer(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
     """Return the checkpoint of the starter's retrieval adapter, computed by torch."""
     from support.starter_transformer import starter_transformer

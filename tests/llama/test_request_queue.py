@@ -152,6 +152,7 @@ def test_a_long_text_of_a_new_caller_has_its_turn_among_endless_new_callers() ->
     assert number < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [300, 400, 512, 3000])
 def test_a_share_of_low_priorities_does_not_keep_out_a_high_one(length: int) -> None:
     queue = queue_of(*(request(16, "documents") for _ in range(20_000)))

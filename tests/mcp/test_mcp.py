@@ -32,9 +32,8 @@ HARBOUR = "# Harbour\n\n## Rules\n\n" + "\n".join(f"Rule {n}: boats wait." for n
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with Embedder("starter", threads=1) as model:
-        yield model
+def model(starter: Embedder) -> Embedder:
+    return starter
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from jlocal import Embedder
 from jlocal.models import starter as starter_model
 from support.gguf_files import patch
 from support.once import once
@@ -30,9 +29,3 @@ def short(workshop: Path) -> Path:
         lambda folder: patch(starter_model.FILE, folder / name, "qwen3.context_length", 4096, 64),
     )
     return folder / name
-
-
-@pytest.fixture(scope="session")
-def starter() -> Iterator[Embedder]:
-    with Embedder("starter") as embedder:
-        yield embedder

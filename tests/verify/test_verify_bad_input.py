@@ -59,6 +59,7 @@ def test_another_configuration(config, message, small_checkpoint, tmp_path) -> N
     assert not (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
