@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ import pytest
 from jlocal import Collection, Embedder
 from jlocal.collection.database.lock import sole_indexer
 from support.collection_files import check, rows
+from support.disks import disk_of
 from support.texts import prose
 
 pytestmark = pytest.mark.slow
@@ -127,14 +127,9 @@ def test_search_while_another_indexes(many: Path, model_file: Path, model, tmp_p
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
-        pytest.skip("cannot mount a small disk here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with disk_of("300k", tmp_path / "disk") as folder:
+        yield folder
 
 
 def full(database: Path, many: Path, model: Embedder, limit: Callable[[int], None]) -> None:

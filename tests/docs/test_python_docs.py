@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 import jlocal
 from jlocal.collection.database.metadata import _TESTS
+from support.pages import run_examples
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -20,12 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JLOCAL_HOME", str(tmp_path / "home"))
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 5
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PAGE.name, str(PAGE), 0)
-    report: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
-    assert not "".join(report)
+    assert run_examples(PAGE) >= 5
 
 
 def test_the_page_names_all_conditions() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
-import re
 from pathlib import Path
 
 import pytest
 
 from jlocal import extras
+from support.pages import run_examples
 
 PAGE = Path(__file__).parents[2] / "docs" / "integrations.md"
 EXTRAS = (
@@ -23,12 +22,7 @@ def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pytest.skip(f"not installed: {', '.join(absent)}")
     pytest.importorskip("qdrant_client")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= len(EXTRAS)
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PAGE.name, str(PAGE), 0)
-    report: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
-    assert not "".join(report)
+    assert run_examples(PAGE) >= len(EXTRAS)
 
 
 def test_the_page_names_every_extra() -> None:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import pytest
 
 from jlocal import Embedder
 from jlocal.outputs.journal import Journal, open_journal
+from support.disks import disk_of
 from support.texts import AWKWARD, prose
 
 pytestmark = pytest.mark.slow
@@ -247,14 +248,9 @@ def test_two_runs_at_once(lines: Path, model: Path, clean, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
-        pytest.skip("cannot mount a small disk here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with disk_of("600k", tmp_path / "disk") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("format", ["npy", "jsonl", "parquet"])

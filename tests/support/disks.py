@@ -6,20 +6,27 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
+@contextmanager
+def disk_of(size: str, folder: Path, *, is_busy_at_the_end: bool = False) -> Iterator[Path]:
+    """Mount a disk of a size such as "300k" at a new folder."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
         pytest.skip("cannot mount a small disk here")
     yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    subprocess.run(["umount", *["--lazy"] * is_busy_at_the_end, folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with disk_of("20m", tmp_path / "disk", is_busy_at_the_end=True) as folder:
+        yield folder
 
 
 def fill(folder: Path) -> None:

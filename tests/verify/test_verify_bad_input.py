@@ -32,6 +32,13 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
     return folder
 
 
+def read(checkpoint: Path, target: Path) -> None:
+    """Store what the checkpoint gives for a text, which reads all of it."""
+    save_reference(
+        checkpoint, target, task="retrieval", texts=["a"], open_checkpoint=CheckpointEncoder
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "message"),
@@ -49,13 +56,7 @@ def changed(folder: Path, checkpoint: Path, **config: object) -> Path:
 def test_another_configuration(config, message, small_checkpoint, tmp_path) -> None:
     folder = changed(tmp_path / "changed", small_checkpoint, **config)
     with pytest.raises(CheckpointError, match=message):
-        save_reference(
-            folder,
-            tmp_path / "a.npz",
-            task="retrieval",
-            texts=["a"],
-            open_checkpoint=CheckpointEncoder,
-        )
+        read(folder, tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
 
@@ -79,13 +80,7 @@ def test_what_is_no_regular_file_is_refused_at_once(name, small_checkpoint, tmp_
         (folder / name).rename(tmp_path / f"away-{number}")
         make(folder / name)
         with pytest.raises(CheckpointError, match="cannot read"):
-            save_reference(
-                folder,
-                tmp_path / "a.npz",
-                task="retrieval",
-                texts=["a"],
-                open_checkpoint=CheckpointEncoder,
-            )
+            read(folder, tmp_path / "a.npz")
 
 
 @pytest.mark.slow
