@@ -2,8 +2,8 @@
 //
 //   panel of weights, for each block:              a row of x:
 //     [8][32][4] int8    4 values of 32 columns      [K]    uint8, the value + 128
-//     [32] int32         -128 * sum of the block     [K/32] float, the scale of each block
-//     [32] float         its scale
+//     [32] int16         the sum of the block, * -1  [K/32] float, the scale of each block
+//     [32] float16       its scale
 //
 // vpdpbusd multiplies unsigned by signed bytes, so x is stored with 128 added; the sums begin with
 // what that adds, negated. After each block its sums become floats, times both scales.
@@ -17,7 +17,7 @@ namespace {
 constexpr int kColumns = 32;
 constexpr int kRows = 6;
 constexpr size_t kValues = kBlock * kColumns;           // bytes of a block's values
-constexpr size_t kSize = kValues + 2 * 4 * kColumns;    // and of the whole block
+constexpr size_t kSize = kValues + 2 * 2 * kColumns;    // and of the whole block
 
 bool runs_on(const Cpu& cpu) { return cpu.avx512_vnni; }
 size_t panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
@@ -25,25 +25,26 @@ size_t panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
 void pack(const Rows& rows, int64_t K, uint8_t* panel) {
     const int64_t blocks = K / kBlock;
     for (int64_t b = 0; b < blocks; b++, panel += kSize) {
-        int32_t* corrections = (int32_t*)(panel + kValues);
-        float* scales = (float*)(panel + kValues + 4 * kColumns);
         int32_t* quads = (int32_t*)panel;
+        int16_t* sums = (int16_t*)(panel + kValues);
+        float scales[kColumns] = {};
         for (int n = 0; n < kColumns; n++) {
             __m256i values = _mm256_setzero_si256();
-            scales[n] = 0;
             if (n < rows.count) {
                 values = _mm256_loadu_si256((const __m256i*)(rows.values + n * K + b * kBlock));
                 scales[n] = rows.scales[n * blocks + b];
             }
             // Sums of 4 signed values by a product with 1, then of the 8 sums.
-            const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), values);
-            const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+            const __m256i ones = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), values);
+            const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(ones), _mm256_extracti128_si256(ones, 1));
             const __m128i pair = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
-            corrections[n] = -128 * (_mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 1));
+            sums[n] = (int16_t)-(_mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 1));
             // The 8 quads of this column lie `kColumns` words apart.
             const __m256i places = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kColumns));
             _mm256_i32scatter_epi32(quads + n, places, values, 4);
         }
+        for (int n = 0; n < kColumns; n += 16)
+            _mm256_storeu_si256((__m256i*)(panel + kValues + 2 * kColumns) + n / 16, _mm512_cvtps_ph(_mm512_loadu_ps(scales + n), 0));
     }
 }
 
@@ -69,6 +70,12 @@ void convert(const float* x, int64_t K, uint8_t* row) {
     }
 }
 
+// 128 times 16 of the sums, and 16 of the scales.
+inline __m512i correction(const uint8_t* sums) {
+    return _mm512_slli_epi32(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)sums)), 7);
+}
+inline __m512 scale_of(const uint8_t* scales) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)scales)); }
+
 template <int R>
 inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     __m512 sum[R][2];
@@ -76,7 +83,7 @@ inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, f
     for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     const float* scales = (const float*)(x + K);
     for (int64_t b = 0; b < K / kBlock; b++, w += kSize, x += kBlock) {
-        const __m512i c0 = _mm512_loadu_si512(w + kValues), c1 = _mm512_loadu_si512(w + kValues + 64);
+        const __m512i c0 = correction(w + kValues), c1 = correction(w + kValues + 32);
         __m512i t[R][2];
 #pragma GCC unroll 8
         for (int i = 0; i < R; i++) t[i][0] = c0, t[i][1] = c1;
@@ -94,7 +101,7 @@ inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, f
                 t[i][1] = _mm512_dpbusd_epi32(t[i][1], v, w1);
             }
         }
-        const __m512 s0 = _mm512_loadu_ps(w + kValues + 4 * kColumns), s1 = _mm512_loadu_ps(w + kValues + 4 * kColumns + 64);
+        const __m512 s0 = scale_of(w + kValues + 64), s1 = scale_of(w + kValues + 96);
 #pragma GCC unroll 8
         for (int i = 0; i < R; i++) {
             const __m512 d = _mm512_set1_ps(*(const float*)((const uint8_t*)(scales + b) + i * stride));

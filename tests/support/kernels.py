@@ -105,19 +105,23 @@ def from_bf16(x: npt.NDArray[np.uint16]) -> Doubles:
     return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
-def to_int8(x: Floats) -> Doubles:
-    """Round each block of 32 values to multiples of a 127th of its largest, in float32 as Q8_0."""
+def to_int8(x: Floats, scale: npt.DTypeLike = np.float32) -> Doubles:
+    """Round each block of 32 values to multiples of a 127th of its largest, in float32 as Q8_0.
+
+    The multiples are then of the 127th in the type `scale`.
+    """
     blocks = x.reshape(*x.shape[:-1], -1, BLOCK)
     most = np.abs(blocks).max(axis=-1, keepdims=True)
     inverse = np.divide(np.float32(127), most, out=np.zeros_like(most), where=most > 0)
     whole = np.rint(blocks * inverse).astype(np.float64)
-    return (whole * (most / np.float32(127)).astype(np.float64)).reshape(x.shape)
+    steps = (most / np.float32(127)).astype(scale).astype(np.float64)
+    return (whole * steps).reshape(x.shape)
 
 
 def product(family: str, x: Floats, w: Floats) -> Doubles:
     """Return what a family should compute but for the order of its sums."""
     if family.startswith("int8"):
-        return to_int8(x) @ to_int8(w).T
+        return to_int8(x) @ to_int8(w, np.float16 if family == "int8" else np.float32).T
     rows = x.astype(np.float64) if family.startswith("f32") else from_bf16(to_bf16(x))
     return rows @ from_bf16(to_bf16(w)).T
 
