@@ -20,7 +20,8 @@ namespace {
 
 constexpr int kAbi = 1;  // of the functions in this file
 
-int packing_threads() { return usable_cpus(); }
+// More would wait for memory.
+int packing_threads() { return std::min(8, usable_cpus()); }
 
 }  // namespace
 

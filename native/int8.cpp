@@ -2,7 +2,7 @@
 //
 //   panel of weights, for each block:              a row of x:
 //     [8][32][4] int8    4 values of 32 columns      [K]    uint8, the value + 128
-//     [32] int16         the sum of the block, * -1  [K/32] float, the scale of each block
+//     [32] int16         minus the sum of the block   [K/32] float, the scale of each block
 //     [32] float16       its scale
 //
 // vpdpbusd multiplies unsigned by signed bytes, so x is stored with 128 added; the sums begin with

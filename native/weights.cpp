@@ -83,11 +83,14 @@ bool type_is_host(BufferType*) { return false; }
 
 BufferType* buffer_type(const Family& family, ggml::Device* device) {
     static BufferType types[kMaxFamilies];
-    for (int i = 0; i < kFamilyCount && i < kMaxFamilies; i++)
-        if (kFamilies[i] == &family) {
-            types[i] = {{type_name, type_alloc, type_alignment, nullptr, type_alloc_size, type_is_host}, device, const_cast<Family*>(&family)};
-            return &types[i];
-        }
+    static const bool made = [device] {
+        for (int i = 0; i < kFamilyCount && i < kMaxFamilies; i++)
+            types[i] = {{type_name, type_alloc, type_alignment, nullptr, type_alloc_size, type_is_host},
+                        device, const_cast<Family*>(kFamilies[i])};
+        return true;
+    }();
+    for (int i = 0; made && i < kFamilyCount && i < kMaxFamilies; i++)
+        if (kFamilies[i] == &family) return &types[i];
     return nullptr;
 }
 
