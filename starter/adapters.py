@@ -126,15 +126,15 @@ def among(
     random = np.random.default_rng(seed)
     while True:
         asked = random.choice(len(queries), min(24, len(queries)), replace=False)
-        found = [
+        neighbours = [
             (near[q][random.integers(2)], *random.choice(near[q][2:], 2, False)) for q in asked
         ]
-        documents = filled(np.concatenate(found), count, len(passages), random)
+        documents = filled(np.concatenate(neighbours), count, len(passages), random)
         q = queries.embed(network, asked, query=True, width=SHORT)
         d = passages.embed(network, documents, query=False, width=width)
-        wanted = passages.wanted(documents)
-        scores = queries.wanted(asked) @ wanted.T / TEMPERATURE
-        loss = distance(d, wanted, 0.5)
+        targets = passages.wanted(documents)
+        scores = queries.wanted(asked) @ targets.T / TEMPERATURE
+        loss = distance(d, targets, 0.5)
         for size in DIMENSIONS:
             short = functional.normalize(q[:, :size], dim=-1)
             made = short @ functional.normalize(d[:, :size], dim=-1).T / TEMPERATURE
@@ -162,8 +162,8 @@ def matching(
         others = [random.choice(near[row][1:], 3, False) for row in rows]
         chosen = filled(np.concatenate([rows, *others]), batch, len(pool), random)
         made = pool.embed(network, chosen, query=False, width=width)
-        wanted = pool.wanted(chosen)
-        loss = distance(made, wanted) + 10 * cosines(made, wanted)
+        targets = pool.wanted(chosen)
+        loss = distance(made, targets) + 10 * cosines(made, targets)
         if clusters:
             loss = loss + 0.25 * belonging(made, torch.from_numpy(centres), labels[chosen])
         yield loss
@@ -205,11 +205,11 @@ def nearest(queries: Half, documents: Half, count: int) -> Rows:
     """Find the `count` documents with the highest cosine, best first."""
     table = torch.from_numpy(documents.astype(np.float32))
     table = functional.normalize(table, dim=-1)
-    found = []
+    blocks = []
     for first in range(0, len(queries), 1024):
         block = torch.from_numpy(queries[first : first + 1024].astype(np.float32))
-        found.append((block @ table.T).topk(min(count, len(documents)), dim=1).indices)
-    indices: Rows = torch.cat(found).numpy()
+        blocks.append((block @ table.T).topk(min(count, len(documents)), dim=1).indices)
+    indices: Rows = torch.cat(blocks).numpy()
     return indices
 
 

@@ -122,10 +122,8 @@ def retrieval(
         cut = np.sort(near, axis=1)[:, -min(100, len(names))][:, None]
         again = q @ signs.T if binary == "signs" else scores
         scores = np.where(near >= cut, again, -1e9)
-    found = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-    results = [
-        ndcg([names[i] for i in row], judged[a]) for row, a in zip(found, asked, strict=True)
-    ]
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    results = [ndcg([names[i] for i in row], judged[a]) for row, a in zip(best, asked, strict=True)]
     return float(np.mean(results))
 
 

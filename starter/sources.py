@@ -102,19 +102,19 @@ def sample(folder: Path, seed: int = 0) -> tuple[list[str], list[str]]:
     chance = random.Random(seed)  # noqa: S311
     lines: dict[str, None] = {}
     passages: dict[str, None] = {}
-    found = False
+    has_files = False
     for source in SOURCES:
         try:
             texts = read(folder, source)
         except FileNotFoundError:
             continue
-        found = True
+        has_files = True
         if source.passages:
             joined = list(join(texts, chance))
             taken = chance.sample(joined, min(source.passages, len(joined)))
             passages.update(dict.fromkeys(taken))
         lines.update(dict.fromkeys(chance.sample(texts, min(source.lines, len(texts)))))
-    if not found:
+    if not has_files:
         names = ", ".join(source.name for source in SOURCES)
         raise FileNotFoundError(f"{folder} has no NAME.txt or NAME.txt.zst, NAME one of {names}")
     return shuffled(lines, chance), shuffled(passages, chance)

@@ -59,8 +59,8 @@ def fit(
         flat = torch.from_numpy(np.concatenate([texts[i] for i in chosen]).astype(np.int64))
         starts = np.cumsum([0] + [len(texts[i]) for i in chosen])[:-1]
         made = functional.normalize(bags(flat, torch.from_numpy(starts)), dim=-1)
-        wanted = torch.from_numpy(targets[chosen].astype(np.float32))
-        loss = distance(made, functional.normalize(wanted[:, : made.shape[1]], dim=-1))
+        expected = torch.from_numpy(targets[chosen].astype(np.float32))
+        loss = distance(made, functional.normalize(expected[:, : made.shape[1]], dim=-1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -84,8 +84,8 @@ def first_guess(
         block = texts[first : first + 10_000]
         flat = torch.from_numpy(np.concatenate(block).astype(np.int64))
         sizes = torch.tensor([len(ids) for ids in block])
-        wanted = torch.from_numpy(targets[first : first + len(block)].astype(np.float32))
-        sums.index_add_(0, flat, wanted.repeat_interleave(sizes, dim=0))
+        expected = torch.from_numpy(targets[first : first + len(block)].astype(np.float32))
+        sums.index_add_(0, flat, expected.repeat_interleave(sizes, dim=0))
         counts += torch.bincount(flat, minlength=vocabulary)
     mean = sums.sum(0) / counts.sum()
     prior = torch.from_numpy(alone.astype(np.float32))

@@ -112,8 +112,8 @@ def _questions(known: Known, makers: Makers) -> dict[str, list[str]]:
 def _spoken(lines: list[str], data: Path) -> Rows:
     """Find what people say and ask; without these sources all short lines."""
     said = set(sources.of(data, SPOKEN)) or set(lines)
-    found = chosen(lines, UTTERANCES, len(lines))
-    return np.array([i for i in found if lines[i] in said], np.int64)
+    utterances = chosen(lines, UTTERANCES, len(lines))
+    return np.array([i for i in utterances if lines[i] in said], np.int64)
 
 
 def chosen(texts: list[str], pattern: str, most: int) -> Rows:

@@ -92,8 +92,8 @@ def work(
             tokens, ends = ids.pad(chosen, random.random(len(chosen)) < QUERIES)
             with torch.autocast("cpu", torch.bfloat16):
                 made.append(compiled(tokens, ends))
-        wanted = torch.from_numpy(targets[np.concatenate(batch)].astype(np.float32))
-        loss = distance(torch.cat(made), functional.normalize(wanted, dim=-1))
+        expected = torch.from_numpy(targets[np.concatenate(batch)].astype(np.float32))
+        loss = distance(torch.cat(made), functional.normalize(expected, dim=-1))
         optimizer.zero_grad()
         loss.backward()
         average(parameters, workers)

@@ -121,20 +121,20 @@ def repack(distribution: str, folder: Path) -> Path:
 
     """
     try:
-        found = metadata.distribution(distribution)
+        installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
-        found = None
+        installed = None
     tags = [
         line.partition(":")[2].strip()
-        for line in ((found and found.read_text("WHEEL")) or "").splitlines()
+        for line in ((installed and installed.read_text("WHEEL")) or "").splitlines()
         if line.startswith("Tag:")
     ]
     files = {
         file.as_posix(): Path(str(file.locate()))
-        for file in (found and found.files) or ()
+        for file in (installed and installed.files) or ()
         if ".." not in file.parts and "__pycache__" not in file.parts
     }
-    if found is None or not tags or f"{distribution.replace('-', '_')}" not in str(files):
+    if installed is None or not tags or f"{distribution.replace('-', '_')}" not in str(files):
         raise BundleError(
             f"{distribution} was not installed from a wheel here, so there is no wheel to include"
         )
@@ -143,8 +143,8 @@ def repack(distribution: str, folder: Path) -> Path:
     # The tags "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file name.
     parts = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(dict.fromkeys(part)) for part in parts)
-    target = folder / f"{name}-{found.version}-{tag}.whl"
-    info = f"{name}-{found.version}.dist-info"
+    target = folder / f"{name}-{installed.version}-{tag}.whl"
+    info = f"{name}-{installed.version}.dist-info"
     rows = []
     with zipfile.ZipFile(target, "w") as wheel:
         for path in sorted(files):

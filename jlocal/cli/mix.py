@@ -49,7 +49,7 @@ _OPTIONS = (
         "mix_of",
         multiple=True,
         metavar="TYPE",
-        help="Let the mix use this tensor type, such as Q4_K; may be given several times. By "
+        help="Let the mix use this tensor type, such as Q4_K; may be repeated. By "
         "default, all types that are worth it.",
     ),
 )

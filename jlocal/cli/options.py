@@ -63,7 +63,7 @@ format_option = click.option(
     "-f",
     "--format",
     type=click.Choice(["npy", "npz", "jsonl", "csv", "parquet"]),
-    help="Format of the output; told by the ending of its name if not given.",
+    help="Format of the output; inferred from the ending of its name if not given.",
 )
 include_option = click.option(
     "--include", multiple=True, metavar="GLOB", help="Read only these files in folders."

@@ -120,16 +120,16 @@ def corpus_files(location: str) -> list[CorpusFile]:
 
     try:
         (info,) = system.get_file_info([path])
-        found = [info]
+        infos = [info]
         if info.type == fs.FileType.Directory:
-            found = system.get_file_info(fs.FileSelector(path, recursive=True))
+            infos = system.get_file_info(fs.FileSelector(path, recursive=True))
     except OSError as error:
         raise ArgumentError(f"{location}: {_reason(error)}") from error
     if info.type == fs.FileType.NotFound:
         raise ArgumentError(f"{location}: no such file or folder")
     base = path.rpartition("/")[0] if info.is_file else path
     files = []
-    for item in sorted(found, key=lambda item: str(item.path)):
+    for item in sorted(infos, key=lambda item: str(item.path)):
         name = item.path[len(base) :].lstrip("/")
         if item.is_file and not (
             info is not item and any(part[0] in "._" for part in name.split("/"))

@@ -132,10 +132,10 @@ def _labels(head: bytes) -> Iterator[bytes]:
 
 def _attributes(head: bytes, position: int) -> tuple[dict[bytes, bytes], int]:
     attributes: dict[bytes, bytes] = {}
-    while found := _ATTRIBUTE.match(head, position):
-        value = found[2] or found[3] or found[4] or b""
-        attributes.setdefault(found[1].lower(), value)
-        position = found.end()
+    while match := _ATTRIBUTE.match(head, position):
+        value = match[2] or match[3] or match[4] or b""
+        attributes.setdefault(match[1].lower(), value)
+        position = match.end()
     return attributes, position
 
 

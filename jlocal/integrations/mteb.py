@@ -187,5 +187,5 @@ def _is_current(cache: mteb.ResultCache, meta: ModelMeta, task: AbsTask) -> bool
         stored = cache.load_task_result(task.metadata.name, meta)
     except (ValueError, KeyError):  # a damaged file
         return False
-    wanted = task.metadata.revision, mteb.__version__
-    return stored is not None and (stored.dataset_revision, stored.mteb_version) == wanted
+    versions = task.metadata.revision, mteb.__version__
+    return stored is not None and (stored.dataset_revision, stored.mteb_version) == versions

@@ -105,8 +105,8 @@ def _last_words(done: child.Finished) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     for pattern in (r"[^/\\]*: (GGML_ASSERT\(.*)", r"what\(\): *(.*)", r"[^/\\]*\.\w+:\d+: (.*)"):
         for line in lines:
-            if found := re.search(pattern, line):
-                return _short(found[1])
+            if match := re.search(pattern, line):
+                return _short(match[1])
     if done.status < 0:
         with contextlib.suppress(ValueError):
             return f"the process ended with {signal.Signals(-done.status).name}"
@@ -172,7 +172,7 @@ def _remember(record: Path, identity: bytes) -> None:
 def _forget_oldest(folder: Path) -> None:
     """Keep the folder small, which still holds the records of deleted files."""
     with os.scandir(folder) as entries:
-        found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
-    if len(found) > _MOST_RECORDS:
-        for _, path in sorted(found)[: -_MOST_RECORDS // 2]:
+        records = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
+    if len(records) > _MOST_RECORDS:
+        for _, path in sorted(records)[: -_MOST_RECORDS // 2]:
             Path(path).unlink(missing_ok=True)

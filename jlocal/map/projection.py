@@ -46,13 +46,13 @@ def pca(blocks: Blocks) -> tuple[Points, tuple[float, float]]:
     values, vectors = np.linalg.eigh(covariance)
     # One dimension has one axis.
     axes = np.zeros((len(mean), 2))
-    found = min(2, len(mean))
-    axes[:, :found] = vectors[:, ::-1][:, :found]
+    components = min(2, len(mean))
+    axes[:, :components] = vectors[:, ::-1][:, :components]
     # The sign of an axis is arbitrary; a fixed one is the same on every machine.
     peaks = axes[np.abs(axes).argmax(axis=0), [0, 1]]
     axes *= np.where(peaks < 0, -1, 1)
     shares = np.zeros(2)
-    shares[:found] = np.maximum(values[::-1][:found], 0) / variance
+    shares[:components] = np.maximum(values[::-1][:components], 0) / variance
     points = np.concatenate([(block - mean) @ axes for block in blocks()])
     return points, (float(shares[0]), float(shares[1]))
 
@@ -91,10 +91,10 @@ def umap(vectors: Floats, seed: int) -> Points:
             argument="method",
         )
     extras.require("map", "UMAP needs", _PCA, instead=f"{_PCA} needs nothing")
-    given = io.BytesIO()
-    np.save(given, vectors, allow_pickle=False)
+    stream = io.BytesIO()
+    np.save(stream, vectors, allow_pickle=False)
     with tempfile.TemporaryDirectory(prefix="jlocal-") as empty:
-        done = child.run("jlocal.map.layout", str(seed), data=given.getvalue(), folder=Path(empty))
+        done = child.run("jlocal.map.layout", str(seed), data=stream.getvalue(), folder=Path(empty))
     if done.status:
         reason = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
         raise JlocalError(f"UMAP cannot lay these out: {reason}; take {_PCA}", _PCA)

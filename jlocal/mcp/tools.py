@@ -168,10 +168,10 @@ def _start(
     record = None if page is None else page - 1
     if line is None:
         return record or 0, 0
-    found = shelf.collection.find_line(path, line, record)
-    if found is None:
+    place = shelf.collection.find_line(path, line, record)
+    if place is None:
         raise UnknownError(f"the document has no text at line {line} or after it")
-    return found
+    return place
 
 
 def _read(

@@ -131,6 +131,6 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], Mapping[str, str] | N
 
 
 def _adapters(folder: Path) -> tuple[str, ...]:
-    found = {path.parent.name for path in (folder / "adapters").glob("*/adapter_config.json")}
-    known = [task for task in TASKS if task in found]
-    return (*known, *sorted(name for name in found - set(known) if _TASK_NAME.fullmatch(name)))
+    names = {path.parent.name for path in (folder / "adapters").glob("*/adapter_config.json")}
+    known = [task for task in TASKS if task in names]
+    return (*known, *sorted(name for name in names - set(known) if _TASK_NAME.fullmatch(name)))

@@ -57,10 +57,10 @@ def read_calibration(files: Sequence[str | Path]) -> Calibration:
     texts: list[str] = []
     for file in files:
         path = _OURS if str(file) == DEFAULT else Path(file)
-        found = [text.text for text in read_texts([path]) if text.text.strip()]
-        if not found:
+        lines = [text.text for text in read_texts([path]) if text.text.strip()]
+        if not lines:
             raise TextError(f"{path} has no calibration texts in it")
-        texts += found
+        texts += lines
     if len(texts) < _FEWEST_TEXTS:
         default = Argument("calibration", [DEFAULT])
         message = (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="TASK",
-    help="A set on this machine, or the name of a task of mteb; may be given several times.",
+    help="A set on this machine, or the name of a task of mteb; may be repeated.",
 )
 @click.option(
     "-o",
@@ -99,13 +99,13 @@ def command(
 
     if folder:
         folder.mkdir(parents=True, exist_ok=True)  # before anything is computed
-    found = [find_task(task) for task in tasks]
-    _check_names([task.metadata.name for task in found])
+    sets = [find_task(task) for task in tasks]
+    _check_names([task.metadata.name for task in sets])
     opened = JlocalModel(model, truncate_dim=dimensions, on_long=on_long, **compute)
     show = not quiet and sys.stderr.isatty()
     scores = [
         score
-        for task in found
+        for task in sets
         if (score := _run(opened, task, folder, force=force, show=show, quiet=quiet))
     ]
     if as_json:
@@ -113,9 +113,9 @@ def command(
     else:
         for row in _table(scores):
             output.line(row)
-    if len(scores) < len(found):
+    if len(scores) < len(sets):
         raise click.ClickException(
-            f"{len(found) - len(scores)} of {len(found)} tasks could not be run"
+            f"{len(sets) - len(scores)} of {len(sets)} tasks could not be run"
         )
 
 

@@ -48,7 +48,7 @@ _LOWEST = 3
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Compare on these texts instead of jlocal's own: one a line, or JSON lines with text and "
-    "language; may be given several times.",
+    "language; may be repeated.",
 )
 @click.option(
     "--save",

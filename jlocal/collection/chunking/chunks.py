@@ -254,8 +254,8 @@ class _Ruler:
         return self._count(self._seen(start, end)) <= self._limit
 
     def _after_space(self, place: int) -> int:
-        found = _NOT_SPACE.search(self._text, place)
-        return found.start() if found else len(self._text)
+        match = _NOT_SPACE.search(self._text, place)
+        return match.start() if match else len(self._text)
 
     def _inside(self, place: int) -> tuple[int, int] | None:
         """Return the part that a cut at this place would go through."""

@@ -80,17 +80,17 @@ def _outline(text: str, read: Callable[[str, int], _Parts]) -> Outline:
 
 
 def _markdown(text: str, start: int) -> _Parts:
-    while found := _MARKDOWN.search(text, start):
-        start = found.end()
-        if found["fence"]:
-            start = _end_of_fence(text, found["fence"], start)
-            yield found.start(), start
-        elif found["table"]:
-            yield found.span()
-        elif found["marks"]:
-            yield _heading(found, len(found["marks"]), found["title"])
-        elif not _is_sentence(found["over"]):
-            yield _heading(found, 1 if found["under"][0] == "=" else 2, found["over"])
+    while match := _MARKDOWN.search(text, start):
+        start = match.end()
+        if match["fence"]:
+            start = _end_of_fence(text, match["fence"], start)
+            yield match.start(), start
+        elif match["table"]:
+            yield match.span()
+        elif match["marks"]:
+            yield _heading(match, len(match["marks"]), match["title"])
+        elif not _is_sentence(match["over"]):
+            yield _heading(match, 1 if match["under"][0] == "=" else 2, match["over"])
 
 
 def _text(text: str, start: int) -> _Parts:
@@ -105,8 +105,8 @@ def _text(text: str, start: int) -> _Parts:
 
 def _end_of_fence(text: str, fence: str, start: int) -> int:
     end = re.compile(rf"(?m)^[ \t]*{re.escape(fence)}{re.escape(fence[0])}*[ \t\r]*$")
-    found = end.search(text, start)
-    return found.end() if found else len(text)
+    match = end.search(text, start)
+    return match.end() if match else len(text)
 
 
 def _is_sentence(line: str) -> bool:
@@ -115,18 +115,18 @@ def _is_sentence(line: str) -> bool:
 
 
 def _org(text: str, start: int) -> _Parts:
-    while found := _ORG.search(text, start):
-        start = found.end()
-        if found["block"]:
-            end = re.compile(rf"(?mi)^[ \t]*#\+end_{found['block']}[ \t\r]*$").search(text, start)
+    while match := _ORG.search(text, start):
+        start = match.end()
+        if match["block"]:
+            end = re.compile(rf"(?mi)^[ \t]*#\+end_{match['block']}[ \t\r]*$").search(text, start)
             start = end.end() if end else len(text)
-            yield found.start(), start
-        elif found["table"]:
-            yield found.span()
-        elif found["text"]:
-            yield _heading(found, 0, found["text"])
+            yield match.start(), start
+        elif match["table"]:
+            yield match.span()
+        elif match["text"]:
+            yield _heading(match, 0, match["text"])
         else:
-            yield _heading(found, len(found["marks"]), found["title"])
+            yield _heading(match, len(match["marks"]), match["title"])
 
 
 def _rst(text: str, start: int) -> _Parts:
@@ -143,13 +143,13 @@ def _rst(text: str, start: int) -> _Parts:
 
 
 def _equals(text: str, start: int) -> _Parts:
-    while found := _EQUALS.search(text, start):
-        start = found.end()
-        if found["fence"]:
-            start = _end_of_fence(text, found["fence"], start)
-            yield found.start(), start
+    while match := _EQUALS.search(text, start):
+        start = match.end()
+        if match["fence"]:
+            start = _end_of_fence(text, match["fence"], start)
+            yield match.start(), start
         else:
-            yield _heading(found, len(found["marks"]), found["title"])
+            yield _heading(match, len(match["marks"]), match["title"])
 
 
 def _latex(text: str, start: int) -> _Parts:

@@ -100,8 +100,8 @@ def _ids(connection: sqlite3.Connection, paths: Sequence[str]) -> tuple[Ids, Ids
         ).fetchone()
         for path in paths
     )
-    found = [row for row in rows if row]
-    return ids_of([id for id, _ in found]), ids_of([content for _, content in found])
+    stored = [row for row in rows if row]
+    return ids_of([id for id, _ in stored]), ids_of([content for _, content in stored])
 
 
 def _write_entry(connection: sqlite3.Connection, entry: Entry) -> None:

@@ -58,12 +58,12 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
         "rootpage FROM sqlite_master LIMIT ?",
         (_LONGEST_STATEMENT, _MOST_OBJECTS),
     ).fetchall()
-    ours = _schema_of(statements)
+    expected = _schema_of(statements)
     theirs = {
         (type, name, table, None if has_none else _plain(sql))
         for type, name, table, sql, has_none, _ in found
     }
-    for type, name, *_ in sorted(theirs - ours, key=repr):
+    for type, name, *_ in sorted(theirs - expected, key=repr):
         what = printable(f"{type} {name}")[:100]
         raise CollectionError(
             f"{path} is not a collection of jlocal: it has another {what}; delete it and index "
@@ -72,7 +72,7 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
         )
     # Two tables must not share pages. A virtual table has no page.
     roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
-    if len(found) != len(ours) or len(set(roots)) != len(roots):
+    if len(found) != len(expected) or len(set(roots)) != len(roots):
         raise CollectionError(
             f"{path} is not a collection of jlocal: a table is missing; delete it and index again",
             path=path,

@@ -50,8 +50,8 @@ def is_corrupt(data: bytes) -> bool:
 
 
 def _filters(dictionary: bytes) -> list[bytes]:
-    found = _FILTERS.search(dictionary)
-    return (found[1] or found[2] or b"").replace(b"/", b" /").split() if found else []
+    match = _FILTERS.search(dictionary)
+    return (match[1] or match[2] or b"").replace(b"/", b" /").split() if match else []
 
 
 def _unpacked(data: bytes, begin: int, left: int) -> tuple[int, int]:

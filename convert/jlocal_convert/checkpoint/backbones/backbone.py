@@ -169,12 +169,12 @@ def _rope_theta(config: JsonConfig) -> float:
             raise config.wrong(key, "without partial_rotary_factor")
     newer = config.section("rope_parameters")
     written = [where for where in (config, newer) if where.get("rope_theta") is not None]
-    found = {where.number("rope_theta") for where in written}
-    if len(found) != 1:
+    bases = {where.number("rope_theta") for where in written}
+    if len(bases) != 1:
         raise CheckpointError(
-            f"{config.path} has {len(found) or 'no'} rope_theta; it needs one", path=config.path
+            f"{config.path} has {len(bases) or 'no'} rope_theta; it needs one", path=config.path
         )
-    return found.pop()
+    return bases.pop()
 
 
 def _check_tensors(checkpoint: Checkpoint, backbone: Backbone) -> None:
