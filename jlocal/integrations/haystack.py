@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jlocal.arguments import listed
 from jlocal.errors import ArgumentError, TextError
 from jlocal.extras import importing
 from jlocal.integrations.shared import SharedArguments, SharedModel
@@ -93,7 +94,8 @@ class JlocalDocumentEmbedder:
 
         """
         self._model = SharedModel.of(type(self).__name__, model, arguments)
-        self._fields, self._separator = list(meta_fields_to_embed), embedding_separator
+        self._fields = listed("meta_fields_to_embed", meta_fields_to_embed)
+        self._separator = embedding_separator
 
     def warm_up(self) -> None:
         """Load the model, or share the one that is loaded."""

@@ -10,6 +10,7 @@ from jlocal.collection.collection import Collection
 from jlocal.collection.search.hits import Hit
 from jlocal.collection.search.pathfilter import PathFilter
 from jlocal.collection.search.ranking import Mode
+from jlocal.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Search:
     path: PathFilter | None = None
     where: Mapping[str, Any] | None = None
     min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.collection, Collection):
+            name = type(self.collection).__name__
+            raise ArgumentError(
+                f"the collection is of type {name}; pass a Collection", argument="collection"
+            )
 
     def hits(self, query: str) -> list[Hit]:
         """Return the hits of a query, best first."""

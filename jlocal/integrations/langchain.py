@@ -18,6 +18,7 @@ with importing("langchain", "jlocal.integrations.langchain needs"):
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+    from pydantic import ConfigDict
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -60,6 +61,8 @@ class JlocalRetriever(BaseRetriever):
     their texts, and the hit's: "source" (a path or an id), "first_line", "last_line", "page",
     "headings", "score" and "relevance".
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     collection: Collection
     k: int = 4

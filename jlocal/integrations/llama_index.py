@@ -40,8 +40,15 @@ class JlocalEmbedding(BaseEmbedding):
         Raises:
             ModelError: the file cannot be found, read, or used for embeddings.
             ArgumentError: the file has no such task or dimension.
+            TypeError: there is no such argument.
 
         """
+        # LlamaIndex ignores them; a model that is named by another word would be the default model.
+        if unknown := arguments.keys() - type(self).model_fields.keys():
+            raise TypeError(
+                f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}; "
+                "the model is model_name"
+            )
         own = {name: arguments[name] for name in _OWN if name in arguments}
         model = SharedModel.of(type(self).__name__, model_name, own)
         super().__init__(model_name=model.model, **arguments)

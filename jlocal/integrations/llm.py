@@ -31,7 +31,7 @@ class JlocalModel(llm.EmbeddingModel):
         from jlocal.integrations.shared import SharedModel
 
         model = SharedModel(self._name)
-        texts = [item if isinstance(item, str) else item.decode() for item in items]
+        texts = [item.decode() if isinstance(item, bytes) else item for item in items]
         vectors = model.queries(texts) if self._is_query else model.documents(texts)
         yield from vectors.tolist()
 

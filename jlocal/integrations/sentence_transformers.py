@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jlocal.arguments import no_text
+from jlocal.errors import TextError
 from jlocal.extras import importing
 from jlocal.integrations.shared import SharedArguments, SharedModel
 
@@ -30,7 +32,7 @@ class JlocalModule(InputModule):
     def __init__(
         self, model: str | Path | None = None, **arguments: Unpack[SharedArguments]
     ) -> None:
-        """Load a model at once, for its `max_seq_length`.
+        """Load a model at once; its prompts are not those of the SentenceTransformer.
 
         Args:
             model: path of a GGUF file, or a name, as in `Embedder`.
@@ -42,13 +44,30 @@ class JlocalModule(InputModule):
         """
         super().__init__()
         self._model = SharedModel.of(type(self).__name__, model, arguments)
-        self.max_seq_length = self._model.embedder.max_seq_length
+        self._model.embedder  # noqa: B018 - a wrong name should fail here
+
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens in one text; it can be set lower than the model's context."""
+        return self._model.embedder.max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, tokens: int) -> None:
+        self._model.embedder.max_seq_length = tokens
 
     def preprocess(
         self, inputs: Sequence[str], prompt: str | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return the texts with their prompt; llama.cpp tokenises them in `forward`."""
+        """Return the texts with their prompt; llama.cpp tokenises them in `forward`.
+
+        Raises:
+            TextError: an input is no text.
+
+        """
         del kwargs
+        for index, text in enumerate(inputs):
+            if not isinstance(text, str):
+                raise TextError(no_text(text), index)
         return {"texts": self._prepend_prompt(list(inputs), prompt or "")}
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jlocal.arguments import of_keywords, wrong
+from jlocal.arguments import check_texts, of_keywords, wrong
 from jlocal.embed.embedder import Embedder, OnLong
 from jlocal.embed.options import ComputeArguments, ComputeOptions
+from jlocal.errors import ArgumentError
 from jlocal.models import names
 from jlocal.models.prompts import document_prompt, query_prompt
 from jlocal.vectors import Vectors
@@ -64,7 +65,7 @@ def shared_embedder(
             loaded = _loaded[key] = Embedder(path, **compute)
     embedder = copy.copy(loaded)
     embedder.truncate_dim, embedder.on_long = truncate_dim, on_long
-    embedder.encode([], task=task)  # checks both
+    embedder.encode([], task=task, truncate_dim=truncate_dim)  # checks both
     return embedder
 
 
@@ -152,13 +153,23 @@ class SharedModel:
         """Length of the vectors."""
         return self.embedder.get_embedding_dimension()
 
-    def queries(self, texts: Sequence[str]) -> Vectors:
-        """Embed queries, to (n, d) float32."""
-        return self.embedder.encode_query(list(texts))
+    def queries(self, texts: Iterable[str]) -> Vectors:
+        """Embed queries, to (n, d) float32.
 
-    def documents(self, texts: Sequence[str]) -> Vectors:
-        """Embed documents, to (n, d) float32."""
-        return self.embedder.encode_document(list(texts))
+        Raises:
+            JlocalError: as in `Embedder.encode`; or it is a single text.
+
+        """
+        return self.embedder.encode_query(_several(texts))
+
+    def documents(self, texts: Iterable[str]) -> Vectors:
+        """Embed documents, to (n, d) float32.
+
+        Raises:
+            JlocalError: as in `queries`.
+
+        """
+        return self.embedder.encode_document(_several(texts))
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -166,3 +177,9 @@ class SharedModel:
         found = self.embedder.prompts
         sides = {"query": query_prompt(found), "document": document_prompt(found)}
         return {side: found[name] for side, name in sides.items() if name is not None}
+
+
+def _several(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise ArgumentError("the texts are a single str; pass a list of str", argument="texts")
+    return list(check_texts(texts))

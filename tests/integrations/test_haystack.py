@@ -46,6 +46,8 @@ def test_metadata_stand_before_the_content(starter: Embedder) -> None:
     embedder = JlocalDocumentEmbedder.from_dict(embedder.to_dict())
     (found,) = embedder.run([Document(content="It purrs.", meta={"title": "The cat"})])["documents"]
     assert_alike(found.embedding, starter.encode_document("The cat\nIt purrs."))
+    one = JlocalDocumentEmbedder("starter", meta_fields_to_embed="title")
+    assert one.to_dict()["init_parameters"]["meta_fields_to_embed"] == ["title"]
 
 
 def test_the_wrong_embedder_says_which_to_take() -> None:

@@ -51,6 +51,11 @@ def test_wrong_arguments_fail_when_it_is_made() -> None:
         JlocalEmbeddings("starter", truncate_dim=999)
 
 
+def test_an_argument_that_the_retriever_lacks_is_named(notes: Collection) -> None:
+    with pytest.raises(ValueError, match="search_kwargs"):
+        JlocalRetriever(collection=notes, search_kwargs={"k": 1})
+
+
 def test_a_store_finds_with_it(texts: list[str]) -> None:
     store = InMemoryVectorStore.from_texts(texts, JlocalEmbeddings("starter"))
     assert store.similarity_search("who chases mice?", k=1)[0].page_content == texts[2]

@@ -50,6 +50,10 @@ def test_asynchronous_calls_give_the_same(starter: Embedder, texts: list[str]) -
 def test_wrong_arguments_fail_when_it_is_made() -> None:
     with pytest.raises(ArgumentError, match="clustering"):
         JlocalEmbedding("starter", task="clustering")
+    with pytest.raises(TypeError, match="the model is model_name"):
+        JlocalEmbedding(model="starter")
+    with pytest.raises(ArgumentError, match="pass a Collection"):
+        JlocalRetriever("notes")
 
 
 def test_an_index_finds_with_it(texts: list[str]) -> None:

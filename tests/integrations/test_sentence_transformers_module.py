@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jlocal import ArgumentError, Embedder
+from jlocal import ArgumentError, Embedder, TextError, TextTooLongError
 from support.alike import assert_alike
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -59,6 +59,17 @@ def test_it_is_saved_and_loaded(tmp_path: Path, starter: Embedder, texts: list[s
 def test_wrong_arguments_fail_when_it_is_made() -> None:
     with pytest.raises(ArgumentError, match="999"):
         JlocalModule("starter", truncate_dim=999)
+
+
+def test_a_shorter_limit_acts_and_what_is_no_text_is_named() -> None:
+    transformer = sentence_transformer("starter")
+    assert transformer.max_seq_length == 4096
+    transformer.max_seq_length = 8
+    with pytest.raises(TextTooLongError, match="limit of 8"):
+        transformer.encode("cats " * 50)
+    assert sentence_transformer("starter").max_seq_length == 4096
+    with pytest.raises(TextError, match="text 1 is missing"):
+        transformer.encode(["a", None])
 
 
 def evaluators() -> dict:

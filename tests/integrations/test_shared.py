@@ -54,6 +54,7 @@ def test_a_freed_model_is_loaded_again() -> None:
     ("arguments", "named"),
     [
         ({"truncate_dim": 999}, "truncate_dim"),
+        ({"truncate_dim": 0}, "truncate_dim"),
         ({"task": "clustering"}, "task"),
         ({"on_long": "cut"}, "on_long"),
     ],
@@ -110,3 +111,12 @@ def test_no_texts_have_no_vectors() -> None:
     model = SharedModel("starter")
     assert model.documents([]).shape == (0, 256)
     assert np.asarray(model.queries([])).shape == (0, 256)
+
+
+@pytest.mark.parametrize("texts", ["abc", {"a": "b"}, {"a", "b"}, None])
+def test_what_is_not_several_texts_is_refused(texts: object) -> None:
+    """The letters of a text would be embedded one by one."""
+    model = SharedModel("starter")
+    for embed in (model.documents, model.queries):
+        with pytest.raises(ArgumentError, match="pass"):
+            embed(texts)  # type: ignore[arg-type]
