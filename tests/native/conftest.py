@@ -11,20 +11,28 @@ import pytest
 
 from jlocal.llama.library import ggml
 from support.kernels import Floats, Kernels, load_build
+from support.once import once
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the library as slow: compiling it takes ten seconds."""
+    for item in items:
+        if "library" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def library(workshop: Path) -> Path:
     # A build with sanitizers runs the same tests in a child process.
     if given := os.environ.get("KERNELS_UNDER_TEST"):
         return Path(given)
     build = load_build()
-    path = tmp_path_factory.mktemp("native") / "kernels.so"
     try:
-        build.build(path)
+        folder = once(workshop / "native", lambda folder: build.build(folder / "kernels.so"))
     except build.BuildError as reason:
         pytest.skip(str(reason))
-    return path
+    return folder / "kernels.so"
 
 
 @pytest.fixture(scope="session")

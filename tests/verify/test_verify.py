@@ -395,6 +395,7 @@ def test_a_mistake_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_without_the_extra(small_checkpoint, starter_files, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ExtraError, match=r"pip install 'jlocal\[verify\]'"):
