@@ -41,7 +41,7 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
         cache = tokens * models.cache_per_token(options.model)
         for row in found:
             if row["peer"] == "jlocal":
-                weights = in_child(models.weights, gguf, row["compute_type"] == "bfloat16")
+                weights = in_child(models.weights, gguf, row["compute_type"])
                 row["bound_mb"] = (weights + cache + _BESIDES) / 1e6
         yield Table(heading, found)
 

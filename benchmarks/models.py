@@ -58,16 +58,13 @@ def files(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
     return gguf(name, kind, folder), checkpoint(name, folder)
 
 
-def weights(path: Path, wide: bool) -> int:
-    """Return the bytes of a GGUF file, with its layers in bfloat16 if they are widened."""
-    from gguf import GGUFReader
+def weights(path: Path, compute_type: str) -> int:
+    """Return the bytes of a GGUF file's weights in memory, in a compute type."""
+    from jlocal.gguf.header import read_header
+    from jlocal.llama.choice import weights_size
+    from jlocal.llama.kernels import kernels
 
-    size = path.stat().st_size
-    if wide:
-        for tensor in GGUFReader(path).tensors:
-            if tensor.name.startswith("blk.") and len(tensor.shape) == 2:
-                size += 2 * int(tensor.n_elements) - int(tensor.n_bytes)
-    return size
+    return weights_size(read_header(path), compute_type, kernels().families)
 
 
 def operations_per_token(name: str) -> int:

@@ -80,6 +80,22 @@ def jlocal_stored(setting: Setting) -> Embed:
     return _jlocal(setting, setting.gpu_layers, compute_type="stored")
 
 
+def jlocal_bfloat16(setting: Setting) -> Embed:
+    """Run jlocal with its own bfloat16 kernels."""
+    return _jlocal(setting, setting.gpu_layers, compute_type="bfloat16")
+
+
+def jlocal_int8(setting: Setting) -> Embed:
+    """Run jlocal with its own int8 kernels."""
+    return _jlocal(setting, setting.gpu_layers, compute_type="int8")
+
+
+def jlocal_0_1(setting: Setting) -> Embed:
+    """Run jlocal without its own kernels, as its version 0.1.0."""
+    os.environ["JLOCAL_KERNELS"] = "0"
+    return _jlocal(setting, setting.gpu_layers)
+
+
 def jlocal_no_layers(setting: Setting) -> Embed:
     """Run jlocal with --gpu-layers 0 and a visible GPU."""
     return _jlocal(setting, 0)
@@ -128,6 +144,13 @@ def st_bfloat16(setting: Setting) -> Embed:
     return _sentence_transformers(setting, "bfloat16")
 
 
+def st_bfloat16_avx512(setting: Setting) -> Embed:
+    """sentence-transformers in bfloat16, without AMX."""
+    # oneDNN reads it when torch is loaded.
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_BF16"
+    return _sentence_transformers(setting, "bfloat16")
+
+
 def st_float32(setting: Setting) -> Embed:
     """sentence-transformers with its defaults."""
     return _sentence_transformers(setting, "float32")
@@ -154,8 +177,9 @@ LOADED: dict[str, Any] = {}
 PEERS: dict[str, Callable[[Setting], Embed]] = {
     function.__name__: function
     for function in (
-        jlocal, jlocal_stored, jlocal_no_layers, pooled, llama_embed_512, llama_embed_2048,
-        llama_embed_longest, llama_server, st_bfloat16, st_float32,
+        jlocal, jlocal_stored, jlocal_bfloat16, jlocal_int8, jlocal_0_1, jlocal_no_layers, pooled,
+        llama_embed_512, llama_embed_2048, llama_embed_longest, llama_server, st_bfloat16,
+        st_bfloat16_avx512, st_float32,
     )
 }  # fmt: skip
 

@@ -24,7 +24,8 @@ from workload import Workload, write_texts
 import models
 
 PEERS = (
-    "jlocal", "pooled", "llama_embed_512", "llama_embed_2048", "llama_server", "st_bfloat16",
+    "jlocal", "jlocal_bfloat16", "jlocal_int8", "jlocal_stored", "jlocal_0_1", "pooled",
+    "llama_embed_512", "llama_embed_2048", "llama_server", "st_bfloat16", "st_bfloat16_avx512",
     "st_float32",
 )  # fmt: skip
 
@@ -78,10 +79,10 @@ PART = Part(
         "Tokens a second with the model loaded. `pooled` is jlocal with llama.cpp's own pooling, "
         "and cosines are the least against it; `llama_embed_512` is `llama_cpp.Llama.embed` with "
         "batches of 512 tokens; `st` is sentence-transformers, always with the weights of the "
-        "checkpoint. On some machines jlocal widens the weights of a file in memory, and computes "
-        "with what the column says. The last column sets the matrix products of the layers (two "
-        "operations a token for each of their parameters; no attention, no vocabulary head) "
-        "against what torch reaches in a large bfloat16 product on the same machine."
+        "checkpoint, and `avx512` without AMX. jlocal computes with what the column says; "
+        "`jlocal_0_1` has none of its own kernels. The last column sets the matrix products of the "
+        "layers (two operations a token for each of their parameters; no attention, no vocabulary "
+        "head) against what torch reaches in a large bfloat16 product on the same machine."
     ),
     columns={
         "peer": ("", ""),

@@ -47,7 +47,7 @@ WORKSHOP = Path(os.environ["WORKSHOP_OF_TESTS"])
 # huggingface_hub reads these when it is imported, which is before any fixture runs.
 _hub = tempfile.TemporaryDirectory(prefix="jlocal-tests-")
 atexit.register(_hub.cleanup)
-for _name in list(os.environ):
+for _name in {*os.environ} - {"JLOCAL_KERNELS"}:
     if re.match(r"HF_|HUGGING|JLOCAL_|.*_PROXY$", _name, re.IGNORECASE):
         del os.environ[_name]
 os.environ |= {

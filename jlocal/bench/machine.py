@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ class Machine:
     Attributes:
         gpu: whether llama.cpp has a GPU that `gpu_layers` does not rule out.
         system_info: llama.cpp's report of the instruction sets that it was built for.
+        kernels: families of jlocal's own kernels that can be used.
 
     """
 
@@ -30,10 +31,12 @@ class Machine:
     llama_cpp: str
     llama_cpp_python: str
     system_info: str
+    kernels: list[str] = field(default_factory=list)
 
 
 def this_machine(options: ComputeOptions) -> Machine:
     """Return this machine's properties, as far as these options use them."""
+    from jlocal.llama.kernels import kernels
     from jlocal.llama.library import api
     from jlocal.llama.threads import default_threads
 
@@ -45,6 +48,7 @@ def this_machine(options: ComputeOptions) -> Machine:
         llama_cpp=api.llama_version().decode(),
         llama_cpp_python=version("llama-cpp-python"),
         system_info=api.llama_print_system_info().decode().strip(" |"),
+        kernels=list(kernels().families),
     )
 
 

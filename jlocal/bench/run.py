@@ -26,6 +26,7 @@ from jlocal.bench.report import Failure, Measurement, Report
 from jlocal.embed.options import ComputeOptions
 from jlocal.embed.similarity import pairwise_similarity
 from jlocal.errors import ModelError
+from jlocal.llama.choice import ComputeType, computes
 from jlocal.models.names import resolve
 from jlocal.models.profile import Profile, read_profile
 from jlocal.terms import Argument
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from jlocal.embed.options import ComputeArguments
 
+# The weights of the file come first, as what the others are compared with.
+_EVERY_TYPE: tuple[ComputeType, ...] = ("stored", "bfloat16", "int8")
+
 OnStep = Callable[[str, str], None]
 
 
@@ -42,6 +46,7 @@ def bench(
     models: Sequence[str | Path],
     *,
     seconds: float = 90.0,
+    every_type: bool = False,
     on_step: OnStep | None = None,
     **compute: Unpack[ComputeArguments],
 ) -> Report:
@@ -51,6 +56,8 @@ def bench(
         models: paths of GGUF files; vectors are compared with those of the first file.
         seconds: time limit for all files together. It is exceeded if one round at each length,
             after a warm-up round, takes longer.
+        every_type: measure each file in every compute type that this machine has for it, in place
+            of `compute_type`; the name of a measurement then has the type after that of the file.
         on_step: called with the name of a file and its next step.
         **compute: of `Embedder`: threads, gpu_layers, compute_type, capture.
 
@@ -65,17 +72,28 @@ def bench(
     options = of_keywords(ComputeOptions, "bench", compute)
     profiles = [read_profile(resolve(model)) for model in models]
     names = _names([profile.path for profile in profiles])
+    types = _EVERY_TYPE if every_type else (options.compute_type,)
     deadline = time.perf_counter() + seconds
     machine: Machine | None = None
     first: _Vectors | None = None
     results: list[Measurement | Failure] = []
-    for number, (profile, name) in enumerate(zip(profiles, names, strict=True)):
-        left = (deadline - time.perf_counter()) / (len(profiles) - number)
-        job = Job(str(profile.path), name, left, options, compare=len(profiles) > 1)
+    runs = [
+        (profile, name, kind)
+        for profile, name in zip(profiles, names, strict=True)
+        for kind in types
+    ]
+    for number, (profile, name, kind) in enumerate(runs):
+        if every_type and not _is_possible(kind, machine):
+            continue
+        shown = f"{name} {kind}" if every_type else name
+        left = (deadline - time.perf_counter()) / (len(runs) - number)
+        job = Job(
+            str(profile.path), shown, left, replace(options, compute_type=kind), len(runs) > 1
+        )
         try:
             answer = _measure_in_child(job, on_step)
         except ModelError as error:
-            results.append(Failure(profile.path, name, error.message))
+            results.append(Failure(profile.path, shown, error.message))
             continue
         machine = machine or answer.machine
         vectors = _Vectors(profile, answer.tokens, answer.vectors)
@@ -86,6 +104,11 @@ def bench(
         first = first or vectors
         results.append(measurement)
     return Report(machine, results)
+
+
+def _is_possible(compute_type: ComputeType, machine: Machine | None) -> bool:
+    """Tell whether a machine has a compute type, as far as an answer has told of it."""
+    return compute_type == "stored" or bool(machine and computes(compute_type, machine.kernels))
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import platform as this
+import re
 import shutil
 import sys
 import sysconfig
@@ -35,6 +36,7 @@ _PORTABLE = "-DGGML_NATIVE=OFF -DGGML_SSE42=ON " + " ".join(
 
 _FOR_DEVELOPERS = {"test", "dev", "bench", "starter"}
 
+_ANY = "py3-none-any"
 _NAME_LIMIT = 100
 _CONSTRAINTS = "constraints.txt"
 
@@ -82,7 +84,7 @@ def collect(
     here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     foreign = platform is not None and platform != here
     say("building the wheel of jlocal")
-    _own_wheel(folder)
+    _own_wheel(folder, foreign)
     if not foreign and not native and not _portable():
         say("compiling llama.cpp, once, in minutes")
         _compile_portable()
@@ -113,8 +115,13 @@ def collect(
     )
 
 
-def repack(distribution: str, folder: Path) -> Path:
+def repack(distribution: str, folder: Path, *, pure: bool = False) -> Path:
     """Make the wheel of an installed distribution from its files.
+
+    Args:
+        distribution: its name.
+        folder: where the wheel goes.
+        pure: leave compiled libraries out, for any platform.
 
     Raises:
         BundleError: the distribution was not installed from a wheel.
@@ -139,6 +146,9 @@ def repack(distribution: str, folder: Path) -> Path:
             f"{distribution} was not installed from a wheel here, so there is no wheel to include"
         )
     left_out = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json")
+    if pure:
+        tags = [_ANY]
+        files = {path: file for path, file in files.items() if not path.endswith(".so")}
     name = distribution.replace("-", "_")
     # The tags "py2-none-any" and "py3-none-any" are "py2.py3-none-any" in a file name.
     parts = zip(*(tag.split("-") for tag in tags), strict=True)
@@ -151,6 +161,8 @@ def repack(distribution: str, folder: Path) -> Path:
             if path.endswith(left_out) and path.startswith(info):
                 continue
             data = files[path].read_bytes()
+            if pure and path == f"{info}/WHEEL":
+                data = re.sub(rb"(?m)^Tag: .*$", f"Tag: {_ANY}".encode(), data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             rows.append(f"{path},sha256={digest},{len(data)}\n")
             wheel.writestr(_entry(path), data, zipfile.ZIP_DEFLATED)
@@ -178,14 +190,18 @@ def _entry(path: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _own_wheel(folder: Path) -> None:
-    """Build jlocal's wheel from its checkout or, without a checkout, from its installed files."""
+def _own_wheel(folder: Path, foreign: bool) -> None:
+    """Build jlocal's wheel from its checkout or, without a checkout, from its installed files.
+
+    The wheel for a foreign platform is an ordinary one, without jlocal's own kernels.
+    """
     found = importlib.util.find_spec("jlocal")
     root = Path(str(found.origin)).resolve().parents[1] if found else Path()
     if not (root / "pyproject.toml").is_file():
-        repack("jlocal", folder)
+        repack("jlocal", folder, pure=foreign)
         return
-    done = _pip("wheel", "--no-deps", "-w", str(folder), str(root))
+    environment = {**os.environ, "JLOCAL_BUILD_KERNELS": "0"} if foreign else None
+    done = _pip("wheel", "--no-deps", "-w", str(folder), str(root), environment=environment)
     if done.status:
         raise BundleError(
             f"cannot build the wheel of jlocal in {root}: {_last_error(done)}", path=root

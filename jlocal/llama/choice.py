@@ -26,6 +26,9 @@ _K_QUANTS = {type.number for name, type in TENSOR_TYPES.items() if name.endswith
 # The beginnings of the names of the kernels that compute in a type.
 _FAMILIES = {"bfloat16": ("bf16", "f32"), "int8": ("int8",)}
 
+# Those for which bfloat16 is an instruction; the others convert it, and gain little.
+_HARDWARE = {"bf16", "bf16-amx"}
+
 # Bytes of a packed weight; 32 weights of int8 share a scale and a sum.
 _PACKED = {"bfloat16": 2.0, "int8": 1.25}
 
@@ -42,7 +45,8 @@ def choose(header: Header, features: Collection[str], families: Collection[str])
     """Return what "auto" means for a file on a CPU.
 
     It never gives up exactness for speed: llama.cpp computes the products of Q8_0 in eight bits
-    too, and those of BF16 in bfloat16, but those of F16 with more bits.
+    too, and those of BF16 in bfloat16, but those of F16 with more bits. With AMX, bfloat16 is
+    faster than int8.
 
     Args:
         header: the header of the file.
@@ -51,9 +55,14 @@ def choose(header: Header, features: Collection[str], families: Collection[str])
 
     """
     kinds = {tensor.type for tensor in header.tensors if in_layer(tensor)}
-    wanted: ComputeType = "int8" if kinds == _Q8_0 else "bfloat16" if kinds == _BF16 else "stored"
-    if computes(wanted, families) and _fits(header, wanted):
-        return wanted
+    wanted: tuple[ComputeType, ...] = ()
+    if kinds == _Q8_0:
+        wanted = ("bfloat16", "int8") if "bf16-amx" in families else ("int8",)
+    elif kinds == _BF16 and not _HARDWARE.isdisjoint(families):
+        wanted = ("bfloat16",)
+    for compute_type in wanted:
+        if computes(compute_type, families) and _fits(header, compute_type):
+            return compute_type
     return "bfloat16" if widening_pays(header, features) else "stored"
 
 

@@ -19,6 +19,7 @@ from jlocal.bench import measure
 from jlocal.bench.report import LENGTHS, Measurement, Speed, recommend
 from jlocal.bench.run import _exit_message
 from jlocal.bench.texts import make_texts
+from jlocal.llama.kernels import kernels
 from support.gguf_files import patch
 
 RUN = [sys.executable, "-m", "jlocal", "bench", "--seconds", "0.1"]
@@ -60,6 +61,21 @@ def test_a_table_and_a_recommendation(run, converted) -> None:
     assert 0.99 < float(rows[1][-1]) <= 1
     assert "is the fastest here at texts of 256 tokens: 1,000 take about " in " ".join(lines)
     assert any(line.startswith("* from one round only") for line in lines) == ("*" in str(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not kernels().families, reason=f"no kernels: {kernels().reason}")
+def test_every_compute_type_is_measured_and_one_is_recommended(run, converted) -> None:
+    file = converted("qwen3", kind="Q8_0")
+    report = json.loads(run(file, "--every-type", "--json").stdout)
+    names = [f"{file.stem} {kind}" for kind in ("stored", "bfloat16", "int8")]
+    assert [model["name"] for model in report["models"]] == names
+    for model in report["models"]:
+        assert model["name"].endswith(f" {model['compute_type']}")
+    assert all(0.99 < model["cosine"] <= 1 for model in report["models"][1:])
+    assert any(name in report["recommendation"] for name in names)
+    report = json.loads(run(file, "--every-type", "--json", JLOCAL_KERNELS="0").stdout)
+    assert [model["name"] for model in report["models"]] == names[:1]
 
 
 @pytest.mark.slow

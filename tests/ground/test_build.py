@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from jlocal.bundle.wheels import repack
+
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = "jlocal/llama/libjlocal_kernels"
 
@@ -58,3 +60,23 @@ def test_without_a_compiler_the_wheel_is_an_ordinary_one_that_says_why(
     if sys.platform == "linux" and platform.machine() == "x86_64":
         assert reason in files[f"{PLACE}.txt"].decode()
     assert list(files) == [f"{PLACE}.txt"]
+
+
+@compiled
+def test_a_bundle_for_another_platform_takes_no_library_along(tmp_path, monkeypatch) -> None:
+    """Repacked from an installation as `pip` makes it, not from a checkout."""
+    build(tmp_path)
+    (path,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(path) as wheel:
+        wheel.extractall(site)
+    monkeypatch.syspath_prepend(str(site))
+    for pure, tag in ((False, "linux_x86_64"), (True, "any")):
+        folder = tmp_path / tag
+        folder.mkdir()
+        made = repack("jlocal", folder, pure=pure)
+        assert made.name.endswith(f"-py3-none-{tag}.whl")
+        with zipfile.ZipFile(made) as wheel:
+            assert (f"{PLACE}.so" in wheel.namelist()) is not pure
+            (info,) = [name for name in wheel.namelist() if name.endswith(".dist-info/WHEEL")]
+            assert wheel.read(info).decode().count(f"Tag: py3-none-{tag}") == 1

@@ -41,11 +41,17 @@ _WIDTH = 80
     help="Take about S seconds in all; slow machines need more for one round of each length.",
 )
 @compute_options
+@click.option(
+    "--every-type",
+    is_flag=True,
+    help="Measure each file in every compute type that this machine has, and recommend one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the seconds of each round.")
 @quiet_option("progress")
 def command(
     models: tuple[str, ...],
     seconds: float,
+    every_type: bool,
     as_json: bool,
     quiet: bool,
     **compute: Unpack[ComputeArguments],
@@ -60,12 +66,13 @@ def command(
 
     \b
     jlocal bench MODEL-BF16.gguf MODEL-Q8_0.gguf MODEL-Q4_K_M.gguf
+    jlocal bench MODEL-Q8_0.gguf --every-type
     """
     from jlocal.bench.run import bench
 
     chosen = models or (os.environ.get("JLOCAL_MODEL") or default_model(quiet=quiet),)
     with _progress(len(chosen), show=not quiet and sys.stderr.isatty()) as on_step:
-        report = bench(chosen, seconds=seconds, on_step=on_step, **compute)
+        report = bench(chosen, seconds=seconds, every_type=every_type, on_step=on_step, **compute)
     report = _worded(report)
     if as_json:
         output.data(report.as_dict(), indent=2)
@@ -164,8 +171,8 @@ def _notes(measured: Sequence[Measurement], gpu: bool) -> Iterator[str]:
         notes = list(model.notes)
         if longest < LENGTHS["long"]:
             notes.append(f"its longest texts have {longest:,} tokens, as its context")
-        if model.compute_type == "bfloat16":
-            notes.append("its weights are widened to bfloat16 in memory")
+        if model.compute_type != "stored" and not model.name.endswith(f" {model.compute_type}"):
+            notes.append(f"its weights are converted to {model.compute_type} in memory")
         for note in notes:
             yield from _wrap(f"{model.name}: {note}")
     if any(_mark(speed) == "*" for model in measured for speed in model.speeds.values()):
