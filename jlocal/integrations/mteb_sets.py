@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -169,6 +170,8 @@ def _similarity(path: Path, rows: Sequence[_Row]) -> AbsTask:
 
 def _clustering(path: Path, rows: Sequence[_Row]) -> AbsTask:
     labelled = [{"sentences": row["text"], "labels": str(row.get("label"))} for row in rows]
+    if len({row["labels"] for row in labelled}) < 2:
+        raise FileError(f"{path}: all labels are equal, so there are no clusters", path=path)
 
     class Clustering(AbsTaskClustering):
         metadata = _metadata(path, "Clustering", "v_measure", [path])
@@ -184,9 +187,12 @@ def _clustering(path: Path, rows: Sequence[_Row]) -> AbsTask:
 
 def _number(path: Path, row: int, value: Any) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise FileError(f"{path}, row {row}: score {value!r} is no number", path=path) from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise FileError(f"{path}, row {row}: score {value!r} is no number", path=path)
+    return number
 
 
 def _metadata(path: Path, kind: str, main_score: str, files: Sequence[Path]) -> TaskMetadata:

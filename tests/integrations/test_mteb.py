@@ -129,7 +129,9 @@ def test_the_hub_is_missed_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         ("a.txt", "text", "corpus.jsonl"),
         ("a.csv", "", "sentence1, sentence2, score"),
         ("a.csv", "sentence1,sentence2,score\na,b,high\n", "row 1: score 'high' is no number"),
+        ("a.csv", "sentence1,sentence2,score\na,b,1\nc,d,nan\n", "row 2: score 'nan' is no number"),
         ("a.csv", "sentence1,sentence2,score\na,b,1\nc,d,1\n", "all scores are equal"),
+        ("a.csv", "text,label\na,x\nb,x\n", "all labels are equal"),
         ("a.tsv", "text\tlabel\na\tx\n\ty\n\n", ""),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"label": 2}\n', "line 2: it has no text 'text'"),
         ("a.jsonl", '{"text": "a", "label": 1}\n[1]\n', "line 2: it is no JSON object"),
@@ -171,7 +173,7 @@ def test_what_is_wrong_in_a_folder_is_told(
 
 
 def test_two_sets_of_one_name_are_refused(sets: Path) -> None:
-    (sets / "pairs.jsonl").write_text('{"text": "a", "label": "x"}\n')
+    (sets / "pairs.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n')
     status, _, errors = run("starter", "--task", sets / "pairs.csv", "--task", sets / "pairs.jsonl")
     assert status == 2
     assert "two tasks are called 'pairs'" in errors
