@@ -29,6 +29,7 @@ MODULES = {
     "pdf": ("pypdfium2",),
     "plot": ("matplotlib",),
     "qdrant": ("qdrant_client",),
+    "ray": ("ray", "pyarrow"),
     "serve": ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client"),
     "sentence-transformers": ("sentence_transformers", "torch"),
     "torch": ("torch",),

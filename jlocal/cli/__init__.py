@@ -28,7 +28,7 @@ from jlocal.progress import log
 _SECTIONS = {
     "Search your files": ("index", "search", "update", "watch", "status", "map"),
     "Collections": ("forget", "collections", "export", "import"),
-    "Embed texts": ("embed", "similar"),
+    "Embed texts": ("embed", "similar", "cluster"),
     "For other programs": ("serve", "mcp"),
     "Models on this machine": ("pull", "list", "show", "rm", "doctor", "bundle"),
     "Make and measure model files": ("convert", "quantize", "verify", "bench", "mteb"),

@@ -137,17 +137,18 @@ _COMPUTE_OPTIONS = (
         "auto takes what is fastest here, if it is as exact.",
     ),
 )
+model_option = click.option(
+    "-m",
+    "--model",
+    envvar="JLOCAL_MODEL",
+    show_envvar=True,
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Name of a model on this machine, or path of a GGUF file. If not given: the only "
+    "model here, or the starter model that comes with jlocal.",
+)
 _MODEL_OPTIONS = (
-    click.option(
-        "-m",
-        "--model",
-        envvar="JLOCAL_MODEL",
-        show_envvar=True,
-        metavar="MODEL",
-        shell_complete=complete_model,
-        help="Name of a model on this machine, or path of a GGUF file. If not given: the only "
-        "model here, or the starter model that comes with jlocal.",
-    ),
+    model_option,
     click.option("--pooling", type=click.Choice(["last", "mean", "cls"]), hidden=True),
     *_COMPUTE_OPTIONS,
 )

@@ -88,6 +88,11 @@ class Shard:
     size: int = 0
 
 
+def absolute(path: str) -> str:
+    """Return a path as an absolute one, and a URI unchanged."""
+    return path if "://" in path else Path(path).expanduser().absolute().as_posix()
+
+
 def file_system(location: str) -> tuple[Any, str]:
     """Return the pyarrow file system of a path or URI, and the path in it.
 
@@ -99,7 +104,7 @@ def file_system(location: str) -> tuple[Any, str]:
     with extras.importing("parquet", "a corpus needs"):
         from pyarrow import fs
     if "://" not in location:
-        return fs.LocalFileSystem(), Path(location).expanduser().absolute().as_posix()
+        return fs.LocalFileSystem(), absolute(location)
     try:
         system, path = fs.FileSystem.from_uri(location)
     except (ValueError, OSError) as error:
@@ -303,11 +308,15 @@ def _record(
     if fields.text not in row:
         known = ", ".join(map(str, row))[:200]
         return Unreadable(name, f"has no field {fields.text!r}; it has: {known}")
-    text = row[fields.text]
+    return checked_text(name, row[fields.text])
+
+
+def checked_text(id: str, text: object) -> Document | Unreadable:
+    """Return a text with its id, or why it is none that has a meaning."""
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
-        return Unreadable(name, f"its text is of type {kind}")
-    return Document(name, text) if text.strip() else Unreadable(name, "is empty")
+        return Unreadable(id, f"its text is of type {kind}")
+    return Document(id, text) if text.strip() else Unreadable(id, "is empty")
 
 
 def _is_id(name: str) -> bool:

@@ -27,6 +27,7 @@ HUB_NAME = "jinaai/jina-embeddings-v5-text-small-retrieval-GGUF"
 WALK: dict[str, tuple[list[str], int]] = {
     "embed": (["notes", "-o", "v.npz"], 0),
     "embed lines": (["-i", "notes/a.txt", "-c", "x"], 0),
+    "cluster embed": (["notes/a.txt", "c", "--part", "1/1"], 0),
     "similar": (["a cat", "a kitten"], 0),
     "index": (["notes", "-d", "n.db"], 0),
     "search": (["cat", "-d", "n.db", "--json"], 0),
@@ -98,7 +99,7 @@ def test_no_command_runs_a_file_of_the_current_folder(
     places = {"MODEL": model, "F16": few, "CHECKPOINT": few_checkpoint}
     with serve({HUB_NAME: published.parent}) as (endpoint, _):
         for name, (words, status) in WALK.items():
-            command = name.split()[: 2 if name.startswith("bundle") else 1]
+            command = name.split()[: 2 if name.startswith(("bundle", "cluster")) else 1]
             arguments = [places.get(word, word) for word in words]
             done = run(JLOCAL, *command, *arguments, HF_ENDPOINT=endpoint, JLOCAL_MODEL=str(model))
             assert trap.sprung() == [], name

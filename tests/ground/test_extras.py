@@ -95,7 +95,7 @@ def integration(name: str) -> Callable[[Path, Embedder], object]:
 
 INTEGRATIONS = (
     *("chroma", "haystack", "lancedb", "langchain", "llama-index", "llm", "mteb"),
-    *("sentence-transformers", "txtai"),
+    *("ray", "sentence-transformers", "txtai"),
 )
 USES: dict[str, Callable[[Path, Embedder], object]] = {
     **{name: export_to(name) for name in ("lancedb", "qdrant")},
@@ -144,6 +144,7 @@ COMMANDS = {
     "mteb": ("mteb", "starter", "--task", "a.txt"),
     "lancedb": ("export", "-d", "n.db", "--lancedb", "made"),
     "qdrant": ("export", "-d", "n.db", "--qdrant", "made"),
+    "ray": ("cluster", "embed", "a.txt", "vectors"),
     "serve": ("serve",),
     "watch": ("watch", "-d", "n.db"),
     "verify": ("verify", "starter", "--against", "."),

@@ -1,0 +1,255 @@
+"""`jlocal cluster`: a corpus that is too large for one machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from jlocal.cli.group import Group
+from jlocal.cli.options import (
+    WholeNumber,
+    add_options,
+    default_model,
+    model_option,
+    offline_option,
+    prompt_arguments,
+    text_options,
+    threads_option,
+)
+from jlocal.cli.output_options import quiet_option
+from jlocal.progress import log
+
+if TYPE_CHECKING:
+    from jlocal.cluster.job import Plan
+    from jlocal.cluster.run import OnOutcome, Summary
+    from jlocal.embed.embedder import OnLong
+
+
+@click.group("cluster", cls=Group)
+def command() -> None:
+    """Embed a corpus on many machines; resumable."""
+
+
+def _part(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{value!r} is no part; 3/16 is the third of sixteen.")
+    return int(found[1]), int(found[2])
+
+
+_CORPUS_OPTIONS = (
+    click.option(
+        "--id", metavar="NAME", help="Field of ids; `id`, or NAME:LINE where there is none."
+    ),
+    click.option(
+        "--text", default="text", show_default=True, metavar="NAME", help="Field of texts."
+    ),
+    click.option("--with-text", is_flag=True, help="Write the texts beside their vectors."),
+    click.option(
+        "--shard-rows",
+        type=WholeNumber(min=1),
+        default=10_000,
+        show_default=True,
+        metavar="N",
+        help="Texts in a file of the output: what a killed worker computes again.",
+    ),
+)
+_NODE_OPTIONS = (
+    click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster to use; auto on one of its nodes. Ray is started on this machine alone "
+        "if not given.",
+    ),
+    click.option(
+        "--actors",
+        type=WholeNumber(min=1),
+        metavar="N",
+        help="Processes that compute; one for each GPU, or for each node without GPUs, if not "
+        "given.",
+    ),
+    click.option(
+        "--cpus-per-actor",
+        type=WholeNumber(min=1),
+        metavar="N",
+        help="CPUs, and so threads, of each; those of its node, shared evenly, if not given.",
+    ),
+    click.option(
+        "--gpus-per-actor",
+        type=click.FloatRange(min=0),
+        metavar="N",
+        help="GPUs of each; 1 where there are some, if not given.",
+    ),
+    click.option(
+        "--part",
+        callback=_part,
+        metavar="I/N",
+        help="Compute the I-th of N parts in this process, without Ray.",
+    ),
+    threads_option,
+)
+
+
+@command.command("embed")
+@click.argument("source", metavar="IN")
+@click.argument("output", metavar="OUT")
+@model_option
+@lambda function: add_options(_CORPUS_OPTIONS, function)
+@text_options
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
+    default="float32",
+    show_default=True,
+    help="Number type of the vectors.",
+)
+@click.option(
+    "--on-long",
+    type=click.Choice(["error", "truncate"]),
+    default="error",
+    show_default=True,
+    help="What to do with a text that is longer than the model's context.",
+)
+@lambda function: add_options(_NODE_OPTIONS, function)
+@quiet_option("progress", "notes", "summary")
+def embed(  # noqa: PLR0913
+    source: str,
+    output: str,
+    model: str | None,
+    id: str | None,
+    text: str,
+    with_text: bool,
+    shard_rows: int,
+    prompt: str | None,
+    prompt_text: str | None,
+    dimensions: int | None,
+    task: str | None,
+    precision: str,
+    on_long: OnLong,
+    address: str | None,
+    actors: int | None,
+    cpus_per_actor: int | None,
+    gpus_per_actor: float | None,
+    part: tuple[int, int] | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Embed the texts of IN into Parquet files in the folder OUT, with Ray.
+
+    IN is a .parquet, .jsonl or .txt file, or a folder of them; OUT gets the columns id, vector and
+    error. Both are paths that all nodes share, or URIs that pyarrow knows, such as
+    s3://bucket/folder. A text that cannot be embedded is a row with an error; the exit status is
+    then 1.
+
+    A shard is written whole or not at all. The same command goes on where a killed one stopped,
+    and takes in files that came to IN since. Each node takes the model from its own disk if its
+    SHA-256 is right, or fetches it from here.
+
+    --part needs no Ray: start N processes with 1/N to N/N, with Slurm or Kubernetes for example.
+
+    \b
+    jlocal cluster embed corpus/ vectors/ -m small --address auto
+    jlocal cluster embed corpus.jsonl vectors/ -m small --actors 2
+    jlocal cluster embed corpus/ vectors/ -m small --part 3/16
+    """
+    from jlocal.cluster.job import new_job, plan
+    from jlocal.cluster.run import run_part
+    from jlocal.embed.options import ComputeOptions, EncodeOptions
+    from jlocal.inputs.corpus import Fields
+
+    if part and (address or actors or cpus_per_actor or gpus_per_actor):
+        raise click.UsageError("--part is without Ray, and so without --address and actors")
+    is_given = click.get_current_context().get_parameter_source("threads")
+    if is_given is ParameterSource.COMMANDLINE and not part:
+        raise click.UsageError("--threads works only with --part; Ray's way is --cpus-per-actor")
+    if not part:
+        _check_ray()
+    job = new_job(
+        source,
+        output,
+        model or default_model(quiet=quiet),
+        options=EncodeOptions(*prompt_arguments(prompt, prompt_text), dimensions, precision),
+        on_long=on_long,
+        fields=Fields(id, text),
+        shard_rows=shard_rows,
+        with_text=with_text,
+        task=task,
+    )
+    planned = plan(job)
+    if planned.done and not quiet:
+        log(f"{planned.done:,} of {planned.done + len(planned.tasks):,} shards are done already")
+    if part:
+        with _bar(planned, quiet=quiet) as on_outcome:
+            summary = run_part(job, planned, part, ComputeOptions(threads), on_outcome)
+    else:
+        with _empty_folder():
+            _start_ray(address)
+        from jlocal.cluster.nodes import Workers
+        from jlocal.integrations.ray import embed_files
+
+        workers = Workers(actors, cpus_per_actor, gpus_per_actor)
+        with _bar(planned, quiet=quiet) as on_outcome:
+            summary = embed_files(job, planned, workers, on_outcome)
+    _report(summary, output, quiet=quiet)
+
+
+def _check_ray() -> None:
+    from jlocal import extras
+
+    extras.require("ray", "jlocal cluster needs", instead="--part I/N works without")
+
+
+def _start_ray(address: str | None) -> None:
+    from jlocal.integrations.ray import start
+
+    start(address)
+
+
+@contextmanager
+def _empty_folder() -> Iterator[None]:
+    """Be in an empty folder: Ray's processes import modules from where Ray is started."""
+    here = os.getcwd()  # noqa: PTH109
+    os.chdir(tempfile.mkdtemp(prefix="jlocal-ray-"))
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
+@contextmanager
+def _bar(planned: Plan, *, quiet: bool) -> Iterator[OnOutcome]:
+    from jlocal.progress import make_bar
+
+    show = not quiet and sys.stderr.isatty()
+    with make_bar(total=len(planned.tasks), unit=" shards", disable=not show) as bar:
+        yield lambda _: bar.update()
+
+
+def _report(summary: Summary, output: str, *, quiet: bool) -> None:
+    for failure in summary.failures:
+        log(f"Not read: {failure}")
+    if not quiet:
+        texts = f"{summary.texts:,} vector{'s' if summary.texts != 1 else ''}"
+        log(f"Wrote {texts} of {summary.tokens:,} tokens to {output}")
+    if summary.errors:
+        log(f"Error: {summary.errors:,} texts have an error instead, such as {summary.first_error}")
+    if summary.failures:
+        log(f"Error: {len(summary.failures):,} shards were not computed; run the command again.")
+    if summary.errors or summary.failures:
+        click.get_current_context().exit(1)
+
+
+for _subcommand in command.commands.values():
+    _subcommand.params.append(offline_option())
