@@ -23,6 +23,7 @@ extern const Family kFamilyInt8Vnni256;
 #endif
 #ifdef JLOCAL_AVX2
 extern const Family kFamilyInt8Avx2, kFamilyF32Avx2;
+extern const AttentionKernels kAttentionAvx2;
 #endif
 
 const Family* const kFamilies[] = {
@@ -65,6 +66,9 @@ const AttentionKernels* attention_kernels(const char* name) {
 #endif
 #ifdef JLOCAL_BF16
         &kAttentionBf16,
+#endif
+#ifdef JLOCAL_AVX2
+        &kAttentionAvx2,
 #endif
         nullptr,
     };

@@ -111,7 +111,7 @@ PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, in
 
 // out [queries][heads][DV] from q [heads][queries][D] in float32, k [key_heads][keys][D] and
 // v [key_heads][keys][DV] in float16, and mask [queries][keys] in float16 or NULL, by the kernels
-// "bf16" or "amx".
+// "amx", "bf16" or "avx2".
 PUBLIC int jlocal_kernels_test_attention(const char* name, int64_t queries, int64_t keys, int64_t heads, int64_t key_heads, int64_t D, int64_t DV,
                                          const float* q, const void* k, const void* v, const void* mask, float scale, float* out,
                                          int threads) try {

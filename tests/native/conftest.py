@@ -52,9 +52,9 @@ def family(request: pytest.FixtureRequest, kernels: Kernels) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["bf16", "amx"])
+@pytest.fixture(params=["bf16", "amx", "avx2"])
 def attend(request: pytest.FixtureRequest, kernels: Kernels) -> Callable[..., Floats]:
-    needed = {"bf16": "bf16", "amx": "bf16-amx"}[request.param]
+    needed = {"bf16": "bf16", "amx": "bf16-amx", "avx2": "f32-avx2"}[request.param]
     if needed not in kernels.families:
         pytest.skip(f"this processor does not run {needed}")
     return partial(kernels.attend, name=request.param)

@@ -105,7 +105,7 @@ def test_a_missing_or_failing_compiler_is_an_error_and_leaves_no_file(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("processor", "families"), [("Haswell", "int8-avx2,f32-avx2"), ("Westmere", "")]
+    ("processor", "families"), [("Haswell", "int8-avx2,f32-avx2,attention"), ("Westmere", "")]
 )
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="there is no qemu-x86_64")
 def test_an_older_processor_runs_the_kernels_that_it_knows(
