@@ -143,8 +143,8 @@ def test_the_kernels_touch_no_memory_but_theirs_and_behave_as_defined(
     tests = [
         str(Path(__file__).with_name(name)) for name in ("test_products.py", "test_attention.py")
     ]
-    # Instructions of AMX are written out, and no sanitizer sees what they do.
-    fewer = "not (amx and attention_of_float64)"
+    # Instructions of AMX are written out, and no sanitizer sees what they do; two masks suffice.
+    fewer = "not (attention_of_float64 and (amx or none or texts or slopes))"
     command = [
         sys.executable,
         "-m",
