@@ -29,7 +29,7 @@ _FAMILIES = {"bfloat16": ("bf16", "f32"), "int8": ("int8",)}
 # Those for which bfloat16 is an instruction; the others convert it, and gain little.
 _HARDWARE = {"bf16", "bf16-amx"}
 
-# Bytes of a packed weight; 32 weights of int8 share a scale and a sum.
+# The most bytes of a packed weight; 32 weights of int8 share a scale and a sum.
 _PACKED = {"bfloat16": 2.0, "int8": 1.25}
 
 # A machine with less memory than this many times the packed weights keeps those of the file.

@@ -75,6 +75,8 @@ def test_widening_without_a_file_in_memory_is_an_error_that_says_what_to_do(
     tmp_path: Path,
 ) -> None:
     code = """
+import os
+os.environ["JLOCAL_KERNELS"] = "0"
 from jlocal import Embedder, ModelError
 try:
     Embedder("starter", compute_type="bfloat16")
