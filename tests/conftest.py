@@ -18,7 +18,7 @@ import pytest
 
 from support.checkpoints import Backbone, build
 from support.disks import small_disk  # noqa: F401
-from support.gguf_files import KINDS, few_tokens
+from support.gguf_files import KINDS, few_tokens, variant
 from support.once import by_type, once
 from support.texts import AWKWARD, PROMPTS
 
@@ -169,6 +169,20 @@ def few(workshop: Path, few_checkpoint: Path) -> Path:
         lambda folder: convert(few_checkpoint, types=["F16"], output=folder),
     )
     return by_type(folder, ["F16"])["F16"]
+
+
+@pytest.fixture(scope="session")
+def models(small_checkpoint: Path, nano_checkpoint: Path, workshop: Path) -> list[Path]:
+    """Return a Q8_0 file of each architecture, with few tokens."""
+    from jlocal_convert import convert
+
+    def make(folder: Path) -> None:
+        for checkpoint in (small_checkpoint, nano_checkpoint):
+            source = few_tokens(variant(checkpoint, folder / checkpoint.name))
+            convert(source, tasks=("retrieval",), types=("Q8_0",), output=folder)
+
+    folder = once(workshop / "models", make)
+    return [next(folder.glob(f"{it.name}-*.gguf")) for it in (small_checkpoint, nano_checkpoint)]
 
 
 @pytest.fixture(scope="session")

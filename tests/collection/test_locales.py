@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 if sys.platform != "linux":
     pytest.skip("names of files are bytes only on Linux", allow_module_level=True)
 
@@ -51,7 +53,7 @@ def latin1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LC_ALL": "en_US.ISO-8859-1", "LOCPATH": str(folder), "PYTHONUTF8": "0"}
 
 
-@pytest.fixture(params=["ascii", pytest.param("latin1", marks=pytest.mark.slow)])
+@pytest.fixture(params=["ascii", "latin1"])
 def other(request: pytest.FixtureRequest) -> dict[str, str]:
     return ASCII if request.param == "ascii" else request.getfixturevalue("latin1")
 
@@ -156,7 +158,7 @@ def found(jlocal: Run, locale: dict[str, str], *arguments: object) -> set[str]:
     return {os.fsdecode(name).removeprefix("Füße/") for name in done.stdout.split(b"\0") if name}
 
 
-@pytest.mark.parametrize("begins", ["utf-8", pytest.param("other", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("begins", ["utf-8", "other"])
 def test_a_collection_is_used_in_one_locale_after_the_other(
     jlocal: Run, notes: Path, other: dict[str, str], begins: str, tmp_path: Path
 ) -> None:
@@ -199,7 +201,6 @@ def test_deleted_files_and_no_others_are_removed(
     assert found(jlocal, UTF8, "tomatoes") == {NAMES[n] for n in (1, 2, 3, 5, 6, 7)}
 
 
-@pytest.mark.slow
 def test_words_of_paths_and_globs_find_the_same(
     jlocal: Run, notes: Path, other: dict[str, str]
 ) -> None:
@@ -219,7 +220,6 @@ def test_words_of_paths_and_globs_find_the_same(
             assert NAMES[0] in found(jlocal, locale, *options, "water") <= {*NAMES[:2]}
 
 
-@pytest.mark.slow
 def test_globs_that_a_folder_remembers_mean_the_same(
     jlocal: Run, notes: Path, other: dict[str, str]
 ) -> None:
@@ -243,7 +243,6 @@ def test_names_of_collections_mean_the_same(
         )
 
 
-@pytest.mark.slow
 def test_everything_is_printed(jlocal: Run, notes: Path, other: dict[str, str]) -> None:
     (notes / "Übersicht ñ.md").write_text("# Über Tomaten\n\nWasser für die Tomaten, größer.\n")
     (notes / "Bild ü.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
@@ -270,7 +269,6 @@ def test_everything_is_printed(jlocal: Run, notes: Path, other: dict[str, str]) 
     jlocal(other, "index", notes / "fehlt ü", status=1)
 
 
-@pytest.mark.slow
 def test_ids_of_added_texts_are_text(tmp_path: Path, few: Path, other: dict[str, str]) -> None:
     code = """
 import sys

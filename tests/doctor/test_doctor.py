@@ -27,8 +27,6 @@ from jlocal.llama.kernels import kernels
 from jlocal.llama.widen import Widened
 from jlocal.models import starter
 from jlocal.models.profile import read_profile
-from jlocal_convert import convert
-from support.gguf_files import few_tokens, variant
 
 AVX2 = "CPU : SSE3 = 1 | SSSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 1 | BMI2 = 1 | SVE = 0"
 LAPTOP = frozenset({"pni", "ssse3", "avx", "avx2", "f16c", "fma", "bmi2", "sse2"})
@@ -41,14 +39,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(small_checkpoint, nano_checkpoint, tmp_path_factory) -> Path:
+def bundle(models: list[Path], tmp_path_factory) -> Path:
     """Return a bundle with a file of each architecture, with few tokens."""
-    folder = tmp_path_factory.mktemp("doctor")
-    files = []
-    for checkpoint in (small_checkpoint, nano_checkpoint):
-        source = few_tokens(variant(checkpoint, folder / checkpoint.name))
-        files += convert(source, tasks=("retrieval",), types=("Q8_0",), output=folder)
-    return create([str(file) for file in files], folder / "b.tar")
+    return create([str(file) for file in models], tmp_path_factory.mktemp("doctor") / "b.tar")
 
 
 @pytest.fixture

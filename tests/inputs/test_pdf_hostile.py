@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -37,32 +38,35 @@ COUNTED = joined(
 )
 
 
-REFUSED: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "not a PDF file"),
-    "a page of HTML": (b"<html>404</html>", "not a PDF file"),
-    "head alone": (b"%PDF-1.7\n", "damaged: "),
-    "nothing but noise": (b"%PDF-1.7\n" + os.urandom(5000), "damaged: "),
-    "no pages": (pdf(), "damaged: it has no pages"),
-    "no text": (pdf("", " \n "), "no text in it; it may be scanned"),
-    "bomb": (pdf(deflated(b"0" * 100_000_000)), "no text in it"),
-    "bomb in a bomb": (pdf(deflated(b"0" * 100_000_000, 2)), "no text in it"),
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "not a PDF file"),
+    "a page of HTML": (lambda: b"<html>404</html>", "not a PDF file"),
+    "head alone": (lambda: b"%PDF-1.7\n", "damaged: "),
+    "nothing but noise": (lambda: b"%PDF-1.7\n" + os.urandom(5000), "damaged: "),
+    "no pages": (lambda: pdf(), "damaged: it has no pages"),
+    "no text": (lambda: pdf("", " \n "), "no text in it; it may be scanned"),
+    "bomb": (lambda: pdf(deflated(b"0" * 100_000_000)), "no text in it"),
+    "bomb in a bomb": (lambda: pdf(deflated(b"0" * 100_000_000, 2)), "no text in it"),
     "a form in itself": (
-        one_page("/X1 Do", stream(b"/X1 Do", "/Type /XObject /Subtype /Form")),
+        lambda: one_page("/X1 Do", stream(b"/X1 Do", "/Type /XObject /Subtype /Form")),
         "no text in it",
     ),
-    "pages in themselves": (ENDLESS, "damaged"),
-    "absurdly many pages": (COUNTED, ""),
-    "deep": (pdf(stream(b"[" * 100_000)), "no text in it"),
-    "14 MB of numbers": (b"%PDF-1.7\n1 0 obj\n[" + b"1 " * 7_000_000, "damaged: "),
-    "14 MB of objects": (b"%PDF-1.7\n" + b"1 0 obj\n<< /A 1 >>\nendobj\n" * 550_000, "damaged: "),
+    "pages in themselves": (lambda: ENDLESS, "damaged"),
+    "absurdly many pages": (lambda: COUNTED, ""),
+    "deep": (lambda: pdf(stream(b"[" * 100_000)), "no text in it"),
+    "14 MB of numbers": (lambda: b"%PDF-1.7\n1 0 obj\n[" + b"1 " * 7_000_000, "damaged: "),
+    "14 MB of objects": (
+        lambda: b"%PDF-1.7\n" + b"1 0 obj\n<< /A 1 >>\nendobj\n" * 550_000,
+        "damaged: ",
+    ),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_pdf_that_is_refused(name: str) -> None:
-    data, reason = REFUSED[name]
-    assert refusal(data).startswith(reason)
+    make, reason = REFUSED[name]
+    assert refusal(make()).startswith(reason)
 
 
 def test_a_part_that_cannot_be_unpacked_is_reported() -> None:

@@ -18,6 +18,8 @@ tomllib = pytest.importorskip("tomllib")
 
 from jlocal.integrations.llm import JlocalModel  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,7 +56,6 @@ def test_both_sides_are_those_of_the_embedder(starter: Embedder, texts: list[str
     assert_alike(queries.embed(texts[0]), starter.encode_query(texts[0]))
 
 
-@pytest.mark.slow
 def test_llm_lists_and_embeds_with_both_sides(run, starter: Embedder) -> None:
     listed = run("embed-models", "list")
     assert "jlocal/starter " in listed
@@ -63,7 +64,6 @@ def test_llm_lists_and_embeds_with_both_sides(run, starter: Embedder) -> None:
     assert_alike(vector, starter.encode_query("a cat"))
 
 
-@pytest.mark.slow
 def test_llm_finds_in_what_was_exported(run, notes: Collection, tmp_path: Path) -> None:
     from jlocal.collection.llm import export_to_llm
 
