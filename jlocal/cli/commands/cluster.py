@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -220,8 +222,10 @@ def _start_ray(address: str | None) -> None:
 @contextmanager
 def _empty_folder() -> Iterator[None]:
     """Be in an empty folder: Ray's processes import modules from where Ray is started."""
-    here = os.getcwd()  # noqa: PTH109
-    os.chdir(tempfile.mkdtemp(prefix="jlocal-ray-"))
+    here, empty = os.getcwd(), tempfile.mkdtemp(prefix="jlocal-ray-")  # noqa: PTH109
+    # Ray's processes stay in it.
+    atexit.register(shutil.rmtree, empty, ignore_errors=True)
+    os.chdir(empty)
     try:
         yield
     finally:
