@@ -8,6 +8,7 @@
     │   └── NotTextError
     ├── Overloaded                      queued, limit
     ├── AddressError                    host, port
+    ├── ClusterError
     ├── HubError                        repository
     │   └── NotPublishedError           types
     └── FileError                       path
@@ -119,6 +120,10 @@ class AddressError(JlocalError):
     def __init__(self, message: str = "", *terms: "Term", host: str = "", port: int = 0) -> None:
         self.host, self.port = host, port
         super().__init__(message, *terms)
+
+
+class ClusterError(JlocalError):
+    """A cluster or one of its nodes cannot do what is asked."""
 
 
 class VectorError(ModelError):

@@ -15,7 +15,7 @@ from jlocal.cluster.nodes import Room, Workers, model_here
 from jlocal.cluster.run import OnOutcome, Summary
 from jlocal.cluster.worker import Outcome, Worker
 from jlocal.embed.options import EncodeOptions
-from jlocal.errors import JlocalError, ModelError
+from jlocal.errors import ClusterError, JlocalError, ModelError
 from jlocal.inputs.corpus import checked_text
 from jlocal.llama.threads import default_threads
 
@@ -34,10 +34,6 @@ _BATCH = 1024
 _PIECE = 16 << 20
 
 
-class Failed(JlocalError):
-    """A node cannot do what is asked."""
-
-
 def start(address: str | None = None) -> None:
     """Connect to a cluster, or start Ray on this machine alone; nothing if that was done already.
 
@@ -47,7 +43,7 @@ def start(address: str | None = None) -> None:
         address: of the cluster, "auto" on one of its nodes; None starts Ray here.
 
     Raises:
-        Failed: there is no cluster at this address.
+        ClusterError: there is no cluster at this address.
 
     """
     if ray.is_initialized():
@@ -66,7 +62,7 @@ def start(address: str | None = None) -> None:
             if is_last or address:
                 reason = " ".join(str(error).split())[:200]
                 what = f"connect to Ray at {address}" if address else "start Ray"
-                raise Failed(f"cannot {what}: {reason}") from error
+                raise ClusterError(f"cannot {what}: {reason}") from error
             ray.shutdown()
 
 
@@ -89,7 +85,7 @@ def embed_files(
 
     Raises:
         ArgumentError: the cluster has no room for these actors.
-        Failed: the model is on no node and cannot be fetched, or actors die again and again.
+        ClusterError: the model is on no node and cannot be fetched, or actors die again and again.
         OutputError: the output cannot be written.
 
     """
@@ -107,7 +103,7 @@ def embed_files(
                 on_outcome(outcome)
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split())[:300]
-        raise Failed(f"Ray ended the job; what is finished is kept: {reason}") from error
+        raise ClusterError(f"Ray ended the job; what is finished is kept: {reason}") from error
     finally:
         actors.end()
     sweep(job)
@@ -203,7 +199,7 @@ class _Actors:
                 yield from self._bury(asked, tasks)
                 continue
             if isinstance(answer, str) and answer:
-                raise Failed(answer)
+                raise ClusterError(answer)
             self._idle.append(actor)
             self._lost = 0
             if isinstance(answer, Outcome):
@@ -213,7 +209,9 @@ class _Actors:
         """Replace a dead actor, and give its shard to another, but not for ever."""
         self._lost += 1
         if self._lost > _TRIES * 4:
-            raise Failed("actors die again and again; what is finished is kept; see Ray's logs")
+            raise ClusterError(
+                "actors die again and again; what is finished is kept; see Ray's logs"
+            )
         self._begin()
         if task is None:
             return
