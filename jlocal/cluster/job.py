@@ -102,19 +102,18 @@ class Plan:
     tasks: list[Task]
 
 
-def new_job(  # noqa: PLR0913
+def new_job(
     source: str,
     output: str,
     model: str | Path | None = None,
     *,
     options: EncodeOptions | None = None,
     on_long: OnLong = "error",
-    fields: Fields | None = None,
-    shard_rows: int = SHARD_ROWS,
-    with_text: bool = False,
     task: str | None = None,
 ) -> Job:
     """Make a job, and check all that can be checked before its shards are computed.
+
+    What does not concern the model has its default: `dataclasses.replace` changes it.
 
     Args:
         source: as in `Job`.
@@ -122,9 +121,6 @@ def new_job(  # noqa: PLR0913
         model: as in `Embedder`.
         options: of `Embedder.encode`; without a prompt, that for documents is taken.
         on_long: as in `Embedder`.
-        fields: as in `Job`.
-        shard_rows: as in `Job`.
-        with_text: as in `Job`.
         task: as in `Embedder`.
 
     Raises:
@@ -151,10 +147,7 @@ def new_job(  # noqa: PLR0913
         str(made["prompt"]),
         EncodeOptions(None, None, options.truncate_dim, options.precision),
         on_long,
-        fields or Fields(),
-        shard_rows,
-        with_text,
-        made,
+        made=made,
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def job(corpus: Path, output: str = "out", **more) -> Job:
-    more = {"shard_rows": 7, **more}
-    return new_job(str(corpus), str(corpus.parent / output), "starter", **more)
+    of_model = {name: more.pop(name) for name in ("options", "on_long") if name in more}
+    made = new_job(str(corpus), str(corpus.parent / output), "starter", **of_model)
+    return replace(made, **{"shard_rows": 7, **more})
 
 
 def rows(output: Path) -> list[dict]:
@@ -93,6 +95,7 @@ def test_what_it_made_becomes_a_collection(corpus: Path, tmp_path: Path) -> None
         assert collection.search("Text 4 tells of backups.", n=1)[0].path == "t4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8", "ubinary"])
 def test_texts_and_other_numbers_are_written_where_asked_for(
     precision: str, corpus: Path, tmp_path: Path

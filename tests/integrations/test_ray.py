@@ -138,6 +138,7 @@ def test_actors_and_the_driver_are_killed(environment: dict[str, str], tmp_path:
 
 NODES = """
 import json, os, threading, time
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -157,7 +158,7 @@ jlocal_ray.start(cluster.address)
 def summed(summary):
     return summary.texts, summary.errors, summary.failures
 
-job = new_job("in.jsonl", "out", "model.gguf", shard_rows=25)
+job = replace(new_job("in.jsonl", "out", "model.gguf"), shard_rows=25)
 planned = plan(job)
 try:
     jlocal_ray.embed_files(job, planned, Workers(actors=4))

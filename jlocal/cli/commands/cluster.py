@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -184,11 +185,9 @@ def embed(  # noqa: PLR0913
         model or default_model(quiet=quiet),
         options=EncodeOptions(*prompt_arguments(prompt, prompt_text), dimensions, precision),
         on_long=on_long,
-        fields=Fields(id, text),
-        shard_rows=shard_rows,
-        with_text=with_text,
         task=task,
     )
+    job = replace(job, fields=Fields(id, text), shard_rows=shard_rows, with_text=with_text)
     planned = plan(job)
     if planned.done and not quiet:
         log(f"{planned.done:,} of {planned.done + len(planned.tasks):,} shards are done already")
