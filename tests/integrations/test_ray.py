@@ -179,7 +179,10 @@ thread.start()
 summary = jlocal_ray.embed_files(job, planned)
 thread.join()
 jlocal_ray.model_here = hidden
-alive = sum(node["Alive"] for node in ray.nodes())
+# Ray learns of a death by and by.
+deadline = time.monotonic() + 60
+while (alive := sum(node["Alive"] for node in ray.nodes())) > 1 and time.monotonic() < deadline:
+    time.sleep(0.1)
 fetched = len(list(Path(os.environ["JLOCAL_CACHE"], "cluster").glob("*.gguf")))
 told = {"nodes": alive, "fetched": fetched, "summary": summed(summary)}
 print("TOLD", json.dumps(told), flush=True)
