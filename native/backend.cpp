@@ -110,10 +110,15 @@ Status compute(Backend* backend, Graph* graph) try {
 
 const char* backend_name(Backend*) { return "JLOCAL"; }
 void backend_free(Backend* backend) {
-    delete static_cast<State*>(backend->context);
+    // A process that was forked frees its copies of contexts when it ends.
+    auto* state = static_cast<State*>(backend->context);
+    if (state->threads.are_here()) delete state;
     delete backend;
 }
-void set_threads(Backend* backend, int count) { static_cast<State*>(backend->context)->threads.set_count(count); }
+void set_threads(Backend* backend, int count) {
+    Threads& threads = static_cast<State*>(backend->context)->threads;
+    if (threads.are_here()) threads.set_count(count);
+}
 
 Backend* init_backend(Device*, const char*) {
     static const uint8_t guid[16] = {'j', 'l', 'o', 'c', 'a', 'l', '-', 'k', 'e', 'r', 'n', 'e', 'l', 's', 0, 1};

@@ -1,6 +1,7 @@
 #include "threads.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <system_error>
@@ -28,6 +29,8 @@ void Threads::set_count(int count) {
     stop();
     count_ = count;
 }
+
+bool Threads::are_here() const { return threads_.empty() || process_ == getpid(); }
 
 void Threads::run_job(const Job& job) {
     if (count_ == 1 || job.pieces < 2) {
@@ -60,6 +63,7 @@ void Threads::take_pieces(int thread) {
 }
 
 void Threads::start() {
+    process_ = getpid();
     try {
         for (int thread = 1; thread < count_; thread++) threads_.emplace_back(&Threads::live, this, thread);
     } catch (const std::system_error&) {

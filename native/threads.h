@@ -24,6 +24,10 @@ public:
     int count() const { return count_; }
     void set_count(int count);
 
+    // Whether the threads live in this process: one that was forked has a copy of this object, but
+    // none of its threads, and may neither use nor destroy it.
+    bool are_here() const;
+
     // Call work(piece, thread) for each piece below `pieces`, with 0 <= thread < count(); return when
     // all is done. One caller at a time.
     template <class Work>
@@ -46,6 +50,7 @@ private:
 
     int count_ = 1;
     std::vector<std::thread> threads_;
+    int process_ = 0;  // that started them
     Job job_;
     std::atomic<int64_t> next_{0};
     // How many threads have joined the job; far below zero while there is none.

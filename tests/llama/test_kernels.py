@@ -223,3 +223,18 @@ def test_a_child_of_a_process_that_has_computed_computes():
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False)
     assert done.returncode == 0
+
+
+@needed
+def test_a_forked_child_ends_without_the_threads_of_its_parent():
+    """At its end it frees its copies of contexts, whose threads it has not."""
+    script = (
+        "import os, sys, jlocal;"
+        "parent = jlocal.Embedder('starter', threads=3); parent.encode(['a ' * 400] * 4);"
+        "pid = os.fork();"
+        "pid or sys.exit(0);"
+        "parent.encode(['a ' * 400] * 4);"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False)
+    assert done.returncode == 0
