@@ -33,6 +33,8 @@ from jlocal.collection.search.nearest import agreement  # noqa: E402
 from jlocal.collection.search.ranking import search  # noqa: E402
 from jlocal.vectors import Floats  # noqa: E402
 
+# Of a file, whose size is limited.
+_RECORDS = 10_000
 _HITS = 10
 _DEPTHS = (100, 250, 500, 1000, 2000, 4000, 8000)
 _ROUNDING = 1e-6
@@ -49,13 +51,14 @@ def read(path: Path, most: int | None) -> list[str]:
 
 def index(database: Path, model: Embedder, texts: Sequence[str]) -> None:
     """Make a collection in which each text is a record."""
-    source = database.with_suffix(".jsonl")
-    source.write_text(
-        "".join(f"{json.dumps({'text': text})}\n" for text in texts), encoding="utf-8"
-    )
+    folder = database.with_suffix(".texts")
+    folder.mkdir(exist_ok=True)
+    for number, start in enumerate(range(0, len(texts), _RECORDS)):
+        lines = (f"{json.dumps({'text': text})}\n" for text in texts[start : start + _RECORDS])
+        (folder / f"{number:04}.jsonl").write_text("".join(lines), encoding="utf-8")
     with Collection(database, model) as collection:
         # A search gives one passage of each text, so each text is one passage.
-        report = collection.index(source, chunk=None, fields=["text"])
+        report = collection.index(folder, chunk=None, fields=["text"])
     if report.failures:
         raise SystemExit(str(report.failures[0]))
 
