@@ -133,15 +133,17 @@ class _Page:
         self._output.with_suffix(".json").write_text(json.dumps(self._parts, indent=1) + "\n")
         tables = [table for entry in self._parts.values() for table in entry["tables"].values()]
         lines = [INTRODUCTION]
-        for key in ("machine", "versions"):
-            lines += [f"- {text}" for text in dict.fromkeys(table[key] for table in tables)]
+        machines = list(dict.fromkeys(table["machine"] for table in tables))
+        lines += [f"- Machine {number}: {text}" for number, text in enumerate(machines, 1)]
+        lines += [f"- {text}" for text in dict.fromkeys(table["versions"] for table in tables)]
         lines.append("")
         for name, entry in self._parts.items():
             lines += [f"## {entry['title']}", "", entry["about"], ""]
             if self._plot(name).exists():
                 lines += [f"![{entry['title']}]({self._plot(name).name})", ""]
             for heading, table in entry["tables"].items():
-                lines += _markdown(heading, table)
+                place = f"Machine {machines.index(table['machine']) + 1}"
+                lines += _markdown(heading, table, place)
         self._output.write_text("\n".join(lines).rstrip() + "\n")
 
 
@@ -149,7 +151,7 @@ def _used(key: str, table: Table) -> bool:
     return any(row.get(key) is not None for row in table.rows)
 
 
-def _markdown(heading: str, table: Row) -> list[str]:
+def _markdown(heading: str, table: Row, place: str = "") -> list[str]:
     columns = table["columns"]
     # Names to the left, figures to the right.
     rules = ["---:" if form else "---" for _, form in columns.values()]
@@ -158,6 +160,7 @@ def _markdown(heading: str, table: Row) -> list[str]:
         cells = [(row.get(key), form) for key, (_, form) in columns.items()]
         lines.append(_line("" if value is None else format(value, form) for value, form in cells))
     end = f"{table['date']}, rounds: {table['rounds']}; `{table['command']}`"
+    end = f"{place}, {end}" if place else end
     return [*lines, "", " ".join(filter(None, (table["note"], end))), ""]
 
 
