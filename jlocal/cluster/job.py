@@ -165,7 +165,9 @@ def plan(job: Job) -> Plan:
     _, inside = file_system(job.source)
     system, folder = file_system(job.output)
     if f"{folder}/".startswith(f"{inside}/"):
-        raise ArgumentError(f"{job.output} lies in the corpus; name another folder")
+        raise ArgumentError(
+            f"{job.output} lies in the corpus; name another folder", argument="output"
+        )
     files = corpus_files(job.source)
     try:
         system.create_dir(f"{folder}/{_FOLDER}", recursive=True)

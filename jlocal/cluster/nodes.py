@@ -13,7 +13,7 @@ from jlocal.files import sha256_of
 from jlocal.locations import cache_folder, make_private
 from jlocal.models import names
 from jlocal.outputs.atomic import atomic_write
-from jlocal.terms import Argument
+from jlocal.terms import Argument, terms_of
 
 # Returns the bytes of the model's file from an offset on; none at its end.
 ReadModel = Callable[[int], bytes]
@@ -103,13 +103,18 @@ def model_here(name: str, sha256: str, read: ReadModel | None = None) -> Path:
         if sha256_of(here) == sha256:
             return here
         reason = f"{here} is another file"
-    except (JlocalError, OSError) as error:
+    except JlocalError as error:
+        reason = error.message
+    except OSError as error:
         reason = str(error)
     kept = cache_folder() / "cluster" / f"{sha256}.gguf"
     if kept.is_file() and sha256_of(kept) == sha256:
         return kept
     if read is None:
-        raise ModelError(f"the model of this job, with the SHA-256 {sha256}, is not here: {reason}")
+        raise ModelError(
+            f"the model of this job, with the SHA-256 {sha256}, is not here: {reason}",
+            *terms_of(reason),
+        )
     make_private(kept.parent)
     digest = hashlib.sha256()
     with atomic_write(kept) as file:

@@ -103,7 +103,7 @@ class Worker:
                 for item in read_shard(self._job.source, task.shard, self._job.fields):
                     rows.add(item)
             except (ArgumentError, TextError) as error:
-                return Outcome(task.name, failure=str(error))
+                return Outcome(task.name, failure=error.message)
             rows.compute()
             write(system, folder, task.name, rows.as_parquet())
         except OSError as error:

@@ -108,7 +108,7 @@ def file_system(location: str) -> tuple[Any, str]:
     try:
         system, path = fs.FileSystem.from_uri(location)
     except (ValueError, OSError) as error:
-        raise ArgumentError(f"{location}: {_reason(error)}") from error
+        raise ArgumentError(f"{location}: {_reason(error)}", argument="location") from error
     return system, path
 
 
@@ -129,9 +129,9 @@ def corpus_files(location: str) -> list[CorpusFile]:
         if info.type == fs.FileType.Directory:
             infos = system.get_file_info(fs.FileSelector(path, recursive=True))
     except OSError as error:
-        raise ArgumentError(f"{location}: {_reason(error)}") from error
+        raise ArgumentError(f"{location}: {_reason(error)}", argument="location") from error
     if info.type == fs.FileType.NotFound:
-        raise ArgumentError(f"{location}: no such file or folder")
+        raise ArgumentError(f"{location}: no such file or folder", argument="location")
     base = path.rpartition("/")[0] if info.is_file else path
     files = []
     for item in sorted(infos, key=lambda item: str(item.path)):
@@ -143,14 +143,18 @@ def corpus_files(location: str) -> list[CorpusFile]:
                 CorpusFile(name, item.path, item.size or 0, item.mtime_ns or 0, _kind(name))
             )
     if not files:
-        raise ArgumentError(f"{location}: there is no file in it; {_KNOWN} are read")
+        raise ArgumentError(
+            f"{location}: there is no file in it; {_KNOWN} are read", argument="location"
+        )
     return files
 
 
 def _kind(name: str) -> Kind:
     ending = Path(name).suffix.lower()
     if ending not in _KINDS:
-        raise ArgumentError(f"{name}: a corpus has files of {_KNOWN}; convert this one first")
+        raise ArgumentError(
+            f"{name}: a corpus has files of {_KNOWN}; convert this one first", argument="location"
+        )
     return _KINDS[ending]
 
 
@@ -244,7 +248,8 @@ def _read_rows(system: Any, shard: Shard, fields: Fields) -> Iterator[Document |
         for name in columns:
             if name not in names:
                 raise ArgumentError(
-                    f"{shard.file.name} has no column {name!r}; it has: {', '.join(names)[:500]}"
+                    f"{shard.file.name} has no column {name!r}; it has: {', '.join(names)[:500]}",
+                    argument="fields",
                 )
         groups, skipped = _row_groups(table.metadata, shard)
         number, left = shard.first - skipped, shard.rows

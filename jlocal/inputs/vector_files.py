@@ -68,12 +68,14 @@ def vector_files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.glob("*.parquet") if file.name[0] not in "._")
             if not inside:
-                raise ArgumentError(f"{path}: there is no .parquet file in this folder")
+                raise ArgumentError(
+                    f"{path}: there is no .parquet file in this folder", argument="paths"
+                )
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise ArgumentError(f"{path}: no such file or folder")
+            raise ArgumentError(f"{path}: no such file or folder", argument="paths")
     return found
 
 
@@ -119,7 +121,9 @@ def _open_parquet(stack: ExitStack, path: Path, id: str, vector: str | None) -> 
     for name in (id, vector):
         if name not in schema.names:
             known = ", ".join(schema.names)[:300]
-            raise ArgumentError(f"{path} has no column {name!r}; it has: {known}")
+            raise ArgumentError(
+                f"{path} has no column {name!r}; it has: {known}", argument="vector"
+            )
     made = _made((schema.metadata or {}).get(b"jlocal", b""))
     return VectorFile(path, made, _parquet_blocks(table, id, vector))
 
@@ -133,7 +137,9 @@ def _parquet_blocks(table: Any, id: str, vector: str) -> Iterator[Block]:
         }
         lists = batch.column(vector)
         if not hasattr(lists, "flatten"):
-            raise ArgumentError(f"the column {vector!r} has no vectors, but {lists.type}")
+            raise ArgumentError(
+                f"the column {vector!r} has no vectors, but {lists.type}", argument="vector"
+            )
         vectors = [
             None if item is None else np.asarray(item.to_numpy(zero_copy_only=False))
             for item in (scalar.values for scalar in lists)
@@ -156,7 +162,9 @@ def _open_npz(stack: ExitStack, path: Path) -> VectorFile:
     names = archive.namelist()
     stored = next((name for name in _VECTORS if f"{name}.npy" in names), None)
     if stored is None or "ids.npy" not in names:
-        raise ArgumentError(f"{path} has no arrays `embeddings` and `ids`; it has: {names[:9]}")
+        raise ArgumentError(
+            f"{path} has no arrays `embeddings` and `ids`; it has: {names[:9]}", argument="path"
+        )
     vectors = _Array(stack.enter_context(archive.open(f"{stored}.npy")))
     ids = _Array(stack.enter_context(archive.open("ids.npy")))
     (rows, width), type = (*vectors.shape, 0, 0)[:2], vectors.dtype

@@ -18,6 +18,7 @@ from jlocal.embed.options import EncodeOptions
 from jlocal.errors import ClusterError, JlocalError, ModelError
 from jlocal.inputs.corpus import checked_text
 from jlocal.llama.threads import default_threads
+from jlocal.terms import Message, terms_of
 
 with extras.importing("ray", "Ray needs"):
     import ray
@@ -262,9 +263,16 @@ class _Opened:
                 lambda offset: bytes(ray.get(home.read.remote(offset))),
             )
             self.worker = Worker(job, model, threads, None if placed.gpus else 0)
-        except (JlocalError, OSError) as error:
-            node = ray.util.get_node_ip_address()
-            self.failure = f"node {node}: {error}"
+        except JlocalError as error:
+            self.failure = Message(f"{_node()}: {error}", *terms_of(error.message))
+        except OSError as error:
+            self.failure = f"{_node()}: {error}"
+
+
+def _node() -> str:
+    import ray
+
+    return f"node {ray.util.get_node_ip_address()}"
 
 
 class _ShardActor:
@@ -283,7 +291,7 @@ class _ShardActor:
         try:
             return self._opened.worker.run(task)
         except JlocalError as error:
-            return str(error)
+            return error.message
 
 
 class _ColumnActor:

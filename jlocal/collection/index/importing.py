@@ -136,14 +136,18 @@ def read_sources(paths: Sequence[Path], options: ImportOptions) -> Sources:
                     argument="texts",
                 )
         if made.get("precision") in ("binary", "ubinary"):
-            raise ArgumentError(f"{file} has only signs; a collection needs whole vectors")
+            raise ArgumentError(
+                f"{file} has only signs; a collection needs whole vectors", argument="paths"
+            )
         dimensions = dimensions or found
         first = made if first is None else first
         for key in ("model_sha256", "prompt"):
             if made.get(key) != first.get(key):
-                raise ArgumentError(f"{file} and {files[0]} differ in {key}; import them apart")
+                raise ArgumentError(
+                    f"{file} and {files[0]} differ in {key}; import them apart", argument="paths"
+                )
     if not dimensions:
-        raise ArgumentError(f"there is no vector in {files[0]}")
+        raise ArgumentError(f"there is no vector in {files[0]}", argument="paths")
     return Sources(files, options, first or {}, dimensions)
 
 
@@ -153,7 +157,7 @@ def texts_of(sources: Sources, on_failure: OnFailure) -> Iterator[ImportedText]:
     for id, text, vector, columns in _rows(sources):
         try:
             if id in seen:
-                raise ArgumentError("its id comes twice")
+                raise TextError("its id comes twice")
             seen.add(id)
             if vector is None:
                 raise TextError(str(columns.get("error") or "has no vector")[:500])
@@ -246,7 +250,7 @@ def probed(
     """
     first = list(itertools.islice(texts, _PROBES))
     if not first:
-        raise ArgumentError(f"no row of {sources.files[0]} can be imported")
+        raise ArgumentError(f"no row of {sources.files[0]} can be imported", argument="paths")
     # Headings were embedded with their passages, and are not in an export.
     if sources.made.get("headings") is not True:
         made = model.encode(
