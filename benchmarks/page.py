@@ -111,7 +111,7 @@ class _Page:
         entry = self._parts.setdefault(part.name, {"tables": {}})
         entry |= {"title": part.title, "about": part.about}
         entry["tables"][table.heading] = stored
-        print("\n".join(_markdown(table.heading, stored)), flush=True)
+        print("\n".join(_markdown(table.heading, stored, self._place(stored))), flush=True)
         self._write()
 
     def draw(self, part: Part) -> None:
@@ -131,27 +131,34 @@ class _Page:
             return
         self._output.parent.mkdir(parents=True, exist_ok=True)
         self._output.with_suffix(".json").write_text(json.dumps(self._parts, indent=1) + "\n")
-        tables = [table for entry in self._parts.values() for table in entry["tables"].values()]
         lines = [INTRODUCTION]
-        machines = list(dict.fromkeys(table["machine"] for table in tables))
-        lines += [f"- Machine {number}: {text}" for number, text in enumerate(machines, 1)]
-        lines += [f"- {text}" for text in dict.fromkeys(table["versions"] for table in tables)]
+        lines += [
+            f"- Machine {number}: {text}" for number, text in enumerate(self._all("machine"), 1)
+        ]
+        lines += [f"- {text}" for text in self._all("versions")]
         lines.append("")
         for name, entry in self._parts.items():
             lines += [f"## {entry['title']}", "", entry["about"], ""]
             if self._plot(name).exists():
                 lines += [f"![{entry['title']}]({self._plot(name).name})", ""]
             for heading, table in entry["tables"].items():
-                place = f"Machine {machines.index(table['machine']) + 1}"
-                lines += _markdown(heading, table, place)
+                lines += _markdown(heading, table, self._place(table))
         self._output.write_text("\n".join(lines).rstrip() + "\n")
+
+    def _place(self, table: Row) -> str:
+        return f"Machine {self._all('machine').index(table['machine']) + 1}"
+
+    def _all(self, key: str) -> list[str]:
+        """Return the different values of all tables."""
+        tables = (table for entry in self._parts.values() for table in entry["tables"].values())
+        return list(dict.fromkeys(table[key] for table in tables))
 
 
 def _used(key: str, table: Table) -> bool:
     return any(row.get(key) is not None for row in table.rows)
 
 
-def _markdown(heading: str, table: Row, place: str = "") -> list[str]:
+def _markdown(heading: str, table: Row, place: str) -> list[str]:
     columns = table["columns"]
     # Names to the left, figures to the right.
     rules = ["---:" if form else "---" for _, form in columns.values()]
@@ -159,8 +166,7 @@ def _markdown(heading: str, table: Row, place: str = "") -> list[str]:
     for row in table["rows"]:
         cells = [(row.get(key), form) for key, (_, form) in columns.items()]
         lines.append(_line("" if value is None else format(value, form) for value, form in cells))
-    end = f"{table['date']}, rounds: {table['rounds']}; `{table['command']}`"
-    end = f"{place}, {end}" if place else end
+    end = f"{place}, {table['date']}, rounds: {table['rounds']}; `{table['command']}`"
     return [*lines, "", " ".join(filter(None, (table["note"], end))), ""]
 
 
