@@ -186,7 +186,9 @@ REFUSED = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernels are for Linux")
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
-def test_a_library_that_does_not_fit_is_refused_and_nothing_changes(tmp_path):
+def test_a_library_that_does_not_fit_is_refused_and_nothing_changes(tmp_path, monkeypatch):
+    # Which would be the reason.
+    monkeypatch.delenv("JLOCAL_KERNELS", raising=False)
     script = (
         "import sys; from pathlib import Path; from jlocal.llama import kernels;"
         "kernels.LIBRARY = Path(sys.argv[1]); from jlocal import Embedder;"
