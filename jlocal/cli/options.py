@@ -99,6 +99,20 @@ def _chunk_size(value: str) -> int | Literal["auto"] | None:
     return int(value)
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
+    default="float32",
+    show_default=True,
+    help="Number type of the vectors in the output.",
+)
+on_long_option = click.option(
+    "--on-long",
+    type=click.Choice(["error", "truncate"]),
+    default="error",
+    show_default=True,
+    help="What to do with a text that is longer than the model's context.",
+)
 _CHUNK_OPTIONS = (
     click.option(
         "--chunk",

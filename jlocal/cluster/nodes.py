@@ -43,7 +43,7 @@ class Workers:
     gpus: float | None = None
 
     def placed(self, rooms: Sequence[Room], *, spare: int = 0, most: int | None = None) -> Workers:
-        """Decide what was left open.
+        """Fill in the values that were not given.
 
         Args:
             rooms: the nodes.

@@ -250,7 +250,7 @@ def _home(job: Job) -> Any:
 
 
 class _Opened:
-    """A worker that an actor opens; what prevents it is told by each batch."""
+    """A worker that an actor opens; if that fails, each batch reports why."""
 
     def __init__(self, job: Job, home: Any, placed: Workers) -> None:
         self.failure = ""

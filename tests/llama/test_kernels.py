@@ -163,7 +163,7 @@ def test_there_is_one_copy_of_ggml():
     assert done.stdout == "1\n"
 
 
-# A library in the place of jlocal's; %s is what differs.
+# Stands in for jlocal's library; each case replaces one of its answers.
 STUB = """
 extern "C" {
 int jlocal_kernels_abi() { return %(abi)s; }

@@ -23,6 +23,8 @@ from jlocal.cli.options import (
     default_model,
     model_option,
     offline_option,
+    on_long_option,
+    precision_option,
     prompt_arguments,
     text_options,
     threads_option,
@@ -111,20 +113,8 @@ _NODE_OPTIONS = (
 @model_option
 @lambda function: add_options(_CORPUS_OPTIONS, function)
 @text_options
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
-    default="float32",
-    show_default=True,
-    help="Number type of the vectors.",
-)
-@click.option(
-    "--on-long",
-    type=click.Choice(["error", "truncate"]),
-    default="error",
-    show_default=True,
-    help="What to do with a text that is longer than the model's context.",
-)
+@precision_option
+@on_long_option
 @lambda function: add_options(_NODE_OPTIONS, function)
 @quiet_option("progress", "notes", "summary")
 def embed(  # noqa: PLR0913

@@ -22,7 +22,9 @@ from jlocal.cli.options import (
     format_option,
     include_option,
     model_options,
+    on_long_option,
     open_model,
+    precision_option,
     prompt_arguments,
     safe_cells_option,
     text_options,
@@ -73,20 +75,8 @@ if TYPE_CHECKING:
 @safe_cells_option
 @model_options
 @text_options
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "float16", "int8", "uint8", "binary", "ubinary"]),
-    default="float32",
-    show_default=True,
-    help="Number type of the vectors in the output.",
-)
-@click.option(
-    "--on-long",
-    type=click.Choice(["error", "truncate"]),
-    default="error",
-    show_default=True,
-    help="What to do with a text that is longer than the model's context.",
-)
+@precision_option
+@on_long_option
 @verbose_option
 @quiet_option("progress", "notes", "summary")
 def command(  # noqa: PLR0913
