@@ -14,7 +14,7 @@ from jlocal.embed.prepare import Preparer, Truncation
 from jlocal.errors import TextError
 from jlocal.llama.requests import check_tokens
 from jlocal.llama.tokenizer import Tokens
-from jlocal.vectors import Floats
+from jlocal.vectors import Floats, Vectors, finish
 
 # Tokenising fewer characters takes less time than handing them to another thread.
 _INLINE = 4096
@@ -67,6 +67,14 @@ class Embedded:
     waiting: float
     computation: float
     device: str
+
+    def finished(self, dimensions: int | None = None, precision: str = "float32") -> Vectors:
+        """Truncate, normalise and quantise the vectors, as `jlocal.vectors.finish` does."""
+        return finish(self.vectors, dimensions, precision)
+
+    def pooled(self, dimensions: int | None = None) -> Floats:
+        """Truncate the vectors, (n, dimensions) float32; None keeps all components."""
+        return np.ascontiguousarray(self.vectors[:, :dimensions])
 
 
 async def embed(embedder: Embedder, work: Work) -> Embedded:

@@ -87,14 +87,14 @@ class Service:
             Problem, JlocalError: the inputs cannot be embedded.
 
         """
-        # llama.cpp is imported with the first model, so that a lazy server is ready sooner.
-        from jlocal.server.embedding import Work, embed
-
         self.check_count(len(inputs), "input")
         full = model.profile.dimensions
         if dimensions is not None and not 0 < dimensions <= full:
             raise invalid(f"{model.id} has {full:,} dimensions, not {dimensions:,}", "dimensions")
         async with self.pool.loaded_model(model) as embedder:
+            # It stands on numpy and llama.cpp, which the thread that loaded the model has imported.
+            from jlocal.server.embedding import Work, embed
+
             name = model.prompt_name(prompt.side) or prompt.name
             work = Work(
                 inputs,

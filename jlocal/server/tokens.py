@@ -23,14 +23,14 @@ async def tokenize(
         Problem, JlocalError: there are too many texts, or no such prompt.
 
     """
-    from jlocal.llama.offsets import locate
-
     service.check_count(len(texts), "inputs")
     async with service.pool.loaded_model(model) as embedder:
         prompt = embedder.prompt_text(None, prompt_name) if prompt_name else ""
         tokenizer = embedder.preparer().runtime.tokenizer
 
         def located() -> list[list[Piece]]:
+            from jlocal.llama.offsets import locate
+
             return [locate(tokenizer, prompt + text) for text in texts]
 
         return await asyncio.to_thread(located)

@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from jlocal.cli import output
-from jlocal.cli.browser import open_url
 from jlocal.cli.group import Command
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
@@ -176,6 +175,8 @@ def command(  # noqa: PLR0913
         output.line(f"jlocal answers at {url} (Ctrl-C ends it)")
         sys.stdout.flush()
         if shown:
+            from jlocal.cli.browser import open_url
+
             open_url(url)
 
     serve(options, on_ready, logs=not quiet)

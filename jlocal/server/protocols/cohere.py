@@ -30,7 +30,6 @@ from jlocal.server.schema import (
     texts as text_list,
 )
 from jlocal.server.service import Call, Prompt, Service, route
-from jlocal.vectors import finish
 
 if TYPE_CHECKING:
     from jlocal.embed.prepare import Truncation
@@ -108,8 +107,7 @@ async def embed(call: Call) -> Response:
         limit = served.profile.context
         meta["warnings"] = [f"{embedded.truncated:,} texts were truncated to {limit:,} tokens"]
     embeddings = {
-        name: written(finish(embedded.vectors, dimensions, PRECISIONS[name]), name)
-        for name in types
+        name: written(embedded.finished(dimensions, PRECISIONS[name]), name) for name in types
     }
     return json_response(
         {

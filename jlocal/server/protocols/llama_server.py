@@ -28,7 +28,6 @@ from jlocal.server.schema import (
 )
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.server.tokens import decode, read_ids, tokenize
-from jlocal.vectors import finish
 
 _RAW, _EUCLIDEAN = -1, 2  # its numbers of norms
 _MODEL = text("A name of /v1/models; the default model if missing.")
@@ -81,7 +80,7 @@ async def embedding(call: Call) -> Response:
     if norm not in (None, _RAW, _EUCLIDEAN):
         raise wrong("embd_normalize", norm, "it is 2, or -1 for vectors as pooled")
     embedded = await call.service.embed(model, inputs, Prompt(side))
-    vectors = embedded.vectors if norm == _RAW else finish(embedded.vectors, None, "float32")
+    vectors = embedded.pooled() if norm == _RAW else embedded.finished()
     return json_response(
         [{"index": index, "embedding": [row]} for index, row in enumerate(vectors)],
         headers=truncation_headers(embedded),

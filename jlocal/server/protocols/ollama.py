@@ -28,7 +28,6 @@ from jlocal.server.schema import (
     whole,
 )
 from jlocal.server.service import Call, Prompt, Service, route
-from jlocal.vectors import finish
 
 # Clients decide by it which routes there are: these are those of this release of ollama.
 _VERSION = "0.33.0"
@@ -141,7 +140,7 @@ async def embed(call: Call) -> Response:
     return json_response(
         {
             **answer,
-            "embeddings": list(finish(embedded.vectors, dimensions, "float32")),
+            "embeddings": list(embedded.finished(dimensions)),
             "total_duration": int(total * _NANOSECONDS),
             "load_duration": int(max(0.0, total - computed) * _NANOSECONDS),
             "prompt_eval_count": sum(embedded.tokens),
@@ -158,7 +157,7 @@ async def embed_prompt(call: Call) -> Response:
     if not prompt:
         return json_response({"embedding": []})
     embedded = await call.service.embed(model, [prompt], Prompt(side), truncation="right")
-    vector = finish(embedded.vectors, None, "float32")[0]
+    vector = embedded.finished()[0]
     return json_response({"embedding": vector}, headers=truncation_headers(embedded))
 
 

@@ -5,7 +5,6 @@ https://platform.openai.com/docs/api-reference/embeddings, https://jina.ai/embed
 
 from __future__ import annotations
 
-import numpy as np
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,7 +28,6 @@ from jlocal.server.schema import (
     whole,
 )
 from jlocal.server.service import Call, Prompt, Service, route
-from jlocal.vectors import finish
 
 # Jina's names of tasks: the task of the model's file, and the side.
 _TASKS: dict[str, tuple[str, Side | None]] = {
@@ -102,9 +100,9 @@ async def embeddings(call: Call) -> Response:
         dimensions=dimensions,
     )
     if fields.flag("normalized", True):
-        vectors = finish(embedded.vectors, dimensions, PRECISIONS[embedding_type])
+        vectors = embedded.finished(dimensions, PRECISIONS[embedding_type])
     elif PRECISIONS[embedding_type] == "float32":
-        vectors = np.ascontiguousarray(embedded.vectors[:, :dimensions])
+        vectors = embedded.pooled(dimensions)
     else:
         raise invalid("only float vectors come with normalized: false", "normalized")
     tokens = sum(embedded.tokens)

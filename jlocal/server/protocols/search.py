@@ -5,32 +5,34 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jlocal.collection.document_names import Kind
-from jlocal.collection.search.ranking import MODES, Mode
 from jlocal.errors import EmptyCollectionError, JlocalError
 from jlocal.server.dialects import json_response
 from jlocal.server.fields import Fields
 from jlocal.server.problem import Problem, invalid, problem_of
 from jlocal.server.schema import Doc, flag, number, text, whole
 from jlocal.server.schema import texts as text_list
-from jlocal.server.search.answers import SCORES, best_first
 from jlocal.server.search.collections import ServedCollection
-from jlocal.server.search.document import Place, read
-from jlocal.server.search.schema import COLLECTIONS, DOCUMENT, HITS, MAP
-from jlocal.server.search.search import Question, search
+from jlocal.server.search.question import Place, Question
+from jlocal.server.search.schema import COLLECTIONS, DOCUMENT, HITS, MAP, SCORES
+from jlocal.server.search.search import best_first, search
 from jlocal.server.service import Call, Service, route
+
+if TYPE_CHECKING:
+    from jlocal.collection.document_names import Kind
+    from jlocal.collection.search.ranking import Mode
 
 _MOST_HITS = 200
 _LONGEST_QUERY = 20_000
 _LONGEST_READ = 50_000
 _MOST_POINTS = 50_000
 _LARGEST = 1 << 53
-_MODES: Mapping[str, Mode] = {mode: mode for mode in MODES}
+_MODES: Mapping[str, Mode] = {mode: mode for mode in SCORES}
 _KINDS: Mapping[str, Kind] = {"file": "file", "text": "text"}
 _LISTS = frozenset({"collections", "folders"})
 _WHOLE = frozenset({"n", "record", "start", "end", "before", "after", "limit"})
@@ -174,17 +176,27 @@ async def read_document(call: Call) -> Response:
         _or(fields.whole("before", 0, _LONGEST_READ), 1500),
         _or(fields.whole("after", 0, _LONGEST_READ), 3000),
     )
-    return json_response(await pool.run(read, served, place, fields.text("query")))
+    return json_response(await pool.run(_read, served, place, fields.text("query")))
 
 
 async def draw_map(call: Call) -> Response:
     """Lay out the passages of a collection in two dimensions."""
-    from jlocal.server.search.map import map_of
-
     fields, pool = _fields(call), call.service.collections
     served = await _one(call.service, fields)
     limit = _or(fields.whole("limit", 1, _MOST_POINTS), 10_000)
-    return Response(await pool.run(map_of, served, limit), media_type="application/json")
+    return Response(await pool.run(_map, served, limit), media_type="application/json")
+
+
+def _read(served: ServedCollection, place: Place, query: str | None) -> dict[str, object]:
+    from jlocal.server.search.document import read
+
+    return read(served, place, query)
+
+
+def _map(served: ServedCollection, limit: int) -> bytes:
+    from jlocal.server.search.map import map_of
+
+    return map_of(served, limit)
 
 
 def _question(fields: Fields) -> Question:

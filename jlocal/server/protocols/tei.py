@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -44,7 +43,6 @@ from jlocal.server.schema import (
 )
 from jlocal.server.service import Call, Prompt, Service, route
 from jlocal.server.tokens import decode, read_ids, tokenize
-from jlocal.vectors import finish, normalize
 
 if TYPE_CHECKING:
     from jlocal.embed.prepare import Truncation
@@ -181,10 +179,8 @@ async def embed(call: Call) -> Response:
     inputs = read_inputs(fields, "inputs", takes_token_ids=service.options.takes_token_ids)
     dimensions = fields.whole("dimensions", 1, served.profile.dimensions)
     embedded = await _embed(call, _Request(served, side, inputs, fields, dimensions))
-    if fields.flag("normalize", True):
-        vectors = finish(embedded.vectors, dimensions, "float32")
-    else:
-        vectors = np.ascontiguousarray(embedded.vectors[:, :dimensions])
+    is_unit = fields.flag("normalize", True)
+    vectors = embedded.finished(dimensions) if is_unit else embedded.pooled(dimensions)
     return json_response(list(vectors), headers=_headers(embedded, start))
 
 
@@ -200,7 +196,7 @@ async def similarity(call: Call) -> Response:
     served, side = _model(call)
     request = _Request(served, side, [source, *sentences], parameters)
     embedded = await _embed(call, request)
-    vectors = normalize(embedded.vectors)
+    vectors = embedded.finished()
     return json_response(vectors[1:] @ vectors[0], headers=_headers(embedded, start))
 
 

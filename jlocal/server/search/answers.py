@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from jlocal.collection.document_names import DocumentNames
 from jlocal.collection.location import Location, is_id
 from jlocal.collection.search.hits import Hit
-from jlocal.collection.search.ranking import Mode
 from jlocal.excerpts.code import is_code
 from jlocal.excerpts.excerpt import Line, marked, paragraphs
 from jlocal.excerpts.terms import Terms
 
 # An excerpt has about as many letters as so many lines of so many columns.
 _COLUMNS, _LINES = 90, 4
-
-SCORES: dict[Mode, tuple[str, str]] = {
-    "both": ("relevance", "the probability that the passage answers the query, from 0 to 1"),
-    "words": ("bm25", "BM25 of the words of the passage and of its path, from 0 up"),
-    "meaning": ("cosine", "the cosine of query and passage, from -1 to 1"),
-}
 
 
 def hit_values(
@@ -69,16 +60,6 @@ def segments(line: Line) -> list[dict[str, object]]:
 def marked_segments(text: str, query: str | None) -> list[dict[str, object]]:
     """Return a text in pieces, in which the words of a query are marked."""
     return segments(marked(text, Terms(query or "")))
-
-
-def best_first(hits: Sequence[dict[str, object]], n: int) -> list[dict[str, object]]:
-    """Order the hits of several collections by relevance, which alone can be compared."""
-
-    def relevance(hit: dict[str, object]) -> float:
-        value = hit["relevance"]
-        return -value if isinstance(value, float) else 0.0
-
-    return sorted(hits, key=relevance)[:n]
 
 
 def _place(location: Location, names: DocumentNames) -> dict[str, object]:

@@ -10,15 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from jlocal.collection.collection import Collection
-from jlocal.collection.config import CollectionConfig
-from jlocal.collection.database.store import Store
-from jlocal.collection.document_names import DocumentNames
-from jlocal.collection.names import collections, name_of
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
+
+# What reads collections takes long to import: it is imported in the threads that read them, so that
+# a server is ready sooner.
+if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.config import CollectionConfig
+    from jlocal.collection.document_names import DocumentNames
 
 _THREADS = 4
 # How many reads may wait for a thread.
@@ -58,15 +60,25 @@ class ServedCollection:
     Attributes:
         name: the name for clients.
         path: its file.
-        collection: which is opened when it is first searched.
 
     """
 
     name: str
     path: Path
-    collection: Collection = field(repr=False)
+    _collection: Collection | None = field(default=None, repr=False)
     _contents: Contents | None = field(default=None, repr=False)
+    _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def collection(self) -> Collection:
+        """The collection, which is opened when it is first searched."""
+        from jlocal.collection.collection import Collection
+
+        with self._opening:
+            if self._collection is None:
+                self._collection = Collection(self.path)
+            return self._collection
 
     def contents(self) -> Contents:
         """Read what is in the collection, once for each version of its file.
@@ -81,6 +93,11 @@ class ServedCollection:
                 self._contents = _read(self.path, version)
             return self._contents
 
+    def close(self) -> None:
+        """Close the collection, if it is open."""
+        if self._collection:
+            self._collection.close()
+
 
 class CollectionPool:
     """The collections of a server; for one event loop."""
@@ -94,14 +111,14 @@ class CollectionPool:
 
     async def all(self) -> list[ServedCollection]:
         """List the collections that are there now, in alphabetical order."""
-        found = self._named or await self.run(collections)
+        found = self._named or await self.run(_on_this_machine)
         for name, served in [*self._known.items()]:
             if found.get(name) != served.path:
                 del self._known[name]
-                served.collection.close()
+                served.close()
         for name, path in found.items():
             if name not in self._known:
-                self._known[name] = ServedCollection(name, path, Collection(path))
+                self._known[name] = ServedCollection(name, path)
         return [self._known[name] for name in found]
 
     async def find(self, name: str) -> ServedCollection:
@@ -148,10 +165,20 @@ class CollectionPool:
         """Close all collections; searches that run end first."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         for served in self._known.values():
-            served.collection.close()
+            served.close()
+
+
+def _on_this_machine() -> dict[str, Path]:
+    from jlocal.collection.names import collections
+
+    return collections()
 
 
 def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
+    if not paths:
+        return {}
+    from jlocal.collection.names import name_of
+
     names: dict[str, Path] = {}
     for path in dict.fromkeys(paths):
         base = name = name_of(path) or path.stem
@@ -177,6 +204,9 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _read(path: Path, version: tuple[tuple[int, int, int] | None, ...]) -> Contents:
+    from jlocal.collection.database.store import Store
+    from jlocal.collection.document_names import DocumentNames
+
     with contextlib.closing(Store(path)) as store, store.snapshot():
         names = DocumentNames.of(store.folders(), store.paths())
         return Contents(

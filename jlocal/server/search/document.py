@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 
 from jlocal.collection.collection import Collection
 from jlocal.collection.database.excerpts import Excerpt
 from jlocal.collection.database.store import Store
-from jlocal.collection.document_names import Kind as DocumentKind
 from jlocal.collection.location import Location, is_id
 from jlocal.excerpts.code import is_code
 from jlocal.server.problem import Kind, Problem
 from jlocal.server.search.answers import marked_segments
 from jlocal.server.search.collections import ServedCollection
+from jlocal.server.search.question import Place
 
 # Pages of a PDF file without text that are passed over on the way to the one before.
 _MOST_EMPTY = 100
 _END = 1 << 53
-
-
-@dataclass(frozen=True)
-class Place:
-    """A part of a document, and how much of the text around it is read.
-
-    Attributes:
-        document: its name.
-        kind: "file" or "text"; None for either.
-        record: of the document, from 0.
-        start: position of the first character in the record.
-        end: position after the last character.
-        before: how many characters before it.
-        after: how many characters after it.
-
-    """
-
-    document: str
-    kind: DocumentKind | None
-    record: int
-    start: int
-    end: int
-    before: int
-    after: int
 
 
 def read(served: ServedCollection, place: Place, query: str | None) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jlocal.server.schema import (
     BOOLEAN,
     INTEGER,
@@ -15,6 +17,14 @@ from jlocal.server.schema import (
     whole,
 )
 
+if TYPE_CHECKING:
+    from jlocal.collection.search.ranking import Mode
+
+SCORES: dict[Mode, tuple[str, str]] = {
+    "both": ("relevance", "the probability that the passage answers the query, from 0 to 1"),
+    "words": ("bm25", "BM25 of the words of the passage and of its path, from 0 up"),
+    "meaning": ("cosine", "the cosine of query and passage, from -1 to 1"),
+}
 _RECORD: Schema = {
     **INTEGER,
     "description": "Number of the part of the document, such as a page, from 0.",

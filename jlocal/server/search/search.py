@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jlocal.collection.collection import Collection
-from jlocal.collection.config import CollectionConfig
-from jlocal.collection.opening import model_file
-from jlocal.collection.search.hits import Hit
-from jlocal.collection.search.ranking import Mode
 from jlocal.errors import CollectionError, EmptyCollectionError, OtherConfigError
-from jlocal.excerpts.terms import Terms
 from jlocal.server.models import ModelPool
 from jlocal.server.problem import Kind, Problem
-from jlocal.server.search.answers import hit_values
 from jlocal.server.search.collections import CollectionPool, Contents, ServedCollection
+from jlocal.server.search.question import Question
 
 if TYPE_CHECKING:
+    from jlocal.collection.collection import Collection
+    from jlocal.collection.config import CollectionConfig
+    from jlocal.collection.search.hits import Hit
     from jlocal.embed.embedder import Embedder
-
-
-@dataclass(frozen=True)
-class Question:
-    """What one request asks of each collection.
-
-    Attributes:
-        query: the text to search for.
-        mode: as of `Collection.search`.
-        n: the most hits.
-        path: a glob of names of documents; None for all.
-        folders: names of folders to search; none are given: all.
-        min_score: the least score.
-        has_text: whether hits have the whole passage beside the excerpt.
-
-    """
-
-    query: str
-    mode: Mode = "both"
-    n: int = 10
-    path: str | None = None
-    folders: tuple[str, ...] = ()
-    min_score: float | None = None
-    has_text: bool = True
 
 
 async def search(
@@ -70,7 +43,19 @@ async def search(
         return await collections.run(_search, served, contents, question, embedder)
 
 
+def best_first(hits: Sequence[dict[str, object]], n: int) -> list[dict[str, object]]:
+    """Order the hits of several collections by relevance, which alone can be compared."""
+
+    def relevance(hit: dict[str, object]) -> float:
+        value = hit["relevance"]
+        return -value if isinstance(value, float) else 0.0
+
+    return sorted(hits, key=relevance)[:n]
+
+
 def _model_file(served: ServedCollection, config: CollectionConfig) -> Path:
+    from jlocal.collection.opening import model_file
+
     try:
         return model_file(config, served.path)
     except CollectionError:
@@ -85,6 +70,9 @@ def _model_file(served: ServedCollection, config: CollectionConfig) -> Path:
 def _search(
     served: ServedCollection, contents: Contents, question: Question, embedder: Embedder | None
 ) -> list[dict[str, object]]:
+    from jlocal.excerpts.terms import Terms
+    from jlocal.server.search.answers import hit_values
+
     collection = served.collection
     if embedder is not None and collection.model is not embedder:
         collection.use_model(embedder)
