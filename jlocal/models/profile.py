@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar, cast
@@ -29,6 +31,11 @@ _TOKENIZER_MISMATCHES = MappingProxyType(
         "characters differently from this model's own tokenizer; vectors of these texts are wrong"
     }
 )
+
+# A header with a vocabulary takes tens of milliseconds to read, and many callers ask for it.
+_MOST_KEPT = 32
+# In nanoseconds. A file system keeps times in coarse steps, within which a file may change twice.
+_SETTLED = 2_000_000_000
 
 _T = TypeVar("_T")
 
@@ -73,13 +80,33 @@ class Profile:
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read the profile of a GGUF file.
+    """Read the profile of a GGUF file; it is read again only if the file has changed.
 
     Raises:
         ModelError: the file is not a usable GGUF file, or lacks metadata that every model has.
 
     """
+    path = Path(path)
+    version = _version(path)
+    return _read_version(path, version) if version else profile_of(read_header(path))
+
+
+@lru_cache(_MOST_KEPT)
+def _read_version(path: Path, version: tuple[int, ...]) -> Profile:
+    del version  # a part of the cache's key
     return profile_of(read_header(path))
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Return what changes with a file; None where that cannot be told yet."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    times = status.st_mtime_ns, status.st_ctime_ns
+    if time.time_ns() - max(times) < _SETTLED:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, *times
 
 
 def profile_of(header: Header) -> Profile:
