@@ -22,6 +22,7 @@ from jlocal.llama.library import api, ggml
 from jlocal.llama.model import Model
 from jlocal.llama.tensors import name_of, rows_of, tensor_at
 from jlocal.llama.tokenizer import Tokens
+from jlocal.waiting import result_of
 
 _HEAD = b"result_norm"  # the last tensor of a decoder's graph before the vocabulary head
 _PRODUCT = b"MUL_MAT"
@@ -97,7 +98,7 @@ class Activations:
         # In the main thread, Ctrl-C would be raised inside a callback and lost there.
         work = self._worker.submit(self._compute, tokens)
         try:
-            work.result()
+            result_of(work)
         except BaseException as error:
             if not work.done():
                 self._failure = error  # ends the graph

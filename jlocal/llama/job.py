@@ -13,6 +13,7 @@ import numpy as np
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
+from jlocal.waiting import next_of
 
 # Computes a batch, as `Context.embed` does.
 Embed = Callable[[Sequence[Tokens], Callable[[], bool]], Floats]
@@ -65,7 +66,7 @@ class Job:
         """
         try:
             for _ in range(self._unfinished):
-                batch = self._finished.get()
+                batch = next_of(self._finished)
                 if isinstance(batch, BaseException):
                     raise batch
                 if on_batch:

@@ -15,6 +15,7 @@ from threading import Lock, stack_size
 from typing import TypeVar
 
 from jlocal.llama.features import features_in
+from jlocal.waiting import result_of
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def interruptible(call: Callable[[], _T]) -> _T:
     would print it and drop it.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="jlocal-call") as worker:
-        return worker.submit(call).result()
+        return result_of(worker.submit(call))
 
 
 def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
@@ -114,7 +115,7 @@ def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
                 begun = worker.submit(call)
             finally:
                 stack_size(before)
-        return begun.result()
+        return result_of(begun)
     finally:
         worker.shutdown(wait=False)
 

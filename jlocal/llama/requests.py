@@ -11,6 +11,7 @@ import numpy as np
 from jlocal.errors import TextError, TextTooLongError
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
+from jlocal.waiting import result_of
 
 
 class Request(Future[Floats]):
@@ -82,7 +83,7 @@ class RequestGroup:
         try:
             for request in self.requests:
                 try:
-                    results.append(request.result())
+                    results.append(result_of(request))
                 except TextError as error:
                     results.append(error)
                 if on_batch:

@@ -25,6 +25,7 @@ from jlocal.gguf.types import BF16
 from jlocal.llama.library import ggml
 from jlocal.llama.wide import QUANTISED, in_layer, stored_sizes
 from jlocal.terms import Argument
+from jlocal.waiting import result_of
 
 _STORED = Argument("compute_type", "stored")
 _INSTEAD = f"compute with the stored weights: {_STORED}"
@@ -88,7 +89,7 @@ class Widened:
         """
         try:
             for part in self._work:
-                part.result()
+                result_of(part)
         except OSError as error:
             raise self._failure(error) from error
 

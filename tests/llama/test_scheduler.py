@@ -21,6 +21,7 @@ import pytest
 from jlocal import Embedder, ModelError, Overloaded, TextError, TextTooLongError
 from jlocal.llama.context import Context
 from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
+from support.interrupts import interrupt_before_wait, main_thread_waits
 from support.schedulers import DEADLINE, Bench, cosine, in_thread, wait_until
 
 
@@ -262,7 +263,8 @@ def test_ctrl_c_reaches_who_waits_and_cancels(bench: Bench) -> None:
 
     def interrupt() -> None:
         bench.wait_for_batches(1)
-        wait_until(lambda: bench.scheduler.queued_requests == 1)
+        wait_until(main_thread_waits)
+        assert bench.scheduler.queued_requests == 1
         signal.pthread_kill(main, signal.SIGINT)
 
     bench.scheduler.submit([5])
@@ -276,6 +278,15 @@ def test_ctrl_c_reaches_who_waits_and_cancels(bench: Bench) -> None:
     bench.context.gate.set()
     assert np.isfinite(bench.scheduler.submit([6]).result(DEADLINE)).all()
     assert sum(map(len, bench.context.batches)) == 2
+
+
+@pytest.mark.parametrize("call", ["encode", "stream"])
+def test_ctrl_c_just_before_the_wait_is_noticed(bench: Bench, call: str) -> None:
+    """A call waits for requests, and a stream for a job."""
+    with interrupt_before_wait(bench.context.gate.set):
+        np.stack(list(getattr(bench.model, call)(["x"])))
+    bench.context.gate.set()
+    assert np.isfinite(bench.scheduler.submit([6]).result(DEADLINE)).all()
 
 
 def test_asyncio_waits_for_requests(bench: Bench, plain: Embedder) -> None:

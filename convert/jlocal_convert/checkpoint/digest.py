@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jlocal.errors import CheckpointError
 from jlocal.files import sha256_of, sha256_of_set
+from jlocal.waiting import result_of
 
 
 class Digests:
@@ -40,7 +41,7 @@ class Digests:
         for file in sorted(files):
             self.start([file])
             try:
-                digests[file] = self._digests[file].result()
+                digests[file] = result_of(self._digests[file])
             except OSError as error:
                 reason = error.strerror or error
                 raise CheckpointError(f"cannot read {file}: {reason}", path=file) from error
