@@ -49,8 +49,8 @@ _OPTIONS = (
         "mix_of",
         multiple=True,
         metavar="TYPE",
-        help="Let the mix use this tensor type, such as Q4_K; may be repeated. By "
-        "default, all types that are worth it.",
+        help="Let the mix use this tensor type, such as Q4_K; may be repeated. If not given, it "
+        "may use every type that no smaller type matches.",
     ),
 )
 

@@ -32,9 +32,9 @@ class WholeNumber(click.IntRange):
         """Parse a number, and name the bound that it exceeds."""
         number = super().convert(value, param, ctx) if not _is_whole(value) else int(value)
         if self.min is not None and number < self.min:
-            self.fail(f"{number:,} is too small; the least is {self.min:,}.", param, ctx)
+            self.fail(f"{number:,} is too small; the minimum is {self.min:,}.", param, ctx)
         if self.max is not None and number > self.max:
-            self.fail(f"{number:,} is too large; the most is {self.max:,}.", param, ctx)
+            self.fail(f"{number:,} is too large; the maximum is {self.max:,}.", param, ctx)
         return number
 
 
@@ -127,7 +127,7 @@ _CHUNK_OPTIONS = (
         "--overlap",
         type=WholeNumber(min=0),
         metavar="TOKENS",
-        help="Repeat up to this many tokens of a chunk's end in the next chunk; none by default.",
+        help="Repeat up to this many tokens of a chunk's end in the next chunk; 0 if not given.",
     ),
 )
 _COMPUTE_OPTIONS = (
@@ -139,7 +139,7 @@ _COMPUTE_OPTIONS = (
         metavar="N",
         envvar="JLOCAL_GPU_LAYERS",
         show_envvar=True,
-        help="Compute N layers on a GPU, where llama.cpp was built for one; all if not given.",
+        help="Compute N layers on a GPU, if llama.cpp was built for one; all if not given.",
     ),
     click.option(
         "--compute-type",
@@ -148,7 +148,7 @@ _COMPUTE_OPTIONS = (
         envvar="JLOCAL_COMPUTE_TYPE",
         show_envvar=True,
         help="Compute with the weights as stored, or convert them in memory to bfloat16 or int8; "
-        "auto takes what is fastest here, if it is as exact.",
+        "auto takes the fastest on this machine that is about as exact.",
     ),
 )
 model_option = click.option(
@@ -159,7 +159,7 @@ model_option = click.option(
     metavar="MODEL",
     shell_complete=complete_model,
     help="Name of a model on this machine, or path of a GGUF file. If not given: the only "
-    "model here, or the starter model that comes with jlocal.",
+    "model on this machine, or the starter model that comes with jlocal.",
 )
 _MODEL_OPTIONS = (
     model_option,
@@ -170,19 +170,20 @@ _TEXT_OPTIONS = (
     click.option(
         "--prompt",
         metavar="NAME",
-        help="Prompt that goes before each text: query, document or none. Models have defaults.",
+        help="Put this prompt before each text: query, document or none; the model's default if "
+        "not given.",
     ),
     click.option(
-        "--prompt-text", metavar="TEXT", help="Put this before each text instead of a named prompt."
+        "--prompt-text", metavar="TEXT", help="Put TEXT before each text, in place of a prompt."
     ),
     click.option(
         "--dimensions",
         type=WholeNumber(min=1),
         metavar="N",
-        help="Keep the first N dimensions (Matryoshka).",
+        help="Keep the first N dimensions, if the model was trained for it (Matryoshka).",
     ),
     click.option(
-        "--task", metavar="NAME", help="Fail unless the model is for this task, such as retrieval."
+        "--task", metavar="NAME", help="Fail if the model is not for this task, such as retrieval."
     ),
 )
 

@@ -87,9 +87,10 @@ def test_a_number_that_is_none_is_not_called_a_range(
 
 
 def test_a_number_out_of_bounds_names_the_bound(run: Callable[..., Result]) -> None:
-    assert error(run("search", "-k", "0", "tea")).endswith("0 is too small; the least is 1.")
-    assert error(run("index", "--threads", "-2", ".")).endswith("-2 is too small; the least is 1.")
-    assert error(run("map", "--clusters", "9999")).endswith("9,999 is too large; the most is 12.")
+    too_few, too_many = run("index", "--threads", "-2", "."), run("map", "--clusters", "9999")
+    assert error(run("search", "-k", "0", "tea")).endswith("0 is too small; the minimum is 1.")
+    assert error(too_few).endswith("-2 is too small; the minimum is 1.")
+    assert error(too_many).endswith("9,999 is too large; the maximum is 12.")
 
 
 def test_a_question_is_sent_to_search(run: Callable[..., Result]) -> None:

@@ -31,11 +31,11 @@ def command() -> None:
     """Carry models and the program to a machine without a network.
 
     A bundle is one uncompressed tar file with the SHA-256 of every file in it. With --with-wheels
-    it holds the program too, and the other machine needs only Python:
+    it also holds the program, and the other machine needs only Python:
 
     \b
-    jlocal bundle create MODEL --with-wheels -o jlocal.tar      here
-    tar -xf jlocal.tar install.py                               there
+    jlocal bundle create small --with-wheels -o jlocal.tar  # on this machine
+    tar -xf jlocal.tar install.py                           # on the other one
     python3 install.py jlocal.tar
     """
 
@@ -50,7 +50,11 @@ def command() -> None:
     metavar="FILE",
     help="Bundle to write.",
 )
-@click.option("--with-wheels", is_flag=True, help="Include jlocal and everything it needs.")
+@click.option(
+    "--with-wheels",
+    is_flag=True,
+    help="Include jlocal and the packages that it needs; pip downloads or compiles them.",
+)
 @click.option(
     "--extras",
     metavar="NAMES",
@@ -67,8 +71,8 @@ def command() -> None:
 @click.option(
     "--native",
     is_flag=True,
-    help="Include llama.cpp as it runs here, for a CPU like this one. Otherwise llama.cpp is "
-    "compiled once for any x86-64 CPU with AVX2, which takes minutes.",
+    help="Include the llama.cpp of this machine, which needs a CPU like this one. Otherwise "
+    "llama.cpp is compiled once for any x86-64 CPU with AVX2, which takes minutes.",
 )
 @_quiet
 def create(
@@ -80,10 +84,15 @@ def create(
     extras: tuple[str, ...],
     quiet: bool,
 ) -> None:
-    """Write a bundle of models on this machine.
+    """Write a bundle of models that are on this machine.
 
     MODEL is a name that `jlocal list` shows, or the path of a GGUF file. The path of the bundle is
-    printed. Wheels are for the version of Python that runs jlocal here.
+    printed. A bundle with the program needs the same version of Python on the other machine.
+
+    \b
+    jlocal bundle create small -o small.tar
+    jlocal bundle create small nano --extras pdf,html,office -o jlocal.tar
+    jlocal bundle create small --with-wheels --platform win_amd64 -o jlocal.tar
     """
     from jlocal.bundle.create import create as run
 
@@ -111,7 +120,11 @@ def create(
 @_bundle
 @_quiet
 def verify(bundle: Path, quiet: bool) -> None:
-    """Check every byte of a bundle, and the headers of its models."""
+    """Check every byte of a bundle, and the headers of its models.
+
+    \b
+    jlocal bundle verify jlocal.tar
+    """
     from jlocal.bundle.install import verify as run
 
     with _bytes(bundle, "checking", show=not quiet and sys.stderr.isatty()) as on_bytes:
@@ -134,7 +147,11 @@ def verify(bundle: Path, quiet: bool) -> None:
 def install(bundle: Path, quiet: bool) -> None:
     """Check every byte of a bundle, then install its models.
 
-    The names of the models are printed. To install the program in a bundle, run its install.py.
+    The names of the models are printed. To install the program as well, run the install.py that is
+    in the bundle.
+
+    \b
+    jlocal bundle install small.tar
     """
     from jlocal.bundle.install import install as run
 

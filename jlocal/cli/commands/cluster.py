@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 
 @click.group("cluster", cls=Group)
 def command() -> None:
-    """Embed a corpus on many machines; resumable."""
+    """Embed a corpus that is too large for one machine.
+
+    \b
+    jlocal cluster embed corpus/ vectors/ -m small --address auto
+    jlocal cluster embed --help
+    """
 
 
 def _part(
@@ -48,18 +53,20 @@ def _part(
 ) -> tuple[int, int] | None:
     if value is None:
         return None
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise click.BadParameter(f"{value!r} is no part; 3/16 is the third of sixteen.")
-    return int(found[1]), int(found[2])
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"{value!r} is not a part such as 3/16, the third of sixteen.")
+    return int(match[1]), int(match[2])
 
 
 _CORPUS_OPTIONS = (
     click.option(
-        "--id", metavar="NAME", help="Field of ids; `id`, or NAME:LINE where there is none."
+        "--id",
+        metavar="NAME",
+        help="Field with the ids. If not given: id, or FILE:LINE for a record without it.",
     ),
     click.option(
-        "--text", default="text", show_default=True, metavar="NAME", help="Field of texts."
+        "--text", default="text", show_default=True, metavar="NAME", help="Field with the texts."
     ),
     click.option("--with-text", is_flag=True, help="Write the texts beside their vectors."),
     click.option(
@@ -68,40 +75,41 @@ _CORPUS_OPTIONS = (
         default=10_000,
         show_default=True,
         metavar="N",
-        help="Texts in a file of the output: what a killed worker computes again.",
+        help="Texts in each file of OUT, and the most that are computed again after a crash.",
     ),
 )
 _NODE_OPTIONS = (
     click.option(
         "--address",
         metavar="ADDRESS",
-        help="Ray cluster to use; auto on one of its nodes. Ray is started on this machine alone "
-        "if not given.",
+        help="Address of a Ray cluster, or auto if this machine is one of its nodes. If not given, "
+        "Ray is started on this machine alone.",
     ),
     click.option(
         "--actors",
         type=WholeNumber(min=1),
         metavar="N",
-        help="Processes that compute; one for each GPU, or for each node without GPUs, if not "
-        "given.",
+        help="Number of actors, Ray's worker processes; one for each GPU, or one for each node if "
+        "there is no GPU, if not given.",
     ),
     click.option(
         "--cpus-per-actor",
         type=WholeNumber(min=1),
         metavar="N",
-        help="CPUs, and so threads, of each; those of its node, shared evenly, if not given.",
+        help="CPUs and threads of each actor. If not given, the actors of a node share its CPUs "
+        "evenly.",
     ),
     click.option(
         "--gpus-per-actor",
         type=click.FloatRange(min=0),
         metavar="N",
-        help="GPUs of each; 1 where there are some, if not given.",
+        help="GPUs of each actor; 1 if not given and the cluster has GPUs.",
     ),
     click.option(
         "--part",
         callback=_part,
         metavar="I/N",
-        help="Compute the I-th of N parts in this process, without Ray.",
+        help="Compute part I of N in this process, without Ray.",
     ),
     threads_option,
 )
@@ -139,18 +147,20 @@ def embed(  # noqa: PLR0913
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Embed the texts of IN into Parquet files in the folder OUT, with Ray.
+    """Embed a corpus, and write the vectors to Parquet files.
 
-    IN is a .parquet, .jsonl or .txt file, or a folder of them; OUT gets the columns id, vector and
-    error. Both are paths that all nodes share, or URIs that pyarrow knows, such as
-    s3://bucket/folder. A text that cannot be embedded is a row with an error; the exit status is
-    then 1.
+    IN is a .parquet, .jsonl or .txt file, or a folder of such files. OUT is a folder, whose files
+    have the columns id, vector and error. Both are paths that all nodes share, or URIs that
+    pyarrow can open, such as s3://bucket/folder. A text that cannot be embedded gets a row with an
+    error and no vector, and the exit status is 1.
 
-    A shard is written whole or not at all. The same command goes on where a killed one stopped,
-    and takes in files that came to IN since. Each node takes the model from its own disk if its
-    SHA-256 is right, or fetches it from here.
+    The corpus is divided into shards, and each shard is one file of OUT, which appears when it is
+    complete. Run the same command again to continue an interrupted job, or after you have added
+    files to IN. A node uses the model on its own disk if its SHA-256 is right; otherwise it fetches
+    the model from the machine where you run the command.
 
-    --part needs no Ray: start N processes with 1/N to N/N, with Slurm or Kubernetes for example.
+    Ray distributes the shards to the nodes. Needs: pip install 'jlocal[ray]'. --part does not use
+    Ray: start N processes, with --part 1/N to N/N, for example by Slurm or Kubernetes.
 
     \b
     jlocal cluster embed corpus/ vectors/ -m small --address auto
@@ -163,10 +173,13 @@ def embed(  # noqa: PLR0913
     from jlocal.inputs.corpus import Fields
 
     if part and (address or actors or cpus_per_actor or gpus_per_actor):
-        raise click.UsageError("--part is without Ray, and so without --address and actors")
+        raise click.UsageError(
+            "--part does not use Ray, so it cannot be combined with --address, --actors, "
+            "--cpus-per-actor or --gpus-per-actor"
+        )
     is_given = click.get_current_context().get_parameter_source("threads")
     if is_given is ParameterSource.COMMANDLINE and not part:
-        raise click.UsageError("--threads works only with --part; Ray's way is --cpus-per-actor")
+        raise click.UsageError("--threads works only with --part; with Ray, use --cpus-per-actor")
     if not part:
         _check_ray()
     job = new_job(
@@ -210,7 +223,7 @@ def _start_ray(address: str | None) -> None:
 
 @contextmanager
 def _empty_folder() -> Iterator[None]:
-    """Be in an empty folder: Ray's processes import modules from where Ray is started."""
+    """Change to an empty folder: Ray's processes import modules from where Ray is started."""
     here, empty = os.getcwd(), tempfile.mkdtemp(prefix="jlocal-ray-")  # noqa: PTH109
     # Ray's processes stay in it.
     atexit.register(shutil.rmtree, empty, ignore_errors=True)
@@ -237,7 +250,7 @@ def _report(summary: Summary, output: str, *, quiet: bool) -> None:
         texts = f"{summary.texts:,} vector{'s' if summary.texts != 1 else ''}"
         log(f"Wrote {texts} of {summary.tokens:,} tokens to {output}")
     if summary.errors:
-        log(f"Error: {summary.errors:,} texts have an error instead, such as {summary.first_error}")
+        log(f"Error: {summary.errors:,} texts have no vector, such as {summary.first_error}")
     if summary.failures:
         log(f"Error: {len(summary.failures):,} shards were not computed; run the command again.")
     if summary.errors or summary.failures:

@@ -61,7 +61,12 @@ def list_command(as_json: bool) -> None:
 @command.command("path")
 @click.argument("name", required=False)
 def path_command(name: str | None) -> None:
-    """Print the path of a collection's file, or of the folder of all collections."""
+    """Print the path of a collection's file, or of the folder of all collections.
+
+    \b
+    jlocal collections path
+    jlocal collections path work
+    """
     from jlocal.collection.names import check_name, collection_path, folder
 
     output.path(folder() if name is None else collection_path(native(check_name(name))))
@@ -80,12 +85,12 @@ def rm_command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     from jlocal.collection.delete import delete
     from jlocal.collection.names import check_name, collections
 
-    found = collections()
+    known = collections()
     paths = {}
     for name in names:
-        if name not in found:
-            raise _unknown(check_name(name), list(found))
-        paths[name] = found[name]
+        if name not in known:
+            raise _unknown(check_name(name), list(known))
+        paths[name] = known[name]
         if not paths[name].is_file():
             raise click.ClickException(
                 f"{printable(str(paths[name]))} is not a file, so it is no collection; move it away"

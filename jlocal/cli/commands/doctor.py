@@ -28,11 +28,15 @@ _LEFT = 20
 def command(model: str | None, as_json: bool) -> None:
     """Check the installation and the vectors that it computes.
 
-    The self-test embeds a sentence with MODEL and compares the vector with the one of llama.cpp's
-    own pooling, with the one of the compute type that this machine takes and, if the model came in
-    a bundle, with the one of the machine that made the bundle. MODEL is a name or a path; if not
-    given, JLOCAL_MODEL or the smallest model on this machine. Exit status 1 means that something
-    does not work; warnings do not count.
+    The self-test embeds a sentence with MODEL in several ways, and compares the vectors: by
+    llama.cpp's own pooling, in the compute type that is the default on this machine and, if the
+    model came in a bundle, on the machine that made the bundle. MODEL is a name or a path; if not
+    given, it is JLOCAL_MODEL or the smallest model on this machine. Exit status 1 means that
+    something does not work; warnings leave it at 0.
+
+    \b
+    jlocal doctor
+    jlocal doctor small --json
     """
     from jlocal.doctor.diagnose import diagnose
 

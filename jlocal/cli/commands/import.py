@@ -45,16 +45,16 @@ _FIELD_OPTIONS = (
 @click.option(
     "--texts",
     metavar="PATH",
-    help="Corpus with the texts by id, if they are not beside the vectors: .parquet, .jsonl or "
-    ".txt, a folder of them, or a URI that pyarrow knows.",
+    help="Corpus with the texts and their ids, if the files of vectors have no texts: .parquet, "
+    ".jsonl or .txt, a folder of such files, or a URI that pyarrow can open.",
 )
 @lambda command: add_options(_FIELD_OPTIONS, command)
 @click.option(
     "-m",
     "--model",
     metavar="MODEL",
-    help="Model that made the vectors; the collection's, or the one on this machine that the files "
-    "name by its SHA-256, if not given.",
+    help="Model that made the vectors. If not given: the collection's model, or the model on this "
+    "machine with the SHA-256 that the files name.",
 )
 @compute_options
 @quiet_option("progress", "summary")
@@ -73,12 +73,13 @@ def command(
 
     The vectors were computed elsewhere, such as on a cluster, with the model of the collection.
 
-    PATHs are .parquet files, folders of them such as jlocal cluster embed writes, and .npz files.
-    Each row becomes a text with its id; other columns with texts and numbers become its metadata.
+    PATH is a .parquet file, a folder of such files, which `jlocal cluster embed` writes, or an .npz
+    file. Each row becomes a text with its id; other columns with texts and numbers become its
+    metadata.
 
-    Vectors of another model are refused, by the SHA-256 that the files of jlocal hold. The vectors
-    of the first texts are also computed again and compared. Rows without a text or a vector are
-    reported, all other rows are imported, and the exit status is 1.
+    Files that jlocal wrote hold the SHA-256 of their model, and vectors of another model are
+    refused. The vectors of the first texts are also computed again and compared. Rows without a
+    text or a vector are reported, all other rows are imported, and the exit status is 1.
 
     \b
     jlocal import vectors/ --texts corpus.jsonl -d corpus

@@ -25,9 +25,13 @@ _HEADINGS = ("NAME", "TYPE", "SIZE", "TASK", "USED", "WHERE")
 def command(as_json: bool) -> None:
     """List the models on this machine.
 
-    They are the models that were pulled, converted by `jlocal pull --convert` or installed from a
-    bundle, every GGUF file in huggingface_hub's cache, and the starter model, which comes with
-    jlocal.
+    These are the models that were downloaded, converted by `jlocal pull --convert` or installed
+    from a bundle, every GGUF file in huggingface_hub's cache, and the starter model, which comes
+    with jlocal.
+
+    \b
+    jlocal list
+    jlocal list --json
     """
     from jlocal.models.registry import installed
     from jlocal.models.starter import installed_starter

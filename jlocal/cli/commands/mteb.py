@@ -1,4 +1,4 @@
-"""`jlocal mteb`: run tasks of mteb, or sets of one's own, on a model."""
+"""`jlocal mteb`: evaluate a model on tasks of mteb, or on data sets of one's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="TASK",
-    help="A set on this machine, or the name of a task of mteb; may be repeated.",
+    help="Data set on this machine, or name of a task of mteb; may be repeated.",
 )
 @click.option(
     "-o",
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Folder of the results; mteb's own cache if not given.",
+    help="Folder for the results; mteb's own cache if not given.",
 )
 @click.option(
     "--dimensions",
     type=WholeNumber(min=1),
     metavar="N",
-    help="Keep the first N dimensions (Matryoshka).",
+    help="Keep the first N dimensions, if the model was trained for it (Matryoshka).",
 )
 @click.option(
     "--on-long",
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     help="What to do with a text that is longer than the model's context.",
 )
 @compute_options
-@click.option("--force", is_flag=True, help="Compute results that are there.")
+@click.option("--force", is_flag=True, help="Compute a task again even if its result exists.")
 @json_option
 @quiet_option("progress", "notes")
 def command(
@@ -74,17 +74,21 @@ def command(
     quiet: bool,
     **compute: Unpack[ComputeArguments],
 ) -> None:
-    """Run tasks of mteb, or sets of your own, on a model.
+    """Evaluate a model on tasks of mteb, or on your own data.
 
-    A set is a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv
-    (query, document, score), as BEIR has them, for retrieval; or a .jsonl, .csv or .tsv file: with
-    sentence1, sentence2 and score for similarity, with text and label for clustering. The data of
-    mteb's own tasks are downloaded from the hub, unless they are on this machine; sets need no
-    network.
+    mteb is the Massive Text Embedding Benchmark. The data of its tasks are downloaded from the
+    Hugging Face hub, unless they are on this machine. A data set of your own needs no network; it
+    is a folder in the format of BEIR, or a .jsonl, .csv or .tsv file:
 
-    mteb writes a result file for each task. A task whose result is there is not computed again,
-    unless the model's file, the data or mteb have changed. Exit status 1 means that a task could
-    not be run. It needs: pip install 'jlocal[mteb]'.
+    \b
+    retrieval    a folder: corpus.jsonl (_id, title, text), queries.jsonl
+                 (_id, text), qrels.tsv (query, document, score)
+    similarity   a file with sentence1, sentence2 and score
+    clustering   a file with text and label
+
+    mteb writes a result file for each task, and does not compute a task again unless the model's
+    file, the data or mteb have changed. Exit status 1 means that a task could not be run. Needs:
+    pip install 'jlocal[mteb]'.
 
     \b
     jlocal mteb small --task sets/questions --task pairs.csv -o results

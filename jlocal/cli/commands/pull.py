@@ -44,7 +44,7 @@ class _ToConvert:
 def command(
     names: tuple[str, ...], revision: str | None, may_convert: bool, yes: bool, quiet: bool
 ) -> None:
-    """Download models by name, and print where they are.
+    """Download models by name, and print their paths.
 
     NAME is small or nano, which are for retrieval, or a name with a task and a type as below, or
     any OWNER/REPO:TYPE of the hub. The type is Q8_0 if not given. A model that is already on this

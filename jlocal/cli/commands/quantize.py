@@ -97,13 +97,14 @@ def command(  # noqa: PLR0913
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Make smaller files of MODEL, a GGUF file in F32, F16 or BF16.
+    """Make smaller files from a GGUF file in F32, F16 or BF16.
 
-    MODEL is the path of a file, or the name of a model on this machine.
+    MODEL is the path of the file, or the name of a model on this machine. The paths of the new
+    files are printed.
 
-    An importance matrix, computed from texts, makes small types lose less and the smallest types
-    possible: IQ3_XXS, IQ2_M and below. With a target instead of types, measurements choose the type
-    of each matrix. The paths of the files are printed.
+    An importance matrix, which --calibrate computes from texts, reduces the loss of small types;
+    the smallest types, such as IQ3_XXS and IQ2_M, cannot be made without one. With --target-size or
+    --target-cosine in place of --to, measurements choose the type of each matrix.
 
     \b
     jlocal quantize F16.gguf --to Q4_K_M --to Q6_K -o models

@@ -66,10 +66,10 @@ _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
     metavar="KEY",
     envvar=_KEY,
     help=f"Answer only clients that send this key. Other users of the machine can read a command "
-    f"line, so rather set {_KEY}.",
+    f"line: prefer {_KEY}.",
 )
 @click.option(
-    "--no-auth", is_flag=True, help="Answer everyone who can reach an address that is not loopback."
+    "--no-auth", is_flag=True, help="Answer without a key, even if --host is not loopback."
 )
 @click.option(
     "--allowed-host",
@@ -92,7 +92,7 @@ _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
     default=3,
     show_default=True,
     metavar="N",
-    help="Keep at most N models in memory; the least recently used is closed.",
+    help="Keep at most N models in memory; the least recently used model is closed first.",
 )
 @click.option(
     "--token-ids",
@@ -112,8 +112,8 @@ _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
     type=click.Choice(["systemd", "systemd-service", "systemd-socket", "launchd"]),
     is_flag=False,
     flag_value="launchd" if sys.platform == "darwin" else "systemd",
-    help="Print a unit that runs this command line as a service, and serve nothing. The key is not "
-    "in it.",
+    help="Print a unit file that runs this command line as a service, and serve nothing. The key "
+    "is not in it.",
 )
 @compute_options
 @click.pass_context
@@ -139,8 +139,8 @@ def command(  # noqa: PLR0913
 
     Clients of OpenAI's API, text-embeddings-inference, ollama, Cohere and llama-server get the
     vectors of `jlocal embed` when their URL names this server. Each model has two more names,
-    MODEL:query and MODEL:document, for clients that cannot say which. Needs: pip install
-    'jlocal[serve]'.
+    MODEL:query and MODEL:document, for clients that cannot say which of the two a text is. Needs:
+    pip install 'jlocal[serve]'.
 
     \b
     jlocal serve

@@ -21,7 +21,11 @@ def command(model: str | None, as_json: bool, header: bool) -> None:
     """Show prompts, context, dimensions and origin of a model.
 
     MODEL is the name of a model on this machine, or the path of a GGUF file. If not given, it is
-    the only model here, or the starter model.
+    the only model on this machine, or the starter model.
+
+    \b
+    jlocal show small
+    jlocal show model.gguf --header
     """
     from jlocal.cli.options import default_model
     from jlocal.gguf.header import read_header

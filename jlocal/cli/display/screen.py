@@ -25,7 +25,8 @@ color_option = click.option(
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help="Color on a terminal, always or never; auto obeys NO_COLOR, FORCE_COLOR and CLICOLOR.",
+    help="When to use colours; auto uses them on a terminal, and obeys NO_COLOR, FORCE_COLOR and "
+    "CLICOLOR.",
 )
 
 

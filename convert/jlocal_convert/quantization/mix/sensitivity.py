@@ -104,7 +104,7 @@ def offers(
         stored: the type of each matrix in the source file, which loses nothing; larger types are
             not considered.
         weighted: matrices with a known importance of their columns.
-        tensor_types: types to choose from; if empty, the types that are worth it.
+        tensor_types: types to choose from; if empty, `_SUPER` or `_PLAIN`.
 
     Returns:
         Sizes by type, by name of the matrix; a matrix's own type where no other is possible.
