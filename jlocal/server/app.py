@@ -17,7 +17,6 @@ from jlocal.server.agents import Agents
 from jlocal.server.dialects import error_response
 from jlocal.server.gate import Gate
 from jlocal.server.guard import Guard
-from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
 from jlocal.server.protocols import (
     cohere,
@@ -36,18 +35,15 @@ _PROTOCOLS = (meta, openai, cohere, ollama, search, page, reference, tei, llama_
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.NOT_ALLOWED}
 
 
-def create_app(options: ServerOptions, *, logs: bool = True) -> Starlette:
+def create_app(service: Service, *, logs: bool = True) -> Starlette:
     """Make the ASGI application of a server.
 
     Args:
-        options: what it serves, and to whom.
+        service: what it serves, and to whom.
         logs: write a line to stderr for each request.
 
-    Raises:
-        ModelError: a model cannot be found.
-
     """
-    service = Service(options)
+    options = service.options
     agents = Agents(service.pool, options.collections)
 
     @asynccontextmanager

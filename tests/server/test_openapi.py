@@ -17,7 +17,7 @@ from jlocal.server.app import create_app
 from jlocal.server.fields import Fields
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Problem
-from jlocal.server.service import Call, DescribedRoute
+from jlocal.server.service import Call, DescribedRoute, Service
 from support.browser import DRIVER, browser
 from support.servers import Running, running
 
@@ -45,7 +45,7 @@ def document(server) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def routes() -> list[DescribedRoute]:
-    app = create_app(ServerOptions(("starter",), is_lazy=True), logs=False)
+    app = create_app(Service(ServerOptions(("starter",), is_lazy=True)), logs=False)
     described = [route for route in app.routes if isinstance(route, DescribedRoute)]
     others = {route.path for route in app.routes} - {route.path for route in described}
     # MCP describes itself to its clients; the search page is for people.
@@ -122,7 +122,7 @@ def names_read(app, route: DescribedRoute) -> set[str]:
 
 def test_the_described_fields_are_those_that_handlers_read(server) -> None:
     del server  # whose collections are also those of the application here
-    app = create_app(ServerOptions(("starter",)), logs=False)
+    app = create_app(Service(ServerOptions(("starter",))), logs=False)
     checked = 0
     for route in app.routes:
         if isinstance(route, DescribedRoute) and route.method == "POST":
