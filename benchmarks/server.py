@@ -45,7 +45,7 @@ def wait(process: subprocess.Popen[Any], port: int) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
             return
         time.sleep(0.01)
-    raise OSError("llama-server ended before it was ready")
+    raise OSError("the server ended before it was ready")
 
 
 def embed(port: int, texts: list[str]) -> list[list[float]]:
