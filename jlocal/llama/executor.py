@@ -1,4 +1,4 @@
-"""The work of the scheduler's thread: it computes batches and hands out their vectors."""
+"""The work of a thread of the scheduler: it computes batches and hands out their vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from jlocal.errors import ModelError, TextError
 from jlocal.llama.context import Context, StoppedError
-from jlocal.llama.job import Job
+from jlocal.llama.job import JobBatch
 from jlocal.llama.model import Model
 from jlocal.llama.planning import TOKEN_BUDGET
 from jlocal.llama.request_queue import RequestQueue
@@ -24,16 +24,16 @@ _WIDE_TYPES = frozenset({0, 32})
 
 
 class BatchExecutor:
-    """Computes one batch at a time; not thread-safe, except for its attributes.
-
-    Attributes:
-        meter: measures the batches.
-        closing: set to stop the running batch.
-
-    """
+    """Computes one batch at a time; not thread-safe."""
 
     def __init__(
-        self, model: Model, context: Context, passing: Context | None, queue: RequestQueue
+        self,
+        model: Model,
+        context: Context,
+        passing: Context | None,
+        queue: RequestQueue,
+        meter: BatchMeter,
+        closing: Event,
     ) -> None:
         """Take over the contexts.
 
@@ -42,11 +42,12 @@ class BatchExecutor:
             context: computes the batches.
             passing: as in `Scheduler`.
             queue: requests that may pass between the pieces of a long sequence.
+            meter: measures the batches.
+            closing: set to stop the running batch.
 
         """
         self._model, self._context, self._passing, self._queue = model, context, passing, queue
-        self.meter = BatchMeter()
-        self.closing = Event()
+        self._meter, self._closing = meter, closing
 
     def close(self) -> None:
         """Free the contexts."""
@@ -54,16 +55,19 @@ class BatchExecutor:
         if self._passing:
             self._passing.close()
 
-    def compute_job(self, job: Job) -> None:
-        """Compute the next batch of a job."""
+    def compute(self, task: JobBatch | Sequence[Request]) -> None:
+        """Compute a batch of a job, or of requests."""
+        if not isinstance(task, JobBatch):
+            self._compute_requests(task)
+            return
         try:
-            job.compute_next(self._embed)
+            task.compute(self._embed)
         except StoppedError:
-            job.fail(was_closed())
+            task.job.fail(was_closed())
         except BaseException as error:
-            job.fail(error)
+            task.job.fail(error)
 
-    def compute(self, batch: Sequence[Request], context: Context | None = None) -> None:
+    def _compute_requests(self, batch: Sequence[Request], context: Context | None = None) -> None:
         """Compute a batch of requests.
 
         Args:
@@ -79,14 +83,14 @@ class BatchExecutor:
             vectors = self._embed([request.tokens for request in batch], is_unwanted, context)
         except StoppedError:
             for request in batch:
-                closed = self.closing.is_set()
+                closed = self._closing.is_set()
                 request.set_exception(was_closed() if closed else CancelledError())
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].set_exception(error)
             else:  # find the request that llama.cpp cannot compute
                 for request in batch:
-                    self.compute([request], context)
+                    self._compute_requests([request], context)
         else:
             for request, vector in zip(batch, vectors, strict=True):
                 if np.isfinite(vector).all():
@@ -101,14 +105,14 @@ class BatchExecutor:
         context: Context | None = None,
     ) -> Floats:
         def is_stopped() -> bool:
-            return self.closing.is_set() or is_unwanted()
+            return self._closing.is_set() or is_unwanted()
 
         def let_pass() -> bool:
             self._let_pass()
             return is_stopped()
 
         is_long = len(sequences[0]) > TOKEN_BUDGET
-        return self.meter.embed(
+        return self._meter.embed(
             context or self._context, sequences, let_pass if is_long else is_stopped
         )
 
@@ -117,7 +121,7 @@ class BatchExecutor:
         if self._passing:
             batch = self._queue.next_batch(TOKEN_BUDGET)
             if batch:
-                self.compute(batch, self._passing)
+                self._compute_requests(batch, self._passing)
 
 
 def why_not_finite(file_type: int | None) -> str:

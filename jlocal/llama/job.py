@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
 from typing import Protocol
@@ -20,7 +21,10 @@ Embed = Callable[[Sequence[Tokens], Callable[[], bool]], Floats]
 
 
 class Cache(Protocol):
-    """Keeps the vectors of whole batches, since their last digits depend on the whole batch."""
+    """Keeps the vectors of whole batches, since their last digits depend on the whole batch.
+
+    Thread-safe: several batches may be computed at a time.
+    """
 
     def recall(self, sequences: Sequence[Tokens]) -> Floats | None:
         """Return the vectors (n, d) of a batch of n sequences; None where they were not kept."""
@@ -36,13 +40,15 @@ class Job:
 
     Attributes:
         recalled: positions of sequences whose vectors the cache had.
+        running: how many of its batches are being computed.
 
     """
 
     def __init__(self, sequences: Sequence[Tokens], dimensions: int, cache: Cache | None) -> None:
         self._sequences, self._cache = sequences, cache
         self.recalled: set[int] = set()
-        self._cancelled = Event()
+        self.running = 0
+        self._cancelled, self._failed = Event(), Event()
         lengths = [len(sequence) for sequence in sequences]
         self._batches = deque(plan_batches(lengths, TOKEN_BUDGET, SEQUENCE_LIMIT))
         self._unfinished = len(self._batches)
@@ -81,32 +87,62 @@ class Job:
         self._cancelled.set()
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether there are batches left to compute."""
-        return bool(self._batches) and not self._cancelled.is_set()
+    def waiting(self) -> int:
+        """How many batches nobody has begun to compute."""
+        return 0 if self._failed.is_set() else len(self._batches)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of any sequence that waits."""
+        return len(self._sequences[self._batches[0][0]]) if self._batches else 0
+
+    def take(self) -> JobBatch:
+        """Take its next batch; for one thread at a time."""
+        self.running += 1
+        positions = self._batches.popleft()
+        return JobBatch(self, positions, [len(self._sequences[position]) for position in positions])
 
     def fail(self, error: BaseException) -> None:
-        """Make `result` raise an error."""
-        self._batches.clear()
+        """Make `result` raise an error, and stop the batches that are being computed."""
         self._finished.put(error)
+        self._failed.set()
+        self._cancelled.set()
 
-    def compute_next(self, embed: Embed) -> None:
-        """Compute one batch.
+    def compute(self, positions: list[int], embed: Embed) -> None:
+        """Compute a batch that was taken; thread-safe.
 
         Raises:
-            StoppedError: the job was cancelled, or `embed` was stopped.
+            StoppedError: the job was cancelled or has failed, or `embed` was stopped.
             ModelError: llama.cpp cannot compute the batch.
             OutputError: the cache cannot be read or written.
 
         """
-        batch = self._batches.popleft()
-        sequences = [self._sequences[position] for position in batch]
+        sequences = [self._sequences[position] for position in positions]
         vectors = None if self._cache is None else self._cache.recall(sequences)
         if vectors is None or not np.isfinite(vectors).all():
             vectors = embed(sequences, self._cancelled.is_set)
             if self._cache is not None and np.isfinite(vectors).all():
                 self._cache.keep(sequences, vectors)
         else:
-            self.recalled.update(batch)
-        self._vectors[batch] = vectors
-        self._finished.put(batch)
+            self.recalled.update(positions)
+        self._vectors[positions] = vectors
+        self._finished.put(positions)
+
+
+@dataclass(frozen=True)
+class JobBatch:
+    """A batch of a job, to be computed.
+
+    Attributes:
+        positions: of its sequences in the job.
+        lengths: the tokens of each sequence.
+
+    """
+
+    job: Job
+    positions: list[int]
+    lengths: list[int]
+
+    def compute(self, embed: Embed) -> None:
+        """Compute it; see `Job.compute`."""
+        self.job.compute(self.positions, embed)

@@ -34,6 +34,7 @@ class RequestQueue:
         self._lock = Lock()
         self._levels: dict[int, _Level] = {}
         self._count = self._tokens = 0
+        self._short = self._short_tokens = 0  # of sequences within the budget of a batch
         # Cancelling takes no lock: the garbage collector may cancel in a thread that holds it.
         self._cancelled: deque[Request] = deque()
 
@@ -50,6 +51,20 @@ class RequestQueue:
             self._drop_cancelled()
             return self._tokens
 
+    @property
+    def short(self) -> int:
+        """How many requests wait that share batches: those within the budget of a batch."""
+        with self._lock:
+            self._drop_cancelled()
+            return self._short
+
+    @property
+    def full_batches(self) -> int:
+        """How many batches the short requests fill."""
+        with self._lock:
+            self._drop_cancelled()
+            return max(self._short_tokens // TOKEN_BUDGET, self._short // SEQUENCE_LIMIT)
+
     def add(self, requests: Sequence[Request]) -> None:
         """Add all of the requests, or none of them.
 
@@ -65,8 +80,7 @@ class RequestQueue:
             for request in requests:
                 request.on_cancel = self._cancelled.append
                 self._levels.setdefault(request.priority, _Level()).add(request)
-            self._count += len(requests)
-            self._tokens += tokens
+                self._count_in(request, 1)
 
     def next_batch(self, longest: int | None = None) -> list[Request]:
         """Take the requests of the next batch, which can no longer be cancelled.
@@ -97,7 +111,7 @@ class RequestQueue:
         with self._lock:
             requests = [request for level in self._levels.values() for request in level]
             self._levels.clear()
-            self._count = self._tokens = 0
+            self._count = self._tokens = self._short = self._short_tokens = 0
         return [request for request in requests if request.set_running_or_notify_cancel()]
 
     def _take(self, level: _Level, longest: int | None) -> list[Request]:
@@ -121,9 +135,16 @@ class RequestQueue:
             return False
         if not level:
             del self._levels[request.priority]
-        self._count -= 1
-        self._tokens -= len(request.tokens)
+        self._count_in(request, -1)
         return True
+
+    def _count_in(self, request: Request, sign: int) -> None:
+        tokens = len(request.tokens)
+        self._count += sign
+        self._tokens += sign * tokens
+        if tokens <= TOKEN_BUDGET:
+            self._short += sign
+            self._short_tokens += sign * tokens
 
     def _drop_cancelled(self) -> None:
         while self._cancelled:

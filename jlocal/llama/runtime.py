@@ -7,6 +7,7 @@ from jlocal.llama.choice import ComputeType
 from jlocal.llama.context import POOLING, Context, captures, takes_pieces
 from jlocal.llama.model import Model
 from jlocal.llama.scheduler import Scheduler
+from jlocal.llama.side_by_side import SideBySide, choose_side_by_side
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer
 from jlocal.models.profile import Profile
@@ -16,7 +17,7 @@ from jlocal.terms import Argument
 class Runtime:
     """A model's weights, its tokenizer and the scheduler that computes; thread-safe.
 
-    Callers tokenise in their own threads; the scheduler's thread computes.
+    Callers tokenise in their own threads; the scheduler's threads compute.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Runtime:
         compute_type: ComputeType,
         capture: bool | None,
         writable: bool = False,
+        side_by_side: bool | None = None,
     ) -> None:
         """Load the model.
 
@@ -39,6 +41,8 @@ class Runtime:
             capture: True to capture hidden states, False to use llama.cpp's pooling, None to
                 choose by the model.
             writable: as in `Model`.
+            side_by_side: whether batches that wait are computed side by side, on a thread each;
+                None chooses by the size of the model.
 
         Raises:
             ModelError: the file cannot be loaded, or its vectors cannot be pooled.
@@ -62,12 +66,21 @@ class Runtime:
         self.tokenizer = Tokenizer(model)
         self.compute_type = model.compute_type
         capture = fits if capture is None else capture
-        context = Context(model, threads, capture)
-        passing = Context(model, threads, capture) if takes_pieces(profile) else None
-        self.scheduler = Scheduler(model, context, passing=passing)
+        chosen = (
+            choose_side_by_side(profile.header, threads, side_by_side)
+            if model.device == "cpu"
+            else SideBySide()
+        )
+        self.scheduler = Scheduler(
+            model,
+            Context(model, threads, capture),
+            passing=Context(model, threads, capture) if takes_pieces(profile) else None,
+            singles=[Context(model, 1, capture) for _ in range(chosen.contexts)],
+            lone_tokens=chosen.lone_tokens,
+        )
 
     def close(self) -> None:
-        """Cancel all work and free the context.
+        """Cancel all work and free the contexts.
 
         The weights are freed when nothing refers to the runtime any more, since another thread
         may be tokenising.

@@ -1,13 +1,11 @@
-"""The scheduler: one worker thread computes for all callers, in batches."""
+"""The scheduler: worker threads compute for all callers, in batches."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import Condition, Lock
+from threading import Condition, Event, Lock
 
 import numpy as np
 
@@ -16,26 +14,31 @@ from jlocal.llama.context import Context
 from jlocal.llama.executor import BatchExecutor, was_closed
 from jlocal.llama.job import Cache, Job
 from jlocal.llama.model import Model
+from jlocal.llama.planning import TOKEN_BUDGET
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request, RequestGroup, check_tokens
-from jlocal.llama.stats import OnBatch, SchedulerStats
+from jlocal.llama.run_queue import RunQueue, Task, lengths_of
+from jlocal.llama.stats import BatchMeter, OnBatch, SchedulerStats
 from jlocal.llama.tokenizer import Tokens
+from jlocal.llama.worker import Worker
 
 
 class Scheduler:
-    """Shares one context among callers; thread-safe.
+    """Shares the contexts of a model among callers; thread-safe.
 
-    The worker computes one batch at a time. Callers wait where Python can interrupt them; in the
-    worker, Ctrl-C would be raised inside llama.cpp's callback, from which no exception can reach
-    the caller.
+    Callers wait where Python can interrupt them; in a worker, Ctrl-C would be raised inside
+    llama.cpp's callback, from which no exception can reach the caller.
 
-    When the worker becomes free, its next batch is taken from the single requests that wait, in
-    the order of `RequestQueue`: the highest priority first, and callers in turn. Jobs take turns,
-    one batch each. Requests and jobs alternate: a request waits for at most one batch of a job, and
-    requests cannot delay a job for ever. A sequence above the budget of a batch is computed in
-    pieces if the model allows it, and a batch of requests may pass between two pieces.
+    A free worker takes the next batch of `RunQueue`: of a job, or of the single requests that wait,
+    in the order of `RequestQueue`: the highest priority first, and callers in turn. A request waits
+    for at most one batch of a job, and requests cannot delay a job for ever. A sequence above the
+    budget of a batch is computed in pieces if the model allows it, and a batch of requests may pass
+    between two pieces.
 
-    Callbacks of futures run in the worker and must not wait for another vector.
+    The first worker computes a lone batch with all threads. If batches for all workers wait, each
+    computes one, on one thread.
+
+    Callbacks of futures run in a worker and must not wait for another vector.
     """
 
     def __init__(
@@ -44,64 +47,75 @@ class Scheduler:
         context: Context,
         token_limit: int | None = None,
         passing: Context | None = None,
+        singles: Sequence[Context] = (),
+        lone_tokens: int = 0,
     ) -> None:
         """Take over the contexts.
 
         Args:
             model: the model of the contexts.
-            context: from now on, only the scheduler uses and frees it.
+            context: computes with all threads. From now on, only the scheduler uses and frees it.
             token_limit: the most tokens that may wait in single requests; None for no limit.
             passing: another context, for requests that pass between the pieces of a long sequence;
                 None lets them wait.
+            singles: contexts that compute batches side by side, on one thread each.
+            lone_tokens: how many tokens a lone batch may have to be computed on one thread as well.
 
         """
         self._model = model
-        self._queue = RequestQueue(token_limit)
-        self._executor = BatchExecutor(model, context, passing, self._queue)
-        self._jobs: deque[Job] = deque()
-        self._is_jobs_turn = False
-        self._is_awake = False  # a step of the worker is queued, or runs
+        self._requests = RequestQueue(token_limit)
+        self._queue = RunQueue(self._requests)
+        self._meter, self._closing = BatchMeter(), Event()
+
+        def executor(context: Context, passing: Context | None = None) -> BatchExecutor:
+            return BatchExecutor(
+                model, context, passing, self._requests, self._meter, self._closing
+            )
+
+        self._executor = executor(context, passing)
+        self._workers = [Worker(executor(single)) for single in singles] or [Worker(None)]
+        self._lone_tokens = lone_tokens
+        self._uses_all_threads = False
         self._lock = Lock()
         self._is_idle = Condition(self._lock)
         self._is_draining = False
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
-        self._closing = self._executor.closing
         self._process = os.getpid()
 
     @property
     def token_limit(self) -> int | None:
         """The most tokens that may wait in single requests; None for no limit."""
-        return self._queue.limit
+        return self._requests.limit
 
     @token_limit.setter
     def token_limit(self, tokens: int | None) -> None:
-        self._queue.limit = tokens
+        self._requests.limit = tokens
 
     @property
     def on_batch(self) -> OnBatch | None:
         """Called after each batch with its numbers of texts and tokens, and its seconds.
 
-        It is called in the worker, before the vectors are handed out, and must be quick.
+        It is called in the thread that has computed the batch, but never in two at once, before the
+        vectors are handed out, and must be quick.
         """
-        return self._executor.meter.on_batch
+        return self._meter.on_batch
 
     @on_batch.setter
     def on_batch(self, callback: OnBatch | None) -> None:
-        self._executor.meter.on_batch = callback
+        self._meter.on_batch = callback
 
     @property
     def queued_requests(self) -> int:
         """How many single requests wait; neither cancelled nor running ones count."""
-        return len(self._queue)
+        return len(self._requests)
 
     @property
     def queued_tokens(self) -> int:
         """How many tokens wait in single requests."""
-        return self._queue.tokens
+        return self._requests.tokens
 
     def stats(self) -> SchedulerStats:
         """Return what was computed so far."""
-        return self._executor.meter.stats
+        return self._meter.stats
 
     def submit(
         self, tokens: Sequence[int] | Tokens, *, caller: Hashable = None, priority: int = 0
@@ -174,8 +188,8 @@ class Scheduler:
         job = Job(sequences, self._model.dimensions, cache)
         with self._lock:
             self._check_open()
-            if job.is_waiting:
-                self._jobs.append(job)
+            if job.waiting:
+                self._queue.add(job)
                 self._wake()
         return job
 
@@ -197,10 +211,10 @@ class Scheduler:
         self._check_process()
         with self._lock:
             self._is_draining = True
-            return self._is_idle.wait_for(lambda: not self._is_awake, timeout)
+            return self._is_idle.wait_for(self._all_sleep, timeout)
 
     def close(self) -> None:
-        """Fail all waiting work, stop the running batch, and free the context. Idempotent.
+        """Fail all waiting work, stop the running batches, and free the contexts. Idempotent.
 
         Raises:
             ModelError: this process was forked from the one that loaded the model.
@@ -209,13 +223,9 @@ class Scheduler:
         self._check_process()
         self._closing.set()
         self._fail_waiting()
-        try:
-            self._worker.submit(self._executor.close).result()
-        except RuntimeError:  # closed already, or Python is exiting: the worker has ended
-            self._worker.shutdown()
-            self._executor.close()
-        finally:
-            self._worker.shutdown()
+        for worker in self._workers:
+            worker.close()
+        self._executor.close()
 
     def _check_process(self) -> None:
         # Check before taking any lock: in a forked process, no thread may be left to release it.
@@ -231,50 +241,66 @@ class Scheduler:
     def _enqueue(self, requests: Sequence[Request]) -> None:
         with self._lock:
             self._check_open()
-            self._queue.add(requests)
+            self._requests.add(requests)
             self._wake()
 
-    def _wake(self) -> None:
-        if self._is_awake:
-            return
-        try:
-            self._worker.submit(self._step)
-        except RuntimeError:  # Python is exiting
-            self._closing.set()
-            raise _is_closed() from None
-        self._is_awake = True
+    def _all_sleep(self) -> bool:
+        return not any(worker.is_awake for worker in self._workers)
 
-    def _step(self) -> None:
-        """Compute one batch, and queue the next step if any work is left."""
+    def _wake(self) -> None:
+        """Wake all workers if there is a batch for each that sleeps; else only the first."""
+        if self._uses_all_threads:
+            return
+        asleep = [worker for worker in self._workers if not worker.is_awake]
+        if len(asleep) > self._queue.short_batches():
+            first = self._workers[0]
+            asleep = [first] if self._queue and not first.is_awake else []
+        for worker in asleep:
+            try:
+                worker.wake(self._step)
+            except RuntimeError:  # Python is exiting
+                self._closing.set()
+                raise _is_closed() from None
+
+    def _step(self, worker: Worker) -> None:
+        """Compute one batch in a worker, and wake those for which any work is left."""
         with self._lock:
-            job = self._next_job()
-        if job:
-            self._executor.compute_job(job)
-        elif batch := self._queue.next_batch():
-            self._executor.compute(batch)
+            is_first = worker is self._workers[0]
+            task = self._queue.take(None if is_first else TOKEN_BUDGET)
+            executor = worker.executor
+            if task and (executor is None or (is_first and self._needs_all_threads(task))):
+                executor, self._uses_all_threads = self._executor, True
+        try:
+            if task and executor:
+                executor.compute(task)
+        finally:
+            self._end_step(worker, task, executor)
+
+    def _end_step(self, worker: Worker, task: Task | None, executor: BatchExecutor | None) -> None:
         with self._lock:
-            if job and job.is_waiting:
-                self._jobs.append(job)
-            self._is_awake = False
-            if self._jobs or self._queue:
-                with suppress(ModelError):  # Python is exiting
-                    self._wake()
-            if not self._is_awake:
+            if task:
+                self._queue.done(task)
+            worker.is_awake = False
+            if executor is self._executor:
+                self._uses_all_threads = False
+            with suppress(ModelError):  # Python is exiting
+                self._wake()
+            if self._all_sleep():
                 self._is_idle.notify_all()
         if self._closing.is_set():
             self._fail_waiting()
 
-    def _next_job(self) -> Job | None:
-        if not self._jobs or (self._queue and not self._is_jobs_turn):
-            self._is_jobs_turn = True
-            return None
-        self._is_jobs_turn = False
-        return self._jobs.popleft()
+    def _needs_all_threads(self, task: Task) -> bool:
+        """Tell whether the first worker should compute a batch with all threads."""
+        lengths = lengths_of(task)
+        if lengths[0] > TOKEN_BUDGET:
+            return True
+        others_sleep = not any(worker.is_awake for worker in self._workers[1:])
+        return others_sleep and sum(lengths) > self._lone_tokens
 
     def _fail_waiting(self) -> None:
         with self._lock:
-            requests, jobs = self._queue.drain(), list(self._jobs)
-            self._jobs.clear()
+            requests, jobs = self._queue.drain()
         # Outside the lock: callbacks of futures may call the scheduler.
         for request in requests:
             request.set_exception(was_closed())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from jlocal.llama.context import Context
 from jlocal.llama.library import logger
@@ -23,7 +24,7 @@ class SchedulerStats:
         batches: how many.
         texts: sequences in them.
         tokens: tokens in them.
-        seconds: time that llama.cpp took.
+        seconds: time that llama.cpp took; batches that are computed side by side add up.
 
     """
 
@@ -34,38 +35,53 @@ class SchedulerStats:
 
 
 class BatchMeter:
-    """Measures the batches that contexts compute in one thread.
+    """Measures the batches of several contexts; thread-safe.
 
     Attributes:
-        stats: of the batches so far; may be read in any thread.
-        on_batch: called after each batch.
+        stats: of the batches so far.
+        on_batch: called after each batch, in the thread that computed it, but never in two threads
+            at once.
 
     """
 
     def __init__(self) -> None:
         self.stats = SchedulerStats()
         self.on_batch: OnBatch | None = None
+        self._lock = Lock()
 
     def embed(
         self, context: Context, sequences: Sequence[Tokens], is_cancelled: Callable[[], bool]
     ) -> Floats:
         """Compute one batch with `context.embed`, and count it if that succeeds.
 
-        The time of a batch that `is_cancelled` computes meanwhile counts for that batch alone.
+        The time that `is_cancelled` takes does not count: it may compute other batches.
         """
-        before, begin = self.stats.seconds, time.perf_counter()
-        vectors = context.embed(sequences, is_cancelled)
-        seconds = time.perf_counter() - begin - (self.stats.seconds - before)
-        stats, tokens = self.stats, sum(map(len, sequences))
-        self.stats = SchedulerStats(
-            stats.batches + 1,
-            stats.texts + len(sequences),
-            stats.tokens + tokens,
-            stats.seconds + seconds,
-        )
-        if self.on_batch:
-            try:
-                self.on_batch(len(sequences), tokens, seconds)
-            except Exception:  # it must not fail the texts of the batch
-                logger.exception("a callback for batches failed")
+        others = 0.0
+
+        def is_stopped() -> bool:
+            nonlocal others
+            start = time.perf_counter()
+            stopped = is_cancelled()
+            others += time.perf_counter() - start
+            return stopped
+
+        begin = time.perf_counter()
+        vectors = context.embed(sequences, is_stopped)
+        seconds = time.perf_counter() - begin - others
+        self._add(len(sequences), sum(map(len, sequences)), seconds)
         return vectors
+
+    def _add(self, texts: int, tokens: int, seconds: float) -> None:
+        with self._lock:
+            stats = self.stats
+            self.stats = SchedulerStats(
+                stats.batches + 1,
+                stats.texts + texts,
+                stats.tokens + tokens,
+                stats.seconds + seconds,
+            )
+            if self.on_batch:
+                try:
+                    self.on_batch(texts, tokens, seconds)
+                except Exception:  # it must not fail the texts of the batch
+                    logger.exception("a callback for batches failed")

@@ -1,0 +1,95 @@
+"""What waits to be computed, and whose turn it is: batches of jobs, and of single requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from jlocal.llama.job import Job, JobBatch
+from jlocal.llama.planning import TOKEN_BUDGET
+from jlocal.llama.request_queue import RequestQueue
+from jlocal.llama.requests import Request
+
+# What a worker computes at a time.
+Task = JobBatch | Sequence[Request]
+
+
+class RunQueue:
+    """Jobs and requests that wait; for one thread at a time.
+
+    Requests and jobs alternate, and jobs take turns, one batch each. A batch of requests begins
+    beside another only if it is full: otherwise its requests wait for those that come meanwhile,
+    since a batch of many texts takes little longer than a batch of one.
+    """
+
+    def __init__(self, requests: RequestQueue) -> None:
+        """Take jobs from `add`, and requests from a queue that others fill."""
+        self._requests = requests
+        self._jobs: deque[Job] = deque()
+        self._is_jobs_turn = False
+        self._running = 0  # batches of requests
+
+    def __bool__(self) -> bool:
+        """Tell whether any batch may begin."""
+        return any(job.waiting for job in self._jobs) or self._may_begin(None)
+
+    def add(self, job: Job) -> None:
+        """Add a job."""
+        self._jobs.append(job)
+
+    def short_batches(self) -> int:
+        """Return how many batches may begin at once, without those of long sequences."""
+        batches = sum(job.waiting for job in self._jobs if job.longest <= TOKEN_BUDGET)
+        if self._may_begin(TOKEN_BUDGET):
+            batches += max(1, self._requests.full_batches)
+        return batches
+
+    def take(self, longest: int | None = None) -> Task | None:
+        """Take the next batch; `done` must follow.
+
+        Args:
+            longest: leave longer sequences in the queue; None takes sequences of any length.
+
+        """
+        jobs = [job for job in self._jobs if job.waiting]
+        if longest is not None:
+            jobs = [job for job in jobs if job.longest <= longest]
+        may_begin = self._may_begin(longest)
+        if jobs and (self._is_jobs_turn or not may_begin):
+            self._is_jobs_turn = False
+            return min(jobs, key=lambda job: job.running).take()
+        self._is_jobs_turn = True
+        requests = self._requests.next_batch(longest) if may_begin else []
+        self._running += bool(requests)
+        return requests or None
+
+    def done(self, task: Task) -> None:
+        """Count a batch as computed; its job goes to the end of the queue."""
+        if not isinstance(task, JobBatch):
+            self._running -= 1
+            return
+        job = task.job
+        job.running -= 1
+        if job in self._jobs:
+            self._jobs.remove(job)
+            if job.waiting:
+                self._jobs.append(job)
+
+    def drain(self) -> tuple[list[Request], list[Job]]:
+        """Take all that waits, to fail it."""
+        requests, jobs = self._requests.drain(), list(self._jobs)
+        self._jobs.clear()
+        return requests, jobs
+
+    def _may_begin(self, longest: int | None) -> bool:
+        """Tell whether a batch of requests may begin."""
+        if self._running:
+            return self._requests.full_batches > 0
+        return len(self._requests) > 0 if longest is None else self._requests.short > 0
+
+
+def lengths_of(task: Task) -> list[int]:
+    """Return the tokens of each sequence of a batch, the longest first."""
+    if isinstance(task, JobBatch):
+        return task.lengths
+    return [len(request.tokens) for request in task]
