@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import compileall
+import gc
 import os
 import re
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,12 +70,29 @@ os.environ |= {
 }
 
 
+# The first mark but skipif that a file gives all of its tests, alone or in a list.
+_MARK_OF_FILE = re.compile(
+    r"^pytestmark = [^\]]*?pytest\.mark\.(slow|browser|network_namespace)\b", re.MULTILINE
+)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave slow files out of the fast set before they import torch and the like."""
     if collection_path.suffix != ".py" or "not slow" not in config.option.markexpr:
         return None
-    source = collection_path.read_text(encoding="utf-8")
-    return "\npytestmark = pytest.mark.slow\n" in source or None
+    mark = _MARK_OF_FILE.search(collection_path.read_text(encoding="utf-8"))
+    return (mark is not None and f"not {mark[1]}" in config.option.markexpr) or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among modules and collected tests, which all stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

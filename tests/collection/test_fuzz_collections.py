@@ -27,6 +27,8 @@ from support.collection_files import by_hand
 from support.fuzzing import fuzzer, mutations
 from support.hostile_collections import TABLES, Reader, changed, floats, outcome, readers
 
+pytestmark = pytest.mark.slow
+
 # Kilobytes that this process may grow by.
 LIMIT = 400 << 10
 
@@ -123,14 +125,12 @@ def write(scratch: Path, data: bytes, **asides: bytes) -> Path:
     return path
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(WHOLE), st.binary(max_size=200).map(WHOLE[:100].__add__)))
 def test_bytes_of_the_file(scratch: Path, every: Mapping[str, Reader], data: bytes) -> None:
     read_all(write(scratch, data), every)
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(st.just(FILE), mutations(FILE)), log=mutations(LOG))
 def test_bytes_of_the_log(
@@ -167,7 +167,6 @@ values = st.one_of(
 rows = st.tuples(st.sampled_from(TABLES), st.integers(0, 9), st.integers(0, 40), values)
 
 
-@pytest.mark.slow
 @fuzz
 @given(changes=st.lists(rows, min_size=1, max_size=3), gone=st.sampled_from([None, *TABLES]))
 def test_values(
@@ -219,7 +218,6 @@ statements = st.one_of(
 )
 
 
-@pytest.mark.slow
 @fuzz
 @given(changes=st.lists(statements, min_size=1, max_size=2))
 def test_schemas(

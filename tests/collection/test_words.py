@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jlocal import CollectionError
 from jlocal.collection.chunking.chunks import whole
@@ -81,9 +79,16 @@ def test_nothing_in_a_query_is_syntax(store: Store, query: str) -> None:
     assert TEXTS["German"] in found(store, query)
 
 
-@given(st.text(alphabet=st.characters(), max_size=40))
-def test_any_query_is_answered(store: Store, query: str) -> None:
-    assert set(found(store, query)) <= set(TEXTS.values())
+@pytest.mark.slow
+def test_any_query_is_answered(store: Store) -> None:
+    from hypothesis import given
+    from hypothesis import strategies as st
+
+    @given(st.text(alphabet=st.characters(), max_size=40))
+    def check_query(query: str) -> None:
+        assert set(found(store, query)) <= set(TEXTS.values())
+
+    check_query()
 
 
 @pytest.mark.slow

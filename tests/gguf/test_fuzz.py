@@ -29,6 +29,8 @@ from support.bundles import MEMBERS, MODEL, manifest, member, pack
 from support.fuzzing import fuzzer, mutations
 from support.headers import SOUND, array, gguf, key, string, tensor, text, uint32
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 64 << 20
 
 fuzz = fuzzer(400, deadline=5000)
@@ -123,7 +125,6 @@ def describe_all(path: Path) -> None:
     json.dumps([model_info(read), metadata_of(read)])
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(MODEL), headers, headers.flatmap(mutations), st.binary()))
 def test_headers(scratch: Path, data: bytes) -> None:
@@ -219,7 +220,6 @@ def test_the_header_that_is_changed_is_sound(scratch: Path) -> None:
     check_all(path)
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mutations(complete(KEYS, TABLE)), changed_headers(), headers))
 def test_consistency_of_headers(scratch: Path, data: bytes) -> None:
@@ -278,7 +278,6 @@ manifests = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.slow
 @fuzz
 @given(value=manifests)
 def test_manifests(value: Any) -> None:
@@ -321,7 +320,6 @@ archives = st.one_of(
 )
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=archives)
 def test_bundles(scratch: Path, data: bytes) -> None:

@@ -36,6 +36,8 @@ from support.pdfs import (
     type3,
 )
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data"
 NOTEBOOK = b"""{"cells": [
  {"cell_type": "markdown", "source": ["# One\\n", "```"], "attachments": {}},
@@ -139,7 +141,6 @@ pdfs = st.one_of(
 )
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=pdfs)
 def test_pdf_files(data: bytes) -> None:
@@ -172,7 +173,6 @@ pages = st.builds(
 )
 
 
-@pytest.mark.slow
 @fuzz
 @given(
     data=st.one_of(
@@ -231,7 +231,6 @@ def test_notebooks(data: bytes) -> None:
     bounded(lambda: [flowing.read_flowing(data, "notebook").text])
 
 
-@pytest.mark.slow
 @fuzz
 @given(data=st.one_of(mails, mutations(mail(html="<p>Hi</p>"))))
 def test_mails(data: bytes) -> None:

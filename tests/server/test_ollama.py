@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
-import ollama
 import pytest
 
 from jlocal import Embedder
@@ -15,6 +14,7 @@ from support.alike import cosines
 from support.servers import Running
 
 if TYPE_CHECKING:
+    import ollama
     from langchain_ollama import OllamaEmbeddings
 
 TEXTS = ["restic runs every night", "two mirrored disks", "é 漢字"]
@@ -23,6 +23,8 @@ LONG = "word " * 100
 
 @pytest.fixture(scope="module")
 def client(server: Running) -> Iterator[ollama.Client]:
+    import ollama
+
     client = ollama.Client(server.url)
     yield client
     client._client.close()
@@ -86,12 +88,16 @@ def test_the_older_route_truncates_too(server: Running) -> None:
 
 
 def test_a_long_text_is_an_error_where_truncation_is_off(client: ollama.Client) -> None:
+    import ollama
+
     with pytest.raises(ollama.ResponseError, match="104 tokens") as caught:
         client.embed("short", LONG, truncate=False)
     assert caught.value.status_code == 400
 
 
 def test_an_unknown_model_is_not_found(client: ollama.Client) -> None:
+    import ollama
+
     with pytest.raises(ollama.ResponseError, match="no model 'llama3'") as caught:
         client.embed("llama3:latest", "a")
     assert caught.value.status_code == 404
