@@ -32,6 +32,7 @@ BESIDE = {
     "bf16-amx": "BF16",
     "bf16": "BF16",
     "int8": "Q8_0",
+    "bf16-amx-q8": "Q8_0",
     "int8-vnni256": "Q8_0",
     "int8-avx2": "Q8_0",
     "f32-avx2": "F16",

@@ -25,6 +25,9 @@ namespace amx {
 
 constexpr int kColumns = 64;
 constexpr int kRows = 32;
+// So many values of each row, and their part of a panel, are multiplied at a time: the part of the
+// panel, 128 KB, stays in the second-level cache while all rows pass.
+constexpr int64_t kChunk = 1024;
 
 struct alignas(64) Configuration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -97,6 +100,51 @@ inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_
         } else {
             block<false, kAdd>(x, stride, w + 4 * column, K, c + column, c_stride);
         }
+    }
+}
+
+// Rows of x past a whole panel. `weights(k, count)` returns the part of the panel from k on.
+template <class Weights>
+inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Weights weights) {
+    alignas(64) float whole[kRows * kColumns];  // the columns that exist are copied from here
+    const bool is_whole = columns == kColumns;
+    const int64_t together = is_whole ? rows : kRows;
+    int64_t configured = 0;
+    for (int64_t first = 0; first < rows; first += together)
+        for (int64_t k = 0; k < K; k += kChunk) {
+            const int64_t count = K - k < kChunk ? K - k : kChunk;
+            const uint8_t* w = weights(k, count);
+            for (int64_t m = first; m < rows && m < first + together; m += kRows) {
+                const int64_t here = rows - m < kRows ? rows - m : kRows;
+                if (here != configured) configure(configured = here);
+                float* c = is_whole ? out + m * out_stride : whole;
+                const size_t c_stride = is_whole ? 4 * out_stride : 4 * kColumns;
+                (k ? panel_of<true> : panel_of<false>)(here, x + m * stride + 2 * k, stride, w, count, c, c_stride);
+                for (int64_t i = 0; i < here && !is_whole && k + count == K; i++)
+                    __builtin_memcpy(out + (m + i) * out_stride, whole + i * kColumns, columns * sizeof(float));
+            }
+        }
+    release();
+}
+
+// 16 x 16 bytes: the byte j of row i becomes byte i of row j.
+inline void transpose(const __m128i* rows, __m128i* out) {
+    __m128i a[16], b[16];
+    for (int i = 0; i < 8; i++) {
+        a[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+        a[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+    }
+    for (int i = 0; i < 8; i++) {
+        b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+        b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
+    }
+    for (int i = 0; i < 8; i++) {
+        a[2 * i] = _mm_unpacklo_epi8(b[i], b[i + 8]);
+        a[2 * i + 1] = _mm_unpackhi_epi8(b[i], b[i + 8]);
+    }
+    for (int i = 0; i < 8; i++) {
+        out[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+        out[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
     }
 }
 

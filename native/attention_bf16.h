@@ -60,9 +60,12 @@ size_t scratch_size(const Attention& a, int64_t tiles) { return Layout(a, tiles)
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (__mmask16)((1u << count) - 1) : 0; }
 
-// 2^x for x <= 0, to 2e-6 of its size; zero below -150; NaN stays NaN.
+// 2^x for x <= 0, to 2e-6 of its size; zero below -126, since the processor takes a hundred times as
+// long for a result that is denormal or underflows, and hidden keys have one; NaN stays NaN.
 inline __m512 exp2(__m512 x) {
-    x = _mm512_max_ps(_mm512_set1_ps(-160.f), x);  // of a NaN, the second operand is kept
+    const __m512 lowest = _mm512_set1_ps(-126.f);
+    const __mmask16 normal = _mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ);
+    x = _mm512_max_ps(lowest, x);  // of a NaN, the second operand is kept
     const __m512 n = _mm512_roundscale_ps(x, 0), r = _mm512_sub_ps(x, n);
     __m512 p = _mm512_set1_ps(1.33335581e-3f);  // the series of 2^r, -0.5 <= r <= 0.5
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.61812911e-3f));
@@ -70,7 +73,7 @@ inline __m512 exp2(__m512 x) {
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.f));
-    return _mm512_scalef_ps(p, n);
+    return _mm512_maskz_scalef_ps(normal, p, n);
 }
 
 // 16 values of float16; those outside `lanes` are zero and not read.

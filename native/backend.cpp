@@ -11,13 +11,16 @@
 //   attending  the CPU's                         yes        yes
 #include "backend.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <vector>
 
 #include "attention.h"
+#include "large_pages.h"
 #include "product.h"
 #include "weights.h"
 
@@ -32,6 +35,7 @@ std::atomic<bool> configured_attention{false};
 struct State {
     Threads threads;
     Scratch scratch;
+    std::vector<const void*> large;  // buffers that were moved to large pages
 };
 
 extern Device front, plain, attending;
@@ -40,7 +44,7 @@ extern Device front, plain, attending;
 
 bool multiplies(const Tensor* op) {
     const Tensor *w = op->src[0], *x = op->src[1];
-    if (!w || !x || !w->buffer || !family_of(w->buffer->type)) return false;
+    if (!w || !x || !w->buffer || !family_of(w->buffer->type, w)) return false;
     return !w->view_src && packs(w) && x->type == kF32 && op->type == kF32 && x->ne[0] == w->ne[0] &&
            api.ggml_is_contiguous(x) && api.ggml_is_contiguous(op);
 }
@@ -67,7 +71,7 @@ bool is_empty(const Tensor* t) { return t->ne[0] == 0 || t->ne[1] == 0 || t->ne[
 
 bool compute_product(State& state, const Tensor* op, bool again) {
     const Tensor *w = op->src[0], *x = op->src[1];
-    const Packed packed{family_of(w->buffer->type), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]};
+    const Packed packed{family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]};
     const Input input{static_cast<const float*>(x->data), x->ne[1] * x->ne[2] * x->ne[3]};
     return multiply(packed, input, again, static_cast<float*>(op->data), state.scratch, state.threads);
 }
@@ -81,6 +85,17 @@ bool compute_attention(State& state, const Tensor* op) {
     return attend(*attention_kernels(), a, state.scratch, state.threads);
 }
 
+// The buffers of activations and of keys and values are llama.cpp's; it makes them once for a context,
+// and again when it grows.
+void use_large_pages(State& state, const Tensor* t) {
+    Buffer* buffer = t->view_src ? t->view_src->buffer : t->buffer;
+    if (!buffer || !api.ggml_backend_buft_is_host(buffer->type)) return;
+    void* base = buffer->functions.get_base(buffer);
+    if (std::find(state.large.begin(), state.large.end(), base) != state.large.end()) return;
+    state.large.push_back(base);
+    move_to_large(base, buffer->size);
+}
+
 Status compute(Backend* backend, Graph* graph) try {
     State& state = *static_cast<State*>(backend->context);
     Tensor** nodes = api.ggml_graph_nodes(graph);
@@ -92,11 +107,14 @@ Status compute(Backend* backend, Graph* graph) try {
         // A part of a long text that has no output leaves the last layer nothing to compute.
         if (is_empty(op)) continue;
         if (op->op == kMulMat) {
-            const Family* family = family_of(op->src[0]->buffer->type);
+            use_large_pages(state, op);
+            const Family* family = family_of(op->src[0]->buffer->type, op->src[0]);
             if (!compute_product(state, op, op->src[1] == converted && family == form)) return kAllocationFailed;
             converted = op->src[1];
             form = family;
         } else if (op->op == kFlashAttention) {
+            use_large_pages(state, op->src[1]);
+            use_large_pages(state, op->src[2]);
             if (!compute_attention(state, op)) return kAllocationFailed;
             converted = nullptr;
         }
@@ -161,7 +179,7 @@ bool supports_op(Device* device, const Tensor* op) {
         default: return false;
     }
 }
-bool supports_buffer_type(Device*, BufferType* type) { return family_of(type) || api.ggml_backend_buft_is_host(type); }
+bool supports_buffer_type(Device*, BufferType* type) { return is_ours(type) || api.ggml_backend_buft_is_host(type); }
 
 constexpr DeviceFunctions device_functions(BufferType* (*type)(Device*)) {
     DeviceFunctions functions = {};

@@ -8,26 +8,13 @@ namespace {
 bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns) {
-    alignas(64) float whole[amx::kRows * amx::kColumns];  // the columns that exist are copied from here
-    int64_t configured = 0;
-    for (int64_t m = 0; m < rows; m += amx::kRows) {
-        const int64_t here = rows - m < amx::kRows ? rows - m : amx::kRows;
-        if (here != configured) amx::configure(configured = here);
-        if (columns == amx::kColumns) {
-            amx::panel_of<false>(here, x + m * stride, stride, panel, K, out + m * out_stride, 4 * out_stride);
-            continue;
-        }
-        amx::panel_of<false>(here, x + m * stride, stride, panel, K, whole, 4 * amx::kColumns);
-        for (int64_t i = 0; i < here; i++)
-            __builtin_memcpy(out + (m + i) * out_stride, whole + i * amx::kColumns, columns * sizeof(float));
-    }
-    amx::release();
+              size_t out_stride, int columns, uint8_t*) {
+    amx::multiply(x, stride, rows, K, out, out_stride, columns, [&](int64_t k, int64_t) { return panel + k * kColumns * 2; });
 }
 
 }  // namespace
 
-extern const Family kFamilyBf16Amx;
-const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, amx::kColumns, runs_on, panel_size, pack, row_size, convert, multiply};
+extern const Family kFamilyBf16Amx, kFamilyQ8Amx;
+const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, amx::kColumns, runs_on, panel_size, pack, row_size, convert, multiply, 0, &kFamilyQ8Amx};
 
 }  // namespace jlocal

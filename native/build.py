@@ -59,7 +59,11 @@ class Family:
 
 
 FAMILIES = (
-    Family("JLOCAL_BF16_AMX", ("bf16_amx", "attention_amx"), (*_AVX512, "-mavx512bf16", *_AMX)),
+    Family(
+        "JLOCAL_BF16_AMX",
+        ("bf16_amx", "q8_amx", "attention_amx"),
+        (*_AVX512, "-mavx512bf16", *_AMX),
+    ),
     Family("JLOCAL_BF16", ("bf16", "attention_bf16"), (*_AVX512, "-mavx512bf16")),
     Family("JLOCAL_INT8", ("int8",), (*_AVX512, "-mavx512vnni")),
     Family("JLOCAL_INT8_VNNI256", ("int8_vnni256",), ("-mavx2", "-mfma", "-mavxvnni")),

@@ -8,7 +8,7 @@ namespace jlocal {
 
 // build.py defines these for the files that it compiles.
 #ifdef JLOCAL_BF16_AMX
-extern const Family kFamilyBf16Amx;
+extern const Family kFamilyBf16Amx, kFamilyQ8Amx;
 extern const AttentionKernels kAttentionAmx;
 #endif
 #ifdef JLOCAL_BF16
@@ -29,6 +29,7 @@ extern const AttentionKernels kAttentionAvx2;
 const Family* const kFamilies[] = {
 #ifdef JLOCAL_BF16_AMX
     &kFamilyBf16Amx,
+    &kFamilyQ8Amx,
 #endif
 #ifdef JLOCAL_BF16
     &kFamilyBf16,

@@ -30,7 +30,8 @@ struct Rows {
     const float* scales;
 };
 
-enum class Form { kBf16, kInt8 };
+// kQ8 has the rows of kInt8; its products are those of bfloat16.
+enum class Form { kBf16, kInt8, kQ8 };
 
 struct Family {
     const char* name;
@@ -44,11 +45,14 @@ struct Family {
     size_t (*row_size)(int64_t K);
     void (*convert)(const float* x, int64_t K, uint8_t* row);
     // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of
-    // the panel. The result of a row does not depend on the number of rows.
+    // the panel. The result of a row does not depend on the number of rows. `scratch` has
+    // scratch_size bytes.
     void (*multiply)(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-                     size_t out_stride, int columns);
+                     size_t out_stride, int columns, uint8_t* scratch);
+    size_t scratch_size = 0;
+    // Takes the matrices in Q8_0, whose values it need not widen before they are used.
+    const Family* for_q8_0 = nullptr;
 };
-
 
 // All families that the compiler knew, the fastest first.
 extern const Family* const kFamilies[];

@@ -73,7 +73,7 @@ void split_q8(const BlockQ8* blocks, int64_t count, int8_t* values, float* scale
 class Reader {
 public:
     Reader(const Family& family, ggml::Type type, int64_t K) : family_(family), type_(type), K_(K) {
-        to_float_ = type == ggml::kF32 ? nullptr : type == ggml::kQ8_0 && family.form == Form::kInt8 ? nullptr
+        to_float_ = type == ggml::kF32 ? nullptr : type == ggml::kQ8_0 && family.form != Form::kBf16 ? nullptr
                     : type == ggml::kBF16 && family.form == Form::kBf16 ? nullptr
                     : ggml::api.ggml_get_type_traits(type)->to_float;
         row_ = type == ggml::kF32 ? (size_t)K * 4 : type == ggml::kBF16 ? (size_t)K * 2

@@ -8,7 +8,10 @@ namespace {
 // Below so many multiplications, waking another thread takes longer than it saves.
 constexpr int64_t kWorthSharing = 2'000'000;
 constexpr int64_t kWorthSharingConversion = 64 * 1024;
-constexpr int64_t kRowsOfPiece = 256;
+// Rows of a piece, converted, stay in the second-level cache.
+constexpr size_t kBytesOfPiece = 1'600'000;
+constexpr int64_t kLeastRows = 64;
+constexpr int64_t kRowsTogether = 32;  // of AMX
 
 }  // namespace
 
@@ -20,8 +23,9 @@ bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& 
     const Family& family = *w.family;
     const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
     if (x.M == 0) return true;
-    again &= scratch.size() >= stride * x.M;
-    uint8_t* rows = scratch.take(stride * x.M);
+    const size_t own = stride * x.M, size = own + family.scratch_size * threads.count();
+    again &= scratch.size() >= size;
+    uint8_t* rows = scratch.take(size);
     if (!rows) return false;
 
     const auto convert = [&](int64_t first, int64_t last) {
@@ -32,14 +36,17 @@ bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& 
         threads.run((x.M + some - 1) / some, [&](int64_t piece, int) { convert(piece * some, std::min(x.M, (piece + 1) * some)); });
     }
 
-    // A piece is a panel times all rows, or a part of them where there are few panels for the threads.
+    // A piece is a panel times some of the rows, and the panels follow one another past the same rows.
     const int64_t panels = (w.N + family.columns - 1) / family.columns;
-    const bool enough = x.M <= kRowsOfPiece || panels >= 8 * threads.count();
-    const int64_t height = enough ? x.M : kRowsOfPiece, parts = (x.M + height - 1) / height;
-    const auto piece = [&](int64_t number, int) {
-        const int64_t panel = number / parts, first = number % parts * height, column = panel * family.columns;
+    int64_t parts = (int64_t)((own + kBytesOfPiece - 1) / kBytesOfPiece);
+    if (panels * parts < 8 * threads.count()) parts = std::max(parts, x.M / kLeastRows);
+    const int64_t height = (x.M + parts * kRowsTogether - 1) / (parts * kRowsTogether) * kRowsTogether;
+    parts = (x.M + height - 1) / height;
+    const auto piece = [&](int64_t number, int thread) {
+        const int64_t first = number / panels * height, panel = number % panels, column = panel * family.columns;
         family.multiply(rows + first * stride, stride, std::min(height, x.M - first), w.panels + panel * panel_size, w.K,
-                        out + first * w.N + column, w.N, (int)std::min<int64_t>(family.columns, w.N - column));
+                        out + first * w.N + column, w.N, (int)std::min<int64_t>(family.columns, w.N - column),
+                        rows + own + family.scratch_size * thread);
     };
     if (x.M * w.N * w.K < kWorthSharing) {
         for (int64_t number = 0; number < panels * parts; number++) piece(number, 0);

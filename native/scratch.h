@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "large_pages.h"
+
 namespace jlocal {
 
 class Scratch {
@@ -12,12 +14,12 @@ public:
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
 
-    // At least `size` bytes on a page boundary, or nullptr. What they held is lost if they moved.
+    // At least `size` bytes on a boundary of 4,096, or nullptr. What they held is lost if they moved.
     uint8_t* take(size_t size) {
         if (size > size_) {
             const size_t rounded = (size + kPage - 1) / kPage * kPage;
             std::free(memory_);
-            memory_ = rounded < size ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(kPage, rounded));
+            memory_ = rounded < size ? nullptr : static_cast<uint8_t*>(rounded < kLargePage ? std::aligned_alloc(kPage, rounded) : allocate_large(rounded));
             size_ = memory_ ? rounded : 0;
         }
         return memory_;

@@ -1,11 +1,10 @@
 #include "weights.h"
 
-#include <sys/mman.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "large_pages.h"
 #include "pack.h"
 #include "product.h"
 
@@ -17,9 +16,6 @@ using ggml::Buffer;
 using ggml::BufferType;
 using ggml::Tensor;
 
-// Large pages: the panels of a product are far apart, and small pages would fill the processor's
-// tables of addresses.
-constexpr size_t kLargePage = size_t{2} << 20;
 constexpr int kMaxFamilies = 16;
 
 int packing_threads = 1;
@@ -46,7 +42,7 @@ void buffer_set(Buffer* buffer, Tensor* t, const void* data, size_t offset, size
     if (offset != 0 || size != api.ggml_nbytes(t)) refuse("packed weights cannot be changed in part");
     Threads threads;
     threads.set_count(packing_threads);
-    if (!pack(*family_of(buffer->type), t->type, data, t->ne[1], t->ne[0], static_cast<uint8_t*>(t->data), threads))
+    if (!pack(*family_of(buffer->type, t), t->type, data, t->ne[1], t->ne[0], static_cast<uint8_t*>(t->data), threads))
         refuse("out of memory while weights were packed");
 }
 void buffer_get(Buffer*, const Tensor* t, void* data, size_t offset, size_t size) {
@@ -57,13 +53,8 @@ void buffer_clear(Buffer* buffer, uint8_t value) { std::memset(buffer->context, 
 
 const char* type_name(BufferType*) { return "JLOCAL"; }
 Buffer* type_alloc(BufferType* type, size_t size) {
-    const size_t room = (size + kLargePage - 1) / kLargePage * kLargePage;
-    if (room < size) return nullptr;
-    void* memory = std::aligned_alloc(kLargePage, room);
+    void* memory = allocate_large(size);
     if (!memory) return nullptr;
-#ifdef MADV_HUGEPAGE
-    madvise(memory, room, MADV_HUGEPAGE);
-#endif
     ggml::BufferFunctions functions = {};
     functions.free_buffer = buffer_free;
     functions.get_base = buffer_base;
@@ -75,7 +66,7 @@ Buffer* type_alloc(BufferType* type, size_t size) {
 }
 size_t type_alignment(BufferType*) { return 64; }
 size_t type_alloc_size(BufferType* type, const Tensor* t) {
-    return packs(t) ? packed_size(*family_of(type), t->ne[1], t->ne[0]) : api.ggml_nbytes(t);
+    return packs(t) ? packed_size(*family_of(type, t), t->ne[1], t->ne[0]) : api.ggml_nbytes(t);
 }
 bool type_is_host(BufferType*) { return false; }
 
@@ -94,8 +85,12 @@ BufferType* buffer_type(const Family& family, ggml::Device* device) {
     return nullptr;
 }
 
-const Family* family_of(const BufferType* type) {
-    return type->functions.alloc_buffer == type_alloc ? static_cast<const Family*>(type->context) : nullptr;
+bool is_ours(const BufferType* type) { return type->functions.alloc_buffer == type_alloc; }
+
+const Family* family_of(const BufferType* type, const Tensor* w) {
+    if (!is_ours(type)) return nullptr;
+    const auto* family = static_cast<const Family*>(type->context);
+    return w->type == ggml::kQ8_0 && family->for_q8_0 ? family->for_q8_0 : family;
 }
 
 bool packs(const Tensor* w) {

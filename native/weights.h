@@ -8,8 +8,10 @@ namespace jlocal {
 // The buffer type of a family; its device is the one that llama.cpp asks for buffer types.
 ggml::BufferType* buffer_type(const Family& family, ggml::Device* device);
 
-// The family of a buffer type of ours, else nullptr.
-const Family* family_of(const ggml::BufferType* type);
+// The family that packs a matrix for a buffer type; nullptr if the type is not ours.
+const Family* family_of(const ggml::BufferType* type, const ggml::Tensor* w);
+
+bool is_ours(const ggml::BufferType* type);
 
 // Whether a tensor is a matrix of a layer that can be packed. The vocabulary head is none: while it
 // is with the CPU's backend, a callback can end the graph before it.

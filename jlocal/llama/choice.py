@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Literal, get_args
 
 from jlocal.errors import ModelError
-from jlocal.gguf.header import Header
+from jlocal.gguf.header import Header, Tensor
 from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.llama.wide import in_layer, stored_sizes, widened_size, widening_pays
 from jlocal.memory import total_memory
@@ -29,8 +29,10 @@ _FAMILIES = {"bfloat16": ("bf16", "f32"), "int8": ("int8",)}
 # Those for which bfloat16 is an instruction; the others convert it, and gain little.
 _HARDWARE = {"bf16", "bf16-amx"}
 
-# The most bytes of a packed weight; 32 weights of int8 share a scale and a sum.
+# The most bytes of a packed weight; 32 weights of int8 share a scale and a sum, and those of Q8_0
+# that AMX widens when they are used share a scale.
 _PACKED = {"bfloat16": 2.0, "int8": 1.25}
+_PACKED_Q8 = 1.0625
 
 # A machine with less memory than this many times the packed weights keeps those of the file.
 _MEMORY_SHARE = 4
@@ -61,7 +63,7 @@ def choose(header: Header, features: Collection[str], families: Collection[str])
     elif kinds == _BF16 and not _HARDWARE.isdisjoint(families):
         wanted = ("bfloat16",)
     for compute_type in wanted:
-        if computes(compute_type, families) and _fits(header, compute_type):
+        if computes(compute_type, families) and _fits(header, compute_type, families):
             return compute_type
     return "bfloat16" if widening_pays(header, features) else "stored"
 
@@ -101,12 +103,21 @@ def weights_size(header: Header, compute_type: str, families: Collection[str]) -
     if not computes(compute_type, families):
         return widened_size(header)
     return header.file_size + sum(
-        int(_PACKED[compute_type] * math.prod(tensor.shape)) - stored
+        _packed_size(tensor, compute_type, families) - stored
         for tensor, stored in stored_sizes(header)
         if in_layer(tensor)
     )
 
 
-def _fits(header: Header, compute_type: str) -> bool:
-    weights = sum(math.prod(tensor.shape) for tensor in header.tensors if in_layer(tensor))
-    return _MEMORY_SHARE * _PACKED[compute_type] * weights <= (total_memory() or 0)
+def _fits(header: Header, compute_type: str, families: Collection[str]) -> bool:
+    size = sum(
+        _packed_size(tensor, compute_type, families)
+        for tensor in header.tensors
+        if in_layer(tensor)
+    )
+    return _MEMORY_SHARE * size <= (total_memory() or 0)
+
+
+def _packed_size(tensor: Tensor, compute_type: str, families: Collection[str]) -> int:
+    stays = compute_type == "bfloat16" and tensor.type in _Q8_0 and "bf16-amx-q8" in families
+    return int((_PACKED_Q8 if stays else _PACKED[compute_type]) * math.prod(tensor.shape))

@@ -11,6 +11,8 @@ import pytest
 from jlocal import Embedder
 from jlocal.embed.run import EncodeOptions, run_metadata
 from jlocal.errors import ArgumentError, ModelError
+from jlocal.gguf.header import read_header
+from jlocal.llama.choice import weights_size
 from jlocal.llama.kernels import kernels
 from jlocal.locations import cache_folder
 from support.alike import below, cosines
@@ -240,3 +242,10 @@ def test_a_forked_child_ends_without_the_threads_of_its_parent():
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False)
     assert done.returncode == 0
+
+
+def test_q8_0_in_bfloat16_takes_no_more_memory_than_the_file_under_amx(converted):
+    header = read_header(converted("qwen3", kind="Q8_0"))
+    with_amx, without = (("bf16-amx", "bf16-amx-q8"), ("bf16",))
+    assert 0.95 * header.file_size < weights_size(header, "bfloat16", with_amx) <= header.file_size
+    assert weights_size(header, "bfloat16", without) > 1.2 * header.file_size

@@ -45,7 +45,9 @@ def kernels(library: Path) -> Kernels:
     return found
 
 
-@pytest.fixture(params=["bf16", "bf16-amx", "int8", "int8-vnni256", "int8-avx2", "f32-avx2"])
+@pytest.fixture(
+    params=["bf16", "bf16-amx", "bf16-amx-q8", "int8", "int8-vnni256", "int8-avx2", "f32-avx2"]
+)
 def family(request: pytest.FixtureRequest, kernels: Kernels) -> str:
     if request.param not in kernels.families:
         pytest.skip(f"this processor does not run {request.param}")

@@ -88,7 +88,7 @@ def test_weights_of_the_family_s_own_type_are_taken_as_they_are(
 ) -> None:
     rng = np.random.default_rng(6)
     x, w = normal(rng, (6, 128)), normal(rng, (50, 128))
-    if family.startswith("int8"):
+    if family.startswith("int8") or family.endswith("q8"):
         # All scales are powers of two, so that float16 holds them.
         w = rng.integers(-126, 127, (50, 128)).astype(np.float32)
         w.reshape(50, 4, 32)[:, :, 0] = 127
@@ -98,6 +98,20 @@ def test_weights_of_the_family_s_own_type_are_taken_as_they_are(
         stored, kind = to_bf16(w), BF16
     assert np.array_equal(
         kernels.multiply(family, x, stored, kind, 50), kernels.multiply(family, x, w, F32, 50)
+    )
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(5, 70, 96), (33, 200, 3072), (300, 64, 1056)])
+def test_weights_kept_in_8_bits_give_the_same_bits_as_widened_ones(
+    kernels: Kernels, m: int, n: int, k: int
+) -> None:
+    if "bf16-amx-q8" not in kernels.families:
+        pytest.skip("this processor does not run bf16-amx-q8")
+    rng = np.random.default_rng(8)
+    x, stored = normal(rng, (m, k)), _quantised(normal(rng, (n, k)), Q8_0)
+    assert np.array_equal(
+        kernels.multiply("bf16-amx-q8", x, stored, Q8_0, n, threads=2),
+        kernels.multiply("bf16-amx", x, stored, Q8_0, n),
     )
 
 

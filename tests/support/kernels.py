@@ -123,6 +123,8 @@ def product(family: str, x: Floats, w: Floats) -> Doubles:
     if family.startswith("int8"):
         return to_int8(x) @ to_int8(w, np.float16 if family == "int8" else np.float32).T
     rows = x.astype(np.float64) if family.startswith("f32") else from_bf16(to_bf16(x))
+    if family.endswith("q8"):
+        w = to_int8(w, np.float16).astype(np.float32)
     return rows @ from_bf16(to_bf16(w)).T
 
 

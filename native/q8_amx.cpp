@@ -1,0 +1,75 @@
+// Products in bfloat16 with AMX, of weights that stay in 8 bits: half the memory to read and to hold.
+// A chunk of a panel is widened to bfloat16 just before all rows are multiplied by it.
+//
+//   panel of weights, for each block of 32 values of each column:
+//     [16][4][2][16] int8   for each pair of k and each 16 columns, those of the first k and of the second
+//     [64] float16          the scales of the columns
+//
+// Widened, a chunk has the layout drawn in bf16_tile.h, and the bits that the panel of the same
+// matrix would have there.
+#include "amx_tile.h"
+#include "bf16_rows.h"
+
+namespace jlocal {
+namespace {
+
+constexpr size_t kValues = kBlock * kColumns;          // bytes of a block's values
+constexpr size_t kSize = kValues + 2 * kColumns;       // and of the whole block
+constexpr size_t kWidened = 2 * amx::kChunk * kColumns;
+
+bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
+size_t q8_panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
+
+void q8_pack(const Rows& rows, int64_t K, uint8_t* panel) {
+    const int64_t blocks = K / kBlock;
+    for (int64_t b = 0; b < blocks; b++, panel += kSize) {
+        float scales[kColumns] = {};
+        for (int n = 0; n < rows.count; n++) scales[n] = rows.scales[n * blocks + b];
+        for (int n = 0; n < kColumns; n += 16) {
+            __m128i column[16], pairs[16];
+            for (int i = 0; i < 16; i++) column[i] = pairs[i] = _mm_setzero_si128();
+            for (int half = 0; half < 2; half++) {  // 16 values of 16 columns
+                for (int i = 0; i < 16 && n + i < rows.count; i++)
+                    column[i] = _mm_loadu_si128((const __m128i*)(rows.values + (n + i) * K + b * kBlock + 16 * half));
+                amx::transpose(column, pairs);
+                for (int k = 0; k < 16; k++)
+                    _mm_storeu_si128((__m128i*)(panel + (8 * half + k / 2) * 2 * kColumns + 2 * n + 16 * (k % 2)), pairs[k]);
+            }
+            _mm256_storeu_si256((__m256i*)(panel + kValues + 2 * n), _mm512_cvtps_ph(_mm512_loadu_ps(scales + n), _MM_FROUND_TO_NEAREST_INT));
+        }
+    }
+}
+
+// Blocks of a panel, as a panel of bfloat16.
+inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
+    // From 16 values of one k and 16 of the next to 16 pairs.
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18,
+                                           2, 17, 1, 16, 0);
+    for (int64_t b = 0; b < blocks; b++, panel += kSize) {
+        __m512 scale[4];
+        for (int g = 0; g < 4; g++) scale[g] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)(panel + kValues + 32 * g)));
+        for (int i = 0; i < kBlock / 2; i++)
+#pragma GCC unroll 4
+            for (int g = 0; g < 4; g++, to += 64) {
+                const __m128i* from = (const __m128i*)(panel + i * 2 * kColumns + 32 * g);
+                const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from))), scale[g]);
+                const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from + 1))), scale[g]);
+                _mm512_storeu_si512(to, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
+            }
+    }
+}
+
+void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
+              size_t out_stride, int columns, uint8_t* scratch) {
+    amx::multiply(x, stride, rows, K, out, out_stride, columns, [&](int64_t k, int64_t count) {
+        widen(panel + k / kBlock * kSize, count / kBlock, scratch);
+        return (const uint8_t*)scratch;
+    });
+}
+
+}  // namespace
+
+extern const Family kFamilyQ8Amx;
+const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, kWidened};
+
+}  // namespace jlocal
