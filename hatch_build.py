@@ -1,6 +1,6 @@
 """The build hook of hatchling: it compiles native/ into the wheel.
 
-Where that is not possible, the wheel is an ordinary one, with the reason in a text, which
+If that is not possible, the wheel has no kernels but a text file with the reason, which
 `jlocal doctor` shows.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# Where jlocal/llama/kernels.py looks for them.
-_PLACE = Path("jlocal", "llama")
+# jlocal/llama/kernels.py looks for the files there.
+_FOLDER = Path("jlocal", "llama")
 _LIBRARY, _REASON = "libjlocal_kernels.so", "libjlocal_kernels.txt"
 
 
@@ -31,30 +31,30 @@ class NativeHook(BuildHookInterface):
         self._scratch = Path(tempfile.mkdtemp(prefix="jlocal-build-"))
         name = _compile(Path(self.root), self._scratch)
         if version == "editable":
-            place = Path(self.root, _PLACE)
-            for other in (_LIBRARY, _REASON):
-                (place / other).unlink(missing_ok=True)
-            shutil.copyfile(self._scratch / name, place / name)
+            folder = Path(self.root, _FOLDER)
+            for old in (_LIBRARY, _REASON):
+                (folder / old).unlink(missing_ok=True)
+            shutil.copyfile(self._scratch / name, folder / name)
         else:
-            build_data["force_include"][str(self._scratch / name)] = str(_PLACE / name)
+            build_data["force_include"][str(self._scratch / name)] = str(_FOLDER / name)
         if name == _LIBRARY:
-            here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
-            # It knows nothing of Python: one wheel for every version.
-            build_data["tag"] = f"py3-none-{here}"
+            # The library does not use Python's ABI: one wheel fits every version.
+            build_data["tag"] = f"py3-none-{platform_tag}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was compiled for the wheel."""
+        """Remove the compiled files."""
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _compile(root: Path, folder: Path) -> str:
-    """Make the library in a folder, or the text that says why there is none; return its name."""
+    """Make the library in a folder, or else the text with the reason; return the file's name."""
     reason = _excluded()
     if reason is None:
         try:
             _build_module(root).build(folder / _LIBRARY)
-        # Without the library jlocal works too: no failure may end the installation.
+        # jlocal also works without the library, so no failure may end the installation.
         except Exception as error:
             reason = f"they could not be compiled when jlocal was installed: {error}"
         else:
@@ -77,7 +77,7 @@ def _build_module(root: Path) -> Any:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    # A dataclass looks for its module there.
+    # The decorator of a dataclass looks for its module there.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

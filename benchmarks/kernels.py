@@ -2,7 +2,7 @@
 
     python benchmarks/kernels.py [--rows 12 64 512]
 
-All are measured in turns, by the processor time of one thread: other programs matter little.
+All take turns, and the processor time of one thread is measured, so other programs matter little.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 # N and K of the matrices in small: query, key, output, gate and up, down.
 SHAPES = ((2048, 1024), (1024, 1024), (1024, 2048), (3072, 1024), (1024, 3072))
-# The type of ggml's that a family is an alternative to.
+# The type of ggml that a family replaces.
 BESIDE = {
     "bf16-amx": "BF16",
     "bf16": "BF16",
@@ -41,7 +41,7 @@ TYPES = {"F16": 1, "Q8_0": 8, "BF16": 30}
 
 
 class Ggml:
-    """One product as ggml's backend for CPUs computes it, with weights as they lie in a file."""
+    """One product by ggml's CPU backend, with weights as stored in a file."""
 
     def __init__(self, m: int, n: int, k: int, kind: str) -> None:
         base, cpu = (
@@ -82,7 +82,7 @@ class Ggml:
         self._free = call(base, "ggml_free", None, pointer)
 
     def seconds(self, repetitions: int) -> float:
-        """Return the least processor time of one product."""
+        """Return the minimum processor time of one product."""
         times = []
         for _ in range(repetitions):
             begin = time.thread_time()

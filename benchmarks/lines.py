@@ -96,8 +96,8 @@ def _overhead(model: str, gguf: Path, source: Path, options: argparse.Namespace)
 def overhead(gguf: Path, source: Path, rounds: int) -> Row:
     """Stream lines, and split the time.
 
-    llama.cpp asks a callback of Python's about every node of its graph, inside of `llama_decode`,
-    so its time is taken too.
+    llama.cpp calls a Python callback for every node of its graph, inside `llama_decode`, so the
+    time of the callback is measured too.
     """
     from jlocal import Embedder
     from jlocal.llama.library import api

@@ -6,8 +6,8 @@ python benchmarks/load.py --model starter --requests 100000    # memory, of jloc
 
 Both servers run at the same time and take turns: in each round, each answers all clients for some
 seconds. A client sends its next request when it has the answer to the last one. All vectors are
-asked for as base64, as OpenAI's clients do. llama-server must be on PATH, of the llama.cpp that
-jlocal uses; `--slots` are its settings of --parallel.
+requested as base64, as OpenAI's clients do. A llama-server of the same llama.cpp must be on PATH;
+`--slots` are its values of --parallel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _WORDS = ("backup", "disk", "night", "photo", "garden", "train", "letter", "rive
 
 @dataclass
 class Peer:
-    """A running server, and what was measured of it."""
+    """A running server, and its measurements."""
 
     name: str
     port: int
@@ -57,7 +57,7 @@ class Peer:
     failures: int = 0
 
     def quantile(self, part: float) -> float:
-        """Milliseconds within which this part of the requests was answered."""
+        """Milliseconds within which this share of the requests was answered."""
         ordered = sorted(self.seconds)
         return 1000 * ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
@@ -101,7 +101,7 @@ class Client(asyncio.Protocol):
         self.send()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Say how many answers there were."""
+        """Report the number of answers."""
         self.done.set_result(self.count)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/long.py --output docs/benchmarks.md
     python benchmarks/long.py --tokens 32768 --peers jlocal --rounds 1 --output docs/benchmarks.md
 
-llama-server takes a text in one batch and makes logits for each token, 1.2 MB of memory: 40 GB for
-32,768 tokens, so ask for jlocal alone there.
+llama-server computes a text in one batch and makes logits for each token, 1.2 MB each: 40 GB for
+32,768 tokens. So measure only jlocal with such texts.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-# What llama.cpp and torch have kernels for.
+# Instruction sets for which llama.cpp and torch have kernels.
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 _PACKAGES = ("jlocal", "llama-cpp-python", "sentence-transformers", "transformers", "torch")
 

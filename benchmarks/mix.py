@@ -1,10 +1,10 @@
-"""A searched mix of tensor types beside llama.cpp's own of the same size.
+"""A searched mix of tensor types, compared with llama.cpp's own types at the same size.
 
 python benchmarks/mix.py F16.gguf --sets SETS
 
-The file of a type is made without and with an importance matrix; the mix has the same matrix, and
-at most the size of the second. What is measured is what `quantisation.py` measures. None of the
-texts that `jlocal verify` takes is among those that were searched with.
+Each type is made without and with an importance matrix; the mix uses the same matrix, and has at
+most the size of the second file. Measurements are those of `quantisation.py`. The search does not
+use any of the texts of `jlocal verify`.
 """
 
 from __future__ import annotations

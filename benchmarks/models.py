@@ -1,4 +1,4 @@
-"""Full-size checkpoints with random weights, and the files that each peer needs of them."""
+"""Full-size checkpoints with random weights, and the files that each peer needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BACKBONES: dict[str, checkpoints.Backbone] = {
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """Make, once, a merged checkpoint that transformers reads as well."""
+    """Make a merged checkpoint that transformers can read too, if it does not exist."""
     target = folder / name
     if not (target / "config.json").exists():
         base = folder / f"{name}-base"
@@ -42,7 +42,7 @@ def checkpoint(name: str, folder: Path) -> Path:
 
 
 def gguf(name: str, kind: str, folder: Path) -> Path:
-    """Make, once, a GGUF file of `checkpoint`."""
+    """Make a GGUF file of `checkpoint`, if it does not exist."""
     output = folder / "gguf"
     found = list(output.glob(f"{name}*-{kind}.gguf"))
     if found:
@@ -54,7 +54,7 @@ def gguf(name: str, kind: str, folder: Path) -> Path:
 
 
 def files(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
-    """Make both, once."""
+    """Make both, if they do not exist."""
     return gguf(name, kind, folder), checkpoint(name, folder)
 
 
@@ -83,7 +83,7 @@ def _shape(name: str) -> checkpoints.Shape:
 
 
 def _for_sentence_transformers(folder: Path) -> None:
-    """Say "last token" in the way that sentence-transformers reads without remote code."""
+    """Write last-token pooling in the form that sentence-transformers reads without remote code."""
     library = "sentence_transformers.models"
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{library}.Transformer"},

@@ -1,7 +1,7 @@
-"""The page of results: each part adds its tables, in Markdown to read and in JSON to use.
+"""The page of results: each part adds its tables, as Markdown for readers and JSON for programs.
 
-All of a page is in its JSON file, so a part that is measured again, by itself or by run.py,
-replaces its tables of the same headings and leaves the others.
+The JSON file has the whole page, so a part that is measured again, by itself or by run.py, replaces
+its tables with the same headings and leaves all others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ round to warm up; times are medians, and every one is in the JSON file beside th
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured under one heading."""
+    """The measurements under one heading."""
 
     heading: str
     rows: list[Row]
@@ -72,7 +72,7 @@ class Part:
 
 
 def run(*parts: Part) -> None:
-    """Read the command line, run what it asks for, and write after each table."""
+    """Read the command line, run the chosen parts, and write the page after each table."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for part, options in _arguments(parts):

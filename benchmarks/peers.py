@@ -37,7 +37,7 @@ class Setting:
     Attributes:
         model: a GGUF file, or a checkpoint for sentence-transformers.
         device: "cpu" or "cuda".
-        longest: the most tokens in one text, for those that must know before.
+        longest: the maximum number of tokens in a text, for peers that need it at the start.
 
     """
 
@@ -119,12 +119,12 @@ def llama_embed_512(setting: Setting) -> Embed:
 
 
 def llama_embed_2048(setting: Setting) -> Embed:
-    """`Llama.embed` with batches in which longer texts fit too."""
+    """`Llama.embed` with batches that longer texts fit into."""
     return _llama_embed(setting, 2048)
 
 
 def llama_embed_longest(setting: Setting) -> Embed:
-    """`Llama.embed` with batches in which the longest text fits."""
+    """`Llama.embed` with batches that the longest text fits into."""
     return _llama_embed(setting, max(512, setting.longest))
 
 
@@ -202,7 +202,7 @@ def takes_checkpoint(name: str) -> bool:
 
 
 def main() -> None:
-    """Load, say so, and work until standard input ends."""
+    """Load the model, report it, and work until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name", choices=PEERS)
     parser.add_argument("model")

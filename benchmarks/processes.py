@@ -28,8 +28,8 @@ class Run:
 
     Attributes:
         seconds: from its start to its end.
-        peak: resident memory in bytes. Linux counts the memory of the process that started it as
-            well, so the benchmarks themselves stay small: what is large happens in `in_child`.
+        peak: resident memory in bytes. Linux includes the memory of the process that started it, so
+            the benchmarks themselves stay small and use `in_child` for large work.
 
     """
 
@@ -43,7 +43,7 @@ def say(message: str) -> None:
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Return the environment of what is measured: offline, and on the CPU without sight of a GPU.
+    """Return the environment of the measured programs: offline and, on the CPU, with GPUs hidden.
 
     llama.cpp gives large products to a GPU even when all layers are on the CPU.
     """
@@ -127,7 +127,7 @@ def peak_memory(pid: int | None = None) -> int:
 
 
 def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function in a fresh interpreter, for what is large or must begin anew."""
+    """Call a function in a new interpreter, for large work or a fresh start."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(send, function, args, kwargs), daemon=True)

@@ -4,10 +4,10 @@ jq -r .text convert/jlocal_convert/quantization/data/calibration.jsonl > joined.
 llama-imatrix -m F16.gguf -f joined.txt -o joined.gguf
 python benchmarks/quantisation.py F16.gguf --texts default --theirs joined.gguf --sets SETS
 
-Each type is made without a matrix, with one of each file of --texts, and with each matrix of
---theirs, which llama-imatrix made of the same texts. Cosines to the vectors of F16.gguf are those
-of the texts that `jlocal verify` takes and of the retrieval sets, under each prompt; SETS has the
-layout that starter/README.md names. --tensor-type is as `jlocal quantize` takes it.
+Each type is made without a matrix, with a matrix from each file of --texts, and with each matrix of
+--theirs, which llama-imatrix made from the same texts. Vectors are compared with those of F16.gguf,
+on the texts of `jlocal verify` and of the retrieval sets, under each prompt; SETS has the layout
+that starter/README.md describes. --tensor-type is the option of `jlocal quantize`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Measured:
 
 
 def measured(file: Path, texts: Sequence[str], folders: Sequence[Path]) -> Measured:
-    """Embed everything with one file."""
+    """Embed all texts with one file."""
     seen: list[Vectors] = [np.empty((0, 0), np.float32)]
     with Embedder(file, compute_type="stored", gpu_layers=0, on_long="truncate") as model:
 

@@ -3,10 +3,10 @@
 python benchmarks/recall.py MODEL.gguf texts.txt queries.txt
 python benchmarks/recall.py MODEL.gguf texts.txt queries.txt --database texts.db    # and keep it
 
-Both files hold a text on each line; of .jsonl files the field "text" is taken. The texts become a
-collection as `jlocal index` makes it, and the queries are asked as `jlocal search` asks them. What
-counts as found is what scores as high as the tenth nearest of all, so that of texts with the same
-vector any will do.
+Both files have a text on each line, or in the field "text" of .jsonl files. The texts become a
+collection as `jlocal index` makes it, and the queries are asked as `jlocal search` asks them. A hit
+is correct if it scores as high as the tenth nearest of all texts, so that any of several texts with
+the same vector is accepted.
 """
 
 from __future__ import annotations

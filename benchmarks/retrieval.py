@@ -5,8 +5,8 @@ python benchmarks/retrieval.py SETS --model MODEL.gguf --chunk 512 --queries 100
 
 A set is a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv
 (query, document, grade), as the sets of BEIR are: https://github.com/beir-cellar/beir. Each
-document becomes a file, whose name says nothing, in a collection as `jlocal index` makes it; each
-query is asked as `jlocal search` asks it, and each file counts once.
+document becomes a file with a meaningless name, in a collection as `jlocal index` makes it; each
+query is asked as `jlocal search` asks it, and each file is counted once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DEPTH = 10
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured on a set: by mode, mean nDCG@10, and a search's median milliseconds."""
+    """The results of a set: for each mode, mean nDCG@10 and the median milliseconds of a search."""
 
     name: str
     documents: int

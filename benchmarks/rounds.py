@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass
 class Peer:
-    """A process that embeds, and what was measured of it."""
+    """A process that embeds, and its measurements."""
 
     entry: Entry
     process: subprocess.Popen[str]
@@ -78,7 +78,7 @@ class Peer:
 def entries(
     names: Sequence[str], gguf: Path, checkpoint: Path, device: str, longest: int
 ) -> list[Entry]:
-    """Enter those peers that can take part, and say why others cannot."""
+    """Return the peers that can take part, and report why the others cannot."""
     entered = []
     for name in names:
         reason = peers.why_not(name, longest)

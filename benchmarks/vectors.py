@@ -22,7 +22,7 @@ LENGTHS = [2] * 4 + [16] * 8 + [64] * 8 + [512] * 2
 
 
 def tables(options: argparse.Namespace) -> Iterator[Table]:
-    """Compare each type of file, on texts of many lengths and one that is long."""
+    """Compare each type of file on texts of many lengths, one of them very long."""
     lengths = [*LENGTHS, options.longest]
     for kind in options.types:
         heading = f"{options.model}, {kind}"

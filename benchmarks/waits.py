@@ -4,8 +4,8 @@ python benchmarks/waits.py
 python benchmarks/waits.py --model MODEL.gguf --rounds 20 --compute-threads 1
 
 The query is measured alone, while 2,048 documents of another caller wait, and while a long text is
-computed: with leave to pass between two pieces of it, and without. All are token ids, so that no
-tokenizer is measured.
+computed: once with queries allowed between two pieces of it, and once without. All inputs are token
+ids, so that no tokenizer is measured.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ TICKETS = {
     "T3": ("Customers cannot sign in on their phones.", {"team": "web", "year": 2024}),
 }
 
-# A collection is one file, which is deleted here with its folder.
+# A collection is one file; this one is deleted with its folder at the end.
 with (
     tempfile.TemporaryDirectory() as folder,
     Collection(Path(folder) / "tickets.db", "starter") as tickets,

@@ -1,6 +1,6 @@
-"""Make GGUF files of a checkpoint, and measure what the small one loses.
+"""Convert a checkpoint to GGUF files, and measure the loss of the smaller one.
 
-The checkpoint is that of the starter model, in this repository; a folder of
+The checkpoint is that of the starter model in this repository; a folder with
 jina-embeddings-v5-text-small is converted in the same way.
 """
 
@@ -22,4 +22,4 @@ with tempfile.TemporaryDirectory() as folder:
     )
     report = verify(small, exact, texts=read_texts(sorted(NOTES.glob("2024*.md"))))
     print(f"{exact.stat().st_size / 1e6:.1f} MB and {small.stat().st_size / 1e6:.1f} MB")
-    print(f"the least cosine is above 0.99: {report.least.cosine > 0.99}")
+    print(f"the lowest cosine is above 0.99: {report.least.cosine > 0.99}")

@@ -1,4 +1,4 @@
-// Finds ggml's functions in the libraries that are loaded, and checks our declarations against it.
+// Finds ggml's functions in the loaded libraries, and checks the declarations of abi.h against them.
 #include "abi.h"
 
 #include <dlfcn.h>
@@ -11,8 +11,8 @@ Api api;
 
 namespace {
 
-// By soname: the wheel of llama-cpp-python holds copies where a system has links, so that a path
-// would load a second ggml.
+// Looked up by soname: the wheel of llama-cpp-python holds copies in place of symbolic links, so a
+// path would load a second ggml.
 void* loaded(const char* soname) { return dlopen(soname, RTLD_LAZY | RTLD_NOLOAD); }
 
 template <class F>
@@ -60,7 +60,7 @@ bool is_shape(const Tensor* t, Type type, int64_t a, int64_t b, int64_t c, int64
     return t->type == type && t->ne[0] == a && t->ne[1] == b && t->ne[2] == c && t->ne[3] == d && !t->data;
 }
 
-// Tensors of odd shapes: each field has a value that no other field has.
+// Tensors of odd shapes, in which every field has a different value.
 bool tensors_agree(Context* context) {
     Tensor* w = api.ggml_new_tensor_4d(context, kF16, 64, 3, 1, 1);
     Tensor* x = api.ggml_new_tensor_4d(context, kF32, 64, 5, 7, 11);
@@ -88,7 +88,7 @@ bool traits_agree() {
            !std::strcmp(bf16->name, "bf16") && bf16->block == 1 && bf16->size == 2 && api.ggml_row_size(kQ8_0, 64) == 68;
 }
 
-// A buffer of the CPU's: its fields are compared before any function in it is called.
+// A buffer of the CPU backend; its fields are compared before any of its functions is called.
 bool buffers_agree() {
     BufferType* type = api.ggml_backend_cpu_buffer_type();
     Buffer* buffer = api.ggml_backend_buft_alloc_buffer(type, 4096);

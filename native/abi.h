@@ -1,6 +1,6 @@
-// The few structures and functions of ggml that the backend uses, declared by us: llama-cpp-python
-// installs no headers. They hold for ggml 0.25.3 and nothing else; `bind()` compares them with what
-// the loaded ggml itself makes, and the library refuses to work on any difference.
+// Declarations of the few structures and functions of ggml that the backend uses, because
+// llama-cpp-python installs no headers. They are valid only for ggml 0.25.3; `bind()` compares them
+// with structures that the loaded ggml makes, and the library refuses to work if any differs.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -153,8 +153,8 @@ struct InitParameters {
     bool no_alloc;
 };
 
-// Functions of the ggml that the process has loaded already; a second copy would have registries
-// of its own.
+// Functions of the ggml that the process has already loaded; a second copy would have its own
+// registries.
 struct Api {
     const char* (*ggml_version)();
     size_t (*ggml_tensor_overhead)();
@@ -183,8 +183,8 @@ struct Api {
 };
 extern Api api;
 
-// Find the functions and check the structures, once; nullptr if all is well, else the reason why
-// the library cannot be used.
+// Find the functions and check the structures, once. Returns nullptr, or the reason why the library
+// cannot be used.
 const char* bind();
 
 }  // namespace jlocal::ggml

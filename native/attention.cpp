@@ -9,9 +9,9 @@
 namespace jlocal {
 namespace {
 
-// Queries of a piece: their state stays in the second-level cache beside a block of keys.
+// Queries in a piece: their state fits into the second-level cache beside a block of keys.
 constexpr int64_t kQueries = 1024;
-// Below so many multiplications, waking another thread takes longer than it saves.
+// Below this number of multiplications, waking another thread takes longer than it saves.
 constexpr int64_t kWorthSharing = 2'000'000;
 
 size_t pages(size_t size) { return (size + 4095) / 4096 * 4096; }
@@ -25,7 +25,7 @@ bool attend(const AttentionKernels& kernels, const Attention& a, Scratch& scratc
     const int64_t workers = alone ? 1 : threads.count();
     const int64_t group = a.heads / a.key_heads;
     int64_t height = std::max<int64_t>(1, kQueries / kTile / group);
-    // Enough pieces for all threads, since the pieces of a causal mask differ in length.
+    // More pieces than threads, since the pieces of a causal mask differ in length.
     while (height > 1 && a.key_heads * ((tiles + height - 1) / height) < 4 * workers) height = (height + 1) / 2;
     const int64_t parts = (tiles + height - 1) / height;
 

@@ -5,8 +5,8 @@
 // and Gimelshein, https://arxiv.org/abs/1805.02867; Dao et al., https://arxiv.org/abs/2205.14135).
 // Memory grows neither with keys nor with queries.
 //
-// A piece of work is one head of keys times a range of tiles of queries, of all heads that share
-// these keys: a block of keys is packed once, and every tile of the piece is taken past it.
+// A piece of work is one head of keys and a range of tiles of queries, from all heads that share
+// these keys: a block of keys is packed once and used for every tile of the piece.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -34,7 +34,7 @@ inline constexpr int kTile = 32;      // queries of a tile
 inline constexpr int kSubBlock = 64;  // keys with one flag
 inline constexpr int kSubBlocks = 8;  // of a block
 
-// What the mask leaves of a sub-block of keys for a tile of queries.
+// How much of a sub-block of keys the mask leaves visible to a tile of queries.
 enum Left : uint8_t { kNothing, kSomething, kEverything };
 
 struct AttentionPiece {
@@ -52,7 +52,7 @@ struct AttentionKernels {
     void (*compute)(const Attention&, const AttentionPiece&, uint8_t* scratch);
 };
 
-// The fastest that run on this processor, or those of a name; nullptr if there are none.
+// The fastest kernels that run on this processor, or those with a name; nullptr if there are none.
 const AttentionKernels* attention_kernels(const char* name = nullptr);
 
 class Scratch;

@@ -1,5 +1,5 @@
-// Attention with AMX. A tile of queries has the 32 rows of the products, and all of them are computed,
-// whether there are queries in them or not.
+// Attention with AMX. A tile of queries fills the 32 rows of a product, and all rows are computed,
+// even if some of them hold no query.
 #include "amx_tile.h"
 #include "attention_bf16.h"
 

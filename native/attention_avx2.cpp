@@ -22,7 +22,7 @@ bool runs_on(const Cpu& cpu) { return cpu.avx2; }
 inline int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Where everything lies in the scratch memory of a thread.
+// The layout of a thread's scratch memory.
 struct Layout {
     int64_t rows;
     size_t keys, values, scores, q, o, top, sum, sees, size;
@@ -96,7 +96,7 @@ Left left(const Attention& a, int64_t tile, int64_t sub_block) {
             everything &= _mm_testz_si128(mask, mask) != 0;
         }
         if (something && !everything) return kSomething;
-        if (!a.mask) break;  // all rows are alike
+        if (!a.mask) break;  // all rows are the same
     }
     return everything ? kEverything : something ? kSomething : kNothing;
 }
@@ -162,8 +162,8 @@ uint64_t pack(const Attention& a, int64_t key_head, int64_t first, float* keys, 
     return odd;
 }
 
-// Turn the 64 scores of a row into weights; update its top and sum. Returns what its earlier sums are
-// to be multiplied by.
+// Turn the 64 scores of a row into weights; update its top and sum. Returns the factor for its earlier
+// sums.
 inline float weigh(const Attention& a, int64_t row, int64_t first, bool masked, float* s, float* top_of, float* sum_of, uint8_t* sees) {
     const float to_base_2 = a.scale * kLog2E;
     __m256 tops = _mm256_set1_ps(-__builtin_inff());
@@ -194,7 +194,7 @@ inline float weigh(const Attention& a, int64_t row, int64_t first, bool masked, 
     return keep;
 }
 
-// Add what was left out of the values, to the rows that see it.
+// Add the values that were left out to the rows that see their keys.
 void add_odd(const Attention& a, uint64_t odd, int64_t key_head, int64_t first, int64_t row, int rows, const float* weights, float* o) {
     for (int n = 0; n < kSubBlock; n++) {
         if (!(odd >> n & 1)) continue;

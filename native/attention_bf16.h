@@ -28,7 +28,7 @@ static_assert(kSubBlock == tile::kColumns);
 
 inline int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Where everything lies in the scratch memory of a thread.
+// The layout of a thread's scratch memory.
 struct Layout {
     int64_t D, DV, rows;  // with padding; rows of queries
     size_t q_row, keys, values, scores, weights, q, o, top, sum, sees, odd, size;
@@ -76,7 +76,7 @@ inline __m512 exp2(__m512 x) {
     return _mm512_maskz_scalef_ps(normal, p, n);
 }
 
-// 16 values of float16; those outside `lanes` are zero and not read.
+// 16 float16 values; values outside `lanes` are not read, and zero.
 inline __m256i halves(const uint8_t* x, __mmask16 lanes) { return _mm256_maskz_loadu_epi16(lanes, x); }
 inline __m256i bf16_of(__m256i half) { return (__m256i)_mm512_cvtneps_pbh(_mm512_cvtph_ps(half)); }
 
@@ -121,8 +121,8 @@ bool is_finite(const uint8_t* v, int64_t DV) {
     return true;
 }
 
-// Pack the values of a sub-block. Those that are not finite are left out, and their numbers in the
-// block appended to `odd`: hidden keys have a weight of zero, and zero times infinity is not zero.
+// Pack the values of a sub-block. Values that are not finite are left out, and the indices of their
+// keys are appended to `odd`: hidden keys have weight zero, and zero times infinity is not zero.
 void pack_values(const Attention& a, int64_t key_head, int64_t block, int64_t sub, int64_t DV, uint16_t* panels,
                  uint16_t* odd, int* odds) {
     for (int64_t n = sub * kSubBlock; n < (sub + 1) * kSubBlock; n += 2) {
@@ -159,8 +159,8 @@ struct Block {
     int subs;
 };
 
-// Add the mask to the scores of a sub-block; hidden ones become minus infinity whatever they were.
-// Returns the highest.
+// Add the mask to the scores of a sub-block; scores of hidden keys become minus infinity. Returns the
+// highest score.
 inline __m512 mask_scores(const Attention& a, const TileState& t, int r, const Block& b, int sub, float* s, uint8_t* sees) {
     const __m512 nothing = _mm512_set1_ps(-__builtin_inff()), inverse = _mm512_set1_ps(1 / a.scale);
     __m512 top = nothing;
@@ -180,8 +180,8 @@ inline __m512 mask_scores(const Attention& a, const TileState& t, int r, const B
     return top;
 }
 
-// Turn the scores of a row into weights; update its top and sum. Returns what its earlier sums are
-// to be multiplied by.
+// Turn the scores of a row into weights; update its top and sum. Returns the factor for its earlier
+// sums.
 inline float weigh(const Attention& a, const TileState& t, int r, const Block& b, const uint8_t* left, int low, int high,
                    float* s, uint16_t* p) {
     const float to_base_2 = a.scale * kLog2E;
@@ -216,7 +216,7 @@ inline float weigh(const Attention& a, const TileState& t, int r, const Block& b
     return keep;
 }
 
-// Add what was left out of the values, to the rows that see it.
+// Add the values that were left out to the rows that see their keys.
 void add_odd(const Attention& a, const TileState& t, const Block& b, int64_t key_head, const uint8_t* left, int64_t DV, const uint16_t* weights) {
     for (int n = 0; n < b.odds; n++) {
         const int key = b.odd[n];
@@ -235,7 +235,7 @@ void add_odd(const Attention& a, const TileState& t, const Block& b, int64_t key
     }
 }
 
-// Take a tile of queries past a block of keys.
+// Compute a tile of queries against a block of keys.
 template <class Products>
 void attend_tile(const Attention& a, const TileState& t, const Block& b, int64_t key_head, const uint8_t* left,
                  const Layout& at, float* scores, uint16_t* weights) {

@@ -1,4 +1,4 @@
-// What the kernels with 16 registers of 256 bits share.
+// Functions that the kernels with 16 registers of 256 bits share.
 #pragma once
 #include <immintrin.h>
 
@@ -10,8 +10,9 @@ namespace ymm {
 
 constexpr int kColumns = 16;  // two registers of floats
 
-// 32 values as multiples of a 127th of the largest, in order. Returns that 127th; as integers, NaN is
-// above infinity and infinity above all numbers, so that it is not finite where a value is not.
+// Quantise 32 values to multiples of 1/127 of the largest, in order; return this scale. Compared as
+// integers, NaN is above infinity and infinity above all numbers, so the scale is not finite if a
+// value is not.
 inline float quantise(const float* x, __m256i* bytes) {
     __m256 v[4];
     __m256i top = _mm256_setzero_si256();
@@ -23,7 +24,7 @@ inline float quantise(const float* x, __m256i* bytes) {
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
     const float most = _mm_cvtss_f32(_mm_castsi128_ps(half));
-    // Below this the inverse would be infinite; the values are as good as zero.
+    // Below this the inverse would be infinite; such values are taken as zero.
     const __m256 inverse = _mm256_set1_ps(most >= 1e-36f ? 127.f / most : 0.f);
     __m256i whole[4];
     for (int i = 0; i < 4; i++) whole[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
@@ -33,7 +34,7 @@ inline float quantise(const float* x, __m256i* bytes) {
     return most / 127.f;
 }
 
-// Any number of rows past one panel, `kRows` at a time; a partial panel goes through a copy.
+// Multiply any number of rows by one panel, `kRows` at a time; a partial panel goes through a copy.
 // Tile::run<R>(x, stride, w, K, c, c_stride) computes R rows.
 template <class Tile>
 inline void whole_panel(const uint8_t* x, size_t stride, int64_t count, const uint8_t* w, int64_t K, float* c, size_t c_stride) {

@@ -99,12 +99,12 @@ void use_large_pages(State& state, const Tensor* t) {
 Status compute(Backend* backend, Graph* graph) try {
     State& state = *static_cast<State*>(backend->context);
     Tensor** nodes = api.ggml_graph_nodes(graph);
-    // Query, key and value are products with the same input, which is converted once.
+    // The query, key and value products have the same input, which is converted only once.
     const Tensor* converted = nullptr;
     const Family* form = nullptr;
     for (int i = 0, count = api.ggml_graph_n_nodes(graph); i < count; i++) {
         const Tensor* op = nodes[i];
-        // A part of a long text that has no output leaves the last layer nothing to compute.
+        // For a part of a long text without outputs, the last layer has nothing to compute.
         if (is_empty(op)) continue;
         if (op->op == kMulMat) {
             use_large_pages(state, op);
@@ -128,7 +128,7 @@ Status compute(Backend* backend, Graph* graph) try {
 
 const char* backend_name(Backend*) { return "JLOCAL"; }
 void backend_free(Backend* backend) {
-    // A process that was forked frees its copies of contexts when it ends.
+    // A forked process frees its copies of contexts when it ends.
     auto* state = static_cast<State*>(backend->context);
     if (state->threads.are_here()) delete state;
     delete backend;

@@ -5,7 +5,7 @@
 
 namespace jlocal {
 
-// What the models and contexts that are made from now on get.
+// The configuration of models and contexts that are made from now on.
 struct Settings {
     const Family* family;  // for weights; nullptr for none
     bool attention;

@@ -6,7 +6,7 @@
 //     …           └ 4 registers of 16 pairs ┘                └ one pair, broadcast
 //
 // vdpbf16ps adds the two products of each pair to a float: 6 x 4 registers of sums, 4 of weights
-// and one of x fit the 32 that there are, and each weight that is loaded serves 6 rows.
+// and one of x fit the 32 registers, and each loaded weight is used for 6 rows.
 #pragma once
 #include <immintrin.h>
 
@@ -58,7 +58,7 @@ inline void rows(const uint16_t* x, size_t stride, const uint16_t* w, int64_t K,
         for (int j = 0; j < 4; j++) _mm512_storeu_ps(c + i * c_stride + 16 * j, sum[i][j]);
 }
 
-// Any number of rows past one panel, in tiles of nearly equal height.
+// Multiply any number of rows by one panel, in tiles of nearly equal height.
 template <bool kAdd>
 inline void panel(const uint16_t* x, size_t stride, int64_t count, const uint16_t* w, int64_t K, float* c,
                   size_t c_stride, const float* factor = nullptr) {
@@ -91,7 +91,7 @@ inline void transpose(__m512i* r) {
             r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + 2 + j]);
             r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + 2 + j]);
         }
-    // Now each quarter of 128 bits is transposed; what remains is to exchange quarters.
+    // Each quarter of 128 bits is transposed now; the quarters are exchanged next.
     for (int i = 0; i < 4; i++) {
         t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
         t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);

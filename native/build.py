@@ -1,4 +1,4 @@
-"""Builds the kernels with the C++ compiler, in seconds: `python native/build.py OUTPUT`."""
+"""Build the kernels with the C++ compiler, in seconds: `python native/build.py OUTPUT`."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf1
 
 @dataclass(frozen=True)
 class Family:
-    """Files that are compiled for instruction sets of their own, and run where those are.
+    """Source files that are compiled for certain instruction sets, and run where a CPU has them.
 
     Attributes:
-        macro: what tells dispatch.cpp that the family is there.
+        macro: the macro that tells dispatch.cpp that the family was compiled.
         files: names of its sources.
         flags: its instruction sets, as the compiler names them.
 
@@ -86,10 +86,10 @@ def build(output: Path, compiler: str | None = None, flags: Sequence[str] = ()) 
         flags: more flags for compiling and linking, such as "-fsanitize=address".
 
     Returns:
-        The families that the compiler knew, by their macros.
+        The macros of the families that the compiler supports.
 
     Raises:
-        BuildError: there is no compiler, it fails, or the kernels know no such system.
+        BuildError: there is no compiler, it fails, or the kernels are not for this system.
 
     """
     if not sys.platform.startswith("linux") or platform.machine().lower() not in {

@@ -21,7 +21,7 @@ unsigned kept_registers() {
     return low;
 }
 
-// Linux saves tiles, 8 KiB a thread, for processes that ask for them alone.
+// Linux saves tiles, 8 KiB for each thread, only for processes that request it.
 bool request_tiles() {
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;

@@ -1,4 +1,4 @@
-// What the processor and the operating system offer, found at run time.
+// The instruction sets of the processor and the operating system, detected at run time.
 #pragma once
 
 namespace jlocal {

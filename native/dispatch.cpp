@@ -1,4 +1,4 @@
-// The families of kernels that the compiler knew, and the choice among them at run time.
+// The families of kernels that the compiler supports, and the choice among them at run time.
 #include <cstring>
 
 #include "attention.h"

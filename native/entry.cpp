@@ -1,4 +1,4 @@
-// What the library offers by name: to ggml, to jlocal, and to the tests of its kernels.
+// The functions that the library exports: to ggml, to jlocal, and to the tests of its kernels.
 #include <time.h>
 
 #include <algorithm>
@@ -18,9 +18,9 @@ using namespace jlocal;
 
 namespace {
 
-constexpr int kAbi = 1;  // of the functions in this file
+constexpr int kAbi = 1;  // version of the functions in this file
 
-// More would wait for memory.
+// More threads would only wait for memory.
 int packing_threads() { return std::min(8, usable_cpus()); }
 
 }  // namespace
@@ -42,7 +42,7 @@ PUBLIC const char* jlocal_kernels_ggml_version(void) { return ggml::kVersion; }
 // Why the library cannot work with the ggml that is loaded; NULL if it can.
 PUBLIC const char* jlocal_kernels_refusal(void) { return ggml::bind(); }
 
-// What this processor can run, separated by commas.
+// The families that this processor can run, separated by commas.
 PUBLIC const char* jlocal_kernels_families(void) {
     static const std::string names = [] {
         std::string found;
@@ -54,9 +54,9 @@ PUBLIC const char* jlocal_kernels_families(void) {
     return names.c_str();
 }
 
-// Choose what the models and contexts that are made from now on compute with: "bf16", "int8", or ""
-// for ggml's own kernels; and whether attention is computed here too. Returns 1, or 0 where this
-// processor has no family for the type; then nothing is computed here.
+// Choose the kernels for models and contexts that are made from now on: "bf16", "int8", or "" for
+// ggml's own kernels; and whether this library also computes attention. Returns 1, or 0 if this
+// processor has no family for the type; the library then computes nothing.
 PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention) {
     const Family* family = nullptr;
     if (!std::strcmp(compute_type, "bf16")) family = fastest(Form::kBf16);
@@ -67,8 +67,8 @@ PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention) {
 
 // ----------------------------------------------------------------------------------------- tests
 
-// out [M][N] = x [M][K] times the N rows of a type of ggml's, packed for a family, with so many
-// threads. Returns 0, or -1 where the family or the type is not to be had or memory runs out.
+// out [M][N] = x [M][K] times N rows in a type of ggml, packed for a family, on `threads` threads.
+// Returns 0, or -1 if the family or the type is not available, or memory runs out.
 PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64_t N, int64_t K, int type, const void* weights,
                                        const float* x, float* out, int threads) try {
     const Family* family = family_by_name(family_name);
@@ -85,8 +85,8 @@ PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64
     return -1;
 }
 
-// Seconds of this thread's processor time that one product takes, the least of several; negative
-// where the family is not to be had. What is multiplied is the same everywhere.
+// Processor time of this thread for one product, in seconds, the minimum of several; negative if the
+// family is not available. All families multiply the same values.
 PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, int64_t N, int64_t K, int repetitions) try {
     const Family* family = family_by_name(family_name);
     if (!family || K % kBlock) return -1;

@@ -3,7 +3,7 @@
 //   panel of weights:  [K][16] bfloat16     a row of x:  [K] float32
 //
 // A bfloat16 is the upper half of a float32, so that a shift widens it. 6 x 2 registers of sums, 2 of
-// weights and one of x fit the 16 that there are.
+// weights and one of x fit the 16 registers.
 #include "avx2.h"
 
 namespace jlocal {

@@ -21,8 +21,8 @@ struct Input {
     int64_t M;
 };
 
-// out[m * N + n] = sum over k of x[m][k] * W[n][k]. The converted rows stay in `scratch`; with
-// `again` they are taken from there, since the same x was multiplied just before.
+// out[m * N + n] = sum over k of x[m][k] * W[n][k]. The converted rows stay in `scratch`; `again`
+// reuses them, if the product before had the same x.
 // Returns false if there is no memory.
 bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& scratch, Threads& threads);
 

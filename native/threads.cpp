@@ -9,8 +9,8 @@
 namespace jlocal {
 namespace {
 
-// How often a thread without work looks for some before it sleeps, about 10 microseconds: products
-// follow one another closely, but between them ggml's own threads need the cores.
+// How often an idle thread looks for work before it sleeps, about 10 microseconds: products follow
+// one another closely, but between them ggml's own threads need the cores.
 constexpr int kSpins = 400;
 
 inline void pause() {
@@ -43,7 +43,7 @@ void Threads::run_job(const Job& job) {
     joined_.fetch_sub(kClosed);  // opens the job, and publishes it
     jobs_.fetch_add(1);
     if (sleeping_.load() > 0) {
-        { const std::lock_guard<std::mutex> lock(mutex_); }  // whoever is about to sleep, sleeps or has seen the job
+        { const std::lock_guard<std::mutex> lock(mutex_); }  // a thread about to sleep now sleeps or has seen the job
         wake_.notify_all();
     }
     take_pieces(0);
@@ -67,7 +67,7 @@ void Threads::start() {
     try {
         for (int thread = 1; thread < count_; thread++) threads_.emplace_back(&Threads::live, this, thread);
     } catch (const std::system_error&) {
-        // Without more threads the work is done by those that there are.
+        // If no more threads can be started, the existing ones do the work.
     }
 }
 
@@ -98,7 +98,7 @@ void Threads::live(int thread) {
             const std::lock_guard<std::mutex> lock(mutex_);
             if (stopping_) return;
         }
-        // A job may have been closed since: then it is left alone, as its pieces may be gone.
+        // The job may have been closed meanwhile; then its pieces may have been freed.
         if (joined_.fetch_add(1) >= 0) take_pieces(thread);
         joined_.fetch_sub(1);
     }

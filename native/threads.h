@@ -1,8 +1,8 @@
-// Threads of a context's own, that share pieces of work.
+// The threads of a context, which share pieces of work.
 //
-// No barrier makes anybody wait for a thread that is not running: the caller begins at once, others
-// join when they wake up, and the caller waits only for those that have joined. So a machine whose
-// cores are busy with other programs is slower by what it lacks, and no more.
+// There is no barrier at which threads wait for a thread that is not running: the caller begins at
+// once, other threads join when they wake up, and the caller waits only for those that have joined.
+// So when other programs use some of the cores, only the time of these cores is lost.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -24,8 +24,8 @@ public:
     int count() const { return count_; }
     void set_count(int count);
 
-    // Whether the threads live in this process: one that was forked has a copy of this object, but
-    // none of its threads, and may neither use nor destroy it.
+    // Whether the threads belong to this process. A forked process has a copy of this object but not
+    // its threads, and may neither use nor destroy it.
     bool are_here() const;
 
     // Call work(piece, thread) for each piece below `pieces`, with 0 <= thread < count(); return when

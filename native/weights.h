@@ -5,7 +5,7 @@
 
 namespace jlocal {
 
-// The buffer type of a family; its device is the one that llama.cpp asks for buffer types.
+// The buffer type of a family; it belongs to the device that llama.cpp asks for buffer types.
 ggml::BufferType* buffer_type(const Family& family, ggml::Device* device);
 
 // The family that packs a matrix for a buffer type; nullptr if the type is not ours.

@@ -1,4 +1,4 @@
-"""Install jlocal, make model files, and show the first minute: index notes and search them."""
+"""Install jlocal, make model files, and then index the sample notes and search them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def first_minute() -> None:
 
 
 def main() -> None:
-    """Do it all; the collections of the user stay as they are."""
+    """Run all steps, with a home folder of its own: the user's collections do not change."""
     install()
     start = time.monotonic()
     os.environ.pop("JLOCAL_DATABASE", None)

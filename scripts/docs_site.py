@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the README."""
+    """Add the README to the pages."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    # As if it lay in docs/.
+    # The README becomes a page of docs/.
     text = re.sub(r"\]\((?!https?:|#|docs/)", "](../", text).replace("](docs/", "](")
     files.append(File.generated(config, "index.md", content=text))
     return files

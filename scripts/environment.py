@@ -1,6 +1,6 @@
 """Make .venv, with this project and its development dependencies.
 
-demo.py and test.py beside this file make it as well, and then use it.
+demo.py and test.py make the same environment, and then use it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PYTHON = BINARIES / ("python.exe" if os.name == "nt" else "python")
 
 
 def say(message: str) -> None:
-    """Print and flush, also into a pipe."""
+    """Print a line at once, also into a pipe."""
     print(message, flush=True)
 
 
@@ -38,7 +38,7 @@ def run(*command: str | Path) -> None:
 
 
 def install(group: str | None = None) -> None:
-    """Make the environment, and install into it while a clock shows that it goes on.
+    """Make the environment, and install the packages while a clock shows progress.
 
     llama.cpp is compiled, which takes minutes; CMAKE_ARGS goes through to its build.
 
@@ -73,7 +73,7 @@ def _pip(*requirements: str) -> None:
 
 @contextmanager
 def _clock(message: str) -> Iterator[None]:
-    """Report every so often that the work goes on."""
+    """Print the elapsed time at intervals."""
     stop = threading.Event()
     start = time.monotonic()
     interval = 1 if sys.stdout.isatty() else 20

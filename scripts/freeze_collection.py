@@ -1,10 +1,10 @@
-"""Freeze a small collection of today's format in tests/data, for tests of later formats.
+"""Store a small collection of the current format in tests/data, for tests of later formats.
 
     python scripts/freeze_collection.py
 
-Run it before a step is added to jlocal/collection/database/migrations.py. It has all that a file
-can hold: a Markdown file with headings, records, names and texts that are not ASCII, the same text
-twice, a document that was removed, a folder with filters, and an added text with metadata.
+Run it before you add a step to jlocal/collection/database/migrations.py. The collection has every
+kind of content: a Markdown file with headings, records, names and texts that are not ASCII, the
+same text twice, a removed document, a folder with filters, and an added text with metadata.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def freeze(target: Path) -> None:
             file = notes / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-        # So that the file does not tell where this repository is.
+        # The stored file must not contain the path of this repository.
         model = shutil.copy(FILE, scratch)
         with Collection(path, model) as collection:
             collection.index(notes, exclude=["*.log"], chunk=64, fields=["text"])

@@ -1,4 +1,4 @@
-"""Make two sets for `jlocal mteb` of the notes in examples/: questions, and topics.
+"""Make two data sets for `jlocal mteb` from the notes in examples/: questions, and topics.
 
 python scripts/mteb_sets.py FOLDER
 """

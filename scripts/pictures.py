@@ -1,7 +1,7 @@
 """Draw the pictures of the README from the real program; needs: pip install -e . --group pictures.
 
-The first minute is typed at a shell in a terminal of 80 columns; the map and the search page are
-opened in Chromium.
+The commands of the first minute run in a shell in a terminal of 80 columns; the map and the search
+page are opened in Chromium.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def photograph_server(home: Path, variables: dict[str, str]) -> None:
             for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
                 options.add_argument(flag)
             options.add_argument(f"--user-data-dir={home / 'profile'}")
-            # With its path, selenium looks for no driver on the network.
+            # Given the path of the driver, selenium does not look for one on the network.
             service = Service(shutil.which("chromedriver") or "chromedriver")
             with webdriver.Chrome(options=options, service=service) as driver:
                 take(driver, f"{url}/#{urlencode(query)}", "serve-page", (1280, 760), "light")
@@ -124,7 +124,7 @@ def photograph_server(home: Path, variables: dict[str, str]) -> None:
 
 
 def take(driver: webdriver.Chrome, url: str, name: str, size: tuple[int, int], scheme: str) -> None:
-    """Write a picture of the search page, once its hits and what stands beside them are there."""
+    """Write a picture of the search page, once it shows its hits and the panel beside them."""
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     media = [{"name": "prefers-color-scheme", "value": scheme}]

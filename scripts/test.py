@@ -8,7 +8,7 @@ from environment import PYTHON, install, run
 
 
 def main() -> None:
-    """Do it all."""
+    """Make the environment, and run pytest in it."""
     install("dev")
     run(PYTHON, "-m", "nox", "--session", "test", "--", *sys.argv[1:])
 

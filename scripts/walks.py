@@ -1,8 +1,8 @@
 """Count the files that a reader must open to follow each of four walks through the code.
 
-`python scripts/walks.py [-v]` runs each walk for real under a profiler. A file counts when one of
-its functions is called, not when it is imported. A turn back is a call into a file that the walk
-had entered before the caller's: the reader goes back up.
+`python scripts/walks.py [-v]` runs each walk under a profiler. A file is counted if one of its
+functions is called, not if it is only imported. A turn back is a call into a file that the walk
+entered earlier than the caller's file: the reader has to go back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OURS = tuple(str(Path(str(package.__file__)).parent) for package in (jlocal, jlo
 
 
 def follow(walk: Callable[[], object]) -> tuple[list[str], int]:
-    """Run a walk; return its files in the order in which it enters them, and its turns back."""
+    """Run a walk; return its files in the order of their first calls, and its turns back."""
     # Classes are made by the first run, which imports them.
     walk()
     calls: dict[tuple[str, str], None] = {}

@@ -14,7 +14,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="make the checkpoint from texts and a teacher")
     train.add_argument("--data", type=Path, required=True, help="folder of NAME.txt.zst files")
-    train.add_argument("--work", type=Path, required=True, help="folder for what is made between")
+    train.add_argument("--work", type=Path, required=True, help="folder for intermediate results")
     train.add_argument("--output", type=Path, required=True, help="folder for the checkpoint")
     sizes = recipe.Sizes()
     for name, value in vars(sizes).items():

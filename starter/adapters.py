@@ -2,11 +2,11 @@
 
 All learn from the teacher's vectors; they differ in the texts, the prompts and the loss.
 
-- retrieval: queries among passages. A query is judged by nothing but the passages that it finds,
-  so that its prompt can move it to where they are.
-- text-matching: sentences among their nearest neighbours, cosines as the teacher has them.
-- classification: the same of what people say and ask, short and about one matter.
-- clustering: as classification, and to the centres of the teacher's own clusters.
+- retrieval: queries among passages. The loss of a query depends only on the passages that it
+  finds, so its prompt may move it towards them.
+- text-matching: sentences among their nearest neighbours, with the teacher's cosines.
+- classification: likewise, with short utterances and questions about one subject.
+- clustering: as classification, and towards the centres of the teacher's own clusters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Token ids of the training texts, in batches of like length."""
+"""Token ids of the training texts, in batches of similar length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_TOKENS = 384
 class Ids:
     """Ids of many texts in one array; text i is flat[starts[i]:starts[i + 1]].
 
-    Every text begins with the document prompt, whose first token `as_query` exchanges.
+    Every text begins with the document prompt, whose first token `as_query` replaces.
     """
 
     flat: NDArray[np.int32]
@@ -86,9 +86,9 @@ def batches(
 ) -> Iterator[NDArray[np.int64]]:
     """One pass over the texts: full batches of `budget` padded tokens, in random order.
 
-    Texts of like length come from a random chunk, so that no two passes have the same batches.
-    What a chunk leaves over waits for another pass: a batch of its own shape would cost more, as
-    every shape is prepared once.
+    Texts of similar length come from a random chunk, so that no two passes have the same batches.
+    The rest of a chunk is left to another pass: a batch of an unusual shape would cost more,
+    because each shape is compiled once.
     """
     order = random.permutation(len(lengths))
     found = []
@@ -105,6 +105,6 @@ def batches(
 
 
 def padded(length: int) -> int:
-    """Return the next of few widths."""
+    """Round a width up to one of a few widths."""
     step = 4 if length <= 64 else 16
     return -(-length // step) * step

@@ -30,7 +30,7 @@ The starter model of jlocal; the card is starter/README.md there.
 
 
 def write_backbone(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write everything but the adapters; weights as BF16."""
+    """Write the checkpoint without the adapters; weights as BF16."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         name: tensor.detach().to(torch.bfloat16).contiguous()
@@ -102,7 +102,7 @@ def write_adapter(network: Network, task: str, folder: Path) -> None:
 
 
 def config(shape: Shape, end: int) -> dict[str, Any]:
-    """Return what config.json says."""
+    """Return the content of config.json."""
     return {
         "architectures": ["JinaEmbeddingsV5Model"],
         "attention_bias": False,
@@ -127,5 +127,5 @@ def config(shape: Shape, end: int) -> dict[str, Any]:
 
 
 def write(path: Path, values: Any) -> None:
-    """Write JSON, readable."""
+    """Write indented JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -106,9 +106,9 @@ def retrieval(
 ) -> float:
     """Mean nDCG@10.
 
-    With `binary`, 100 documents are found by the Hamming distance of sign bits, and scored again
-    by cosine, as `jlocal search` does; or, where nothing but "signs" is kept of the documents, by
-    the query's floats against those.
+    With `binary`, the 100 documents of the smallest Hamming distance of sign bits are scored again:
+    by cosine, as in `jlocal search`; or, if it is "signs", by the query's floats and the documents'
+    signs, as if only the signs were stored.
     """
     documents, queries, judged = retrieval_set(folder)
     names = list(documents)

@@ -1,4 +1,4 @@
-"""What is learnt from the teacher: its directions, and how alike it finds texts of a batch."""
+"""The loss: the teacher's directions, and its similarities of the texts in a batch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Qwen3 as it is trained here: right-padded batches, one vector a text, from the end token.
+"""Qwen3 for training: right-padded batches, one vector for each text, from the end token.
 
 The arithmetic is that of transformers' Qwen3Model (grouped-query attention left out: there are as
-many key heads as heads); what is saved is work that no vector depends on. Of the last layer only
-the end token's row is computed.
+many key heads as heads). Work that no vector depends on is saved: in the last layer, only the row
+of the end token is computed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Shape:
 
 
 class LoRA(nn.Module):
-    """What an adapter adds to a matrix: (x @ A.T) @ B.T * scale."""
+    """The change of a matrix product by an adapter: (x @ A.T) @ B.T * scale."""
 
     def __init__(self, rows: int, columns: int, rank: int, scale: float) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Attention(nn.Module):
             turned = self.q_norm(self.split(self.q_proj(last)))
             queries = rotate(turned, cos[ends][:, None], sin[ends][:, None]).transpose(1, 2)
             seen = (torch.arange(x.shape[1])[None, :] <= ends[:, None])[:, None, None]
-        # Written out: the backward pass of torch's own is several times slower on a CPU.
+        # Written out: the backward pass of torch's function is several times slower on a CPU.
         scores = queries @ keys.transpose(-1, -2) / self.shape.head_dim**0.5
         weights = scores.masked_fill(~seen, -1e4).softmax(-1, dtype=torch.float32)
         return self.o_proj((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
@@ -125,7 +125,7 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each added to what it read."""
+    """Attention and feed-forward, each with a residual connection."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class Network(nn.Module):
 
         Args:
             tokens: ids, (batch, tokens).
-            ends: where each text's end token stands, (batch,).
+            ends: the position of each text's end token, (batch,).
 
         Returns:
             Unit vectors, (batch, hidden) float32.
@@ -183,7 +183,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def adapt(network: Network, rank: int, alpha: float) -> list[nn.Parameter]:
-    """Freeze the network and give every matrix an adapter; returns what is trained."""
+    """Freeze the network, give every matrix an adapter, and return the trainable parameters."""
     network.requires_grad_(False)
     for module in network.modules():
         if isinstance(module, Linear):

@@ -1,9 +1,9 @@
 """Passages and questions made of sentences, for the retrieval adapter.
 
-Few of the texts are encyclopaedic passages, and few are questions that such passages answer. Near
-sentences joined are a passage on one matter; what is left of a sentence after a word or two are
-taken out is as a question to it, for a model that weighs words. Only the teacher says which
-passage a question belongs to, so that a bad one teaches nothing false.
+Few of the texts are encyclopaedic passages, and few are questions that such passages answer. So
+similar sentences are joined to a passage on one subject, and a sentence without one or two of its
+words serves as a question, for a model that weighs words. Only the teacher decides which passage a
+question belongs to, so a bad question teaches nothing false.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def gathered(
 
 
 def asked(passages: list[str], chance: random.Random) -> list[str]:
-    """One question to each passage that has a sentence to make it of."""
+    """Return one question for each passage with a suitable sentence."""
     questions = []
     for passage in passages:
         found = [s for s in re.split(r"(?<=[.?!]) ", passage) if 40 <= len(s) <= 300]
@@ -83,7 +83,7 @@ def asked(passages: list[str], chance: random.Random) -> list[str]:
 
 
 def cloze(sentence: str, chance: random.Random) -> str | None:
-    """Make a question of a sentence: some words taken out, few of the others kept.
+    """Make a question from a sentence: remove some words, and keep few of the others.
 
     A sentence of fewer than five words makes none.
     """

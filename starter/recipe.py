@@ -1,4 +1,4 @@
-"""The recipe from texts to checkpoint. Each stage keeps its product and is not done twice."""
+"""The recipe from texts to checkpoint. Each stage stores its result, and is not repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASIS = 256
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; the defaults made the model that ships."""
+    """Numbers of texts and steps; the defaults made the model that comes with jlocal."""
 
     lines: int = 600_000
     passages: int = 60_000
@@ -50,9 +50,9 @@ def run(data: Path, work: Path, output: Path, sizes: Sizes) -> None:
 
     Args:
         data: folder of the texts, see sources.
-        work: folder for the products of the stages; what is there is used.
+        work: folder for the results of the stages; existing results are used.
         output: folder for the checkpoint.
-        sizes: how much of everything.
+        sizes: numbers of texts and steps.
 
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _texts(data: Path, sizes: Sizes) -> dict[str, list[str]]:
 
 
 def _for_tokenizer(lines: list[str], passages: list[str]) -> list[str]:
-    """Most texts as they follow a prompt, with a space before, some as they are."""
+    """Put a space before most texts, as after a prompt; leave some texts as they are."""
     return [
         *(f" {line}" for line in lines[:400_000]),
         *lines[400_000:500_000],
@@ -109,7 +109,7 @@ def _taught(
         words = [bpe.decode([i]).strip() or " " for i in range(sizes.vocabulary)]
         vectors = teacher.encode([*lines, *passages, *words], sizes.workers)
         basis = teacher.basis(vectors[: len(lines) + len(passages)], BASIS)
-        # Made once: vectors in two bases cannot be learnt together.
+        # The basis is made once: vectors in two bases cannot be learnt together.
         np.save(work / "basis.npy", basis)
         return teacher.turned(vectors, basis)
 
@@ -129,6 +129,6 @@ def _start(network: Network, bpe: Tokenizer, both: Ids, corpus: Corpus) -> Weigh
 def _backbone(network: Network, both: Ids, corpus: Corpus, sizes: Sizes) -> Weights:
     start = {name: weight.clone() for name, weight in network.state_dict().items()}
     train.backbone(network, both, corpus.targets, sizes.steps, workers=sizes.workers)
-    # Halfway back to the start it is better on what it was not trained on than either end is;
+    # Halfway back to the start, it is better on tasks it was not trained on than at either end;
     # https://arxiv.org/abs/2109.01903 (WiSE-FT).
     return {name: (start[name] + end) / 2 for name, end in network.state_dict().items()}

@@ -21,7 +21,7 @@ def run(models: Sequence[str], sets: Path) -> None:
 
     Args:
         models: GGUF files, or "minilm" for the teacher.
-        sets: folder with sts/, retrieval/ and classification/; what it lacks is left out.
+        sets: folder with sts/, retrieval/ and classification/; missing sets are left out.
 
     """
     measures = dict(_measures(sets))
@@ -45,7 +45,7 @@ def opened(model: str) -> Iterator[Embed]:
     with Embedder(model, on_long="truncate") as embedder:
 
         def embed(texts: list[str], prompt: str) -> Vectors:
-            # An empty prefix is a prompt as well, and not the model's default.
+            # An empty prefix is a prompt of its own, not the model's default.
             if prompt == "none":
                 return np.asarray(embedder.encode(texts, prompt=""))
             return np.asarray(embedder.encode(texts, prompt_name=prompt))

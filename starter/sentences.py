@@ -1,7 +1,7 @@
-"""Sentences made for the text-matching adapter, whose likeness only the teacher knows.
+"""Artificial sentences for the text-matching adapter; the teacher decides how similar they are.
 
-Running text has few sentences that differ in one word or one phrase, and few of everyday scenes;
-telling such sentences apart is what text-matching is for.
+Running text has few sentences that differ in one word or one phrase, and few about everyday scenes;
+text-matching must tell such sentences apart.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def variants(sentences: list[str], count: int, seed: int = 0) -> list[str]:
     """Change sentences: words taken from a neighbour of the list, a phrase left out, halves joined.
 
     Args:
-        sentences: of which neighbours in the list should be alike in nothing particular.
+        sentences: neighbours in the list should not be similar.
         count: how many to make.
         seed: of the choices.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIN_CHARS, MAX_CHARS = 8, 1200
-# Passages of about 64 to 256 tokens: lines alone (27 tokens) teach nothing about long texts.
+# Passages of about 64 to 256 tokens, because lines (27 tokens) teach nothing about long texts.
 PASSAGE_CHARS = (250, 1100)
 
 
@@ -17,8 +17,8 @@ PASSAGE_CHARS = (250, 1100)
 class Source:
     """A file of texts, one a line.
 
-    `lines` and `passages` are the most that are taken; passages join consecutive lines, so they
-    are only taken where the file is running text.
+    `lines` and `passages` limit how many are taken; passages join consecutive lines, so only files
+    of running text have them.
     """
 
     name: str
@@ -96,7 +96,7 @@ def sample(folder: Path, seed: int = 0) -> tuple[list[str], list[str]]:
     """Lines and passages of every source whose file is in `folder`, each at most once, shuffled.
 
     Raises:
-        FileNotFoundError: no file of any source is there.
+        FileNotFoundError: the folder has no file of any source.
 
     """
     chance = random.Random(seed)  # noqa: S311

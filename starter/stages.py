@@ -1,4 +1,4 @@
-"""Stages of a long run: each keeps its product in a file, and is not done twice."""
+"""Stages of a long run: each stores its result in a file, and is not repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def kept(
     load: Callable[[Path], Any],
     save: Callable[[Path, Any], None],
 ) -> Any:
-    """Load what a stage made before, or make and save it."""
+    """Load the stored result of a stage, or make and store it."""
     if not path.exists():
         print(f"{path.stem}:", flush=True)
         aside = path.with_name(f"partial-{path.name}")
@@ -38,7 +38,7 @@ def save_json(path: Path, values: Any) -> None:
 
 
 def load_weights(path: Path) -> Weights:
-    """Read weights, and nothing else."""
+    """Read weights; a file with other objects is refused."""
     weights: Weights = torch.load(path, weights_only=True)
     return weights
 

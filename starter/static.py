@@ -19,7 +19,7 @@ from starter.loss import distance
 from starter.network import Network, Shape
 
 CHANNELS = 2
-# How large the two channels are beside the rest, which has a root mean square near 1.
+# The size of the two channels; all others have a root mean square near 1.
 RADIUS = 4.0
 PRIOR = 8.0
 
@@ -73,10 +73,10 @@ def fit(
 def first_guess(
     texts: list[NDArray[np.int32]], targets: NDArray[np.float16], alone: NDArray[np.float16]
 ) -> Tensor:
-    """Each token's mean target, less what all have in common; frequent tokens count less.
+    """Each token's mean target minus the mean of all; frequent tokens have less weight.
 
-    `alone` are the teacher's vectors of the tokens by themselves: they stand for `PRIOR` texts,
-    which is what a rare token has for the most part.
+    `alone` are the teacher's vectors of the tokens by themselves. They have the weight of `PRIOR`
+    texts, and so decide for rare tokens.
     """
     vocabulary, width = alone.shape
     sums, counts = torch.zeros(vocabulary, width), torch.zeros(vocabulary)
@@ -112,7 +112,7 @@ def start(network: Network, vectors: Tensor, end: int) -> None:
         embedding[:, :width] = vectors / lengths[:, None] * scale
         embedding[:, width] = RADIUS * cosine
         embedding[:, width + 1] = RADIUS * (1 - cosine**2).sqrt()
-        # The end token asks, and gives itself the least weight.
+        # The end token is the query, and gives itself the lowest weight.
         embedding[end] = 0
         embedding[end, width] = -0.5
         pooling = network.layers[-1].self_attn

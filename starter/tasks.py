@@ -26,7 +26,7 @@ SPOKEN = ("dialog", "queries")
 
 @dataclass(frozen=True)
 class Known:
-    """The texts of the backbone, lines and passages, in words and as pools."""
+    """The texts of the backbone, lines and passages, as strings and as pools."""
 
     lines: list[str]
     line_pool: Pool
@@ -36,7 +36,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Makers:
-    """What it takes to make more texts and to ask the teacher about them."""
+    """The data and the functions to make more texts and their teacher's vectors."""
 
     data: Path
     work: Path
@@ -45,12 +45,12 @@ class Makers:
     count: int
 
     def vectors(self, texts: list[str]) -> adapters.Half:
-        """Ask the teacher, in the common basis."""
+        """Return the teacher's vectors in the common basis."""
         found = teacher.encode(texts, self.workers)
         return teacher.turned(found, np.load(self.work / "basis.npy"))
 
     def pools(self, name: str, make: Callable[[], dict[str, list[str]]]) -> dict[str, Pool]:
-        """Keep texts of several kinds and the teacher's vectors of them."""
+        """Make pools of several kinds of texts, with the teacher's vectors."""
         texts = kept(self.work / f"{name}.json", make, load_json, save_json)
         flat = list(chain.from_iterable(texts.values()))
         targets = kept(self.work / f"{name}.npy", lambda: self.vectors(flat), np.load, np.save)
@@ -63,12 +63,12 @@ class Makers:
 
 
 def recipes(known: Known, makers: Makers, clusters: int) -> dict[str, Callable[[Embed], Losses]]:
-    """Return what yields the losses of each task's adapter.
+    """Return the generator of losses for each task's adapter.
 
     Args:
         known: the texts of the backbone.
-        makers: of other texts.
-        clusters: how many the clustering adapter is taught.
+        makers: how to make other texts.
+        clusters: number of clusters that the clustering adapter learns.
 
     """
     made = makers.pools("sentences", lambda: _sentences(known.lines, makers.count))
@@ -110,7 +110,7 @@ def _questions(known: Known, makers: Makers) -> dict[str, list[str]]:
 
 
 def _spoken(lines: list[str], data: Path) -> Rows:
-    """Find what people say and ask; without these sources all short lines."""
+    """Find utterances and questions of people; without their sources, all short lines."""
     said = set(sources.of(data, SPOKEN)) or set(lines)
     utterances = chosen(lines, UTTERANCES, len(lines))
     return np.array([i for i in utterances if lines[i] in said], np.int64)

@@ -19,7 +19,7 @@ MAX_TOKENS = 256
 
 
 def folder() -> Path:
-    """Where the package keeps all-MiniLM-L6-v2 (Apache-2.0).
+    """Return the folder in which the package has all-MiniLM-L6-v2 (Apache-2.0).
 
     Raises:
         ModuleNotFoundError: the package is not installed.
@@ -36,10 +36,10 @@ def folder() -> Path:
 def encode(texts: list[str], workers: int = 2) -> NDArray[np.float16]:
     """Embed texts: unit vectors, (len(texts), 384) float16.
 
-    Every worker is a process with one thread: twice as fast as one process with two.
+    Each worker is a process with one thread; two workers are twice as fast as one with two threads.
     """
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    # Blocks of neighbours in length keep batches full; many of them keep all workers busy.
+    # Texts of similar length in a block keep batches full; many blocks keep all workers busy.
     blocks = [order[i : i + 2048] for i in range(0, len(order), 2048)][::-1]
     vectors = np.zeros((len(texts), HIDDEN), np.float16)
     with ProcessPoolExecutor(workers, initializer=load) as pool:

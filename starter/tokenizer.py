@@ -1,4 +1,4 @@
-"""A byte-level BPE of its own, with the pre-tokenizer of Qwen2, which llama.cpp knows."""
+"""A new byte-level BPE with the pre-tokenizer of Qwen2, which llama.cpp supports."""
 
 from __future__ import annotations
 

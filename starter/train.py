@@ -1,7 +1,7 @@
-"""Training of the backbone: the teacher's vectors, from the static start on.
+"""Training of the backbone on the teacher's vectors, beginning with the static word vectors.
 
-Two processes of one thread each compute half a batch and share their gradients: on two cores a
-third faster than one process with two threads.
+Two processes with one thread each compute half a batch and share their gradients. On two cores that
+is a third faster than one process with two threads.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from starter.batches import Ids, batches
 from starter.loss import distance
 from starter.network import Network
 
-# Texts of three lengths make a batch, so that what the loss compares is not of one length only.
+# A batch has texts of three lengths, so that the loss also compares texts of different lengths.
 TOKENS, GROUPS = 2_816, 3
 RATE = 1e-3
 WARMUP = 100
 LONG_RUN = 500
-# How many texts get the query prompt.
+# Share of texts with the query prompt.
 QUERIES = 0.3
 Watch = Callable[[Network, int], None]
 
@@ -75,7 +75,7 @@ def work(
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
     network = Network(shared.shape)
     network.load_state_dict(shared.state_dict())
-    # Compiling takes a minute, so it has to pay.
+    # Compiling takes a minute, which only a long run saves again.
     compiled = torch.compile(network, dynamic=True) if steps >= LONG_RUN else network
     parameters = list(network.parameters())
     optimizer = torch.optim.AdamW(
@@ -113,7 +113,7 @@ def work(
 
 
 def average(parameters: list[torch.nn.Parameter], workers: int) -> None:
-    """Exchange gradients for their mean over all processes."""
+    """Replace gradients by their mean over all processes."""
     if workers == 1:
         return
     gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
@@ -126,7 +126,7 @@ def average(parameters: list[torch.nn.Parameter], workers: int) -> None:
 
 
 def endless(ids: Ids, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Yield texts of like length, passing over all of them again and again."""
+    """Yield batches of texts of similar length, in endless passes over all texts."""
     while True:
         yield from batches(ids.lengths, TOKENS, random)
 

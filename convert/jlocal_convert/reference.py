@@ -57,8 +57,8 @@ class CheckpointEncoder:
         self._threads = threads
         self._checkpoint = checkpoint = open_checkpoint(folder)
         for name in _SIZES:
-            most = _MAX_LAYERS if name == "num_hidden_layers" else _MAX_SIZE
-            checkpoint.config.integer(name, most)
+            limit = _MAX_LAYERS if name == "num_hidden_layers" else _MAX_SIZE
+            checkpoint.config.integer(name, limit)
         task = _choose(checkpoint, task)
         self._adapter = folder / "adapters" / task if task in checkpoint.adapters else None
         dimensions = checkpoint.config.integer("hidden_size", _MAX_SIZE)

@@ -355,8 +355,8 @@ def _same_platform(tag: str) -> bool:
     """Compare the platform tag of wheels with this machine: system and processor."""
     system = {"darwin": "macosx", "win32": "win"}.get(sys.platform, sys.platform)
     machines = {"x86_64": ("x86_64", "amd64"), "arm64": ("arm64", "aarch64")}
-    here = platform.machine().lower()
-    names = next((names for names in machines.values() if here in names), (here,))
+    machine = platform.machine().lower()
+    names = next((names for names in machines.values() if machine in names), (machine,))
     return system in tag and tag.endswith((*names, "universal2"))
 
 

@@ -81,8 +81,8 @@ def collect(
         BundleError: a wheel is not available; the message says which and what to do.
 
     """
-    here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-    foreign = platform is not None and platform != here
+    own_platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    foreign = platform is not None and platform != own_platform
     say("building the wheel of jlocal")
     _own_wheel(folder, foreign)
     if not foreign and not native and not _portable():
@@ -107,7 +107,7 @@ def collect(
     return Program(
         jlocal=__version__,
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
-        platform=platform if platform and foreign else here,
+        platform=platform if platform and foreign else own_platform,
         extras=list(extras),
         cpu=None if foreign else _cpu(native),
         glibc=None if foreign else this.libc_ver()[1] or None,
@@ -195,8 +195,8 @@ def _own_wheel(folder: Path, foreign: bool) -> None:
 
     The wheel for a foreign platform is an ordinary one, without jlocal's own kernels.
     """
-    found = importlib.util.find_spec("jlocal")
-    root = Path(str(found.origin)).resolve().parents[1] if found else Path()
+    spec = importlib.util.find_spec("jlocal")
+    root = Path(str(spec.origin)).resolve().parents[1] if spec else Path()
     if not (root / "pyproject.toml").is_file():
         repack("jlocal", folder, pure=foreign)
         return
@@ -234,8 +234,8 @@ def _compile_portable() -> None:
     with scratch_folder() as work:
         # pip's own cache does not record the CPU that a wheel was compiled for.
         alone = ["--no-deps", "--no-cache-dir", "--no-binary", _LLAMA]
-        wanted = ["-w", str(work), f"{_LLAMA}=={version}"]
-        done = _pip("wheel", *alone, *wanted, environment=environment)
+        target = ["-w", str(work), f"{_LLAMA}=={version}"]
+        done = _pip("wheel", *alone, *target, environment=environment)
         built = sorted(work.glob("*.whl"))
         if done.status or not built:
             native = Argument("native", True)
@@ -268,9 +268,9 @@ def _download(folder: Path, platform: str, own: str) -> None:
 def _pinned(folder: Path) -> list[str]:
     """Return pip's options for the versions of this environment, which are tested together."""
     pins = {
-        f"{found.name}=={found.version}"
-        for found in metadata.distributions()
-        if found.name and found.name.lower() not in ("jlocal", "llama_cpp_python", _LLAMA)
+        f"{package.name}=={package.version}"
+        for package in metadata.distributions()
+        if package.name and package.name.lower() not in ("jlocal", "llama_cpp_python", _LLAMA)
     }
     file = folder / _CONSTRAINTS
     file.write_text("\n".join(sorted(pins)), encoding="utf-8")

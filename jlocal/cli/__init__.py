@@ -176,12 +176,12 @@ def _explain(error: BaseException) -> int:
 
 def _show(error: click.ClickException) -> None:
     """Print the usage, which is our own text, and the message, which may quote hostile text."""
-    whole = io.StringIO()
-    error.show(whole)
+    text = io.StringIO()
+    error.show(text)
     if isinstance(error, _NO_ARGUMENTS):
-        sys.stderr.write(whole.getvalue())
+        sys.stderr.write(text.getvalue())
         return
     message = f"Error: {error.format_message()}"
     # Click leaves escape sequences of the message out, so that it may not end in the same one.
-    sys.stderr.write(whole.getvalue().partition("Error: ")[0])
+    sys.stderr.write(text.getvalue().partition("Error: ")[0])
     log(message)

@@ -48,9 +48,9 @@ def converse(
     page = _JsonPage() if as_json else _Page(screen, headed=not is_dialogue)
     if is_dialogue and not (as_json or quiet):
         log("Ask a question. A number opens that hit; an empty line ends.")
-    asked = failed = 0
+    count = failed = 0
     for place, query in _queries(first, at_terminal):
-        asked += 1
+        count += 1
         try:
             if isinstance(query, TextError):
                 raise query
@@ -65,7 +65,7 @@ def converse(
             signals.forget()
             log("Interrupted.")
     if failed and not at_terminal:
-        log(f"Error: {failed:,} of {asked:,} queries could not be answered.")
+        log(f"Error: {failed:,} of {count:,} queries could not be answered.")
         return 1
     return 0
 

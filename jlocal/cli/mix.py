@@ -88,8 +88,8 @@ class Target:
             raise click.UsageError("give --target-size or --target-cosine, not both")
         if self.target_size is not None and not math.isfinite(self.target_size):
             raise click.UsageError(f"--target-size {self.target_size}: name a number of MB")
-        if given := [option for option, value in others.items() if value]:
-            raise click.UsageError(f"a target chooses the types itself; leave {given[0]} out")
+        if conflicting := [option for option, value in others.items() if value]:
+            raise click.UsageError(f"a target chooses the types itself; leave {conflicting[0]} out")
         if not calibrate:
             raise click.UsageError("a target needs texts: --calibrate default, or --calibrate FILE")
 

@@ -101,13 +101,13 @@ def opened_search(
         embedder = loader.open(_model(source, known))
         collection = stack.enter_context(collection_of(unknown, embedder, quiet=source.quiet))
         collection.check_model()
-    meant: Callable[[str], bool] | str | None = path
+    path_matches: Callable[[str], bool] | str | None = path
     if limit := part or scope:
         fits = path_filter(path)
-        meant = lambda name: limit.holds(name) and fits(name)  # noqa: E731
+        path_matches = lambda name: limit.holds(name) and fits(name)  # noqa: E731
     search = partial(
         collection.search,
-        path=meant,
+        path=path_matches,
         mode=mode,
         prompt_name=prompt_name,
         prompt=prefix,

@@ -75,11 +75,11 @@ class Workers:
             int(min(room.cpus // cpus, room.gpus / gpus if gpus else room.cpus)) for room in usable
         )
         if fit < actors:
-            wanted = Argument("actors", actors), Argument("cpus_per_actor", cpus)
+            requested = Argument("actors", actors), Argument("cpus_per_actor", cpus)
             raise ArgumentError(
-                f"the cluster has room for {fit} of {wanted[0]} with {wanted[1]}; Ray would wait "
-                "for ever",
-                *wanted,
+                f"the cluster has room for {fit} of {requested[0]} with {requested[1]}; Ray would "
+                "wait for ever",
+                *requested,
                 argument="actors",
             )
         return Workers(actors, cpus, gpus)
@@ -99,10 +99,10 @@ def model_here(name: str, sha256: str, read: ReadModel | None = None) -> Path:
 
     """
     try:
-        here = names.resolve(name, offline=True)
-        if sha256_of(here) == sha256:
-            return here
-        reason = f"{here} is another file"
+        path = names.resolve(name, offline=True)
+        if sha256_of(path) == sha256:
+            return path
+        reason = f"{path} is another file"
     except JlocalError as error:
         reason = error.message
     except OSError as error:

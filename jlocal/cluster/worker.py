@@ -201,11 +201,11 @@ class Rows:
 
         length, kind = self._width
         has_one = np.array([error is None for error in self.errors], np.bool_)
-        whole = np.zeros((len(has_one), length), kind)
+        rows = np.zeros((len(has_one), length), kind)
         if self._vectors:
-            whole[has_one] = np.stack(self._vectors)
+            rows[has_one] = np.stack(self._vectors)
         return pyarrow.FixedSizeListArray.from_arrays(
-            pyarrow.array(whole.reshape(-1)), length, mask=pyarrow.array(~has_one)
+            pyarrow.array(rows.reshape(-1)), length, mask=pyarrow.array(~has_one)
         )
 
     @property

@@ -156,9 +156,11 @@ class IndexedCollection(OpenCollection):
 
         """
         chosen = listed("paths", paths)
-        given = of_keywords(_IndexOptions, "index", more)
-        change, options = given.change, given.config(chunk)
-        listeners = Listeners(on_failure, self._until_closed(given.on_texts), given.on_progress)
+        arguments = of_keywords(_IndexOptions, "index", more)
+        change, options = arguments.change, arguments.config(chunk)
+        listeners = Listeners(
+            on_failure, self._until_closed(arguments.on_texts), arguments.on_progress
+        )
         if not chosen and change != Change():
             raise ArgumentError(
                 "the paths are missing that this is to be remembered of", argument="paths"

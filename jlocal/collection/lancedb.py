@@ -111,10 +111,10 @@ class _Kept:
 
 
 def _schema(arrow: Any, dimensions: int, metadata: str) -> Any:
-    whole = [(name, arrow.int64()) for name in ("page", "first_line", "last_line")]
+    integers = [(name, arrow.int64()) for name in ("page", "first_line", "last_line")]
     texts = [(name, arrow.string()) for name in ("id", "path", "text")]
     vector = ("vector", arrow.list_(arrow.float32(), dimensions))
-    return arrow.schema([*texts[:2], *whole, texts[2], vector], metadata={"jlocal": metadata})
+    return arrow.schema([*texts[:2], *integers, texts[2], vector], metadata={"jlocal": metadata})
 
 
 def _batches(arrow: Any, schema: Any, kept: _Kept) -> Iterator[Any]:

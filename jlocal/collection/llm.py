@@ -174,15 +174,15 @@ def _check(connection: sqlite3.Connection, target: Path, name: str) -> None:
 
 def _check_passive(connection: sqlite3.Connection, target: Path, table: str) -> None:
     """Refuse triggers and views, which would run when a row is written and are not llm's."""
-    found = connection.execute(
+    objects = connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = ? LIMIT 100", (table,)
     ).fetchall()
-    for type, name, sql in found:
+    for type, name, sql in objects:
         words = set(re.findall(r"\w+", sql.lower())) if isinstance(sql, str) else set()
         if type not in ("table", "index") or words & _RUNS:
-            what = printable(f"{type} {name}")[:100]
+            description = printable(f"{type} {name}")[:100]
             raise OutputError(
-                f"{target} is not an embeddings database of llm: its {what} may run when "
+                f"{target} is not an embeddings database of llm: its {description} may run when "
                 "something is written; name another file",
                 path=target,
             )

@@ -135,8 +135,8 @@ def collections() -> dict[str, Path]:
         return {}
     except OSError as error:
         raise CollectionError(f"cannot read {folder()}: {error.strerror or error}") from error
-    found = {name: path for path in files if (name := name_of(path))}
-    return dict(sorted(found.items(), key=lambda item: (item[0].casefold(), item[0])))
+    named = {name: path for path in files if (name := name_of(path))}
+    return dict(sorted(named.items(), key=lambda item: (item[0].casefold(), item[0])))
 
 
 def missing(path: Path) -> MissingCollectionError:

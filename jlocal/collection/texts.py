@@ -181,10 +181,10 @@ class TextCollection(IndexedCollection):
         for id in listed:
             _check_id(id)
         with self._indexing(wait, create=False) as store:
-            found = dict.fromkeys(item.id for id in listed if (item := _find(store, id)))
+            removed = dict.fromkeys(item.id for id in listed if (item := _find(store, id)))
             with self._readers.one():  # as in `add`
-                store.write(Batch(removed=list(found)))
-        return len(found)
+                store.write(Batch(removed=list(removed)))
+        return len(removed)
 
     def get(self, id: str | Path) -> StoredDocument | None:
         """Read a document with its text; None if there is no such document.

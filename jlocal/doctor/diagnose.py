@@ -82,9 +82,9 @@ def _features(report: Report) -> None:
         return
     built, flags = features_in(report.llama.system_info), cpu_flags()
     for name, flag in FLAGS.items():
-        here = None if flags is None else flag in flags
-        if here or name in built:
-            report.features[name] = InstructionSet(name in built, here)
+        in_cpu = None if flags is None else flag in flags
+        if in_cpu or name in built:
+            report.features[name] = InstructionSet(name in built, in_cpu)
     wasted = [name for name, row in report.features.items() if row.cpu and not row.llama]
     lacking = [name for name, row in report.features.items() if row.cpu is False]
     if lacking:

@@ -38,10 +38,10 @@ _GPUS = ("cuda", "gpu", "mps", "metal", "xpu", "vulkan", "rocm", "hip")
 
 def warn_of_ignored(arguments: Mapping[str, object]) -> None:
     """Warn once of all passed arguments of `SentenceTransformer` that have no effect here."""
-    given = [name for name, value in arguments.items() if value and value != _DEFAULTS.get(name)]
-    if given:
-        reasons = "; ".join(f"{name} ({_IGNORED[name]})" for name in given)
-        noun, verb = ("argument", "does") if len(given) == 1 else ("arguments", "do")
+    ignored = [name for name, value in arguments.items() if value and value != _DEFAULTS.get(name)]
+    if ignored:
+        reasons = "; ".join(f"{name} ({_IGNORED[name]})" for name in ignored)
+        noun, verb = ("argument", "does") if len(ignored) == 1 else ("arguments", "do")
         warn(
             IgnoredArgumentWarning(
                 f"{noun} of SentenceTransformer that {verb} nothing in an Embedder: {reasons}"

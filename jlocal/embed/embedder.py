@@ -346,9 +346,9 @@ class Embedder(Interface):
             raise wrong("errors", errors, "it is 'raise' or 'return'")
         dimensions = self._dimensions(truncate_dim, precision)
         prefix = self.prompt_text(prompt, prompt_name)
-        given = of_keywords(_StreamOptions, "stream", more)
-        reader = self._reader(prefix, dimensions, errors, given.on_truncated, given.journal)
-        return self._stream(reader.windows(texts, given.on_texts), dimensions, precision)
+        arguments = of_keywords(_StreamOptions, "stream", more)
+        reader = self._reader(prefix, dimensions, errors, arguments.on_truncated, arguments.journal)
+        return self._stream(reader.windows(texts, arguments.on_texts), dimensions, precision)
 
     def _stream(
         self,

@@ -171,9 +171,9 @@ def _densest(matches: Sequence[Match], size: int) -> Match | None:
         weight += match.weight if not inside[match.term] else 0
         inside[match.term] += 1
         while match.end - matches[begin].start > size and matches[begin] is not match:
-            gone = matches[begin]
-            inside[gone.term] -= 1
-            weight -= gone.weight if not inside[gone.term] else 0
+            dropped = matches[begin]
+            inside[dropped.term] -= 1
+            weight -= dropped.weight if not inside[dropped.term] else 0
             begin += 1
         if weight > best_weight + 1e-9:
             best, best_weight = matches[begin], weight

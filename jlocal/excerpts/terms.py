@@ -103,8 +103,8 @@ class Terms:
         for word in _words(text):
             if word[1]:
                 matches += self._in_unspaced(word[1], word.start())
-            elif found := self._meaning(word[0]):
-                matches.append(Match(word.start(), word.end(), *found))
+            elif meaning := self._meaning(word[0]):
+                matches.append(Match(word.start(), word.end(), *meaning))
         return matches
 
     def _match(self, word: str) -> tuple[str, float] | None:
@@ -145,8 +145,8 @@ def _terms(query: str) -> Iterator[str]:
 
 
 def _is_unspaced(term: str) -> bool:
-    found = next(_words(term), None)
-    return bool(found and found[1])
+    word = next(_words(term), None)
+    return bool(word and word[1])
 
 
 def _without_ending(word: str) -> list[str]:

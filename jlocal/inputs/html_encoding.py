@@ -143,16 +143,16 @@ def _declared_by(meta: dict[bytes, bytes]) -> Iterator[bytes]:
     if b"charset" in meta:
         yield meta[b"charset"]
     elif meta.get(b"http-equiv", b"").lower() == b"content-type":
-        for found in _CHARSET.findall(meta.get(b"content", b""))[:1]:
-            yield b"".join(found)
+        for match in _CHARSET.findall(meta.get(b"content", b""))[:1]:
+            yield b"".join(match)
 
 
 def _detected(data: bytes) -> str:
     """Detect an encoding; without evidence it is Windows-1252, as in browsers."""
     sample = data[:_SAMPLE]
     # The web has no name of its own for cp949, which is Korean.
-    found = str(detect_encoding(sample, html5_compatible=False, from_html_meta=False)).lower()
-    name = "cp949" if found == "cp949" else map_encoding_to_html5(found, fallback_utf8=False)
+    detected = str(detect_encoding(sample, html5_compatible=False, from_html_meta=False)).lower()
+    name = "cp949" if detected == "cp949" else map_encoding_to_html5(detected, fallback_utf8=False)
     name = _SUPERSETS.get(str(name), name)
     if name in _MULTIBYTE and _Decoded.of(data, name).is_likely:
         return name

@@ -65,16 +65,16 @@ def _cells(notebook: object) -> list[object] | None:
     sheets = notebook.get("worksheets")
     if not isinstance(sheets, list):
         return None
-    found = (sheet.get("cells") for sheet in sheets if isinstance(sheet, dict))
-    return [cell for cells in found if isinstance(cells, list) for cell in cells]
+    lists = (sheet.get("cells") for sheet in sheets if isinstance(sheet, dict))
+    return [cell for cells in lists if isinstance(cells, list) for cell in cells]
 
 
 def _language(notebook: Mapping[str, object]) -> str:
     metadata = notebook.get("metadata")
     places = ("language_info", "name"), ("kernelspec", "language")
     for place, key in places:
-        found = metadata.get(place) if isinstance(metadata, dict) else None
-        name = found.get(key) if isinstance(found, dict) else None
+        entry = metadata.get(place) if isinstance(metadata, dict) else None
+        name = entry.get(key) if isinstance(entry, dict) else None
         if isinstance(name, str) and _LANGUAGE.fullmatch(name):
             return name
     return ""
@@ -116,10 +116,10 @@ def _closed(markdown: str) -> str:
     """Close a block of code that a cell leaves open, as it does not extend to the next cell."""
     fence = ""
     for line in markdown.splitlines():
-        found = _FENCE.fullmatch(line)
-        if found and not fence:
-            fence = found[1]
-        elif found and found[1].startswith(fence) and not found[2].strip():
+        match = _FENCE.fullmatch(line)
+        if match and not fence:
+            fence = match[1]
+        elif match and match[1].startswith(fence) and not match[2].strip():
             fence = ""
     return f"{markdown}\n{fence}" if fence else markdown
 

@@ -184,8 +184,8 @@ def _value(text: str, start: int) -> tuple[Any, int]:
 
 
 def _skip_space(text: str, start: int) -> int:
-    found = _SPACE.match(text, start)
-    return found.end() if found else start
+    match = _SPACE.match(text, start)
+    return match.end() if match else start
 
 
 def _json_objects(text: str) -> Iterator[_Entry]:
@@ -295,14 +295,14 @@ def _header(
     if not headers:
         raise TextError("its header is not CSV")
     # The first header with all fields, or else the one with the most columns, for the error.
-    found = next((item for item in headers if set(fields) <= set(item[1])), None)
-    found = found or max(headers, key=lambda item: len(item[1]))
-    if missing := [field for field in fields if field not in found[1]]:
-        raise TextError(f"has no column {missing[0]!r}; it has: {_names(found[1])}")
+    header = next((item for item in headers if set(fields) <= set(item[1])), None)
+    header = header or max(headers, key=lambda item: len(item[1]))
+    if missing := [field for field in fields if field not in header[1]]:
+        raise TextError(f"has no column {missing[0]!r}; it has: {_names(header[1])}")
     for field in fields:
-        if found[1].count(field) > 1:
+        if header[1].count(field) > 1:
             raise TextError(f"two columns have one name, {field!r}")
-    return found
+    return header
 
 
 def _cells(

@@ -45,7 +45,7 @@ class Search:
 
 def metadata(hit: Hit) -> dict[str, Any]:
     """Return the metadata of a text with those of the hit, which replace others of their name."""
-    ours = {
+    fields = {
         "source": hit.path,
         "first_line": hit.first_line,
         "last_line": hit.last_line,
@@ -54,5 +54,5 @@ def metadata(hit: Hit) -> dict[str, Any]:
         "score": float(hit.score),
         "relevance": float(hit.relevance),
     }
-    known = {name: value for name, value in ours.items() if value is not None}
+    known = {name: value for name, value in fields.items() if value is not None}
     return {**(hit.metadata or {}), **known}

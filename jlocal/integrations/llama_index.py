@@ -107,13 +107,13 @@ class JlocalRetriever(BaseRetriever):
         super().__init__(**arguments)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = []
+        nodes = []
         for hit in self._search.hits(query_bundle.query_str):
             node = TextNode(text=hit.text, metadata=metadata(hit))
             if hit.id is not None:
                 node.id_ = hit.id
-            found.append(NodeWithScore(node=node, score=float(hit.score)))
-        return found
+            nodes.append(NodeWithScore(node=node, score=float(hit.score)))
+        return nodes
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)

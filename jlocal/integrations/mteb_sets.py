@@ -96,7 +96,7 @@ def _retrieval(folder: Path) -> AbsTask:
 
         def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
             del num_proc, kwargs
-            found = {
+            split = {
                 "corpus": Dataset.from_list(
                     [
                         {"id": name, "title": str(row.get("title") or ""), "text": row["text"]}
@@ -109,7 +109,7 @@ def _retrieval(folder: Path) -> AbsTask:
                 "relevant_docs": judged,
                 "top_ranked": None,
             }
-            self.dataset = {"default": {"test": found}}
+            self.dataset = {"default": {"test": split}}
             self.data_loaded = True
 
     return Retrieval()

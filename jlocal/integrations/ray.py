@@ -243,8 +243,8 @@ class _Home:
 
 
 def _home(job: Job) -> Any:
-    here = ray.get_runtime_context().get_node_id()
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+    node = ray.get_runtime_context().get_node_id()
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     home = ray.remote(_Home).options(num_cpus=0, scheduling_strategy=strategy)
     return home.remote(model_here(job.model, job.model_sha256))
 

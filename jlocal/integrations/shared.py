@@ -131,11 +131,11 @@ class SharedModel:
     @property
     def arguments(self) -> dict[str, Any]:
         """All arguments but the model that differ from their defaults, as JSON knows them."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         return {
-            field.name: given[field.name]
+            field.name: values[field.name]
             for field in fields(self)[1:]
-            if given[field.name] != field.default
+            if values[field.name] != field.default
         }
 
     @cached_property
@@ -174,9 +174,9 @@ class SharedModel:
     @property
     def prompts(self) -> dict[str, str]:
         """The prefixes of queries and documents, under "query" and "document"."""
-        found = self.embedder.prompts
-        sides = {"query": query_prompt(found), "document": document_prompt(found)}
-        return {side: found[name] for side, name in sides.items() if name is not None}
+        prompts = self.embedder.prompts
+        sides = {"query": query_prompt(prompts), "document": document_prompt(prompts)}
+        return {side: prompts[name] for side, name in sides.items() if name is not None}
 
 
 def _several(texts: Iterable[str]) -> list[str]:

@@ -32,7 +32,7 @@ def nfc(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    return (found[0] for found in _PIECE.finditer(text))
+    return (match[0] for match in _PIECE.finditer(text))
 
 
 def _in_order(marks: re.Match[str]) -> str:

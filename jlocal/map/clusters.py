@@ -75,11 +75,13 @@ def name_clusters(texts: Sequence[str], labels: Labels, words: int = 3) -> list[
     The score of a word is p log(p / q), for its share p of the cluster's texts and q of all texts.
     """
     sets = [set(_WORD.findall(text.casefold())) for text in texts]
-    everywhere = Counter(word for found in sets for word in found)
+    everywhere = Counter(word for text_words in sets for word in text_words)
     names = []
     for number in range(int(labels.max(initial=-1)) + 1):
-        mine = [found for found, label in zip(sets, labels, strict=True) if label == number]
-        counts = Counter(word for found in mine for word in found)
+        mine = [
+            text_words for text_words, label in zip(sets, labels, strict=True) if label == number
+        ]
+        counts = Counter(word for text_words in mine for word in text_words)
         weights = {
             word: count / len(mine) * np.log(count * len(sets) / (everywhere[word] * len(mine)))
             for word, count in counts.items()

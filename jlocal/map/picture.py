@@ -173,8 +173,8 @@ def _beginning(text: str, characters: int) -> str:
     # A text may be long and mostly spaces.
     read = text[: 20 * characters]
     words = " ".join(read.split())
-    whole = len(read) == len(text) and len(words) <= characters
-    return words if whole else f"{words[:characters]}…"
+    is_whole = len(read) == len(text) and len(words) <= characters
+    return words if is_whole else f"{words[:characters]}…"
 
 
 def _groups(

@@ -205,8 +205,8 @@ def _is_left(error: BaseException) -> bool:
     parts = getattr(error, "exceptions", None)
     if parts:
         return all(map(_is_left, parts))
-    gone = (BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-    return isinstance(error, gone)
+    disconnected = (BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+    return isinstance(error, disconnected)
 
 
 @dataclass(frozen=True)

@@ -62,14 +62,14 @@ class Shelf:
                 return document
             if self.shows_paths:
                 path = native(document)
-                found = path if store.is_added(path) is False else None
+                match = path if store.is_added(path) is False else None
             else:
-                found = self._names().find(store, document, "file")
-            if found is None and _UNREADABLE in document:
+                match = self._names().find(store, document, "file")
+            if match is None and _UNREADABLE in document:
                 name = self.naming()
-                every = (*store.added(), *store.paths())
-                found = next((path for path in every if name(path) == document), None)
-        return found
+                documents = (*store.added(), *store.paths())
+                match = next((path for path in documents if name(path) == document), None)
+        return match
 
     def filter(self, glob: str | None) -> str | Callable[[str], bool] | None:
         """Return the filter of a search: a glob is compared with the names that are shown."""
@@ -111,13 +111,13 @@ class Library:
             CollectionError: the folder of collections cannot be read.
 
         """
-        found = self._fixed or collections()
+        named = self._fixed or collections()
         with self._lock:
-            for name, path in found.items():
+            for name, path in named.items():
                 known = self._shelves.get(name)
                 if known is None or known.path != path:
                     self._shelves[name] = Shelf(name, path, self.shows_paths, Collection(path))
-            return [self._shelves[name] for name in found]
+            return [self._shelves[name] for name in named]
 
     def chosen(self, name: str | None) -> list[Shelf]:
         """Return the collection of a name, or for None all.

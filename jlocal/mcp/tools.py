@@ -116,8 +116,8 @@ def _around(text: str, query: str) -> str:
     if len(text) <= _EXCERPT:
         return text
     words = sorted({re.escape(word) for word in re.findall(r"\w{3,}", query)}, key=len)
-    found = re.search("|".join(reversed(words)), text, re.IGNORECASE) if words else None
-    start = max(0, min(found.start() - _LEAD if found else 0, len(text) - _EXCERPT))
+    match = re.search("|".join(reversed(words)), text, re.IGNORECASE) if words else None
+    start = max(0, min(match.start() - _LEAD if match else 0, len(text) - _EXCERPT))
     part = text[start : start + _EXCERPT]
     before, after = "… " if start else "", " …" if start + _EXCERPT < len(text) else ""
     return f"{before}{part.strip()}{after}"
@@ -137,10 +137,10 @@ def read(
     shelves = library.chosen(collection)
     for shelf in shelves:
         try:
-            found = shelf.find(document)
-            if found is not None:
+            path = shelf.find(document)
+            if path is not None:
                 return _read(
-                    shelf, found, _start(shelf, found, position, line, page), before, characters
+                    shelf, path, _start(shelf, path, position, line, page), before, characters
                 )
         except JlocalError as error:
             if len(shelves) == 1:

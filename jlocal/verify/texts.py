@@ -85,11 +85,11 @@ def read_texts(paths: Iterable[Path]) -> list[Text]:
 
 def digest(texts: Iterable[Text]) -> str:
     """Return the SHA-256 of texts in their order, in hexadecimal; languages are ignored."""
-    whole = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for text in texts:
         data = text.text.encode("utf-8")
-        whole.update(len(data).to_bytes(8, "little") + data)
-    return whole.hexdigest()
+        sha256.update(len(data).to_bytes(8, "little") + data)
+    return sha256.hexdigest()
 
 
 def _long(texts: list[str], start: int, length: int) -> Text:

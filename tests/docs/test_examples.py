@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "collection.py": ["3 tickets", "T1", "T2", "['T2', 'T3']"],
-    "convert_and_verify.py": ["15.8 MB and 8.6 MB", "the least cosine is above 0.99: True"],
+    "convert_and_verify.py": ["15.8 MB and 8.6 MB", "the lowest cosine is above 0.99: True"],
     "embed_and_search.py": ["(3, 256) float32", "The apple tree is pruned in February."],
     "search_notes.sh": [
         "notes/meetings/2024-03-12 backup strategy.md",

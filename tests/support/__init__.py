@@ -1,1 +1,1 @@
-"""What tests share: checkpoints, hostile files, a hub, a browser, references."""
+"""Helpers for tests: checkpoints, hostile files, a hub, a browser, references."""

@@ -1,4 +1,4 @@
-"""How alike vectors are, text by text."""
+"""How similar vectors are, text by text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cosines(a, b):
 
 
 def below(floor, a, b, names=tuple(AWKWARD)):
-    """Return what is not alike, by name."""
+    """Return the cosines below a floor, by the name of the text."""
     found = zip(names, cosines(a, b).tolist(), strict=True)
     return {name: cosine for name, cosine in found if not cosine >= floor}
 

@@ -37,7 +37,7 @@ def bert_file(path: Path, **keys: bool) -> Path:
     writer.add_file_type(0)
     writer.add_tokenizer_model("bert")
     writer.add_token_type_count(2)
-    # llama.cpp marks beginnings of words, and WordPiece their continuations.
+    # llama.cpp marks the beginnings of words, WordPiece marks their continuations.
     words = [
         token if token in SPECIAL else token[2:] if token[:2] == "##" else f"\u2581{token}"
         for token in VOCABULARY

@@ -1,4 +1,4 @@
-"""A web page in headless Chromium, as a person with a mouse and a keyboard has it."""
+"""A web page in headless Chromium, used with a mouse and a keyboard as a person does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAGS = (
 
 
 class Browser:
-    """What tests do with a page, and what it did."""
+    """A page: the actions of tests on it, and its log."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -47,7 +47,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def frame(self) -> None:
-        """Wait until what was asked for is drawn."""
+        """Wait until the page has drawn the requested frame."""
         self.driver.execute_async_script(
             "const done = arguments[0];"
             "requestAnimationFrame(() => requestAnimationFrame(() => done()));"
@@ -73,11 +73,11 @@ class Browser:
         self.frame()
 
     def complaints(self) -> list[str]:
-        """What was written to the console since the page was opened."""
+        """The messages in the console since the page was opened."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for since the page was opened."""
+        """The addresses that were requested since the page was opened."""
         messages = (
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         )

@@ -1,4 +1,4 @@
-"""What the tests of bundles share: a sound bundle of a tiny model, and ways to write others."""
+"""Helpers for tests of bundles: a valid bundle of a tiny model, and functions to write others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jlocal.bundle.standalone import END, MANIFEST, header, padding
 from jlocal.cli import cli
 from support.headers import SOUND, gguf, tensor
 
-# A header that is in order; no weights that llama.cpp could load.
+# A valid header, without weights that llama.cpp could load.
 MODEL = gguf(SOUND, [tensor("t", (4,), 0)])
 MEMBERS = {"LICENSE": b"free\n", "models/tiny.gguf": MODEL}
 

@@ -2,7 +2,7 @@
 
 The tokenizers are the real ones, so a checkpoint keeps its full vocabulary; everything else is as
 small as it can be while attention, feed-forward and adapters still show in the vectors.
-Nothing here needs torch, nor anything of the packages under test.
+This module needs neither torch nor the packages under test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers that decide every tensor's shape."""
+    """The numbers that determine the shapes of all tensors."""
 
     backbone: Backbone
     hidden: int
@@ -84,7 +84,7 @@ def shape_of(
     head_dim: int | None = None,
     ffn: int | None = None,
 ) -> Shape:
-    """Fill in what is not given, in the proportions of small and nano."""
+    """Fill in missing numbers, in the proportions of small and nano."""
     if backbone == "qwen3":
         return Shape(
             backbone,
@@ -168,7 +168,7 @@ def build(
 
 
 def merged(base: Path, task: str, folder: Path, *, dtype: str = "BF16", shards: int = 1) -> Path:
-    """Write what the merged repository of one task holds: no adapter, its own architecture."""
+    """Write the merged repository of one task: without adapters, with its own architecture."""
     config = json.loads((base / "config.json").read_text())
     del config["task_names"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,7 +235,7 @@ def adapter_tensors(
 
 
 def scale_of(options: dict[str, Any], name: str) -> float:
-    """What LoRA multiplies B @ A by."""
+    """The factor of B @ A in LoRA."""
     rank = pattern(options["rank_pattern"], name, options["r"])
     alpha = pattern(options["alpha_pattern"], name, options["lora_alpha"])
     return float(alpha / (rank**0.5 if options["use_rslora"] else rank))
@@ -251,7 +251,7 @@ def pattern(table: dict[str, int], name: str, default: int) -> int:
 
 
 def model_config(shape: Shape, *, rope_parameters: bool = False) -> dict[str, Any]:
-    """What config.json says of the backbone."""
+    """The content of config.json."""
     small = shape.backbone == "qwen3"
     theta = 3_500_000 if small else 1_000_000
     config: dict[str, Any] = {
@@ -292,7 +292,7 @@ def model_config(shape: Shape, *, rope_parameters: bool = False) -> dict[str, An
 
 
 def adapter_config(rank: int) -> dict[str, Any]:
-    """What adapter_config.json says; as published, alpha equals the rank."""
+    """The content of adapter_config.json; as published, alpha equals the rank."""
     return {
         "alpha_pattern": {},
         "base_model_name_or_path": None,
@@ -314,7 +314,7 @@ def adapter_config(rank: int) -> dict[str, Any]:
 
 
 def write_common(folder: Path, backbone: Backbone) -> None:
-    """Write what base and merged repositories share: tokenizer, prompts, model card."""
+    """Write the files that base and merged repositories share: tokenizer, prompts, model card."""
     (folder / "tokenizer.json").write_bytes(tokenizer_json(backbone))
     (folder / "tokenizer_config.json").write_bytes(tokenizer_config(backbone))
     prompts = {"query": "Query: ", "document": "Document: "}

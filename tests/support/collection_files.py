@@ -1,4 +1,4 @@
-"""What must hold for the file of a collection, and what it says."""
+"""Invariants and content of a collection's file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jlocal.collection.database.values import digest_of
 
 
 def check(path: Path) -> None:
-    """Whatever happened, the file is whole, and its codes are those of its vectors."""
+    """Check that the file is intact, and that its codes are those of its vectors."""
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -36,7 +36,7 @@ def check(path: Path) -> None:
 
 
 def check_words(path: Path) -> None:
-    """The words are those of the passages that have codes, as if they were just written."""
+    """Check that the words are those of the passages with codes, as if they were just written."""
     with closing(sqlite3.connect(path)) as connection:
         documents = connection.execute("SELECT id FROM document").fetchall()
         for index, ids in (
@@ -69,7 +69,7 @@ def _words(connection: sqlite3.Connection, table: str) -> list[list[tuple]]:
 
 
 def rows(path: Path) -> list[tuple]:
-    """All that a collection says, without the ids that depend on the order of writing."""
+    """The content of a collection, without the ids that depend on the order of writing."""
     connection = sqlite3.connect(path)
     found = connection.execute(
         'SELECT path, content.sha256, record, start, "end", first_line, last_line, passage.sha256, '
@@ -86,7 +86,7 @@ def rows(path: Path) -> list[tuple]:
 
 
 def config_for(dimensions: int) -> CollectionConfig:
-    """Say how vectors of this length could have been made."""
+    """Return a config with which vectors of this length could have been made."""
     return CollectionConfig(
         model="model",
         model_path="/model.gguf",

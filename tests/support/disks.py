@@ -30,7 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> None:
-    """Leave not one byte."""
+    """Fill the disk to the last byte."""
     file = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for size in (4096, 1):
         try:
@@ -42,7 +42,7 @@ def fill(folder: Path) -> None:
 
 
 class read_only:
-    """Make a folder one that cannot be written, for root as well."""
+    """Make a folder read-only, even for root."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

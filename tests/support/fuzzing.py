@@ -1,4 +1,4 @@
-"""How the fuzzers run: a few fixed inputs by default, FUZZ_INPUTS=N others on request."""
+"""Settings of the fuzzers: a few fixed inputs by default, N random ones with FUZZ_INPUTS=N."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fuzzer(inputs: int, deadline: int | None) -> settings:
 
 
 def mutations(data: bytes) -> st.SearchStrategy[bytes]:
-    """Change, cut out, repeat and insert pieces."""
+    """Change, remove, repeat and insert pieces."""
     position = st.integers(0, len(data))
     number = st.sampled_from([0, 1, 2, 0x7F, 0xFF, 0xFFFF, 1 << 31, (1 << 32) - 1, 1 << 63])
     piece = st.one_of(

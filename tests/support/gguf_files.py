@@ -1,4 +1,4 @@
-"""What the tests of conversion share: reading GGUF files, and changing checkpoints."""
+"""Helpers for tests of conversion: reading GGUF files, and changing checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARCHITECTURES = {"qwen3": gguf.MODEL_ARCH.QWEN3, "eurobert": gguf.MODEL_ARCH.EUR
 
 
 class GGUF:
-    """A GGUF file, read whole: gguf.GGUFReader takes seconds for a real vocabulary."""
+    """A GGUF file, read at once: gguf.GGUFReader takes seconds for a real vocabulary."""
 
     def __init__(self, path: Path) -> None:
         """Read the header: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
@@ -120,13 +120,13 @@ def weights(path: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def variant(base: Path, folder: Path) -> Path:
-    """Copy a checkpoint by hard links; what is changed must be replaced, as `edit` does."""
+    """Copy a checkpoint by hard links; replace a file to change it, as `edit` does."""
     shutil.copytree(base, folder, copy_function=os.link)
     return folder
 
 
 def few_tokens(folder: Path, size: int = 2048) -> Path:
-    """Keep the first tokens and the added ones, so that conversions take no time."""
+    """Keep the first tokens and the added ones, so that conversions are quick."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     added, model = tokenizer["added_tokens"], tokenizer["model"]
@@ -200,7 +200,7 @@ def patch(source: Path, target: Path, key: str, old: int, new: int) -> None:
 
 
 def placeholder(path: Path, megabytes: int = 0) -> bytes:
-    """Write a GGUF file with a header that can be used, and weights that mean nothing."""
+    """Write a GGUF file with a valid header and meaningless weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, "qwen3")
     writer.add_name(path.stem)
@@ -216,7 +216,7 @@ def placeholder(path: Path, megabytes: int = 0) -> bytes:
 
 
 class Editable:
-    """A GGUF file whose metadata and tensor table can be changed, also to what makes no sense.
+    """A GGUF file whose metadata and tensor table can be changed, also to invalid values.
 
     Attributes:
         keys: key -> (type, value): the type's number and a Python value, or (9, item type) and a

@@ -1,4 +1,4 @@
-"""GGUF headers, written by hand: sound ones, and whatever else a test wants."""
+"""GGUF headers, written by hand: valid ones, and any invalid ones that a test needs."""
 
 from __future__ import annotations
 

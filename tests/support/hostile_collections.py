@@ -1,4 +1,4 @@
-"""Collections that others made: changed as no jlocal would, and read by everything that reads."""
+"""Hostile collections, changed as jlocal never changes them, and all functions that read them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLES = (
 )
 
 _ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
-# What may be in the place of our tables, or beside them.
+# Objects in place of jlocal's tables, or beside them.
 SCHEMAS = {
     "an endless view": f"ALTER TABLE document RENAME TO d; CREATE VIEW document AS {_ENDLESS} "
     "i AS id, i AS path, i AS stamp, 1 AS content_id FROM n;",
@@ -108,7 +108,7 @@ def changed(sound: Path, path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def rewrite(connection: sqlite3.Connection, schema: list[tuple[str, str | None]]) -> None:
-    """Have a schema say something else, whatever the tables are."""
+    """Replace a statement of the schema, without changing the tables."""
     connection.execute("PRAGMA writable_schema = ON")
     connection.executemany(
         "UPDATE sqlite_master SET sql = ? WHERE name = ?", [(sql, name) for name, sql in schema]
@@ -117,7 +117,7 @@ def rewrite(connection: sqlite3.Connection, schema: list[tuple[str, str | None]]
 
 
 def set_first(connection: sqlite3.Connection, table: str, column: str, value: object) -> None:
-    """Set a value in the first row of a table, without regard to what it refers to."""
+    """Set a value in the first row of a table, without checking references."""
     names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
     first = connection.execute(f"SELECT * FROM {table} ORDER BY {', '.join(keys)}").fetchone()
@@ -129,12 +129,12 @@ def set_first(connection: sqlite3.Connection, table: str, column: str, value: ob
 
 
 def floats(*values: float, count: int) -> bytes:
-    """Return a vector of so many components, zero after those that are given."""
+    """Return a vector of a length, zero after the given components."""
     return struct.pack(f"<{count}f", *values, *([0] * (count - len(values))))
 
 
 def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
-    """Return everything that reads a collection, without a model."""
+    """Return all functions that read a collection without a model."""
 
     def found(path: Path, glob: str | None, exact: bool) -> object:
         with closing(Store(path)) as store:
@@ -188,7 +188,7 @@ def readers(query: np.ndarray, scratch: Path) -> Mapping[str, Reader]:
 
 
 def readers_with_model(model: Embedder, notes: Path) -> Mapping[str, Reader]:
-    """Return what needs a model; `index` comes last, because it writes."""
+    """Return the functions that need a model; `index` comes last, because it writes."""
 
     def found(path: Path) -> object:
         with Collection(path, model) as collection:
@@ -222,7 +222,7 @@ def _with(path: Path, method: Callable[[Collection], object]) -> object:
 
 
 def outcome(reader: Reader, path: Path) -> object:
-    """Return what a reader gives, or the error that names the file; nothing else may come."""
+    """Return a reader's result, or its error that names the file; other errors are failures."""
     try:
         return reader(path)
     except CollectionError as error:

@@ -1,4 +1,4 @@
-"""A folder that others have filled: modules under every name that a program may import."""
+"""A hostile folder: modules under every name that a program may import."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Trap:
             (folder / f"{name}.py").write_text(mark)
 
     def sprung(self) -> list[str]:
-        """Name the modules that were run."""
+        """Return the names of the modules that were run."""
         return sorted(set(self._marks.read_text().split())) if self._marks.exists() else []
 
 
 def everything() -> set[str]:
-    """Name what the standard library and all installed packages have at their top."""
+    """Return the top-level modules of the standard library and of all installed packages."""
     names = {*sys.stdlib_module_names, *metadata.packages_distributions()}
     names |= {"sitecustomize", "usercustomize"}
     return {name for name in names if name.isidentifier()} | {"jlocal", "convert", "pip", "venv"}

@@ -19,21 +19,21 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Faults:
-    """What goes wrong, and what was asked for.
+    """The faults of the hub, and a record of the requests.
 
     Attributes:
-        answers: statuses to give to the next requests instead of what they ask for.
-        headers: what those answers carry, such as Retry-After or X-Error-Code.
-        cuts: of the next downloads, how many bytes come before the connection breaks.
-        stalls: of the next downloads, how many bytes come before nothing more does.
-        vanished: whether files are gone that the listing still has.
-        damaged: whether files come with other bytes than the listing says.
+        answers: statuses of the next answers, in place of the requested content.
+        headers: headers of those answers, such as Retry-After or X-Error-Code.
+        cuts: for each of the next downloads, the bytes before the connection breaks.
+        stalls: for each of the next downloads, the bytes before the transfer stalls.
+        vanished: whether files that the listing names are missing.
+        damaged: whether files have other bytes than the listing says.
         sizes: file to the size that the listing claims.
-        listing: what to answer, as bytes or for JSON, in place of a listing.
+        listing: the answer in place of a listing, as bytes or for JSON.
         file_headers: headers of downloads, in place of the right ones or beside them.
-        redirect: where downloads are sent to, by their path.
-        pieces: what downloads consist of, in place of their content and without a length.
-        listing_pieces: the same of listings.
+        redirect: the addresses to which downloads are redirected, by their path.
+        pieces: the pieces of downloads, in place of their content and without a length.
+        listing_pieces: the same for listings.
         slow_headers: whether headers come byte by byte, and never end.
         ranges: the Range of each download, or "".
         tokens: the Authorization of each request, or "".
@@ -230,7 +230,7 @@ def _commit(repository: str) -> str:
 
 @cache
 def _etag(path: Path) -> str:
-    """Return what git names the content of a file."""
+    """Return the name that git gives the content of a file."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 

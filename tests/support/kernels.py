@@ -1,4 +1,4 @@
-"""The library of kernels as tests call it, and references in float64 for what it computes."""
+"""The library of kernels for tests, and references in float64 for its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = 32
 
 
 def load_build() -> ModuleType:
-    """Import native/build.py, which is no part of a package."""
+    """Import native/build.py, which is not in a package."""
     spec = importlib.util.spec_from_file_location("native_build", ROOT / "native/build.py")
     assert spec
     assert spec.loader
@@ -119,7 +119,7 @@ def to_int8(x: Floats, scale: npt.DTypeLike = np.float32) -> Doubles:
 
 
 def product(family: str, x: Floats, w: Floats) -> Doubles:
-    """Return what a family should compute but for the order of its sums."""
+    """Return the expected product of a family, except for the order of its sums."""
     if family.startswith("int8"):
         return to_int8(x) @ to_int8(w, np.float16 if family == "int8" else np.float32).T
     rows = x.astype(np.float64) if family.startswith("f32") else from_bf16(to_bf16(x))

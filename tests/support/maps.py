@@ -1,4 +1,4 @@
-"""Collections of made-up vectors, and what is in the pages that are made of them."""
+"""Collections of artificial vectors, and the data in their maps."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def write(database: Path, page: Path, *, title: str = "Map", **options: object) 
 
 
 def data_of(page: bytes) -> dict:
-    """Read what a page shows."""
+    """Read the data of a page."""
     (block,) = re.findall(rb'<script id="data" type="application/json">(.*?)</script>', page)
     return json.loads(block)

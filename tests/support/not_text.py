@@ -1,9 +1,9 @@
-"""Files that are not text, as people have them beside their notes."""
+"""Files that are not text, as in many folders of notes."""
 
 from __future__ import annotations
 
 NUL = b"\0" * 64
-# What a person's folder has beside notes, by name.
+# Other files in a folder of notes, by name.
 NOT_TEXT = {
     "photo.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(256)) * 40,
     "song.mp3": b"ID3\x04\0\0\0\0\0\0" + bytes(range(1, 256)) * 300,

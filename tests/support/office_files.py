@@ -28,7 +28,7 @@ def zipped(members: dict[str, str | bytes]) -> bytes:
 
 
 def relations(*targets: tuple[str, str]) -> str:
-    """Return a part that names others: of a type, at a place."""
+    """Return a part that refers to other parts, by their types and paths."""
     items = "".join(
         f'<Relationship Id="r{n}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
         for n, (kind, target) in enumerate(targets, start=1)

@@ -1,4 +1,4 @@
-"""Files that the processes of one run share: the first that needs them makes them."""
+"""Files that the processes of one run share: the first process that needs them makes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 
 def once(folder: Path, make: Callable[[Path], object]) -> Path:
-    """Make a folder, unless it is there; others wait meanwhile.
+    """Make a folder, unless it exists; other processes wait meanwhile.
 
     Args:
         folder: where the files are to be.

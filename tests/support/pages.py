@@ -1,4 +1,4 @@
-"""Code that the pages of docs/ show."""
+"""The code in the pages of docs/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PDF files written by hand: pages of text in one font, and whatever else a test wants."""
+"""PDF files written by hand: pages of text in one font, and other objects that tests need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stream(data: bytes, entries: str = "") -> bytes:
 
 
 def deflated(data: bytes, times: int = 1, entries: str = "") -> bytes:
-    """Write a stream object that is compressed, so many times over."""
+    """Write a stream object that is compressed several times."""
     for _ in range(times):
         data = zlib.compress(data, 9)
     return stream(data, f"/Filter [{' /FlateDecode' * times} ] {entries}")
@@ -215,7 +215,7 @@ def drawn_from_left_to_right(*words: str) -> bytes:
 
 
 def _forever() -> bytes:
-    """Write a file whose pages show the same long stream, which no limit of one stream finds."""
+    """Write a file whose pages share one long stream, which a limit for single streams misses."""
     pages = 500
     kids = " ".join(f"{number} 0 R" for number in range(5, 5 + pages))
     page = b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F 3 0 R >> >> >>"

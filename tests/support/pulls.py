@@ -1,4 +1,4 @@
-"""The repositories that are pulled from, and what `jlocal` says of it."""
+"""Repositories for tests of `jlocal pull`, and the output of `jlocal`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fails(done: tuple[int, str, str]) -> str:
 
 
 def listed(jlocal: Run) -> dict[str, dict]:
-    """Name -> what is said of each model that was brought here."""
+    """Return the listed facts of each downloaded model, by its name."""
     status, out, err = jlocal("list", "--json")
     assert (status, err) == (0, "")
     return {model["name"]: model for model in json.loads(out) if model["source"] != "jlocal"}

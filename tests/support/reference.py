@@ -1,4 +1,4 @@
-"""What the vectors should be: transformers and PEFT in float32, one text at a time.
+"""The expected vectors: transformers and PEFT in float32, one text at a time.
 
 This follows the published model code, without running it: the adapter is applied by PEFT beside
 the frozen backbone, the last token's hidden state is cut to the dimension asked for, then
@@ -43,7 +43,7 @@ CONFIG_KEYS = (
 
 
 class Reference:
-    """A checkpoint of ours, run by other people's code."""
+    """A checkpoint in transformers and PEFT."""
 
     def __init__(self, checkpoint: Path, task: str | None = None) -> None:
         """Load a checkpoint with the adapter of a task; without a task, as it is."""
@@ -83,7 +83,7 @@ class Reference:
 
 
 def backbone(config: dict[str, Any], bidirectional: bool) -> PreTrainedModel:
-    """Build the transformers model that a config.json describes, its weights still to come."""
+    """Build the transformers model that a config.json describes, without its weights."""
     theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
     options = {key: config[key] for key in CONFIG_KEYS if key in config}
     # transformers 5 reads the second, transformers 4 the first.
@@ -101,7 +101,7 @@ def backbone(config: dict[str, Any], bidirectional: bool) -> PreTrainedModel:
 
 
 def adapted(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put an adapter beside the model, unmerged, and see that all of it arrived.
+    """Add an adapter to the model, unmerged, and check that all of its tensors were loaded.
 
     PEFT only warns of keys that it misses or does not know.
     """

@@ -1,4 +1,4 @@
-"""Schedulers over contexts that wait for their test, and record their batches."""
+"""Schedulers over contexts that wait for a test, and record their batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What text-embeddings-inference publishes of the routes that jlocal serves as well.
+"""The published description of text-embeddings-inference's routes that jlocal also serves.
 
 Written after docs/openapi.json of https://github.com/huggingface/text-embeddings-inference, version
 1.7.1: the same names, types and requirements. Its defaults, which are strings such as "false" where

@@ -92,7 +92,7 @@ WORDS = re.findall(
 
 
 def prose(tokens: int, seed: int = 0) -> str:
-    """Return words that make as many tokens.
+    """Return words with this number of tokens.
 
     The choice of words drifts, so that losing any part would show.
     """
@@ -103,7 +103,7 @@ def prose(tokens: int, seed: int = 0) -> str:
 
 
 def huge(characters: int = 100_000) -> str:
-    """Return one text of everything awkward, over and over."""
+    """Return one long text that repeats all awkward texts."""
     everything = " ".join(text for text in AWKWARD.values() if len(text) < 1000)
     return (everything * (characters // len(everything) + 1))[:characters]
 

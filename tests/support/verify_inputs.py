@@ -1,4 +1,4 @@
-"""What most comparisons of vectors are made with."""
+"""The inputs of most comparisons of vectors."""
 
 from __future__ import annotations
 

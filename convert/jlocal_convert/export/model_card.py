@@ -212,8 +212,8 @@ def _calibration(importance: Importance) -> list[str]:
     if importance.file:
         return ["--imatrix", shlex.quote(_line(importance.file.name))]
     names = importance.calibration.names if importance.calibration else ()
-    given = (DEFAULT if name == DEFAULT_NAME else shlex.quote(_line(name)) for name in names)
-    return [f"--calibrate {name}" for name in given]
+    arguments = (DEFAULT if name == DEFAULT_NAME else shlex.quote(_line(name)) for name in names)
+    return [f"--calibrate {name}" for name in arguments]
 
 
 def _plain(text: str) -> str:

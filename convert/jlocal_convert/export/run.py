@@ -115,15 +115,17 @@ def convert(
         ArgumentError: an argument is invalid, or contradicts another.
 
     """
-    given = of_keywords(_ConvertOptions, "convert", more)
-    matrix_source = importance(ImportanceOptions(given.calibration, given.imatrix))
+    arguments = of_keywords(_ConvertOptions, "convert", more)
+    matrix_source = importance(ImportanceOptions(arguments.calibration, arguments.imatrix))
     requested = outputs.check_types(types, with_importance=bool(matrix_source))
     check_used(matrix_source, requested)
     folder = outputs.check_folder(Path(output).expanduser())
     source = open_checkpoint(
-        locate(checkpoint, tasks, given.revision, show_progress=progress is not None)
+        locate(checkpoint, tasks, arguments.revision, show_progress=progress is not None)
     )
-    source = replace(source, name=check_name(source.name if given.name is None else given.name))
+    source = replace(
+        source, name=check_name(source.name if arguments.name is None else arguments.name)
+    )
     plan = make_plan(source, tasks, requested, folder)
     _check_importance(matrix_source, plan)
     if verify:

@@ -22,10 +22,10 @@ def command(context: click.Context, names: tuple[str, ...]) -> None:
     above = context.find_root()
     for place, name in enumerate(names):
         group = above.command
-        found = group.get_command(above, name) if isinstance(group, click.Group) else None
-        if found is None and isinstance(group, click.Group):
+        subcommand = group.get_command(above, name) if isinstance(group, click.Group) else None
+        if subcommand is None and isinstance(group, click.Group):
             raise no_such_command(group, above, names[place:])
-        if found is None:
+        if subcommand is None:
             raise click.UsageError(f"{above.command_path} has no commands of its own", above)
-        above = click.Context(found, info_name=found.name, parent=above)
+        above = click.Context(subcommand, info_name=subcommand.name, parent=above)
     click.echo(above.get_help())

@@ -82,8 +82,8 @@ def _source(
     from jlocal.models import hub, registry
     from jlocal.models.listing import read_listing
 
-    here = registry.find(reference.name)
-    own = here if here and here.cached is None else None
+    installed = registry.find(reference.name)
+    own = installed if installed and installed.cached is None else None
     if own and own.source == "convert" and may_convert:
         return own
     try:

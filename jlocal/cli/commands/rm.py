@@ -34,9 +34,9 @@ def command(names: tuple[str, ...], yes: bool, quiet: bool) -> None:
     """
     from jlocal.models.registry import remove
 
-    found = [_find(name) for name in dict.fromkeys(names)]
-    models = {model.name: model for model, _ in found if model}
-    parts = {path: size for _, sizes in found for path, size in sizes.items()}
+    targets = [_find(name) for name in dict.fromkeys(names)]
+    models = {model.name: model for model, _ in targets if model}
+    parts = {path: size for _, sizes in targets for path, size in sizes.items()}
     if not yes:
         for model in models.values():
             log(f"{model.name}  {size_text(model.size)}  {model.path}")

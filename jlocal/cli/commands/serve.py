@@ -209,8 +209,8 @@ def _arguments(context: click.Context) -> list[str]:
     arguments: list[str] = []
     for option in context.command.params:
         name = option.name or ""
-        given = context.get_parameter_source(name)
-        is_given = given in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        origin = context.get_parameter_source(name)
+        is_given = origin in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
         if not is_given or name in ("api_key", "unit_kind"):
             continue
         flag, value = max(option.opts, key=len), context.params[name]

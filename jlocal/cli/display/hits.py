@@ -64,8 +64,8 @@ def as_row(hit: Hit) -> dict[str, Any]:
 def print_paths(hits: Sequence[Hit], end: str) -> None:
     """Print the path of each file once: from the current folder, where the file is below it."""
     for path in dict.fromkeys(hit.path for hit in hits):
-        here = f"{Path.cwd()}{os.sep}"
-        name = path.removeprefix(here)
+        current_folder = f"{Path.cwd()}{os.sep}"
+        name = path.removeprefix(current_folder)
         # A path that begins with a dash would be an option of the next program.
         output.path(Path(name) if name[:1] != "-" else Path(path), end)
 

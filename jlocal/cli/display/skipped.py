@@ -90,8 +90,8 @@ def reason_of(item: Skipped) -> str:
 
 
 def _noun(path: str) -> str:
-    found = format_of(path)
-    return found.noun if found else "file"
+    format = format_of(path)
+    return format.noun if format else "file"
 
 
 def _that(items: Sequence[Skipped], what: str) -> str:

@@ -57,8 +57,8 @@ def outline_of(
     """
     if headings:
         places = sorted(place for place in headings if 0 <= place[0] < place[1] <= len(text))
-        found = (Heading(s, e, level, title_of(text[s:e])) for s, e, level in places)
-        return Outline([heading for heading in found if heading.title])
+        outline = (Heading(s, e, level, title_of(text[s:e])) for s, e, level in places)
+        return Outline([heading for heading in outline if heading.title])
     read = _READERS.get(PurePath(path).suffix.lower())
     if read is None or text.startswith("#!"):
         return Outline()
@@ -131,15 +131,15 @@ def _org(text: str, start: int) -> _Parts:
 
 def _rst(text: str, start: int) -> _Parts:
     styles: list[tuple[str, bool]] = []
-    for found in _RST.finditer(text, start):
-        over, title, under = found["over"], found["title"].rstrip(), found["under"]
+    for match in _RST.finditer(text, start):
+        over, title, under = match["over"], match["title"].rstrip(), match["under"]
         # An underline is as long as its title; wide characters have two columns.
         if len(under) < len(title) or (over and over != under):
             continue
         style = (under[0], bool(over))
         if style not in styles:
             styles.append(style)
-        yield _heading(found, 1 + styles.index(style), title)
+        yield _heading(match, 1 + styles.index(style), title)
 
 
 def _equals(text: str, start: int) -> _Parts:
@@ -153,8 +153,8 @@ def _equals(text: str, start: int) -> _Parts:
 
 
 def _latex(text: str, start: int) -> _Parts:
-    for found in _LATEX.finditer(text, start):
-        yield _heading(found, 1 + _LATEX_LEVELS.index(found["kind"]), found[0])
+    for match in _LATEX.finditer(text, start):
+        yield _heading(match, 1 + _LATEX_LEVELS.index(match["kind"]), match[0])
 
 
 def _heading(found: re.Match[str], level: int, line: str) -> Heading:

@@ -140,7 +140,7 @@ def _update_found(connection: sqlite3.Connection, contents: set[int]) -> None:
         (json.dumps(sorted(contents)),),
     ).fetchall()
     ids = ids_of([id for id, _ in rows])
-    wanted = np.array([is_wanted for _, is_wanted in rows], np.bool_)
+    is_used = np.array([is_wanted for _, is_wanted in rows], np.bool_)
     for index in (codes, PASSAGES):
-        index.add(connection, ids[wanted])
-        index.drop(connection, ids[~wanted])
+        index.add(connection, ids[is_used])
+        index.drop(connection, ids[~is_used])

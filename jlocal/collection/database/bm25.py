@@ -134,9 +134,9 @@ def _frequencies(
         # `+` keeps SQLite from asking the index once for each id.
         statement += " AND +rowid IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(allowed.tolist()))
-    found = select(statement, *values)
-    ids = ids_of([id for id, _ in found])
+    matches = select(statement, *values)
+    ids = ids_of([id for id, _ in matches])
     ascending(ids, _BEFORE_ALL)
     weight = float(np.log((rows - count + 0.5) / (count + 0.5))) if rows >= count else 0.0
-    parts = np.array([part for _, part in found], np.float64)
+    parts = np.array([part for _, part in matches], np.float64)
     return ids, np.clip(parts / (weight if weight > 0 else _LEAST_WEIGHT), 0, _K1 + 1)

@@ -100,7 +100,7 @@ class Catalog(Database):
 
     def matching(self, holds: Condition) -> set[str]:
         """Return the ids and paths of the documents whose metadata meet a condition."""
-        found = set()
+        matches = set()
         for rows in self._blocks(
             "SELECT path, CASE WHEN length(metadata) <= ? THEN metadata ELSE '' END, "
             "metadata IS NULL FROM document WHERE ? OR metadata IS NOT NULL",
@@ -110,8 +110,8 @@ class Catalog(Database):
             with translated_errors(self.path):
                 for path, metadata, has_none in rows:
                     if holds({} if has_none else stored_metadata(metadata)):
-                        found.add(path_of(path))
-        return found
+                        matches.add(path_of(path))
+        return matches
 
     def iter_chunks(self, id: str) -> Iterator[StoredChunk]:
         """Yield the passages of a document in order."""

@@ -53,26 +53,26 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
         raise CollectionError(
             f"{path} is not a collection of jlocal: its encoding is not UTF-8", path=path
         )
-    found = connection.execute(
+    objects = connection.execute(
         "SELECT type, name, tbl_name, CASE WHEN length(sql) <= ? THEN sql END, sql IS NULL, "
         "rootpage FROM sqlite_master LIMIT ?",
         (_LONGEST_STATEMENT, _MOST_OBJECTS),
     ).fetchall()
     expected = _schema_of(statements)
-    theirs = {
+    actual = {
         (type, name, table, None if has_none else _plain(sql))
-        for type, name, table, sql, has_none, _ in found
+        for type, name, table, sql, has_none, _ in objects
     }
-    for type, name, *_ in sorted(theirs - expected, key=repr):
-        what = printable(f"{type} {name}")[:100]
+    for type, name, *_ in sorted(actual - expected, key=repr):
+        description = printable(f"{type} {name}")[:100]
         raise CollectionError(
-            f"{path} is not a collection of jlocal: it has another {what}; delete it and index "
-            "again",
+            f"{path} is not a collection of jlocal: it has another {description}; delete it and "
+            "index again",
             path=path,
         )
     # Two tables must not share pages. A virtual table has no page.
-    roots = [root for *_, sql, _, root in found if not str(sql).startswith("CREATE VIRTUAL")]
-    if len(found) != len(expected) or len(set(roots)) != len(roots):
+    roots = [root for *_, sql, _, root in objects if not str(sql).startswith("CREATE VIRTUAL")]
+    if len(objects) != len(expected) or len(set(roots)) != len(roots):
         raise CollectionError(
             f"{path} is not a collection of jlocal: a table is missing; delete it and index again",
             path=path,
@@ -83,8 +83,8 @@ def check_schema(connection: sqlite3.Connection, path: Path, statements: str) ->
 def _schema_of(statements: str) -> frozenset[tuple[object, ...]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
-        found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
-        return frozenset((*names, _plain(sql)) for *names, sql in found)
+        objects = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+        return frozenset((*names, _plain(sql)) for *names, sql in objects)
 
 
 def _plain(sql: object) -> object:

@@ -51,8 +51,8 @@ def read(connection: sqlite3.Connection, dimensions: int) -> Iterator[tuple[Ids,
         last = ascending(blocks, last)
         for some_ids, some_bits in zip(passage_ids, bits, strict=True):
             _check_lengths(some_ids, some_bits, words)
-        found = _checked(blocks, passage_ids)
-        yield found, np.frombuffer(b"".join(bits), "<u8").reshape(len(found), words)
+        passages = _checked(blocks, passage_ids)
+        yield passages, np.frombuffer(b"".join(bits), "<u8").reshape(len(passages), words)
 
 
 def blocks_of(passages: Ids) -> Ids:
@@ -115,10 +115,10 @@ def _read_block(connection: sqlite3.Connection, block: int) -> tuple[Ids, Bits]:
 
 
 def _codes_of(block: int, passage_ids: object, bits: object) -> tuple[Ids, Bits]:
-    found = _ids_of(block, passage_ids)
-    words = len(bits) // 8 // max(1, len(found)) if isinstance(bits, bytes) else 0
+    passages = _ids_of(block, passage_ids)
+    words = len(bits) // 8 // max(1, len(passages)) if isinstance(bits, bytes) else 0
     _check_lengths(passage_ids, bits, words)
-    return found, np.frombuffer(cast(bytes, bits), "<u8").reshape(len(found), words)
+    return passages, np.frombuffer(cast(bytes, bits), "<u8").reshape(len(passages), words)
 
 
 def _check_lengths(passage_ids: object, bits: object, words: int) -> None:
@@ -136,13 +136,13 @@ def _ids_of(block: int, passage_ids: object) -> Ids:
 
 def _checked(blocks: Ids, passage_ids: Sequence[bytes]) -> Ids:
     """Read the ids (n,) of the passages in some blocks."""
-    found = np.frombuffer(b"".join(passage_ids), "<i8")
-    own = np.repeat(blocks, [len(some) // 8 for some in passage_ids])
+    passages = np.frombuffer(b"".join(passage_ids), "<i8")
+    expected = np.repeat(blocks, [len(packed) // 8 for packed in passage_ids])
     # They are mostly in order.
-    repeats = (np.diff(found) <= 0).any() and len(np.unique(found)) != len(found)
-    if repeats or (blocks_of(found) != own).any():
+    repeats = (np.diff(passages) <= 0).any() and len(np.unique(passages)) != len(passages)
+    if repeats or (blocks_of(passages) != expected).any():
         raise DamagedError("a block of codes has passages that are not its own")
-    return found
+    return passages
 
 
 def _write_block(connection: sqlite3.Connection, block: int, passages: Ids, codes: Bits) -> None:

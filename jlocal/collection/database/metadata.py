@@ -165,8 +165,8 @@ class _Compiler:
             if not isinstance(value, Sequence) or isinstance(value, str) or not value:
                 raise ArgumentError(f"where: {name} takes a list of conditions", argument="where")
             parts = [self.all_of(part, depth + 1) for part in value]
-            some = all if name == "$and" else any
-            return lambda metadata: some(part(metadata) for part in parts)
+            quantifier = all if name == "$and" else any
+            return lambda metadata: quantifier(part(metadata) for part in parts)
         if not isinstance(name, str) or name.startswith("$"):
             raise ArgumentError(
                 f"where: unknown operator {name!r:.80}; there are $and and $or", argument="where"

@@ -119,12 +119,12 @@ class Settings(Database):
         )
         # This is only a cache: without it they count as files to index.
         try:
-            found = json.loads(value or "{}")
+            stamps = json.loads(value or "{}")
         except (TypeError, ValueError, RecursionError):
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(stamps, dict):
             return {}
-        return {native(path): stamp for path, stamp in found.items() if isinstance(stamp, str)}
+        return {native(path): stamp for path, stamp in stamps.items() if isinstance(stamp, str)}
 
     def set_left_out(self, how: LeftOut, left: Mapping[str, str], seen: Collection[str]) -> None:
         """Remember the files that a run left out; forget the other files in `seen`."""

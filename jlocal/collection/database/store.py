@@ -128,12 +128,12 @@ class Store(Settings, Catalog, Finding):
         """
         if not self._has_sound_codes:
             # The order of this index makes sorting unnecessary.
-            wanted = self._value(
+            expected = self._value(
                 "SELECT count(DISTINCT passage_id) FROM chunk INDEXED BY chunk_passage "
                 "WHERE content_id IN (SELECT content_id FROM document)"
             )
             with translated_errors(self.path):
-                if self.count_passages() < wanted:
+                if self.count_passages() < expected:
                     raise DamagedError("a passage has no code")
             self._has_sound_codes = True
 
@@ -179,11 +179,11 @@ class Store(Settings, Catalog, Finding):
     def settle(self) -> None:
         """Make exactly the passages of documents searchable, whatever program wrote the file."""
         with self._transaction() as connection:
-            wanted = ids_of([id for (id,) in connection.execute(f"{_WANTED})")])
+            expected = ids_of([id for (id,) in connection.execute(f"{_WANTED})")])
             coded = codes.ids(connection)
-            codes.drop(connection, np.setdiff1d(coded, wanted))
-            codes.add(connection, np.setdiff1d(wanted, coded))
-            PASSAGES.settle(connection, wanted)
+            codes.drop(connection, np.setdiff1d(coded, expected))
+            codes.add(connection, np.setdiff1d(expected, coded))
+            PASSAGES.settle(connection, expected)
             documents = connection.execute("SELECT id FROM document")
             PATHS.settle(connection, ids_of([id for (id,) in documents]))
 
@@ -256,10 +256,10 @@ class Store(Settings, Catalog, Finding):
         last, count = 0, 0
         for rows in blocks:
             with translated_errors(self.path):
-                found = ids_of([id for id, _ in rows])
-                last, count = ascending(found, last), count + len(found)
+                read = ids_of([id for id, _ in rows])
+                last, count = ascending(read, last), count + len(read)
                 vectors = vectors_of([vector for _, vector in rows], dimensions)
-            yield found, vectors
+            yield read, vectors
         with translated_errors(self.path):
             if count != len(ids):
                 raise DamagedError("a passage is missing")

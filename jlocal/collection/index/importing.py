@@ -76,14 +76,14 @@ class Sources:
     @property
     def model_sha256(self) -> str | None:
         """SHA-256 of the model's file; None if the files do not say it."""
-        found = self.made.get("model_sha256")
-        return found if is_sha256(found) else None
+        digest = self.made.get("model_sha256")
+        return digest if is_sha256(digest) else None
 
     @property
     def prompt(self) -> str | None:
         """The prompt of the vectors; None if the files do not say it."""
-        found = self.made.get("prompt")
-        return found if isinstance(found, str) else None
+        prompt = self.made.get("prompt")
+        return prompt if isinstance(prompt, str) else None
 
     def model_file(self) -> Path | None:
         """Find the model that made the vectors on this machine."""
@@ -127,7 +127,7 @@ def read_sources(paths: Sequence[Path], options: ImportOptions) -> Sources:
         with open_vectors(file, options.id, options.vector) as opened:
             made = dict(opened.made)
             block = next(opened.blocks, Block([], []))
-            found = next((len(item) for item in block.vectors if item is not None), 0)
+            length = next((len(item) for item in block.vectors if item is not None), 0)
             if options.texts is None and block.ids and options.text not in block.columns:
                 raise ArgumentError(
                     f"{file} has no texts in a column {options.text!r}; name the file that was "
@@ -139,7 +139,7 @@ def read_sources(paths: Sequence[Path], options: ImportOptions) -> Sources:
             raise ArgumentError(
                 f"{file} has only signs; a collection needs whole vectors", argument="paths"
             )
-        dimensions = dimensions or found
+        dimensions = dimensions or length
         first = made if first is None else first
         for key in ("model_sha256", "prompt"):
             if made.get(key) != first.get(key):

@@ -63,11 +63,13 @@ def plan(
         if not any(location in unread for location in _upwards(path))
     ]
     folders = {os.path.dirname(path) for path in seen}  # noqa: PTH120
-    found = {location for folder in folders for location in _upwards(folder) if location in roots}
-    found |= _found_elsewhere({root for _, own_roots in lost for root in own_roots} - found, seen)
-    removed = [path for path, own_roots in lost if prune or own_roots <= found]
-    without_files = {root for _, own_roots in lost for root in own_roots - found}
-    kept = Counter(root for _, own_roots in unseen for root in own_roots - found)
+    present = {location for folder in folders for location in _upwards(folder) if location in roots}
+    present |= _found_elsewhere(
+        {root for _, own_roots in lost for root in own_roots} - present, seen
+    )
+    removed = [path for path, own_roots in lost if prune or own_roots <= present]
+    without_files = {root for _, own_roots in lost for root in own_roots - present}
+    kept = Counter(root for _, own_roots in unseen for root in own_roots - present)
     failures = []
     for root, name in roots.items():
         reason = empty.get(root)
@@ -83,9 +85,9 @@ def _found_elsewhere(roots: Collection[str], seen: Collection[str]) -> set[str]:
     """Return the roots whose files were found through another path, where they are counted."""
     if not roots:
         return set()
-    found = {os.path.realpath(path) for path in seen if path not in roots}
-    found |= {above for path in found for above in folders_above(path)}
-    return {root for root in roots if os.path.realpath(root) in found}
+    present = {os.path.realpath(path) for path in seen if path not in roots}
+    present |= {above for path in present for above in folders_above(path)}
+    return {root for root in roots if os.path.realpath(root) in present}
 
 
 def _upwards(path: str) -> Iterator[str]:

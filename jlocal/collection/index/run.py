@@ -240,14 +240,14 @@ class _Run:
 
     def _records(self, path: Path, text: str, bad: list[BadRecord]) -> Iterator[Record]:
         """Yield the good records of a file, and collect the bad records; some must be good."""
-        found = False
+        has_good = False
         for record in records_of(path, text, self._config.fields):
             if isinstance(record, Record):
-                found = True
+                has_good = True
                 yield record
             else:
                 bad.append(record)
-        if bad and not found:
+        if bad and not has_good:
             raise TextError(f"no record can be indexed; line {bad[0].line} {bad[0].reason}")
 
     def _chunks(

@@ -123,25 +123,25 @@ class Surveyor:
 
     def look(self, choice: Choice) -> Survey:
         """Find all files of a choice."""
-        found = self._result
-        found.roots = {path: root.name for path, root in choice.roots.items()}
+        survey = self._result
+        survey.roots = {path: root.name for path, root in choice.roots.items()}
         self._roots = choice.roots
         roots = ((root.name, root.folder.filters, root.outer) for root in choice.roots.values())
         for item in find_in_roots(roots, self._generated):
             if isinstance(item, Unreadable):
                 self._unlisted(item)
-            elif (path := absolute(item)) not in found.seen and (
-                path in found.roots or not self._is_own(item)
+            elif (path := absolute(item)) not in survey.seen and (
+                path in survey.roots or not self._is_own(item)
             ):
                 self._file(item, path)
-                if len(found.seen) % _EACH == 0:
-                    self._on_found(len(found.seen))
-        for path in [path for path in found.empty if self._is_deleted(path)]:
-            del found.roots[path], found.empty[path]
-            found.forgotten.append(path)
+                if len(survey.seen) % _EACH == 0:
+                    self._on_found(len(survey.seen))
+        for path in [path for path in survey.empty if self._is_deleted(path)]:
+            del survey.roots[path], survey.empty[path]
+            survey.forgotten.append(path)
         # A large file would keep everything behind it from being found for minutes.
-        found.candidates.sort(key=lambda candidate: max(candidate.size, MOST_TOKENS))
-        return found
+        survey.candidates.sort(key=lambda candidate: max(candidate.size, MOST_TOKENS))
+        return survey
 
     def _is_deleted(self, path: str) -> bool:
         """Tell whether a path that the caller did not name was deleted, not merely unmounted."""
@@ -189,43 +189,43 @@ class Surveyor:
             self._result.unread.add(path)
 
     def _file(self, item: Path, path: str) -> None:
-        found = self._result
+        survey = self._result
         kind = record_format(item, self._fields)
         try:
             status = item.stat()
         except (FileNotFoundError, NotADirectoryError):
-            if path in found.roots:
-                found.empty[path] = _missing(item)
+            if path in survey.roots:
+                survey.empty[path] = _missing(item)
                 return
             if item.is_symlink():
                 self._dangling(item, path)
                 return
             # It was deleted after its folder was listed, or its disk was unmounted: the next run
             # can tell.
-            found.unread.add(path)
+            survey.unread.add(path)
             self._on_failure(Unreadable(str(item), _missing(item)))
             return
         except (OSError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ELOOP and path not in found.roots:
+            if getattr(error, "errno", None) == errno.ELOOP and path not in survey.roots:
                 self._dangling(item, path)
                 return
-            found.unread.add(path)
+            survey.unread.add(path)
             self._on_failure(Unreadable(str(item), system_message(error)))
             return
-        found.seen.add(path)
+        survey.seen.add(path)
         known = self._known(path)
         root = innermost(path, self._roots)
         folder = root.folder if root else Folder()
         stamp = stamp_of(status, kind, folder.encoding)
         is_as_known = known is not None and _is_same(known[0], stamp, folder.encoding)
         if is_as_known and known and known[0] and not known[0].endswith(_AGAIN):
-            found.unchanged += 1
+            survey.unchanged += 1
             return
-        found.candidates.append(
+        survey.candidates.append(
             Candidate(
                 *(item, path, kind, status.st_size, stamp, known and known[1]),
                 is_as_known=is_as_known,
-                is_named=path in found.roots,
+                is_named=path in survey.roots,
                 folder=folder,
             )
         )

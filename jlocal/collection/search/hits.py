@@ -137,19 +137,21 @@ def hits_of(
         The hits, and their largest possible number: n, or the number of documents.
 
     """
-    most = max(_FIRST, 2 * n)
+    limit = max(_FIRST, 2 * n)
     while True:
-        chosen = np.union1d(np.arange(min(most, len(scored.ids))), _locations_of(named, scored.ids))
+        chosen = np.union1d(
+            np.arange(min(limit, len(scored.ids))), _locations_of(named, scored.ids)
+        )
         rows = sorted(_rows(store, scored, chosen, paths), key=lambda row: row.order)
         hits = _hits(store, scored, rows, n)
-        if len(hits) >= n or most >= len(scored.ids):
+        if len(hits) >= n or limit >= len(scored.ids):
             break
-        if most >= _MANY:
+        if limit >= _MANY:
             # With a few long documents, stop before reading all of their passages for one more hit.
             n = min(n, store.count_records())
             if len(hits) >= n:
                 break
-        most *= 4
+        limit *= 4
     kept = [hit for hit in hits if min_score is None or hit.score >= min_score]
     return kept, n if len(kept) == len(hits) else len(kept)
 

@@ -95,10 +95,10 @@ def _background(store: Store, query: Floats, ids: Ids, first_look: Floats) -> Fl
     """
     even = np.linspace(0, len(ids) - 1, min(len(ids), _BACKGROUND)).astype(np.int64)
     firsts = np.flatnonzero(np.diff(blocks_of(ids), prepend=-1))
-    some = np.union1d(even, firsts)
-    vectors = np.concatenate(list(_vectors(store, query, ids[some], first_look[some])))
+    sample = np.union1d(even, firsts)
+    vectors = np.concatenate(list(_vectors(store, query, ids[sample], first_look[sample])))
     # The vectors come in the order of their ids, in which not all codes stand.
-    return vectors[np.isin(np.sort(ids[some]), ids[even])]
+    return vectors[np.isin(np.sort(ids[sample]), ids[even])]
 
 
 def agreement(codes: Bits, query: Floats) -> Floats:

@@ -97,14 +97,16 @@ class _Search:
         if self.words:
             more = np.union1d(more, self.words.best(_BY_WORDS))
         n = self.n
-        wanted = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
+        requested = count if exact else max(_CANDIDATES, 20 * n) * max(1, _DIMENSIONS // len(query))
         while True:
             if exact:
                 ids, cosines = all_cosines(self.store, query, self.allowed)
                 background = cosines
             else:
-                ids, cosines, background = nearest_by_codes(self.store, query, self.allowed, wanted)
-            is_all = len(ids) < min(wanted, count) or wanted >= count
+                ids, cosines, background = nearest_by_codes(
+                    self.store, query, self.allowed, requested
+                )
+            is_all = len(ids) < min(requested, count) or requested >= count
             if len(others := np.setdiff1d(more, ids)):
                 others, theirs = all_cosines(self.store, query, others)
                 ids, cosines = np.concatenate([ids, others]), np.concatenate([cosines, theirs])
@@ -114,7 +116,7 @@ class _Search:
             # Many passages of the same documents may leave too few documents.
             if len(hits) >= n or is_all:
                 return hits
-            wanted *= 8
+            requested *= 8
 
     def _check(self, exact: bool) -> None:
         if exact:

@@ -128,7 +128,7 @@ def _is_language(letters: Sequence[str], guesses: Set[int]) -> bool:
     like_words = sum(len(piece) for piece in pieces if _WORD.fullmatch(piece))
     text = text.lower()
     count = sum(map(str.isalpha, text))
-    vowels, common = (sum(map(text.count, some)) for some in (_VOWELS, _COMMON))
+    vowels, common = (sum(map(text.count, group)) for group in (_VOWELS, _COMMON))
     return (
         count >= _FEWEST
         and like_words >= 0.7 * size

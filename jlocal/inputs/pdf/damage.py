@@ -29,8 +29,8 @@ def is_corrupt(data: bytes) -> bool:
     if b"/Encrypt" in data:
         return False
     left, end = _UNPACKED, 0
-    for found in _STREAM.finditer(data):
-        begin = found.start()
+    for match in _STREAM.finditer(data):
+        begin = match.start()
         if begin < end:
             continue  # by chance inside a stream
         dictionary = data[max(begin - _DICTIONARY, end) : begin].rpartition(b" obj")[2]
@@ -40,7 +40,7 @@ def is_corrupt(data: bytes) -> bool:
         if filters[:1] not in _DEFLATE or b"/Image" in dictionary:
             continue
         try:
-            end, size = _unpacked(data, found.end(), left)
+            end, size = _unpacked(data, match.end(), left)
         except zlib.error:
             return True
         left -= size

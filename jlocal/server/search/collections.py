@@ -111,15 +111,15 @@ class CollectionPool:
 
     async def all(self) -> list[ServedCollection]:
         """List the collections that are there now, in alphabetical order."""
-        found = self._named or await self.run(_on_this_machine)
+        paths = self._named or await self.run(_on_this_machine)
         for name, served in [*self._known.items()]:
-            if found.get(name) != served.path:
+            if paths.get(name) != served.path:
                 del self._known[name]
                 served.close()
-        for name, path in found.items():
+        for name, path in paths.items():
             if name not in self._known:
                 self._known[name] = ServedCollection(name, path)
-        return [self._known[name] for name in found]
+        return [self._known[name] for name in paths]
 
     async def find(self, name: str) -> ServedCollection:
         """Return the collection of a name.

@@ -65,13 +65,15 @@ class Backbone:
 
     def targets(self) -> list[Target]:
         """List all tensors of the GGUF file."""
-        found = [Target("token_embd.weight", "embed_tokens.weight", (self.vocabulary, self.hidden))]
+        targets = [
+            Target("token_embd.weight", "embed_tokens.weight", (self.vocabulary, self.hidden))
+        ]
         for layer in range(self.layers):
             for name, (source, shape) in self._layer().items():
-                found.append(
+                targets.append(
                     Target(f"blk.{layer}.{name}.weight", f"layers.{layer}.{source}.weight", shape)
                 )
-        return [*found, Target("output_norm.weight", "norm.weight", (self.hidden,))]
+        return [*targets, Target("output_norm.weight", "norm.weight", (self.hidden,))]
 
     def _layer(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim

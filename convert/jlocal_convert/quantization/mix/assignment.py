@@ -96,13 +96,13 @@ class _Table:
 
         """
         self._choices = choices
-        least = {name: min(choice.size for choice in row) for name, row in choices.items()}
-        extras = {c.size - least[name] for name, row in choices.items() for c in row}
+        smallest = {name: min(choice.size for choice in row) for name, row in choices.items()}
+        extras = {c.size - smallest[name] for name, row in choices.items() for c in row}
         common = math.gcd(*extras) or 1
         step = common * -(-spare // (common * _CELLS)) or common
         cells = spare // step + 1
         self._costs = {
-            name: [-(-(choice.size - least[name]) // step) for choice in row]
+            name: [-(-(choice.size - smallest[name]) // step) for choice in row]
             for name, row in choices.items()
         }
         self._taken: dict[str, npt.NDArray[np.uint8]] = {}
@@ -116,15 +116,15 @@ class _Table:
         losses: npt.NDArray[np.float64], row: Sequence[Choice], costs: Sequence[int]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
         """Add a matrix: return the least loss in each cell, and the number of its choice."""
-        least = np.full_like(losses, np.inf)
+        lowest = np.full_like(losses, np.inf)
         taken = np.zeros(len(losses), np.uint8)
         for number, (choice, cost) in enumerate(zip(row, costs, strict=True)):
             if cost < len(losses):
                 sums = losses[: len(losses) - cost] + choice.loss
-                better = sums < least[cost:]
-                least[cost:][better] = sums[better]
+                better = sums < lowest[cost:]
+                lowest[cost:][better] = sums[better]
                 taken[cost:][better] = number
-        return least, taken
+        return lowest, taken
 
     def cheapest(self, limit: float = math.inf) -> Mix | None:
         """Return the smallest mix that loses at most `limit`; None if there is none.

@@ -210,9 +210,9 @@ def _check_size(
 
 
 def _check_offers(header: Header, target: Target, offered: Offers) -> None:
-    least = _rest(header, offered) + sum(min(sizes.values()) for sizes in offered.values())
-    if target.size is not None and least > target.size:
-        raise too_small(target.size, least)
+    smallest = _rest(header, offered) + sum(min(sizes.values()) for sizes in offered.values())
+    if target.size is not None and smallest > target.size:
+        raise too_small(target.size, smallest)
 
 
 def _matrices(header: Header, options: Options) -> dict[str, str]:
@@ -385,14 +385,14 @@ def _sequences(
     """Return token ids of evenly sampled texts that fit the budget, with the prompts in turn."""
 
     def tokens(number: int, prompt: str) -> Tokens:
-        found = quantizer.tokens(prompt + texts[number])
-        if len(found) > quantizer.limit:
+        ids = quantizer.tokens(prompt + texts[number])
+        if len(ids) > quantizer.limit:
             raise TextError(
-                f"has {len(found):,} tokens, above the limit of {quantizer.limit:,} of the model; "
+                f"has {len(ids):,} tokens, above the limit of {quantizer.limit:,} of the model; "
                 "split it",
                 number,
             )
-        return found
+        return ids
 
     total = sum(len(tokens(number, prompts[0])) for number in range(len(texts)))
     chosen = range(0, len(texts), -(-total // budget))
