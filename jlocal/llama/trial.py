@@ -51,8 +51,10 @@ def try_once(profile: Profile, kernels: str) -> None:
 
     """
     identity = _identity(profile.path)
-    path = os.fsencode(profile.path.absolute())
-    name = hashlib.sha256(path + b"\0" + kernels.encode()).hexdigest()
+    # Several installations of jlocal share this folder, and each has its own llama.cpp.
+    programs = version("llama-cpp-python"), kernels_identity()
+    subject = os.fsencode(profile.path.absolute()), kernels, *programs
+    name = hashlib.sha256(repr(subject).encode()).hexdigest()
     record = cache_folder() / "loaded" / name
     if _recorded(record) == identity:
         return
@@ -125,7 +127,7 @@ def _is_starter(path: Path) -> bool:
         return False
 
 
-# The record of files that have passed: one file per path, with the identity of that time.
+# The record of files that have passed: for each path and llama.cpp, the identity of that time.
 
 
 def _identity(path: Path) -> bytes:
@@ -140,8 +142,6 @@ def _identity(path: Path) -> bytes:
         status.st_size,
         status.st_mtime_ns,
         status.st_ctime_ns,
-        version("llama-cpp-python"),
-        kernels_identity(),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest().encode()
 

@@ -293,7 +293,11 @@ def test_a_file_is_tried_once(sound, children, tmp_path: Path, monkeypatch) -> N
     (other / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 0.0.1\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    with monkeypatch.context() as installation:
+        installation.syspath_prepend(str(tmp_path))
+        Embedder(path).close()
+        assert len(children()) == 3
+    # An installation with the first llama.cpp need not try the file again.
     Embedder(path).close()
     assert len(children()) == 3
 
