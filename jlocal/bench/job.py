@@ -1,4 +1,4 @@
-"""What `bench` sends to the child process that measures a file, and what the child answers."""
+"""The messages between `bench` and the child process that measures a file."""
 
 from __future__ import annotations
 

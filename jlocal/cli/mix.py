@@ -89,7 +89,7 @@ class Target:
         if self.target_size is not None and not math.isfinite(self.target_size):
             raise click.UsageError(f"--target-size {self.target_size}: name a number of MB")
         if conflicting := [option for option, value in others.items() if value]:
-            raise click.UsageError(f"a target chooses the types itself; leave {conflicting[0]} out")
+            raise click.UsageError(f"a target chooses the types itself; leave out {conflicting[0]}")
         if not calibrate:
             raise click.UsageError("a target needs texts: --calibrate default, or --calibrate FILE")
 

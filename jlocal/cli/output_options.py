@@ -1,4 +1,4 @@
-"""Options that say what a command prints and replaces."""
+"""Options for the output of a command, and for existing files."""
 
 from __future__ import annotations
 

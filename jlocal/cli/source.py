@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Known:
-    """An open collection, and what it says of itself."""
+    """An open collection, with its config and folders."""
 
     collection: Collection
     config: CollectionConfig
@@ -79,7 +79,7 @@ def opened_search(
         arguments: more of `Collection.search`.
 
     Raises:
-        CollectionError, ModelError: what no query can mend.
+        CollectionError, ModelError: every query would fail.
 
     """
     from jlocal.collection.search.pathfilter import path_filter
@@ -151,7 +151,7 @@ class _Loader:
         embedder = self.stack.enter_context(
             open_model(None, model, self.compute, pooling=pooling, quiet=quiet)
         )
-        # What no query can mend is said before the first one.
+        # An error that every query would have is raised before the first one.
         name, prefix = self.prompts
         embedder.prompt_text(prefix, name)
         return embedder

@@ -1,4 +1,4 @@
-"""Embedding of a corpus in shards, by any number of processes and machines, and resumable.
+"""Resumable embedding of a corpus in shards, by any number of processes and machines.
 
-It knows no engine: any that calls a `Worker` for each shard will do.
+The package knows no engine: any program can call a `Worker` for each shard.
 """

@@ -27,7 +27,7 @@ from jlocal.inputs.corpus import (
 from jlocal.models import names
 from jlocal.models.prompts import document_prompt
 
-# Rows in a shard: what a dying worker loses, and how many files there are.
+# Rows in a shard. More rows make fewer files, but a worker that dies loses more.
 SHARD_ROWS = 10_000
 # Readers of Parquet leave out names that begin with an underscore.
 _FOLDER, _RECORD = "_jlocal", "job.json"
@@ -44,9 +44,9 @@ class Job:
         model: name or absolute path of the model.
         prompt: the prefix of each text.
         options: dimensions and precision of the vectors.
-        on_long: what becomes of a text above the model's context: "error" or "truncate".
+        on_long: how to treat a text that is longer than the model's context: "error" or "truncate".
         fields: where ids and texts are.
-        shard_rows: the most rows in a shard.
+        shard_rows: the maximum number of rows in a shard.
         with_text: whether texts are written beside their vectors.
         made: how the vectors are made, for the metadata of each file.
 
@@ -69,7 +69,7 @@ class Job:
         return str(self.made["model_sha256"])
 
     def settings(self) -> dict[str, Any]:
-        """Return all that the content of the output depends on, besides the texts."""
+        """Return all settings that the content of the output depends on, besides the texts."""
         kept = ("model_sha256", "prompt", "dimensions", "precision")
         return {
             **{name: self.made[name] for name in kept},
@@ -93,8 +93,8 @@ class Plan:
     """The shards of a job.
 
     Attributes:
-        done: how many are done.
-        tasks: the others.
+        done: number of finished shards.
+        tasks: the remaining shards.
 
     """
 
@@ -111,9 +111,9 @@ def new_job(
     on_long: OnLong = "error",
     task: str | None = None,
 ) -> Job:
-    """Make a job, and check all that can be checked before its shards are computed.
+    """Make a job, and check it as far as possible before its shards are computed.
 
-    What does not concern the model has its default: `dataclasses.replace` changes it.
+    Fields that do not concern the model have their defaults; `dataclasses.replace` changes them.
 
     Args:
         source: as in `Job`.
@@ -154,7 +154,7 @@ def new_job(
 def plan(job: Job) -> Plan:
     """Compare the corpus with the output; a new output remembers the job and the corpus.
 
-    Files that came to the corpus since are taken in.
+    Files that were added to the corpus are included.
 
     Raises:
         ArgumentError: there is no such corpus, or the output lies in it.
@@ -264,7 +264,7 @@ def write(system: Any, folder: str, name: str, data: Any) -> None:
 
 
 def sweep(job: Job) -> None:
-    """Remove what killed workers left; only for a job of which no worker runs any more."""
+    """Remove unfinished files of killed workers; no worker of the job may still run."""
     from pyarrow import fs
 
     system, folder = file_system(job.output)

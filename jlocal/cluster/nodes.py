@@ -1,4 +1,4 @@
-"""What each node of a cluster gets: actors with their CPUs, and the model's file."""
+"""The distribution to the nodes of a cluster: actors with their CPUs, and the model's file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ReadModel = Callable[[int], bytes]
 
 @dataclass(frozen=True)
 class Room:
-    """What a node has to give."""
+    """The resources of a node."""
 
     cpus: float
     gpus: float = 0
@@ -29,12 +29,12 @@ class Room:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many actors there are, and what each of them gets; None where the cluster decides.
+    """The number of actors and the resources of each; None lets the cluster decide.
 
     Attributes:
-        actors: their number; by default one for each GPU, or for each node where there is none.
-        cpus: CPUs of each, which are also its threads; by default the node's, shared evenly.
-        gpus: GPUs of each; by default 1 where there are some.
+        actors: their number; by default one for each GPU, or one for each node without any GPU.
+        cpus: CPUs and threads of each actor; by default the actors of a node share its CPUs evenly.
+        gpus: GPUs of each actor; by default 1 if the cluster has GPUs.
 
     """
 
@@ -47,8 +47,8 @@ class Workers:
 
         Args:
             rooms: the nodes.
-            spare: CPUs of each node to leave to others, where it has more than one.
-            most: the most actors that have something to do.
+            spare: CPUs of each node to leave to other work, if it has more than one.
+            most: the maximum number of actors that have work.
 
         Raises:
             ArgumentError: there is no room for them.
@@ -86,7 +86,7 @@ class Workers:
 
 
 def model_here(name: str, sha256: str, read: ReadModel | None = None) -> Path:
-    """Return the file of a model on this node, and fetch it where it is not.
+    """Return the file of a model on this node; fetch it if it is missing.
 
     Args:
         name: its name or absolute path.

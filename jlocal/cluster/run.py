@@ -1,4 +1,4 @@
-"""A job in this process alone, or the part of it that falls to this process."""
+"""A job, or one part of it, in this process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OnOutcome = Callable[[Outcome], None]
 
 @dataclass
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        texts: how many got a vector.
-        errors: how many got an error.
-        tokens: how many were computed.
+        texts: number of texts with a vector.
+        errors: number of texts with an error.
+        tokens: number of computed tokens.
         failures: the shards that could not be read, and why.
         first_error: id and reason of a text with an error.
 
@@ -49,10 +49,10 @@ def run_part(
     compute: ComputeOptions | None = None,
     on_outcome: OnOutcome | None = None,
 ) -> Summary:
-    """Compute every n-th shard that is not done, in this process.
+    """Compute one of n parts of the unfinished shards, in this process.
 
-    Which shards are whose depends on their names alone, so that processes that start at different
-    times, of Slurm or Kubernetes for example, share a job without knowing of each other.
+    The part of a shard depends only on its name, so that processes that start at different times,
+    for example by Slurm or Kubernetes, share a job without knowing of each other.
 
     Args:
         job: the job.

@@ -21,14 +21,14 @@ from jlocal.vectors import Vectors
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shard.
+    """The outcome of a shard.
 
     Attributes:
         name: of its file.
-        texts: how many have a vector.
-        errors: how many have an error.
-        tokens: how many were computed, those of prompts included.
-        seconds: how long it took.
+        texts: number of texts with a vector.
+        errors: number of texts with an error.
+        tokens: number of computed tokens, including those of prompts.
+        seconds: the time that it took.
         first_error: id and reason of the first text without a vector; "" if there is none.
         failure: why the shard could not be read at all; "" if it was.
 
@@ -84,9 +84,9 @@ class Worker:
         return Rows(self._embedder, self._job)
 
     def run(self, task: Task) -> Outcome:
-        """Compute a shard and write its file, unless it is written already.
+        """Compute a shard and write its file, unless the file exists.
 
-        A text that cannot be embedded is a row with an error, and no exception.
+        A text that cannot be embedded gets a row with an error; it raises no exception.
 
         Raises:
             ModelError: llama.cpp cannot compute.
@@ -120,12 +120,12 @@ class Worker:
 
 
 class Rows:
-    """Texts in their order, and what became of each.
+    """Texts in their order, with their vectors or errors.
 
     Attributes:
         ids: of the texts.
         errors: why a text has no vector; None if it has one.
-        tokens: how many were computed.
+        tokens: number of computed tokens.
 
     """
 
@@ -150,7 +150,7 @@ class Rows:
         )
 
     def add(self, item: Document | Unreadable) -> None:
-        """Add a text, or one that has an error already."""
+        """Add a text, or its error."""
         self.ids.append(item.id)
         self.errors.append(None if isinstance(item, Document) else item.reason)
         self._texts.append(item.text if isinstance(item, Document) else None)
@@ -222,5 +222,5 @@ def _ignore(_: object) -> None:
 
 
 def _storable(text: str | None) -> str | None:
-    """Return a text as UTF-8 can hold it; one with a lone surrogate has an error, and no vector."""
+    """Return a text as valid UTF-8: one with a lone surrogate has an error, and no vector."""
     return None if text is None else text.encode("utf-8", "replace").decode()

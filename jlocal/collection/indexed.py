@@ -163,7 +163,8 @@ class IndexedCollection(OpenCollection):
         )
         if not chosen and change != Change():
             raise ArgumentError(
-                "the paths are missing that this is to be remembered of", argument="paths"
+                "include, exclude, gitignore, large and encoding are options of paths: pass paths",
+                argument="paths",
             )
         if dry_run:
             return self._dry_run(chosen, change, options, listeners, prune=prune)

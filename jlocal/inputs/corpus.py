@@ -1,6 +1,6 @@
 """Corpora: texts with ids in Parquet files, JSON lines or lines of text, read shard by shard.
 
-They lie on this machine, or on any file system that pyarrow knows, such as s3://bucket/folder.
+They are on this machine, or on any file system that pyarrow supports, such as s3://bucket/folder.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Fields:
     """The fields of JSON lines, or columns of Parquet files.
 
     Attributes:
-        id: of the id; None takes "id" where a record has it, and its place `NAME:LINE` otherwise.
-        text: of the text.
+        id: name of the field with the id; None means "id" if a record has it, else `FILE:LINE`.
+        text: name of the field with the text.
 
     """
 
@@ -159,12 +159,12 @@ def _kind(name: str) -> Kind:
 
 
 def shards(location: str, files: Sequence[CorpusFile], rows: int) -> Iterator[Shard]:
-    """Cut files into shards; files of lines are read once for that, Parquet files are not.
+    """Divide files into shards; files of lines are read once for this, Parquet files are not.
 
     Args:
         location: of the corpus.
         files: of `corpus_files`.
-        rows: the most rows in a shard.
+        rows: the maximum number of rows in a shard.
 
     Raises:
         TextError: a file cannot be read.
@@ -317,7 +317,7 @@ def _record(
 
 
 def checked_text(id: str, text: object) -> Document | Unreadable:
-    """Return a text with its id, or why it is none that has a meaning."""
+    """Return a text with its id, or the reason why it cannot be embedded."""
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
         return Unreadable(id, f"its text is of type {kind}")
@@ -333,7 +333,7 @@ def _is_id(name: str) -> bool:
 
 
 def _read_lines(system: Any, shard: Shard) -> Iterator[tuple[str, str | TextError]]:
-    """Yield the place of each line, and its text or why it has none."""
+    """Yield the place of each line, and its text or the reason why it has none."""
     with system.open_input_file(shard.file.path) as source:
         source.seek(shard.start)
         lines = _split(source, shard.size)

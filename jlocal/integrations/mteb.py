@@ -144,13 +144,13 @@ def run_task(
     again: bool = False,
     show_progress: bool = False,
 ) -> Score:
-    """Run a task, or return the result that is there of the same file, data and mteb.
+    """Run a task, or return its stored result of the same file, data and version of mteb.
 
     Args:
         model: the model.
         task: the task, such as `mteb.get_task` and `local_task` return.
         folder: where results are written; None for mteb's own cache.
-        again: compute results that are there.
+        again: compute the task even if its result exists.
         show_progress: show texts done on stderr.
 
     Raises:

@@ -28,7 +28,7 @@ with extras.importing("ray", "Ray needs"):
 if TYPE_CHECKING:
     from jlocal.embed.embedder import OnLong
 
-# How often a shard is tried again whose actor died with it.
+# How many actors may die with one shard.
 _TRIES = 4
 _BATCH = 1024
 # Bytes of a model that one node sends to another at a time.
@@ -36,9 +36,9 @@ _PIECE = 16 << 20
 
 
 def start(address: str | None = None) -> None:
-    """Connect to a cluster, or start Ray on this machine alone; nothing if that was done already.
+    """Connect to a cluster, or start Ray on this machine alone, unless Ray is already initialised.
 
-    Nothing is reported to Ray's makers.
+    Ray's usage statistics are switched off.
 
     Args:
         address: of the cluster, "auto" on one of its nodes; None starts Ray here.
@@ -59,7 +59,7 @@ def start(address: str | None = None) -> None:
             )
             return
         except Exception as error:  # Ray raises Exception itself
-            # On a busy machine its processes may take longer to start than it waits.
+            # On a busy machine Ray's processes may take longer to start than Ray waits.
             if is_last or address:
                 reason = " ".join(str(error).split())[:200]
                 what = f"connect to Ray at {address}" if address else "start Ray"
@@ -75,8 +75,8 @@ def embed_files(
 ) -> Summary:
     """Compute the shards of a job that are not done, on the cluster that Ray is connected to.
 
-    A shard whose actor or node dies is computed again elsewhere. If this process dies, the next
-    run with the same job goes on with the shards that are not done.
+    A shard whose actor or node dies is computed again by another actor. If this process dies, the
+    next run with the same job computes the remaining shards.
 
     Args:
         job: of `jlocal.cluster.job.new_job`.
@@ -124,7 +124,7 @@ def embed(
 ) -> Any:
     """Add a column of vectors, and one of errors, to a Ray Dataset.
 
-    A text that cannot be embedded has no vector and the reason as its error; it ends no job.
+    A text that cannot be embedded gets an error in place of a vector, and the job goes on.
 
     Args:
         dataset: a `ray.data.Dataset`.
@@ -166,9 +166,9 @@ def _rooms() -> list[Room]:
 
 
 class _Actors:
-    """The actors of a job. Each has one shard at a time; what a dead one had goes to another.
+    """The actors of a job. Each has one shard at a time; that of a dead actor goes to another.
 
-    A dead actor is replaced, by one that may wait for ever for room: no shard waits for it.
+    A dead actor is replaced. The new one may wait for ever for room, so no shard waits for it.
     """
 
     def __init__(self, job: Job, home: Any, placed: Workers) -> None:
@@ -230,7 +230,7 @@ class _Actors:
 
 
 class _Home:
-    """What actors ask of the node of the process that started the job."""
+    """An actor on the node that started the job, from which other actors fetch the model."""
 
     def __init__(self, model: Path) -> None:
         self._model = model
@@ -286,7 +286,7 @@ class _ShardActor:
         return self._opened.failure
 
     def run(self, task: Task) -> Outcome | str:
-        """Compute a shard; a text says what ends the job."""
+        """Compute a shard; return a str with the reason if the job must end."""
         assert self._opened.worker
         try:
             return self._opened.worker.run(task)

@@ -1,4 +1,4 @@
-"""The child process that reads the pages of PDF files, and reports what they lack."""
+"""The child process that reads the pages of PDF files, and reports unreadable parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of no protocol: health, metrics, and what the server is doing."""
+"""Routes outside the protocols: health, metrics and status of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collections of a server: their names, what is in them, and threads that read them."""
+"""The collections of a server: their names and content, and the threads that read them."""
 
 from __future__ import annotations
 
