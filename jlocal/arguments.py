@@ -94,14 +94,14 @@ def listed(name: str, value: Any) -> list[Any]:
 
 
 def no_text(value: object) -> str:
-    """Say why a value among texts is none; tables have None and NaN where nothing was entered."""
+    """Say why a value is not a text; empty cells of tables are None or NaN."""
     if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
         return f"is missing ({value}); leave it out, as with dropna() in pandas"
     return f"is of type {type(value).__name__}; pass str"
 
 
 def check_texts(inputs: Iterable[str]) -> Iterable[str]:
-    """Return what was passed for several texts, unless iterating over it would not give them.
+    """Return an argument for several texts, unless iterating over it would not yield texts.
 
     Raises:
         ArgumentError: it is no sequence of texts: a dict or a table would give its keys, a set no

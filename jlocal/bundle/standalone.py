@@ -209,7 +209,7 @@ class Bundle:
             raise RefusedError(f"{member.path} is damaged: its sha256 is not the manifest's")
 
     def _fault(self, block: bytes, expected: Member) -> str:
-        """Return what is wrong with the header of a member."""
+        """Return the fault of a member's header."""
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except (tarfile.HeaderError, ValueError):
@@ -229,7 +229,7 @@ class Bundle:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Parse and check a manifest; RefusedError says what is invalid."""
+    """Parse and check a manifest; RefusedError names the invalid part."""
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
@@ -442,7 +442,7 @@ def _run(python: str, module: str, *arguments: str, output: int | None = None) -
 
 
 def _log(message: str) -> None:
-    """Print a line on stderr, without what a terminal would obey."""
+    """Print a line on stderr, without characters that control a terminal."""
     sys.stderr.write("".join(x if x.isprintable() else "\ufffd" for x in message) + "\n")
 
 

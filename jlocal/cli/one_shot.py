@@ -113,7 +113,7 @@ def _delete(path: Path) -> None:
 
 
 def _log(report: Report, scope: Scope) -> None:
-    """Log what was indexed, if anything was."""
+    """Log the number of indexed files, if there are any."""
     done = report.new + report.changed
     if done or report.failed:
         failed = f"; {report.failed:,} could not be read" if report.failed else ""

@@ -110,7 +110,7 @@ def _words(command: str | None) -> list[str]:
 def _filled(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
     filled = []
     for word in words:
-        # The path is the last to be put in: what it holds is not looked at.
+        # The path is inserted last, so that braces in it are not replaced.
         for name in ("line", "page", "path"):
             word = word.replace(f"{{{name}}}", values[name])
         filled.append(word)

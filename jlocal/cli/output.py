@@ -66,7 +66,7 @@ def open_streams() -> None:
 
 
 def line(text: str = "") -> None:
-    """Print a line on standard output, without what a terminal would obey."""
+    """Print a line on standard output, without characters that control a terminal."""
     print(printable(text))  # noqa: T201
 
 
@@ -92,7 +92,7 @@ def _escaped(letter: str) -> str:
 
 
 def path(name: Path, end: str = os.linesep) -> None:
-    """Print a path on standard output: for a terminal without what it would obey, else exactly."""
+    """Print a path on standard output: exactly, or on a terminal without control characters."""
     if sys.stdout.isatty():
         line(str(name))
     else:

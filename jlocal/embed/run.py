@@ -48,7 +48,7 @@ def embed_documents(
         on_failure: called with each document that gave no vector.
         on_truncated: called with the id of each document that was truncated.
         on_texts: called with the texts and tokens done since its last call.
-        journal: what an earlier run has computed, and where this one keeps what it computes.
+        journal: the vectors of an earlier run, to which this run adds its own.
 
     Raises:
         ModelError, OutputError: what stops the whole run.

@@ -194,7 +194,7 @@ class _Level:
         return True
 
     def is_overdue(self, longest: int | None) -> bool:
-        """Tell whether what it is owed pays for its next batch."""
+        """Return whether its credit covers its next batch."""
         request = self.next(longest)
         return request is not None and self.owed >= max(TOKEN_BUDGET, len(request.tokens))
 

@@ -114,7 +114,7 @@ class Scheduler:
         return self._requests.tokens
 
     def stats(self) -> SchedulerStats:
-        """Return what was computed so far."""
+        """Return the vectors that were computed so far."""
         return self._meter.stats
 
     def submit(

@@ -200,7 +200,7 @@ def run_stdio(library: Library) -> None:
 
 
 def _is_left(error: BaseException) -> bool:
-    """Tell whether all that failed is writing to a client that has gone."""
+    """Return whether only writes to a disconnected client failed."""
     # Python 3.10 has no exception groups of its own.
     parts = getattr(error, "exceptions", None)
     if parts:

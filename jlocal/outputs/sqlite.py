@@ -1,4 +1,4 @@
-"""SQLite files: opening them with safe settings, and saying in one line what an error means."""
+"""SQLite files: opening them with safe settings, and explaining errors in one line."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 
 
 class Connection(sqlite3.Connection):
-    """Ends what is still being read when it is closed.
+    """A connection that ends unfinished reads when it is closed.
 
-    An error keeps where it was raised, and so what was read there, and with it a lock of the file.
+    An error keeps the frame in which it was raised, and so a cursor there, and a lock of the file.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -41,7 +41,7 @@ class Connection(sqlite3.Connection):
         self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """Execute a statement, and remember it for as long as it is read."""
+        """Execute a statement, and keep its cursor until all rows are read."""
         cursor = super().execute(*arguments)
         self._cursors.add(cursor)
         return cursor
@@ -111,7 +111,7 @@ def limit_work(connection: sqlite3.Connection, path: Path) -> None:
 
 
 class Cause(Enum):
-    """Why SQLite cannot do what it is asked."""
+    """The cause of an error of SQLite."""
 
     NO_SPACE = auto()
     DISK_ERROR = auto()
@@ -158,7 +158,7 @@ def cause_of(error: Exception) -> Cause:
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of SQLite file, and what errors say of such a file.
+    """A kind of SQLite file, and the words of errors about such files.
 
     Attributes:
         error: class of the errors.
@@ -239,7 +239,7 @@ class FileKind:
                 raise self.error(f"{aside} was not left by jlocal; remove it", path=aside)
 
     def _type_of(self, path: Path, *, follow: bool) -> str:
-        """Name what a path leads to; "" if there is nothing."""
+        """Return the kind of file at a path; "" if there is none."""
         try:
             mode = (path.stat() if follow else path.lstat()).st_mode
         except FileNotFoundError:

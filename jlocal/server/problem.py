@@ -1,4 +1,4 @@
-"""Errors as answers: what a client may know of an exception. No path of the disk is in it."""
+"""Errors as answers: the part of an exception that a client may know, without paths of the disk."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def invalid(message: str, parameter: str | None = None) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return what a client is told about an exception."""
+    """Return the message to a client about an exception."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Overloaded):

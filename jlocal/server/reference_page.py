@@ -97,7 +97,7 @@ def _row(name: str, schema: _Node, is_required: bool) -> str:
 
 
 def kind(schema: _Node) -> str:
-    """Say in words what a schema allows."""
+    """Describe the values that a schema allows."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(kind(part) for part in schema["anyOf"]))
     if choices := [choice for choice in schema.get("enum", ()) if choice is not None]:

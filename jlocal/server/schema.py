@@ -13,7 +13,7 @@ Schema = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Doc:
-    """What a route takes and answers; the docstring of its handler says what it does.
+    """The request and the answer of a route; the docstring of its handler describes it.
 
     Attributes:
         fields: of the JSON object in the body, or of the query of a GET request; a field that is

@@ -54,14 +54,18 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the collections that have names; `jlocal collections` does the same."""
+    """List the collections that have names, as `jlocal collections` does.
+
+    \b
+    jlocal collections list --json
+    """
     _list(as_json=as_json)
 
 
 @command.command("path")
 @click.argument("name", required=False)
 def path_command(name: str | None) -> None:
-    """Print the path of a collection's file, or of the folder of all collections.
+    """Print the path of a collection, or of the folder of all.
 
     \b
     jlocal collections path

@@ -77,7 +77,7 @@ def command(
 def _source(
     reference: Reference, revision: str | None, may_convert: bool
 ) -> RemoteFile | _ToConvert | Installed:
-    """Ask the hub where a model comes from; what was made or brought here otherwise stays."""
+    """Ask the hub for the source of a model; a model that was made here or imported is kept."""
     from jlocal.errors import ModelError, NotPublishedError
     from jlocal.models import hub, registry
     from jlocal.models.listing import read_listing
@@ -108,7 +108,7 @@ def _source(
 def _accept_licences(
     plan: list[tuple[Reference, RemoteFile | _ToConvert | Installed]], *, yes: bool, quiet: bool
 ) -> None:
-    """Show what is about to be downloaded and under which terms, and ask."""
+    """Show the files to download and their licences, and ask."""
     from jlocal.models.hub import RemoteFile
 
     new = 0

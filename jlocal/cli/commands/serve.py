@@ -250,7 +250,7 @@ def _collection(name: str) -> Path:
 
 
 def _check_reach(host: str, api_key: str | None, no_auth: bool) -> None:
-    """Refuse to answer a network without a key, unless that is what the user wants."""
+    """Refuse to serve a network without a key, unless the user asked for it."""
     if api_key is not None and (not api_key or not api_key.isascii() or not api_key.isprintable()):
         raise click.UsageError("the key must be printable ASCII, and not empty")
     if api_key is None and not no_auth and not _is_loopback(host):

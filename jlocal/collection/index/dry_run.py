@@ -35,7 +35,7 @@ def dry_run(
     on_failure: OnFailure | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Report what a run would do.
+    """Report the changes that a run would make.
 
     Args:
         path: of the collection.

@@ -1,4 +1,4 @@
-"""One run over files: embed what is new or changed, and remove the documents of deleted files."""
+"""One run over files: embed new and changed files, and remove the documents of deleted ones."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ async def search_collections(call: Call) -> Response:
 
 
 async def list_collections(call: Call) -> Response:
-    """List the collections, and what is in them."""
+    """List the collections and their content."""
     pool = call.service.collections
     listed = []
     for served in await pool.all():
