@@ -120,6 +120,7 @@ def test_nothing_commands_the_terminal(arguments: list[str], run) -> None:
     assert leaks(done.stdout + done.stderr) == []
 
 
+@pytest.mark.slow
 def test_a_listing_of_models_commands_nothing(run, monkeypatch, tmp_path: Path) -> None:
     cache = tmp_path / "hub" / f"models--{BAD}--x" / "snapshots" / ("0" * 40)
     cache.mkdir(parents=True)

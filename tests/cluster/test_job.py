@@ -84,6 +84,7 @@ def test_each_text_has_one_row_with_a_vector_or_an_error(corpus: Path, tmp_path:
     assert (made["model_sha256"], made["prompt"]) == (sha256_of(FILE), "Document: ")
 
 
+@pytest.mark.slow
 def test_what_it_made_becomes_a_collection(corpus: Path, tmp_path: Path) -> None:
     run_part(job(corpus), plan(job(corpus)))
     failures = []
@@ -115,6 +116,7 @@ def test_texts_and_other_numbers_are_written_where_asked_for(
                 np.testing.assert_allclose(row["vector"], vector, atol=atol)
 
 
+@pytest.mark.slow
 def test_parts_share_the_shards(corpus: Path, tmp_path: Path) -> None:
     made = job(corpus)
     done = [run_part(made, plan(made), (number, 3)).texts for number in (1, 2, 3)]
@@ -124,6 +126,7 @@ def test_parts_share_the_shards(corpus: Path, tmp_path: Path) -> None:
     assert run_part(made, plan(made)).texts == 0
 
 
+@pytest.mark.slow
 def test_files_that_came_since_are_taken_in(corpus: Path, tmp_path: Path) -> None:
     made = job(corpus)
     run_part(made, plan(made))
@@ -136,6 +139,7 @@ def test_files_that_came_since_are_taken_in(corpus: Path, tmp_path: Path) -> Non
     assert ids[-1] == "0.txt:1"
 
 
+@pytest.mark.slow
 def test_another_job_is_refused(corpus: Path, tmp_path: Path) -> None:
     plan(job(corpus))
     for more, named in (

@@ -77,6 +77,7 @@ def test_the_best_boundary_wins() -> None:
             assert first.text[-1] in "。" or text[first.end - 1].isspace()
 
 
+@pytest.mark.slow
 def test_chunks_are_well_filled(count) -> None:
     text = prose(3000)
     sizes = [count(chunk.text) for chunk in split(text, 128, 0, count)]

@@ -58,6 +58,7 @@ def found(path: Path) -> list[str]:
         store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_full_disk_does_not_prevent_searching(small_disk, killed: bool, shared: bool) -> None:
@@ -125,6 +126,7 @@ def test_a_collection_that_a_full_disk_left_without_tables_can_be_indexed(
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_log_in_a_read_only_folder_is_explained(tmp_path: Path) -> None:
     original = made(tmp_path / "c.db", killed=True)
     folder = tmp_path / "medium"
@@ -190,6 +192,7 @@ def test_what_is_written_is_on_the_disk_when_the_call_returns(tmp_path: Path) ->
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     path = made(tmp_path / "c.db", killed=False)

@@ -292,6 +292,7 @@ def test_closed(collection: Collection) -> None:
             use()
 
 
+@pytest.mark.slow
 def test_threads_add_and_search(collection: Collection) -> None:
     errors: list[BaseException] = []
     collection.add("the first text", "first")

@@ -131,6 +131,7 @@ def test_arrays_and_metadata(database: Path, standing, tmp_path: Path) -> None:
     assert len(metadata["model_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_standard_output(database: Path, tmp_path: Path) -> None:
     done = jlocal("export", "-d", database, "-o", "-")
     export(database, tmp_path / "v.jsonl", "jsonl")
@@ -156,6 +157,7 @@ def test_pages_have_numbers_and_no_lines(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
 def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     path = by_hand(tmp_path / "hand.db", ("/a.txt", ["x"]), ("/b\udcff.txt", ["y"]))

@@ -128,6 +128,7 @@ def own_database(path: Path) -> None:
     collection.db.close()
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_llm(database: Path, tmp_path: Path) -> None:
     own_database(tmp_path / "own.db")
     export_to_llm(database, tmp_path / "llm.db", "notes")

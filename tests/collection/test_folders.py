@@ -43,6 +43,7 @@ def test_filters_stay_until_others_are_given(collection: Collection, notes: Path
     assert names(collection) == {"a.md", "b.log", "c.md", "d.log"}
 
 
+@pytest.mark.slow
 def test_the_filters_of_an_inner_folder_decide_there(collection: Collection, notes: Path) -> None:
     collection.index(notes, exclude=["*.log"])
     collection.index(notes / "work", exclude=["*.md"])
@@ -67,6 +68,7 @@ def test_an_encoding_is_remembered(collection: Collection, notes: Path) -> None:
     assert {"Crème brûlée", "Käse"} <= {hit.text for hit in collection.search("x", 9)}
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_missing_stops_no_other(collection: Collection, tmp_path: Path) -> None:
     for name in ("disk", "home"):
         (tmp_path / name).mkdir()

@@ -88,6 +88,7 @@ def test_a_row_is_a_text_that_is_found(vectors, model, imported, tmp_path: Path)
         assert collection.search("noisy pets", n=1)[0].path == "dogs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float16", "int8", "uint8", "float64"])
 def test_rounded_vectors_are_good_enough(kind: str, vectors, imported, tmp_path: Path) -> None:
     from jlocal.vectors import quantize
@@ -101,6 +102,7 @@ def test_rounded_vectors_are_good_enough(kind: str, vectors, imported, tmp_path:
         assert collection.search("who hunts rodents?", n=1)[0].path == "cats"
 
 
+@pytest.mark.slow
 def test_lines_are_numbered_as_embed_does(model: Embedder, imported, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("Cats chase mice.\nThe team meets.\n")
     for ids in (["1", "2"], ["lines.txt:1", "lines.txt:2"]):
@@ -111,6 +113,7 @@ def test_lines_are_numbered_as_embed_does(model: Embedder, imported, tmp_path: P
         assert imported(path, texts=tmp_path / "lines.txt", database=f"{path.stem}.db") == []
 
 
+@pytest.mark.slow
 def test_an_export_of_files_comes_back(imported, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.md").write_text("# Pets\n\n" + "Cats chase mice. " * 90)
@@ -151,6 +154,7 @@ def test_bad_rows_are_reported_and_the_others_kept(vectors, imported, tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_other_vectors_are_refused_and_nothing_is_left(
     vectors, imported, model: Embedder, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_large_files_go_last_so_that_an_interrupted_run_keeps_the_notes(
     assert {Path(document.id).name for document in collection.documents()} == {"a.md", "z.md"}
 
 
+@pytest.mark.slow
 def test_a_large_file_is_taken_when_it_is_asked_for_or_known(
     index, folder: Path, monkeypatch
 ) -> None:

@@ -23,6 +23,8 @@ from support.collection_files import check
 INTERRUPTED = """
 import sys
 from jlocal import Collection
+
+pytestmark = pytest.mark.slow
 def on_progress(progress):
     if progress.embedded:
         print("embedded", flush=True)
@@ -86,7 +88,6 @@ def test_texts_that_are_cut_as_before_are_not_computed_again(collection: Collect
     assert 0 < embedded < passages
 
 
-@pytest.mark.slow
 def test_another_model(collection: Collection, converted, notes: Path) -> None:
     with Embedder(converted("eurobert", "retrieval", "F32")) as other:
         with Collection(collection.path, other) as wrong:
@@ -101,7 +102,6 @@ def test_another_model(collection: Collection, converted, notes: Path) -> None:
             collection.search("note")
 
 
-@pytest.mark.slow
 def test_a_search_that_meets_a_rebuild_answers_from_the_old_or_the_new_one(
     collection: Collection, converted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +136,6 @@ def test_a_search_that_meets_a_rebuild_answers_from_the_old_or_the_new_one(
     check(path)
 
 
-@pytest.mark.slow
 def test_documents_that_cannot_be_read_any_more_are_not_lost(
     collection: Collection, notes: Path
 ) -> None:
@@ -173,7 +172,6 @@ def test_documents_in_a_closed_folder_are_not_lost(collection: Collection, notes
     assert len(collection) == 41
 
 
-@pytest.mark.slow
 def test_an_interrupted_rebuild_goes_on(
     collection: Collection, model_file: Path, notes: Path
 ) -> None:
@@ -211,7 +209,6 @@ def test_a_disk_that_is_not_mounted_loses_nothing(
     assert collection.folders().keys() == {str(tmp_path / "other")}
 
 
-@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> None:
     """The new one is complete, and cannot take its place."""
     if sys.platform != "linux":
@@ -235,7 +232,6 @@ def test_a_full_disk_leaves_the_old_one(collection: Collection, notes: Path) -> 
     assert collection.index(rebuild=True, chunk=32).failed == 0
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment(collection: Collection, model_file: Path, notes: Path) -> None:
     """Old or new, never anything between."""
     code = (

@@ -60,6 +60,7 @@ def test_prompts_and_places(notes: Path, model: Embedder) -> None:
             collection.search(prose(model.max_seq_length))
 
 
+@pytest.mark.slow
 def test_copies_are_one_hit(tmp_path: Path, model: Embedder) -> None:
     for name in ("a.md", "b.md", "c.md"):
         (tmp_path / name).write_text("another" if name == "c.md" else "same")
@@ -86,6 +87,7 @@ def test_a_collection_that_was_never_filled(tmp_path: Path, model: Embedder) -> 
         assert collection.config.chunk == 64
 
 
+@pytest.mark.slow
 def test_importing_jlocal_stays_light() -> None:
     code = (
         "import sys, jlocal; print([m for m in ('llama_cpp', 'numpy', 'sqlite3') "
@@ -95,6 +97,7 @@ def test_importing_jlocal_stays_light() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_opening_a_collection_loads_neither_llama_cpp_nor_what_reads_files() -> None:
     code = (
         "import sys; from jlocal.collection.collection import Collection; Collection('c.db'); "

@@ -57,6 +57,7 @@ def test_a_link_that_leads_nowhere_is_no_failure(index, folder: Path) -> None:
     assert (report.failed, report.failures[0].id) == (1, str(folder / "gone.md"))
 
 
+@pytest.mark.slow
 def test_documents_of_a_link_stay_while_its_disk_is_away(
     index, folder: Path, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_documents_of_a_link_stay_while_its_disk_is_away(
     assert documents(tmp_path) == {"a.md", "d.md"}
 
 
+@pytest.mark.slow
 def test_packages_and_caches_are_left_out_without_a_gitignore(
     index, folder: Path, tmp_path: Path
 ) -> None:

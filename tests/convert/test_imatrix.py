@@ -396,6 +396,7 @@ def test_spoiled_counts(bits, tmp_path):
         imatrix.read(path)
 
 
+@pytest.mark.slow
 def test_llama_cpp_is_given_no_unchecked_matrix(few, tmp_path):
     """A file that was replaced between the check and the quantisation."""
     path = tmp_path / "m.gguf"

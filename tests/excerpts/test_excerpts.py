@@ -206,6 +206,7 @@ def test_hostile_text_takes_bounded_time_and_commands_nothing(name: str) -> None
     assert time.process_time() - started < 6
 
 
+@pytest.mark.slow
 def test_every_text_fits_its_lines() -> None:
     rng = random.Random(6)
     texts = [*AWKWARD.values(), NOTE]

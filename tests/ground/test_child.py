@@ -30,6 +30,7 @@ def write(folder: Path, name: str, source: str) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["", ".", "{here}"])
 def test_a_module_of_the_current_folder_is_not_imported(
     entry: str, modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

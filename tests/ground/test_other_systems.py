@@ -70,6 +70,7 @@ def test_the_program_runs_without_what_only_linux_has(tmp_path: Path) -> None:
     jlocal("doctor", "starter", cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="they are missing there anyway")
 def test_widening_without_a_file_in_memory_is_an_error_that_says_what_to_do(
     tmp_path: Path,

@@ -73,6 +73,7 @@ def test_what_a_killed_process_left_goes_and_nothing_of_a_living_one(kind, tmp_p
     assert files_in(tmp_path) == {".out.npz.20240101", ".jlocal-notes", "other"}
 
 
+@pytest.mark.slow
 def test_room_is_made_before_it_is_measured(tmp_path) -> None:
     killed = at_work("files", tmp_path)
     killed.kill()

@@ -270,6 +270,7 @@ def test_large_files_take_little_longer() -> None:
     assert time.monotonic() - start < 60
 
 
+@pytest.mark.slow
 def test_files_are_counted_by_encoding(tmp_path: Path, model: Embedder) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()

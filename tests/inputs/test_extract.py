@@ -102,6 +102,7 @@ def test_no_chunk_runs_over_pages(tmp_path: Path, model: Embedder) -> None:
         assert f"word{hit.page - 1}" in hit.text
 
 
+@pytest.mark.slow
 def test_how_a_file_is_read_decides_too(index: Callable, tmp_path: Path) -> None:
     """A collection from before these files were read: their state is all that it knows."""
     time.sleep(2.1)

@@ -113,6 +113,7 @@ def test_what_is_refused_and_what_is_only_reported() -> None:
     assert read(mail()).text == HEAD
 
 
+@pytest.mark.slow
 def test_a_mail_made_to_take_time_or_memory_has_an_end() -> None:
     start = time.monotonic()
     deep = b"".join(

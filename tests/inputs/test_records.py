@@ -190,6 +190,7 @@ def found(tmp_path: Path, model: Embedder) -> Callable[[], list[tuple[int | None
     return search
 
 
+@pytest.mark.slow
 def test_bad_records_are_reported_in_each_run(index, found, tmp_path: Path) -> None:
     path = tmp_path / "one_bad.jsonl"
     shutil.copy(DATA / "one_bad.jsonl", path)

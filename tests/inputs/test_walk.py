@@ -97,6 +97,7 @@ def test_links_that_lead_nowhere_are_reported_and_loops_end() -> None:
     assert "regular" in reasons["pipe"]
 
 
+@pytest.mark.slow
 def test_a_mesh_of_linked_folders_has_as_many_documents_as_files() -> None:
     names = [f"mesh/pkg{number:02}" for number in range(40)]
     write(*(f"{name}/readme.md" for name in names))

@@ -96,6 +96,7 @@ def test_a_child_that_someone_ended_is_started_again(worker: Worker) -> None:
     assert pid(worker) != before
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_large_file_leaves_no_large_process(worker: Worker) -> None:
     before = pid(worker)

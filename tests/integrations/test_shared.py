@@ -92,6 +92,7 @@ def test_a_forked_process_loads_its_own() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["import jlocal", "sys.argv[1:] = ['--help']; main()"])
 def test_jlocal_itself_imports_no_framework(code: str) -> None:
     names = ("jlocal.integrations", "langchain_core", "llama_index", "haystack", "chromadb", "llm",

@@ -207,6 +207,7 @@ def test_a_group_may_end_in_errors_of_single_texts(plain: Embedder) -> None:
     assert isinstance(error, TextError)
 
 
+@pytest.mark.slow
 def test_draining_ends_what_waits_and_takes_nothing_new(bench: Bench) -> None:
     work = [bench.scheduler.submit(array(300), caller=number) for number in range(4)]
     job = bench.scheduler.submit_job([array(400)] * 2)

@@ -38,6 +38,7 @@ def tokens_by_caller(batch: list[Request]) -> Counter[Hashable]:
     return sum((Counter({r.caller: len(r.tokens)}) for r in batch), Counter())
 
 
+@pytest.mark.slow
 def test_a_caller_with_much_does_not_delay_one_with_little() -> None:
     queue = queue_of(*(request(12, "bulk") for _ in range(2048)))
     next(batches(queue))
@@ -108,6 +109,7 @@ def test_a_query_does_not_wait_for_documents_in_its_own_batch() -> None:
     assert sum(len(r.tokens) for r in next(batches(queue))) > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [12, 128, 400, 512])
 def test_a_low_priority_gets_its_share_beside_endless_high_ones(length: int) -> None:
     queue = queue_of(*(request(length, "documents") for _ in range(1000)))

@@ -243,6 +243,7 @@ def test_closing_fails_what_waits_and_stops_what_is_computed(bench: Bench) -> No
     bench.scheduler.close()
 
 
+@pytest.mark.slow
 def test_no_thread_is_left(plain: Embedder, file: Path) -> None:
     plain.encode("x")
     before = set(threading.enumerate())

@@ -63,6 +63,7 @@ def test_long_texts(pair):
     assert differing(pair, texts) == []
 
 
+@pytest.mark.slow
 def test_added_tokens_close_together(pair):
     """llama.cpp looks for each added token through the whole text."""
     token = next(iter(pair[1].get_added_tokens_decoder().values())).content

@@ -163,6 +163,7 @@ def test_clusters_on_the_page(jlocal, tmp_path: Path) -> None:
     assert len(data_of((tmp_path / "map.html").read_bytes())["groups"]) == 8
 
 
+@pytest.mark.slow
 def test_a_sample_says_so(jlocal, tmp_path: Path) -> None:
     made(tmp_path / "notes.db")
     done = jlocal("-d", "notes.db", "-o", "map.html", "--limit", 50, "--characters", 9)

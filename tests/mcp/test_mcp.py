@@ -136,6 +136,7 @@ def test_a_hit_is_read_in_its_document(ask: Ask, mode: str) -> None:
     assert hit["excerpt"].split("\n")[0] in part["text"]
 
 
+@pytest.mark.slow
 def test_a_document_is_read_to_its_end_and_back(ask: Ask) -> None:
     position, parts = None, []
     while True:
@@ -246,6 +247,7 @@ def test_errors_are_one_line_that_helps(
     assert "Traceback" not in message
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="names of files there are Unicode")
 def test_a_name_that_is_not_utf_8_goes_there_and_back(tmp_path: Path, model: Embedder) -> None:
     folder = tmp_path / "disk"
@@ -264,6 +266,7 @@ def test_a_name_that_is_not_utf_8_goes_there_and_back(tmp_path: Path, model: Emb
             assert "nine bars" in ask("read", document=hit["document"])["text"]
 
 
+@pytest.mark.slow
 def test_a_collection_is_made_anew_meanwhile(tmp_path: Path, model: Embedder) -> None:
     path = tmp_path / "c.db"
     with Collection(path, model) as collection:
@@ -283,6 +286,7 @@ def _note(folder: Path, text: str) -> Path:
     return folder / "note.txt"
 
 
+@pytest.mark.slow
 def test_one_broken_collection_does_not_hide_the_others(
     tmp_path: Path, work: Path, model: Embedder
 ) -> None:
@@ -307,6 +311,7 @@ def test_one_broken_collection_does_not_hide_the_others(
             assert str(tmp_path) not in json.dumps(text)
 
 
+@pytest.mark.slow
 def test_collections_of_this_machine_are_there_when_they_are_made(model: Embedder) -> None:
     for ask in asking():
         assert ask("list_collections")["collections"] == []

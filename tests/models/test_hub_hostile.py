@@ -258,6 +258,7 @@ def test_a_length_of_another_file_is_not_read(cache, faults, repositories) -> No
     assert part.read_bytes() == b"x" * 100
 
 
+@pytest.mark.slow
 def test_compressed_answers_are_refused(cache, faults, tmp_path) -> None:
     faults.file_headers = {"Content-Encoding": "gzip"}
     compressed = gzip.compress(bytes(200 << 20), 1)

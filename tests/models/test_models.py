@@ -311,6 +311,7 @@ def test_embedding_by_name_is_embedding_by_path(nano: str, converted) -> None:
     assert registry.find(nano).last_used is not None
 
 
+@pytest.mark.slow
 def test_a_fresh_machine_has_the_starter_model() -> None:
     done = subprocess.run([sys.executable, "-m", "jlocal", "list"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -88,6 +88,7 @@ def test_a_batch_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
         assert journal.recall([b, a]) is None
 
 
+@pytest.mark.slow
 def test_hostile_journals(tmp_path: Path) -> None:
     output = tmp_path / "v.npy"
     path = fill(output)

@@ -234,6 +234,7 @@ def test_csv_streams() -> None:
     assert buffer.getvalue() == b'id,d0,d1\n"a",1,-2\n'
 
 
+@pytest.mark.slow
 def test_row_groups_have_a_bounded_size(tmp_path: Path) -> None:
     path = tmp_path / "v.parquet"
     vectors = np.ones((1, 1024), np.float32)

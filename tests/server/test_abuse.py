@@ -182,6 +182,7 @@ def test_a_term_signal_lets_running_requests_end() -> None:
         assert not any("Traceback" in line for line in server.log)
 
 
+@pytest.mark.slow
 def test_a_request_that_outlasts_the_end_of_the_server_is_to_be_sent_again() -> None:
     body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(2000)]}
     options = replace(OPTIONS, timeouts=Timeouts(drain=1))
@@ -237,6 +238,7 @@ def test_what_cannot_be_served_is_said_before_it_starts(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_models_above_the_limit_take_turns(tmp_path: object) -> None:
     options = replace(OPTIONS, models=("starter", "other=starter"), limits=Limits(loaded_models=1))
     with served(options) as url:

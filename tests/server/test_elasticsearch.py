@@ -76,6 +76,7 @@ def test_the_mapping_names_both_endpoints() -> None:
     assert field["inference_id"] != field["search_inference_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body"),
     [

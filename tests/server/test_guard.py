@@ -21,6 +21,7 @@ def locked() -> Iterator[Running]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for(locked: Running) -> None:
     def status(headers: dict[str, str]) -> int:
         return httpx.get(f"{locked.url}/v1/models", headers=headers).status_code

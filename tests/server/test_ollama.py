@@ -130,6 +130,7 @@ def test_the_version_is_a_release_that_has_these_routes(server: Running) -> None
     assert tuple(map(int, number.split("."))) >= (0, 33)
 
 
+@pytest.mark.slow
 def test_langchain_ollama(server: Running, starter: Embedder) -> None:
     with langchain(server, "document") as model:
         documents = model.embed_documents(TEXTS)

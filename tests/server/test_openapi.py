@@ -177,6 +177,7 @@ def test_the_page_shows_every_route_and_loads_nothing(document, server) -> None:
     assert "unsafe" not in policy
 
 
+@pytest.mark.slow
 def test_names_of_a_document_cannot_break_the_page() -> None:
     from jlocal.server.reference_page import page
 

@@ -155,6 +155,7 @@ def test_the_client_of_the_hub(server: Running, starter: Embedder, side: str) ->
     assert cosines(rows, starter.encode(TEXTS, prompt_name=side)).min() > 0.99999
 
 
+@pytest.mark.slow
 def test_chroma(server: Running, starter: Embedder) -> None:
     from chromadb.utils.embedding_functions import HuggingFaceEmbeddingServer
 

@@ -89,6 +89,7 @@ def test_weights_in_another_precision_beside_the_checkpoint(other, small_checkpo
     assert report.least.cosine >= 0.999
 
 
+@pytest.mark.slow
 def test_a_checkpoint_needs_what_computes_with_it(starter_files) -> None:
     with pytest.raises(ArgumentError, match=r"open_checkpoint=jlocal_convert\.reference"):
         verify(starter_files["F16"], STARTER)
@@ -240,6 +241,7 @@ def test_texts_of_files(tmp_path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_repeated_texts_count_once(starter_files) -> None:
     report = verify(
         starter_files["F16"], starter_files["F16"], texts=["a", "b", "a", Text("de", "b")]

@@ -207,6 +207,7 @@ def test_declared_sizes_are_not_believed(stored_reference, tmp_path) -> None:
         StoredEncoder(path)
 
 
+@pytest.mark.slow
 def test_damage_is_named(stored_reference, tmp_path) -> None:
     """Whatever byte is wrong, it is an error of ours or does no harm."""
     rng = random.Random(0)

@@ -155,6 +155,7 @@ def test_a_revision_is_pinned(jlocal, hub) -> None:
     assert len(hub[1]) == 1
 
 
+@pytest.mark.slow
 def test_what_is_not_published_is_made_here(jlocal, hub, user_folders) -> None:
     arguments = ("pull", "nano-clustering:F16", "--convert", "-yq")
     status, out, err = jlocal(*arguments)

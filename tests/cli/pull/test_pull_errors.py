@@ -9,6 +9,7 @@ import pytest
 from support.pulls import FILE, OTHER, fails, listed
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_busy_is_asked_again(jlocal, faults) -> None:
     faults.answers, faults.headers = [429, 503], {"Retry-After": "0"}
     status, _, err = jlocal("pull", "small:Q4_K_M", "-yq")
@@ -55,6 +56,7 @@ def test_what_goes_wrong_is_one_line(jlocal, faults, environment, wrong, argumen
     assert not list((Path(environment["HF_HOME"]) / "hub").rglob("snapshots/*/*"))
 
 
+@pytest.mark.slow
 def test_nobody_answers(jlocal, environment) -> None:
     line = fails(jlocal("pull", "small", "-y", HF_ENDPOINT="http://127.0.0.1:9"))
     assert "check the connection" in line

@@ -41,6 +41,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_cut_connection_goes_on(jlocal, faults) -> None:
     faults.cuts += [CUT]
     status, _, err = jlocal("pull", "small", "-yq")
