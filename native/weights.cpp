@@ -1,5 +1,8 @@
 #include "weights.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +31,14 @@ int packing_threads = 1;
 
 bool is_packed(const Tensor* t) { return t->op == ggml::kNone && !t->view_src && packs(t); }
 
+// Drop the pages of the mapped file that hold packed weights: llama.cpp reads them no more, and the
+// model would be in memory twice.
+void release_pages(void* data, size_t size) {
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
+    if (begin < end) madvise((void*)begin, end - begin, MADV_DONTNEED);
+}
+
 void buffer_free(Buffer* buffer) { std::free(buffer->context); }
 void* buffer_base(Buffer* buffer) { return buffer->context; }
 void buffer_memset(Buffer*, Tensor* t, uint8_t value, size_t offset, size_t size) {
@@ -44,6 +55,7 @@ void buffer_set(Buffer* buffer, Tensor* t, const void* data, size_t offset, size
     threads.set_count(packing_threads);
     if (!pack(*family_of(buffer->type, t), t->type, data, t->ne[1], t->ne[0], static_cast<uint8_t*>(t->data), threads))
         refuse("out of memory while weights were packed");
+    release_pages(const_cast<void*>(data), size);
 }
 void buffer_get(Buffer*, const Tensor* t, void* data, size_t offset, size_t size) {
     if (is_packed(t)) refuse("packed weights cannot be read back");

@@ -96,8 +96,7 @@ class Model:
             or _built_for_amx()
             or unpacked_pays(self.profile.header, features_here())
         )
-        if self._writable or self._kernels:
-            # Pages of the file beside packed weights would hold the model twice.
+        if self._writable:
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
         last_errors()
         with offered(self._kernels):
