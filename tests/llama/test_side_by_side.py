@@ -108,6 +108,7 @@ def test_a_lone_batch_has_all_threads_unless_it_is_tiny(several: Several) -> Non
         wait_until(several.scheduler._all_sleep)
 
 
+@pytest.mark.slow
 def test_long_texts_have_all_threads(several: Several) -> None:
     """What is short is computed side by side, before and after them."""
     job = several.scheduler.submit_job([array(900), array(800), *[array(400)] * 6])
@@ -164,6 +165,7 @@ def test_a_request_does_not_wait_for_a_job_while_a_worker_is_free(several: Sever
     job.result()
 
 
+@pytest.mark.slow
 def test_jobs_share_the_contexts(several: Several) -> None:
     """A job that comes second gets the next free context, though the first has batches left."""
     first = several.scheduler.submit_job([array(500)] * 6)
@@ -249,6 +251,7 @@ def test_batches_are_reported_one_at_a_time(several: Several) -> None:
     assert seen == [(1, 300)] * 30
 
 
+@pytest.mark.slow
 def test_no_thread_is_left_of_several(file: Path) -> None:
     before = set(threading.enumerate())
     model = Embedder(file, threads=3)
