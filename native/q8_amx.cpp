@@ -48,7 +48,11 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
     for (int64_t b = 0; b < blocks; b++, panel += kSize) {
         __m512 scale[4];
         for (int g = 0; g < 4; g++) scale[g] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)(panel + kValues + 32 * g)));
-        for (int i = 0; i < kBlock / 2; i++)
+        for (int i = 0; i < kBlock / 2; i++) {
+            // Each line is used once, and comes from far away.
+            const char* ahead = (const char*)(panel + 4 * kSize + i * 2 * kColumns);
+            _mm_prefetch(ahead, _MM_HINT_T0);
+            _mm_prefetch(ahead + 64, _MM_HINT_T0);
 #pragma GCC unroll 4
             for (int g = 0; g < 4; g++, to += 64) {
                 const __m128i* from = (const __m128i*)(panel + i * 2 * kColumns + 32 * g);
@@ -56,6 +60,7 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
                 const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from + 1))), scale[g]);
                 _mm512_storeu_si512(to, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
             }
+        }
     }
 }
 
