@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="texts x tokens of a call")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1, help="of each measurement, at least")
+    parser.add_argument(
+        "--seconds", type=float, default=1, help="minimum duration of each measurement"
+    )
     parser.add_argument("--busy", type=int, default=0, help="programs that use a core each")
     options = parser.parse_args()
     print(describe("cpu"), versions(), f"busy programs: {options.busy}", sep="\n")

@@ -158,8 +158,10 @@ class _Timed:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--lines", nargs="+", type=int, default=[10_000, 100_000])
-    parser.add_argument("--texts", type=int, default=128, help="of 64 tokens, for --model")
-    parser.add_argument("--type", default="Q8_0", help="of the GGUF files")
+    parser.add_argument(
+        "--texts", type=int, default=128, help="number of texts of 64 tokens, for --model"
+    )
+    parser.add_argument("--type", default="Q8_0", help="type of the GGUF files")
 
 
 PART = Part(

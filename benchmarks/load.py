@@ -190,7 +190,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--requests", type=int, help="of jlocal alone, for its memory")
+    parser.add_argument(
+        "--requests", type=int, help="number of requests, to jlocal alone, for its memory"
+    )
     options = parser.parse_args()
     if options.model == "starter":
         model = STARTER

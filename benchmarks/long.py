@@ -48,8 +48,8 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--tokens", nargs="+", type=int, default=[4000], help="in the text")
-    parser.add_argument("--type", default="Q8_0", help="of the GGUF file")
+    parser.add_argument("--tokens", nargs="+", type=int, default=[4000], help="lengths of the text")
+    parser.add_argument("--type", default="Q8_0", help="type of the GGUF file")
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=PEERS)
     parser.add_argument("--device", choices=peers.DEVICES, default="cpu")
 

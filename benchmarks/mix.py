@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="an F16, BF16 or F32 file")
     parser.add_argument(
-        "--texts", default=DEFAULT, help="to search with; jlocal's own if not given"
+        "--texts", default=DEFAULT, help="texts for the search; jlocal's own if not given"
     )
     parser.add_argument("--types", nargs="+", default=_TYPES)
     parser.add_argument("--mix-of", nargs="+", default=(), help="tensor types to choose from")

@@ -202,13 +202,17 @@ def _parser(part: Part) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", choices=models.SHAPES, default="small", help="its shape")
-    parser.add_argument("--rounds", type=int, default=part.rounds, help="after one to warm up")
+    parser.add_argument(
+        "--model", choices=models.SHAPES, default="small", help="shape of the model"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=part.rounds, help="rounds after one to warm up"
+    )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path(tempfile.gettempdir(), "jlocal-bench"),
-        help="of the random models, made once",
+        help="folder for the random models, which are made once",
     )
     parser.add_argument("--output", type=Path, help="page to update, with its JSON file")
     part.arguments(parser)

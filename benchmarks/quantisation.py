@@ -151,7 +151,7 @@ def main() -> None:
     """Read the arguments, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="an F16 file")
-    parser.add_argument("--model-type", default="F16", help="its type, if it is another")
+    parser.add_argument("--model-type", default="F16", help="type of the file, if not F16")
     parser.add_argument("--texts", nargs="+", default=[DEFAULT], metavar="FILE")
     parser.add_argument("--theirs", nargs="+", type=Path, default=(), metavar="GGUF")
     parser.add_argument("--types", nargs="*", default=_TYPES)

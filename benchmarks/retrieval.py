@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("sets", type=Path, help="a folder with sets in it, at any depth")
     parser.add_argument("--model", type=Path, default=FILE)
     parser.add_argument("--chunk", default="auto", help="auto, none or a number of tokens")
-    parser.add_argument("--queries", type=int, help="at most so many of each set")
+    parser.add_argument("--queries", type=int, help="maximum number for each set")
     options = parser.parse_args()
     folders = sorted(path.parent for path in options.sets.rglob("corpus.jsonl"))
     if not folders:

@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--dimensions", type=int, default=1024)
-    parser.add_argument("--words", type=int, default=80, help="in a passage")
+    parser.add_argument("--words", type=int, default=80, help="words in a passage")
     parser.add_argument("--index-of-words", type=int, metavar="PASSAGES")
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--model", type=Path)

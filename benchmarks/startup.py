@@ -85,7 +85,7 @@ def _shown(runs: dict[str, list[Run]]) -> str:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--type", default="Q8_0", help="of the GGUF file")
+    parser.add_argument("--type", default="Q8_0", help="type of the GGUF file")
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=PEERS)
 
 

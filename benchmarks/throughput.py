@@ -60,13 +60,15 @@ def compare(options: argparse.Namespace, kind: str, load: Workload, peak: float 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--types", nargs="+", default=["BF16", "Q8_0"], help="of GGUF files")
+    parser.add_argument(
+        "--types", nargs="+", default=["BF16", "Q8_0"], help="types of the GGUF files"
+    )
     parser.add_argument(
         "--loads",
         nargs="+",
         type=Workload.parse,
         default=[Workload(16, 64), Workload(2, 512)],
-        help="texts x tokens of each",
+        help="texts x tokens of each text",
     )
     parser.add_argument("--peers", nargs="+", choices=peers.PEERS, default=PEERS)
     parser.add_argument("--device", choices=peers.DEVICES, default="cpu")

@@ -44,7 +44,9 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--types", nargs="+", default=["BF16", "Q8_0"], help="of GGUF files")
+    parser.add_argument(
+        "--types", nargs="+", default=["BF16", "Q8_0"], help="types of the GGUF files"
+    )
     parser.add_argument("--longest", type=int, default=4096, help="tokens of the longest text")
     parser.add_argument("--device", choices=peers.DEVICES, default="cuda")
 

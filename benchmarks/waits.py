@@ -65,7 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="starter")
     parser.add_argument("--long", type=int, default=8000, help="tokens of the long text")
-    parser.add_argument("--documents", type=int, default=2048, help="texts of 100 tokens that wait")
+    parser.add_argument(
+        "--documents", type=int, default=2048, help="number of waiting texts of 100 tokens"
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--compute-threads", type=int, help="threads of llama.cpp")
     arguments = parser.parse_args()

@@ -56,20 +56,20 @@ class Pool:
             made: Tensor = network(tokens, ends)
         return made
 
-    def wanted(self, chosen: Rows) -> Tensor:
+    def teacher_vectors(self, chosen: Rows) -> Tensor:
         """Return the teacher's unit vectors of some texts."""
         return functional.normalize(
             torch.from_numpy(self.targets[chosen].astype(np.float32)), dim=-1
         )
 
-    def only(self, chosen: Rows) -> Pool:
+    def select(self, chosen: Rows) -> Pool:
         """Return a pool of some of the texts."""
-        return Pool(self.ids.only(chosen), self.targets[chosen])
+        return Pool(self.ids.select(chosen), self.targets[chosen])
 
-    def of(self, most: int, least: int = 0) -> Pool:
+    def with_lengths(self, most: int, least: int = 0) -> Pool:
         """Return a pool of the texts with more than `least` and at most `most` tokens."""
         lengths = self.ids.lengths
-        return self.only(np.flatnonzero((lengths > least) & (lengths <= most)))
+        return self.select(np.flatnonzero((lengths > least) & (lengths <= most)))
 
     def followed_by(self, other: Pool) -> Pool:
         """Return these texts, then the others."""
@@ -109,7 +109,14 @@ def train(network: Network, losses: Callable[[Embed], Losses], steps: int, name:
 def retrieval(network: Embed, kinds: list[tuple[Pool, Pool]]) -> Losses:
     """Yield losses of queries among passages, of each kind of queries and passages in turn."""
     turns = [
-        among(network, queries.of(SHORT), passages.of(most, least), count, most, seed)
+        among(
+            network,
+            queries.with_lengths(SHORT),
+            passages.with_lengths(most, least),
+            count,
+            most,
+            seed,
+        )
         for count, least, most in PASSAGES
         for seed, (queries, passages) in enumerate(kinds, start=most)
     ]
@@ -132,8 +139,8 @@ def among(
         documents = filled(np.concatenate(neighbours), count, len(passages), random)
         q = queries.embed(network, asked, query=True, width=SHORT)
         d = passages.embed(network, documents, query=False, width=width)
-        targets = passages.wanted(documents)
-        scores = queries.wanted(asked) @ targets.T / TEMPERATURE
+        targets = passages.teacher_vectors(documents)
+        scores = queries.teacher_vectors(asked) @ targets.T / TEMPERATURE
         loss = distance(d, targets, 0.5)
         for size in DIMENSIONS:
             short = functional.normalize(q[:, :size], dim=-1)
@@ -152,7 +159,7 @@ def matching(
     With `clusters`, also of each text to the centre of its cluster, away from the others. Texts of
     more than `width` tokens are left out.
     """
-    pool = texts.of(width)
+    pool = texts.with_lengths(width)
     near = nearest(pool.targets, pool.targets, 12)
     random = np.random.default_rng(2)
     if clusters:
@@ -162,7 +169,7 @@ def matching(
         others = [random.choice(near[row][1:], 3, False) for row in rows]
         chosen = filled(np.concatenate([rows, *others]), batch, len(pool), random)
         made = pool.embed(network, chosen, query=False, width=width)
-        targets = pool.wanted(chosen)
+        targets = pool.teacher_vectors(chosen)
         loss = distance(made, targets) + 10 * cosines(made, targets)
         if clusters:
             loss = loss + 0.25 * belonging(made, torch.from_numpy(centres), labels[chosen])

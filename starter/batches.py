@@ -44,7 +44,7 @@ class Ids:
         starts = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
         return Ids(np.concatenate([self.flat, other.flat]), starts, self.query)
 
-    def only(self, chosen: NDArray[np.int64]) -> Ids:
+    def select(self, chosen: NDArray[np.int64]) -> Ids:
         """Return some of the texts."""
         sizes = self.lengths[chosen]
         flat = np.concatenate([np.empty(0, np.int32), *(self.text(int(i)) for i in chosen)])

@@ -38,7 +38,7 @@ def _joined(line: str) -> str:
     return re.sub(r" ?''|`` ?", '"', line)
 
 
-def gathered(
+def gather(
     texts: list[str], vectors: NDArray[np.float16], chance: random.Random
 ) -> tuple[list[str], list[str]]:
     """Gather sentences into passages.
@@ -72,7 +72,7 @@ def gathered(
     return passages, questions
 
 
-def asked(passages: list[str], chance: random.Random) -> list[str]:
+def ask(passages: list[str], chance: random.Random) -> list[str]:
     """Return one question for each passage with a suitable sentence."""
     questions = []
     for passage in passages:

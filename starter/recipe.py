@@ -111,7 +111,7 @@ def _taught(
         basis = teacher.basis(vectors[: len(lines) + len(passages)], BASIS)
         # The basis is made once: vectors in two bases cannot be learnt together.
         np.save(work / "basis.npy", basis)
-        return teacher.turned(vectors, basis)
+        return teacher.change_basis(vectors, basis)
 
     targets = kept(work / "targets.npy", make, np.load, np.save)
     return Corpus(lines, passages, targets[: -sizes.vocabulary], targets[-sizes.vocabulary :])

@@ -82,7 +82,7 @@ def read(folder: Path, source: Source) -> list[str]:
     return [line for line in lines if MIN_CHARS <= len(line) <= MAX_CHARS]
 
 
-def of(folder: Path, names: Container[str]) -> list[str]:
+def read_all(folder: Path, names: Container[str]) -> list[str]:
     """Read the texts of some sources; one whose file is missing has none."""
     texts: list[str] = []
     for source in SOURCES:

@@ -47,7 +47,7 @@ class Makers:
     def vectors(self, texts: list[str]) -> adapters.Half:
         """Return the teacher's vectors in the common basis."""
         found = teacher.encode(texts, self.workers)
-        return teacher.turned(found, np.load(self.work / "basis.npy"))
+        return teacher.change_basis(found, np.load(self.work / "basis.npy"))
 
     def pools(self, name: str, make: Callable[[], dict[str, list[str]]]) -> dict[str, Pool]:
         """Make pools of several kinds of texts, with the teacher's vectors."""
@@ -73,13 +73,13 @@ def recipes(known: Known, makers: Makers, clusters: int) -> dict[str, Callable[[
     """
     made = makers.pools("sentences", lambda: _sentences(known.lines, makers.count))
     asked = makers.pools("questions", lambda: _questions(known, makers))
-    real = known.line_pool.only(chosen(known.lines, QUESTIONS, 60_000))
+    real = known.line_pool.select(chosen(known.lines, QUESTIONS, 60_000))
     kinds = [
         (asked["of gathered"], asked["gathered"]),
         (real, asked["gathered"].followed_by(known.passage_pool)),
         (asked["of passages"], known.passage_pool),
     ]
-    spoken = known.line_pool.only(_spoken(known.lines, makers.data))
+    spoken = known.line_pool.select(_spoken(known.lines, makers.data))
     return {
         "retrieval": lambda embed: adapters.retrieval(embed, kinds),
         "text-matching": lambda embed: adapters.matching(embed, made["sentences"], SENTENCE),
@@ -96,22 +96,22 @@ def _sentences(lines: list[str], count: int) -> dict[str, list[str]]:
 
 
 def _questions(known: Known, makers: Makers) -> dict[str, list[str]]:
-    texts = sources.of(makers.data, ENCYCLOPAEDIC)
+    texts = sources.read_all(makers.data, ENCYCLOPAEDIC)
     if not texts:
         texts = [known.lines[i] for i in chosen(known.lines, SENTENCES, makers.count)]
     texts = questions.sentences(texts)
     chance = random.Random(5)  # noqa: S311
-    gathered, of_gathered = questions.gathered(texts, makers.vectors(texts), chance)
+    gathered, of_gathered = questions.gather(texts, makers.vectors(texts), chance)
     return {
         "gathered": gathered,
         "of gathered": of_gathered,
-        "of passages": questions.asked(known.passages[: len(known.passages) // 2], chance),
+        "of passages": questions.ask(known.passages[: len(known.passages) // 2], chance),
     }
 
 
 def _spoken(lines: list[str], data: Path) -> Rows:
     """Find utterances and questions of people; without their sources, all short lines."""
-    said = set(sources.of(data, SPOKEN)) or set(lines)
+    said = set(sources.read_all(data, SPOKEN)) or set(lines)
     utterances = chosen(lines, UTTERANCES, len(lines))
     return np.array([i for i in utterances if lines[i] in said], np.int64)
 

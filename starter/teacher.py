@@ -108,7 +108,7 @@ def basis(vectors: NDArray[np.float16], dimensions: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(directions[:, ::-1][:, :dimensions]).astype(np.float32)
 
 
-def turned(vectors: NDArray[np.float16], basis: NDArray[np.float32]) -> NDArray[np.float16]:
+def change_basis(vectors: NDArray[np.float16], basis: NDArray[np.float32]) -> NDArray[np.float16]:
     """Vectors in another basis, a block at a time."""
     blocks = (
         vectors[i : i + 50_000].astype(np.float32) @ basis for i in range(0, len(vectors), 50_000)

@@ -74,7 +74,7 @@ def test_training_beats_its_own_start(trained: Path, lines: list[str]) -> None:
     texts = json.loads((trained / "work" / "texts.json").read_text())
     vectors = teacher.encode([*texts["lines"], *texts["passages"]])
     basis = teacher.basis(vectors, recipe.BASIS)
-    wanted = teacher.turned(teacher.encode(lines[-HELD_OUT:]), basis).astype(np.float32)
+    wanted = teacher.change_basis(teacher.encode(lines[-HELD_OUT:]), basis).astype(np.float32)
     target = functional.normalize(torch.from_numpy(wanted), dim=-1)
     network = Network(Shape(SIZES.vocabulary, SIZES.hidden, SIZES.layers))
     losses = {}
@@ -157,7 +157,7 @@ def test_punctuation_of_a_treebank_is_set_right_and_pairs_are_left_out() -> None
 def test_near_sentences_are_gathered_once_each() -> None:
     texts = [f"Sentence {i} speaks of matter number {i % 8} and nothing else." for i in range(40)]
     matters = np.eye(8, dtype=np.float16)[np.arange(40) % 8]
-    passages, asked = questions.gathered(texts, matters, random.Random(0))
+    passages, asked = questions.gather(texts, matters, random.Random(0))
     assert sorted(t for p in passages for t in texts if t in p) == sorted(texts)
     assert all(len({t[-20:] for t in texts if t in p}) == 1 for p in passages)
     assert len(passages) < 20
