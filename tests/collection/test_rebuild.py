@@ -19,12 +19,13 @@ from jlocal.collection.index.rebuild import file_beside, unfinished
 from jlocal.errors import EmptyCollectionError, MissingCollectionError, OtherConfigError
 from support.collection_files import check
 
+pytestmark = pytest.mark.slow
+
 # Embeds one passage, and is then stopped from outside.
 INTERRUPTED = """
 import sys
 from jlocal import Collection
 
-pytestmark = pytest.mark.slow
 def on_progress(progress):
     if progress.embedded:
         print("embedded", flush=True)
