@@ -134,7 +134,7 @@ def main() -> None:
         f"{'its type':>9}"
     )
     for family in families:
-        peak = getattr(loops, f"peak_{family.replace('-', '_')}")
+        peak = getattr(loops, f"peak_{family.removesuffix('-q8').replace('-', '_')}")
         peak.restype = ctypes.c_double
         for m in arguments.rows:
             for n, k in SHAPES:
