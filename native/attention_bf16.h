@@ -60,8 +60,8 @@ size_t scratch_size(const Attention& a, int64_t tiles) { return Layout(a, tiles)
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (__mmask16)((1u << count) - 1) : 0; }
 
-// 2^x for x <= 0, to 2e-6 of its size; zero below -126, since the processor takes a hundred times as
-// long for a result that is denormal or underflows, and hidden keys have one; NaN stays NaN.
+// 2^x for x <= 0, to 2e-6 of its size; zero below -126, since the processor takes much longer for
+// a result that is denormal or underflows, as the weights of hidden keys do; NaN stays NaN.
 inline __m512 exp2(__m512 x) {
     const __m512 lowest = _mm512_set1_ps(-126.f);
     const __mmask16 normal = _mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ);

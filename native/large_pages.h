@@ -1,7 +1,6 @@
-// Pages of 2 MB in place of 4 KB: what a product reads and writes is far apart, and each page has an
-// entry in the processor's table of addresses, which is small; in a virtual machine it takes twice
-// as long to find one that is not there. A matter of speed alone: where the system has no such
-// pages, nothing changes.
+// Pages of 2 MB in place of 4 KB. A product reads and writes many pages, and the processor's table of
+// addresses holds few; a miss is slow, and slower still in a virtual machine. Only speed depends on
+// it: a system without large pages computes the same.
 #pragma once
 #include <sys/mman.h>
 
@@ -22,7 +21,7 @@ inline void* allocate_large(size_t size) {
     return memory;
 }
 
-// Move memory of others to large pages, as far as it fills them.
+// Move memory that ggml allocated to large pages, except for its ends.
 inline void move_to_large(void* memory, size_t size) {
 #ifdef MADV_HUGEPAGE
     const uintptr_t begin = ((uintptr_t)memory + kLargePage - 1) / kLargePage * kLargePage;
