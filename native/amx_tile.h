@@ -103,49 +103,50 @@ inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_
     }
 }
 
-// Rows of x past a whole panel. `weights(k, count)` returns the part of the panel from k on.
+// Multiply rows of x by a panel. `weights(k, count)` returns the part of the panel from k on.
+template <class Weights>
+inline void whole_panel(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, Weights& weights) {
+    int64_t configured = 0;
+    for (int64_t k = 0; k < K; k += kChunk) {
+        const int64_t count = K - k < kChunk ? K - k : kChunk;
+        const uint8_t* w = weights(k, count);
+        for (int64_t m = 0; m < rows; m += kRows) {
+            const int64_t here = rows - m < kRows ? rows - m : kRows;
+            if (here != configured) configure(configured = here);
+            (k ? panel_of<true> : panel_of<false>)(here, x + m * stride + 2 * k, stride, w, count, out + m * out_stride, 4 * out_stride);
+        }
+    }
+    release();
+}
+
+// The same for the first `columns` columns; a partial panel goes through a copy.
 template <class Weights>
 inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Weights weights) {
-    alignas(64) float whole[kRows * kColumns];  // the columns that exist are copied from here
-    const bool is_whole = columns == kColumns;
-    const int64_t together = is_whole ? rows : kRows;
-    int64_t configured = 0;
-    for (int64_t first = 0; first < rows; first += together)
-        for (int64_t k = 0; k < K; k += kChunk) {
-            const int64_t count = K - k < kChunk ? K - k : kChunk;
-            const uint8_t* w = weights(k, count);
-            for (int64_t m = first; m < rows && m < first + together; m += kRows) {
-                const int64_t here = rows - m < kRows ? rows - m : kRows;
-                if (here != configured) configure(configured = here);
-                float* c = is_whole ? out + m * out_stride : whole;
-                const size_t c_stride = is_whole ? 4 * out_stride : 4 * kColumns;
-                (k ? panel_of<true> : panel_of<false>)(here, x + m * stride + 2 * k, stride, w, count, c, c_stride);
-                for (int64_t i = 0; i < here && !is_whole && k + count == K; i++)
-                    __builtin_memcpy(out + (m + i) * out_stride, whole + i * kColumns, columns * sizeof(float));
-            }
-        }
-    release();
+    if (columns == kColumns) return whole_panel(x, stride, rows, K, out, out_stride, weights);
+    alignas(64) float whole[kRows * kColumns];
+    for (int64_t m = 0; m < rows; m += kRows) {
+        const int64_t here = rows - m < kRows ? rows - m : kRows;
+        whole_panel(x + m * stride, stride, here, K, whole, kColumns, weights);
+        for (int64_t i = 0; i < here; i++)
+            __builtin_memcpy(out + (m + i) * out_stride, whole + i * kColumns, columns * sizeof(float));
+    }
+}
+
+// Interleave the bytes of each row of the first half with those of its row in the second half.
+inline void interleave(const __m128i* rows, __m128i* out) {
+    for (int i = 0; i < 8; i++) {
+        out[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+        out[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+    }
 }
 
 // 16 x 16 bytes: the byte j of row i becomes byte i of row j.
 inline void transpose(const __m128i* rows, __m128i* out) {
     __m128i a[16], b[16];
-    for (int i = 0; i < 8; i++) {
-        a[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
-        a[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
-    }
-    for (int i = 0; i < 8; i++) {
-        b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
-        b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
-    }
-    for (int i = 0; i < 8; i++) {
-        a[2 * i] = _mm_unpacklo_epi8(b[i], b[i + 8]);
-        a[2 * i + 1] = _mm_unpackhi_epi8(b[i], b[i + 8]);
-    }
-    for (int i = 0; i < 8; i++) {
-        out[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
-        out[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
-    }
+    interleave(rows, a);
+    interleave(a, b);
+    interleave(b, a);
+    interleave(a, out);
 }
 
 }  // namespace amx

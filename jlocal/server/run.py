@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jlocal.server.listening import listen, passed_socket, url_of
 from jlocal.server.options import ServerOptions
 from jlocal.server.service import Service
+from jlocal.waiting import result_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -48,5 +49,5 @@ def serve(
 
         app = create_app(service, logs=logs)
         if loading:
-            loading.result()
+            result_of(loading)
     run(app, options, listener, lambda: on_ready(url_of(listener)), on_start)
