@@ -27,7 +27,10 @@ async function search() {
     showNothing();
     return;
   }
-  const waiting = setTimeout(() => document.body.classList.add("waiting"), 150);
+  // A search that was replaced must not say so: nobody waits for it.
+  const waiting = setTimeout(() => {
+    if (running === mine) document.body.classList.add("waiting");
+  }, 150);
   try {
     const fields = { query: state.query, mode: state.mode, n: wanted, text: false, ...limits() };
     const found = await ask("search", fields, mine.signal);
