@@ -44,3 +44,25 @@ def plan_batches(
 def fits_one_batch(lengths: Sequence[int]) -> bool:
     """Tell whether sequences of these lengths fit into one batch."""
     return len(lengths) <= 1 or (sum(lengths) <= TOKEN_BUDGET and len(lengths) <= SEQUENCE_LIMIT)
+
+
+def even_shares(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Share out sequences evenly by their tokens.
+
+    Each goes to the share that has the fewest tokens so far (Graham's list scheduling, 1966).
+
+    Args:
+        lengths: tokens in each sequence; evenest if the longest come first.
+        count: the most shares.
+
+    Returns:
+        Positions in `lengths`, for each share in their order; no share is empty.
+
+    """
+    shares: list[list[int]] = [[] for _ in range(max(1, min(count, len(lengths))))]
+    tokens = [0] * len(shares)
+    for position, length in enumerate(lengths):
+        least = tokens.index(min(tokens))
+        shares[least].append(position)
+        tokens[least] += length
+    return shares

@@ -21,16 +21,24 @@ class Request(Future[Floats]):
         tokens: the sequence.
         caller: whose request it is; see `RequestQueue`.
         priority: higher ones go first.
+        call: what the requests of one call have in common.
         is_unwanted: whether a caller has tried to cancel it.
         on_cancel: called in the thread that cancels it.
         started: `time.perf_counter()` when it left the queue; None while it waits.
 
     """
 
-    def __init__(self, tokens: Tokens, caller: Hashable = None, priority: int = 0) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        caller: Hashable = None,
+        priority: int = 0,
+        call: object | None = None,
+    ) -> None:
         super().__init__()
         self.tokens = tokens
         self.caller, self.priority = caller, priority
+        self.call = object() if call is None else call
         self.is_unwanted = False
         self.on_cancel: Callable[[Request], None] | None = None
         self.started: float | None = None

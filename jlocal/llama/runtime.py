@@ -77,6 +77,7 @@ class Runtime:
             passing=Context(model, threads, capture) if takes_pieces(profile) else None,
             singles=[Context(model, 1, capture) for _ in range(chosen.contexts)],
             lone_tokens=chosen.lone_tokens,
+            least_share=chosen.least_share,
         )
 
     def close(self) -> None:

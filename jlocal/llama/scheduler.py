@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from threading import Condition, Event, Lock
@@ -22,6 +23,9 @@ from jlocal.llama.stats import BatchMeter, OnBatch, SchedulerStats
 from jlocal.llama.tokenizer import Tokens
 from jlocal.llama.worker import Worker
 
+# Seconds in which a thread that is about to submit gets its turn.
+_TURN = 0.0001
+
 
 class Scheduler:
     """Shares the contexts of a model among callers; thread-safe.
@@ -36,7 +40,7 @@ class Scheduler:
     between two pieces.
 
     The first worker computes a lone batch with all threads. If batches for all workers wait, each
-    computes one, on one thread.
+    computes one, on one thread. A batch of several calls is shared out among idle workers.
 
     Callbacks of futures run in a worker and must not wait for another vector.
     """
@@ -49,6 +53,7 @@ class Scheduler:
         passing: Context | None = None,
         singles: Sequence[Context] = (),
         lone_tokens: int = 0,
+        least_share: int = 1,
     ) -> None:
         """Take over the contexts.
 
@@ -60,11 +65,12 @@ class Scheduler:
                 None lets them wait.
             singles: contexts that compute batches side by side, on one thread each.
             lone_tokens: how many tokens a lone batch may have to be computed on one thread as well.
+            least_share: the fewest tokens for which a batch is shared out among idle workers.
 
         """
         self._model = model
         self._requests = RequestQueue(token_limit)
-        self._queue = RunQueue(self._requests)
+        self._queue = RunQueue(self._requests, least_share)
         self._meter, self._closing = BatchMeter(), Event()
 
         def executor(context: Context, passing: Context | None = None) -> BatchExecutor:
@@ -168,7 +174,8 @@ class Scheduler:
 
         """
         self._check_process()
-        requests = [Request(tokens, caller, priority) for tokens in sequences]
+        call = object()
+        requests = [Request(tokens, caller, priority, call) for tokens in sequences]
         self._enqueue(requests)
         return RequestGroup(requests)
 
@@ -248,11 +255,16 @@ class Scheduler:
         return not any(worker.is_awake for worker in self._workers)
 
     def _wake(self) -> None:
-        """Wake all workers if there is a batch for each that sleeps; else only the first."""
+        """Wake all workers if there is a batch for each that sleeps; else only the first.
+
+        A batch that was shared out wakes a worker for each share.
+        """
         if self._uses_all_threads:
             return
         asleep = [worker for worker in self._workers if not worker.is_awake]
-        if len(asleep) > self._queue.short_batches():
+        if self._queue.shares:
+            asleep = asleep[: self._queue.shares]
+        elif len(asleep) > self._queue.short_batches():
             first = self._workers[0]
             asleep = [first] if self._queue and not first.is_awake else []
         for worker in asleep:
@@ -264,10 +276,17 @@ class Scheduler:
 
     def _step(self, worker: Worker) -> None:
         """Compute one batch in a worker, and wake those for which any work is left."""
+        self._gather()
         with self._lock:
             is_first = worker is self._workers[0]
-            task = self._queue.take(None if is_first else TOKEN_BUDGET)
+            idle = sum(not other.is_computing for other in self._workers)
+            idle = 1 if self._uses_all_threads else idle
+            task = self._queue.take(None if is_first else TOKEN_BUDGET, idle)
+            worker.is_computing = task is not None
             executor = worker.executor
+            if self._queue.shares:
+                with suppress(ModelError):  # Python is exiting
+                    self._wake()
             if task and (executor is None or (is_first and self._needs_all_threads(task))):
                 executor, self._uses_all_threads = self._executor, True
         try:
@@ -276,11 +295,22 @@ class Scheduler:
         finally:
             self._end_step(worker, task, executor)
 
+    def _gather(self) -> None:
+        """Wait as long as more requests come, until they fill a batch.
+
+        Threads that call at once submit one after the other, since Python runs one at a time. A
+        lone request does not wait: there is only a switch to a thread that is ready.
+        """
+        before, waiting = 0, len(self._requests)
+        while before < waiting and not self._requests.full_batches:
+            time.sleep(_TURN if waiting > 1 else 0)
+            before, waiting = waiting, len(self._requests)
+
     def _end_step(self, worker: Worker, task: Task | None, executor: BatchExecutor | None) -> None:
         with self._lock:
             if task:
                 self._queue.done(task)
-            worker.is_awake = False
+            worker.is_awake = worker.is_computing = False
             if executor is self._executor:
                 self._uses_all_threads = False
             with suppress(ModelError):  # Python is exiting

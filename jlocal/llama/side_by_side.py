@@ -20,6 +20,9 @@ _MOST_WEIGHTS = 50_000_000
 # A batch with fewer products of a weight and a token is computed sooner on one thread.
 _LONE_PRODUCTS = 250_000_000
 
+# The fixed cost of a run is that of about 85 million products; a share must save more.
+_LEAST_PRODUCTS = 125_000_000
+
 
 @dataclass(frozen=True)
 class SideBySide:
@@ -28,11 +31,13 @@ class SideBySide:
     Attributes:
         contexts: how many contexts of one thread it has; 0 where all threads compute each batch.
         lone_tokens: how many tokens a lone batch may have to be computed on one thread.
+        least_share: the fewest tokens for which a batch is shared out among idle contexts.
 
     """
 
     contexts: int = 0
     lone_tokens: int = 0
+    least_share: int = 1
 
 
 def choose_side_by_side(header: Header, threads: int, wanted: bool | None = None) -> SideBySide:
@@ -49,4 +54,5 @@ def choose_side_by_side(header: Header, threads: int, wanted: bool | None = None
         wanted = weights <= _MOST_WEIGHTS
     if threads < 2 or not wanted:
         return SideBySide()
-    return SideBySide(threads, _LONE_PRODUCTS // max(1, weights))
+    weights = max(1, weights)
+    return SideBySide(threads, _LONE_PRODUCTS // weights, max(1, _LEAST_PRODUCTS // weights))

@@ -17,12 +17,13 @@ class Worker:
     Attributes:
         executor: computes on this thread alone; None where the scheduler's executor does.
         is_awake: whether a step is queued, or runs; its owner sets it back.
+        is_computing: whether it computes a batch; its owner sets it.
 
     """
 
     def __init__(self, executor: BatchExecutor | None) -> None:
         self.executor = executor
-        self.is_awake = False
+        self.is_awake = self.is_computing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jlocal")
 
     def wake(self, step: Callable[[Worker], None]) -> None:

@@ -13,6 +13,11 @@ import pytest
 from jlocal import Embedder, ModelError
 from jlocal.gguf.header import read_header
 from jlocal.llama.context import Context
+from jlocal.llama.job import Job
+from jlocal.llama.planning import even_shares
+from jlocal.llama.request_queue import RequestQueue
+from jlocal.llama.requests import Request
+from jlocal.llama.run_queue import RunQueue, lengths_of
 from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.side_by_side import SideBySide, choose_side_by_side
 from support.schedulers import DEADLINE, GatedContext, cosine, in_thread, wait_until
@@ -40,7 +45,9 @@ class Several:
             return GatedContext(Context(runtime.model, 1, capture=True))
 
         self.all, self.singles = gated(), [gated(), gated()]
-        self.scheduler = Scheduler(runtime.model, self.all, singles=self.singles, lone_tokens=20)
+        self.scheduler = Scheduler(
+            runtime.model, self.all, singles=self.singles, lone_tokens=20, least_share=15
+        )
 
     def open(self) -> None:
         for context in (self.all, *self.singles):
@@ -120,24 +127,124 @@ def test_long_texts_have_all_threads(several: Several) -> None:
     assert sum(several.running()) == 8
 
 
-def test_threads_share_batches_beside_idle_workers(several: Several, plain: Embedder) -> None:
-    """32 threads with a text each make two batches, however many workers have nothing to do."""
+def test_the_texts_of_threads_make_a_batch_for_each_worker(
+    several: Several, plain: Embedder
+) -> None:
+    """32 threads with a text each make two even batches."""
+    texts = [plain.tokenize(f"the quick brown fox jumps over {n}") for n in range(32)]
+    first = several.scheduler.submit(array(12))
+    several.wait_for(0, 1, 0)
+    with ThreadPoolExecutor(32) as pool:
+        futures = [
+            pool.submit(lambda tokens: several.scheduler.submit(tokens).result(DEADLINE), tokens)
+            for tokens in texts
+        ]
+        wait_until(lambda: several.scheduler.queued_requests == 32)
+        assert several.running() == [0, 1, 0]  # they wait for what may still come
+        several.open()
+        vectors = [future.result(DEADLINE) for future in futures]
+    first.result(DEADLINE)
+    contexts = (several.all, *several.singles)
+    shares = [batch for context in contexts for batch in context.batches if len(batch) > 1]
+    assert sum(several.running()) == 3
+    sizes = [sum(len(tokens) // 4 for tokens in share) for share in shares]
+    assert abs(sizes[0] - sizes[1]) <= max(map(len, texts))
+    scheduler = plain._model.runtime.scheduler
+    for tokens, vector in zip(texts, vectors, strict=True):
+        assert cosine(vector, scheduler.submit(tokens).result()) > 0.99999
+
+
+def test_threads_that_call_at_once_do_not_make_a_batch_each(
+    several: Several, plain: Embedder
+) -> None:
+    """Nor does anything begin beside running batches that would not be full."""
     texts = [plain.tokenize(f"the quick brown fox jumps over {n}") for n in range(32)]
     with ThreadPoolExecutor(32) as pool:
         futures = [
             pool.submit(lambda tokens: several.scheduler.submit(tokens).result(DEADLINE), tokens)
             for tokens in texts
         ]
-        wait_until(lambda: sum(several.running()) > 0)
         contexts = (several.all, *several.singles)
-        first = next(len(context.batches[0]) for context in contexts if context.batches)
-        wait_until(lambda: first + several.scheduler.queued_requests == 32)
+
+        def begun() -> int:
+            return sum(len(batch) for context in contexts for batch in context.batches)
+
+        wait_until(lambda: begun() + several.scheduler.queued_requests == 32)
+        running = several.running()
+        assert sum(running) <= 2
+        left = several.scheduler.queued_requests
         several.open()
-        vectors = [future.result(DEADLINE) for future in futures]
-    assert sum(several.running()) == 1 + (first < 32)
-    scheduler = plain._model.runtime.scheduler
-    for tokens, vector in zip(texts, vectors, strict=True):
-        assert cosine(vector, scheduler.submit(tokens).result()) > 0.99999
+        for future in futures:
+            assert np.isfinite(future.result(DEADLINE)).all()
+    assert sum(several.running()) <= sum(running) + min(2, left)
+
+
+def test_a_small_batch_is_not_shared_out(several: Several) -> None:
+    first = several.scheduler.submit(array(12))
+    several.wait_for(0, 1, 0)
+    futures = [several.scheduler.submit(array(12, token)) for token in (6, 7)]
+    several.open()
+    for future in (first, *futures):
+        assert np.isfinite(future.result(DEADLINE)).all()
+    assert sum(several.running()) == 2
+
+
+def test_the_texts_of_one_call_have_the_same_bits_beside_idle_workers(
+    several: Several, plain: Embedder
+) -> None:
+    several.open()
+    inputs = [array(12, token) for token in range(5, 37)]
+    vectors = np.stack(several.scheduler.submit_group(inputs).result())
+    assert sum(several.running()) == 1
+    expected = plain._model.runtime.scheduler.submit_job(inputs).result()
+    assert np.array_equal(vectors, expected)
+
+
+def test_a_bad_text_in_a_share_fails_alone(several: Several) -> None:
+    bad = array(12, 9)
+    for context in (several.all, *several.singles):
+        context.impossible = bad.tobytes()
+    first = several.scheduler.submit(array(12))
+    several.wait_for(0, 1, 0)
+    failing = several.scheduler.submit(bad)
+    others = [several.scheduler.submit(array(12, token)) for token in range(10, 20)]
+    several.open()
+    with pytest.raises(ModelError, match="cannot compute this"):
+        failing.result(DEADLINE)
+    for future in (first, *others):
+        assert np.isfinite(future.result(DEADLINE)).all()
+
+
+def test_a_share_that_waits_is_failed_when_the_model_is_closed() -> None:
+    waiting = RequestQueue(None)
+    requests = [Request(array(length)) for length in (30, 20, 20, 10)]
+    waiting.add(requests)
+    queue = RunQueue(waiting, least_share=15)
+    task = queue.take(idle=2)
+    assert task is not None
+    assert lengths_of(task) == [30, 10]
+    assert queue.shares == queue.short_batches() == 1
+    queue.done(task)
+    assert queue.drain() == (requests[1:3], [])
+    assert not queue
+    assert queue.take() is None
+
+
+def test_work_for_other_workers_leaves_a_batch_whole(plain: Embedder) -> None:
+    waiting = RequestQueue(None)
+    waiting.add([Request(array(length)) for length in (30, 20)])
+    queue = RunQueue(waiting, least_share=15)
+    queue.add(Job([array(400)], plain.profile.dimensions, None))
+    task = queue.take(idle=2)
+    assert task is not None
+    assert lengths_of(task) == [30, 20]
+    assert queue.shares == 0
+
+
+def test_shares_are_even_in_tokens() -> None:
+    assert even_shares([9, 5, 4, 1], 2) == [[0, 3], [1, 2]]
+    assert even_shares([3, 2], 5) == [[0], [1]]
+    assert even_shares([3, 2], 0) == [[0, 1]]
 
 
 def test_a_full_batch_of_requests_begins_beside_another(several: Several) -> None:
@@ -268,3 +375,4 @@ def test_only_small_models_on_several_threads_have_contexts_for_each(file: Path)
     chosen = choose_side_by_side(header, 4)
     assert chosen.contexts == 4
     assert 12 <= chosen.lone_tokens < 512
+    assert 25 <= chosen.least_share < 100
