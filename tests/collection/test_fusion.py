@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import jlocal.collection.database.bm25 as bm25_module
-import jlocal.collection.search.ranking as search_module
 from jlocal import Collection, Embedder
 from jlocal.collection.chunking.chunks import whole
+from jlocal.collection.database import bm25
 from jlocal.collection.database.batch import Batch, Entry
 from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import digest_of
@@ -43,10 +42,8 @@ def random_vectors(count: int, dimensions: int = 64) -> np.ndarray:
 
 
 @pytest.fixture
-def notes(tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch) -> Path:
+def notes(tmp_path: Path, model: Embedder) -> Path:
     """Return a folder of notes and their collection."""
-    # Files this young have no stamp.
-    monkeypatch.setattr("jlocal.collection.index.survey._TICK_NS", 0)
     texts = {
         "backup strategy.md": "We copy the server every night.",
         "nas.md": "Two mirrored pairs of disks.",
@@ -112,19 +109,19 @@ def test_relevance_grows_with_the_score_and_stays_between_0_and_1() -> None:
         assert 0 <= relevances[0] < relevances[-1] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact", [True, False])
 def test_both_scores_of_a_hit_are_exact_however_it_was_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+    tmp_path: Path, *, exact: bool
 ) -> None:
-    vectors = random_vectors(400)
-    texts = [f"number{n} {'rare' if n % 100 == 5 else 'common'}" for n in range(400)]
+    # The codes leave 1,000 candidates of 1,024 dimensions.
+    vectors = random_vectors(1600, 1024)
+    texts = [f"number{n} {'rare' if n % 400 == 5 else 'common'}" for n in range(1600)]
     store = made(tmp_path / "c.db", texts, vectors)
-    monkeypatch.setattr(search_module, "_CANDIDATES", 1)
-    monkeypatch.setattr(search_module, "_DIMENSIONS", 1)
     query = vectors[9]
-    hits = search(store, query, 100, text="rare", exact=exact)
+    hits = search(store, query, 50, text="rare", exact=exact)
     alone = {hit.path: hit.bm25 for hit in search(store, None, 5, text="rare")}
-    assert set(alone) == {f"/d/{n:04}.md" for n in (5, 105, 205, 305)}
+    assert set(alone) == {f"/d/{n:04}.md" for n in (5, 405, 805, 1205)}
     assert set(alone) <= {hit.path for hit in hits}
     for hit in hits:
         number = int(hit.path[3:7])
@@ -132,7 +129,7 @@ def test_both_scores_of_a_hit_are_exact_however_it_was_found(
         assert hit.bm25 == pytest.approx(alone.get(hit.path, 0.0))
         assert hit.score == hit.relevance
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert search(store, query, 100, text="rare", exact=exact) == hits
+    assert search(store, query, 50, text="rare", exact=exact) == hits
     store.close()
 
 
@@ -158,22 +155,21 @@ def test_a_word_is_found_in_a_folder_of_one_or_three_notes(tmp_path: Path) -> No
         store.close()
 
 
-def test_common_words_only_add_to_what_rare_words_find(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_common_words_only_add_to_what_rare_words_find(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     texts = [
         f"number{n} " + " ".join(f"word{w}" for w in rng.geometric(0.05, size=30))
         for n in range(500)
     ]
     store = made(tmp_path / "c.db", texts, random_vectors(500))
-    query = "word1 word2 word30 word40"
-    everything = search(store, None, 10, text=query)
-    monkeypatch.setattr(bm25_module, "_MOST_ROWS", 200)
-    monkeypatch.setattr(bm25_module, "_BEST", 100)
-    quick = search(store, None, 10, text=query)
-    assert len({hit.path for hit in everything} & {hit.path for hit in quick}) >= 9
-    assert quick[0] == everything[0]
+    terms = query_terms("word1 word2 word30 word40")
+    everything = bm25.score(store._rows, "words", terms, 500)
+    quick = bm25.score(store._rows, "words", terms, 500, most_rows=200, best=100)
+    assert len(quick.ids) < len(everything.ids)
+    assert len({*everything.best(10)} & {*quick.best(10)}) >= 9
+    first = everything.best(1)
+    assert quick.best(1) == first
+    assert quick.of(first) == everything.of(first)
     store.close()
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import jlocal.collection.search.ranking as module
 from jlocal import CollectionError
 from jlocal.collection.chunking.chunks import whole
-from jlocal.collection.database import base
 from jlocal.collection.database.batch import Batch, Entry
-from jlocal.collection.database.codes import pack
+from jlocal.collection.database.codes import Bits, pack
 from jlocal.collection.database.store import Store
-from jlocal.collection.database.values import digest_of
-from jlocal.collection.search.nearest import agreement
+from jlocal.collection.database.values import Ids, digest_of
+from jlocal.collection.search.nearest import agreement, all_cosines, nearest_by_codes
 from jlocal.collection.search.ranking import search
 from jlocal.vectors import normalize
-from support.collection_files import config_for
+from support.collection_files import CountingStore, config_for
 
 
 def made(path: Path, groups: int, each: int, dimensions: int = 256) -> tuple[Store, np.ndarray]:
@@ -101,12 +100,22 @@ def test_filters(tmp_path: Path) -> None:
     store.close()
 
 
-def test_more_passages_are_looked_at_by_their_codes(tmp_path: Path, monkeypatch) -> None:
-    store, vectors = made(tmp_path / "c.db", 50, 4)
-    monkeypatch.setattr(module, "_EXACT", 100)
-    monkeypatch.setattr(Store, "codes", lambda *_: iter(()))
+class WithoutCodes(Store):
+    """A store in which codes find nothing."""
+
+    def codes(self) -> Iterator[tuple[Ids, Bits]]:
+        return iter(())
+
+
+@pytest.mark.slow
+def test_more_passages_are_looked_at_by_their_codes(tmp_path: Path) -> None:
+    store, vectors = made(tmp_path / "c.db", 2501, 2, 32)
+    store.close()
+    store = WithoutCodes(tmp_path / "c.db")
+    assert store.count_passages() == 5002
     assert search(store, vectors[0], 5) == []
-    monkeypatch.setattr(module, "_EXACT", 1000)
+    store.write(Batch(removed=["/d/0/0.md"]))
+    assert store.count_passages() == 5000
     assert len(search(store, vectors[0], 5)) == 5
     store.close()
 
@@ -123,7 +132,7 @@ def test_agreement(dimensions: int) -> None:
 
 
 @pytest.mark.slow
-def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monkeypatch) -> None:
+def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path) -> None:
     """Vectors of models that can be cut are so; by the query's signs alone half would be found."""
     rng = np.random.default_rng(4)
     directions = rng.standard_normal((3030, 256)) / (1 + np.arange(256) / 8)
@@ -131,11 +140,14 @@ def test_codes_tell_enough_where_a_few_components_hold_most(tmp_path: Path, monk
     vectors = normalize(directions.astype(np.float32))
     store = Store(tmp_path / "c.db", create=True)
     fill(store, vectors[:3000])
-    monkeypatch.setattr(module, "_CANDIDATES", 200)
     found = 0
     for query in vectors[3000:]:
         exact, quick = (
-            {hit.path for hit in search(store, query, 10, exact=way)} for way in (True, False)
+            set(ids[np.argsort(-cosines)][:10])
+            for ids, cosines, *_ in (
+                all_cosines(store, query, None),
+                nearest_by_codes(store, query, None, 800),
+            )
         )
         found += len(exact & quick)
     assert found / 300 >= 0.95, found / 300
@@ -198,34 +210,41 @@ def test_a_code_that_no_query_chooses_is_checked_once_after_each_change(tmp_path
     store.close()
 
 
-def test_the_background_is_read_once(tmp_path: Path, monkeypatch) -> None:
+def test_the_background_is_read_once(tmp_path: Path) -> None:
     store, vectors = made(tmp_path / "c.db", 1500, 1)
-    monkeypatch.setattr(module, "_CANDIDATES", 100)
-    read: list[int] = []
-    whole_read = Store.vectors
-    monkeypatch.setattr(
-        Store, "vectors", lambda self, ids: read.append(len(ids)) or whole_read(self, ids)
-    )
-    first = search(store, vectors[0], 5, exact=False)
-    # 100 of 1,024 dimensions are as many as 400 of 256.
-    assert len(read) == 2
-    read.clear()
-    assert search(store, vectors[0], 5, exact=False) == first
-    assert read == [400]
+    store.close()
+    store = CountingStore(tmp_path / "c.db")
+
+    def nearest(allowed: Ids | None = None) -> list[np.ndarray]:
+        return list(nearest_by_codes(store, vectors[0], allowed, 400))
+
+    first = nearest()
+    assert len(store.counts) == 2
+    store.counts.clear()
+    for array, again in zip(first, nearest(), strict=True):
+        np.testing.assert_array_equal(array, again)
+    assert store.counts == [400]
     # A filter has a background of its own.
-    read.clear()
-    search(store, vectors[0], 5, "/d/1", exact=False)
-    assert len(read) == 2
+    store.counts.clear()
+    nearest(first[0])
+    assert len(store.counts) == 2
     store.close()
 
 
+class SmallCache(Store):
+    """A store that caches less than the codes of 3,000 passages."""
+
+    most_cached = 100_000
+
+
 @pytest.mark.slow
-def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path, monkeypatch) -> None:
+def test_only_so_much_of_a_file_is_kept_in_memory(tmp_path: Path) -> None:
     store, vectors = made(tmp_path / "c.db", 3000, 4)
     paths = [hit.path for hit in search(store, vectors[0], 5, exact=False)]
     assert len(store._kept["codes"]) == 2
     assert [hit.path for hit in search(store, vectors[0], 5, exact=False)] == paths
-    monkeypatch.setattr(base, "_MOST_KEPT", 100_000)
+    store.close()
+    store = SmallCache(tmp_path / "c.db")
     store.write(Batch(removed=[paths.pop()]))
     assert [hit.path for hit in search(store, vectors[0], 4, exact=False)] == paths
     assert "codes" not in store._kept

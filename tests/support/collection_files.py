@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,20 @@ from jlocal.collection.database.batch import Batch, Entry
 from jlocal.collection.database.codes import pack
 from jlocal.collection.database.fulltext import PASSAGES, PATHS
 from jlocal.collection.database.store import Store
-from jlocal.collection.database.values import digest_of
+from jlocal.collection.database.values import Ids, digest_of
+from jlocal.vectors import Floats
+
+
+class CountingStore(Store):
+    """A store that counts the vectors of each read; None stands for all of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.counts: list[int | None] = []
+
+    def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Floats]]:
+        self.counts.append(None if ids is None else len(ids))
+        return super().vectors(ids)
 
 
 def check(path: Path) -> None:

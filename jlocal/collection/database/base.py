@@ -15,8 +15,6 @@ from jlocal.collection.database.connect import Alone, connect, translated_errors
 from jlocal.outputs.sqlite import limit_work
 
 _ROWS = 1024
-# Bytes of blocks to cache for the next search. A server has up to eight files open.
-_MOST_KEPT = 16 << 20
 
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=np.generic)
@@ -25,6 +23,9 @@ _B = TypeVar("_B", bound=np.generic)
 
 class Database:
     """An open file, for one thread at a time; `is_alone` as `connect.Alone` says."""
+
+    # Bytes of blocks to cache for the next search. A server has up to eight files open.
+    most_cached = 16 << 20
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the file.
@@ -93,12 +94,12 @@ class Database:
         blocks, size = [], 0
         for block in read():
             size += block[0].nbytes + block[1].nbytes
-            if size <= _MOST_KEPT:
+            if size <= self.most_cached:
                 blocks.append(block)
             else:
                 blocks.clear()
             yield block
-        if size <= _MOST_KEPT:
+        if size <= self.most_cached:
             known[name] = blocks
 
     @contextlib.contextmanager

@@ -20,9 +20,6 @@ from jlocal.collection.database.values import DamagedError, Ids, ascending, ids_
 from jlocal.collection.database.words import Term
 from jlocal.vectors import Floats
 
-# Terms are read rarest first. After this many rows, the remaining terms only add to the scores of
-# the best rows so far, this many.
-_MOST_ROWS, _BEST = 10_000, 2000
 # Only the rarest terms of a very long query are used.
 _MOST_TERMS = 100
 # Rows without the term that are added to compute its weight; and the least weight.
@@ -75,8 +72,11 @@ def score(
     terms: Sequence[Term],
     rows: int,
     allowed: Ids | None = None,
+    *,
+    most_rows: int = 10_000,
+    best: int = 2000,
 ) -> Scores:
-    """Score the rows of a full-text index.
+    """Score the rows of a full-text index, the rarest term first.
 
     Args:
         select: executes a statement of the collection.
@@ -84,6 +84,8 @@ def score(
         terms: of the query, each as a list of its spellings.
         rows: how many rows the index has.
         allowed: ids (m,) of the only rows to look at.
+        most_rows: after this many rows, the remaining terms only add to the scores of the best.
+        best: how many rows they add to.
 
     """
     ways = [[(way, _count(select, table, way)) for way in term] for term in terms]
@@ -92,10 +94,10 @@ def score(
     rarest = sorted((count, term) for count, term in zip(counts, ways, strict=True) if count)
     parts, taken = [(np.empty(0, np.int64), np.empty(0))], 0
     for in_all, term in rarest[:_MOST_TERMS]:
-        if taken and taken + in_all > _MOST_ROWS:
+        if taken and taken + in_all > most_rows:
             ids, scores = _added_up(parts)
             parts = [(ids, scores)]
-            among: Ids | None = ids[np.lexsort((ids, -scores))[:_BEST]]
+            among: Ids | None = ids[np.lexsort((ids, -scores))[:best]]
         else:
             among, taken = allowed, taken + in_all
         for way, count in term:

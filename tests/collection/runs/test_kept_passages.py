@@ -12,9 +12,10 @@ from jlocal import Collection, CollectionError, Embedder
 from jlocal.collection.database.batch import Batch
 from jlocal.collection.database.store import Store
 from jlocal.collection.export import open_rows
+from jlocal.collection.search.nearest import nearest_by_codes
 from jlocal.collection.search.ranking import search
 from jlocal.map.picture import draw
-from support.collection_files import by_hand, check
+from support.collection_files import CountingStore, by_hand, check
 
 
 def test_changed_and_unreadable_documents_come_back_without_embedding(index, notes) -> None:
@@ -55,27 +56,20 @@ def test_removed_documents_are_seen_nowhere(tmp_path: Path) -> None:
             read()
 
 
-def test_removed_documents_do_not_crowd_out_others(tmp_path: Path, monkeypatch) -> None:
+def test_removed_documents_do_not_crowd_out_others(tmp_path: Path) -> None:
     """They would fill the candidates of the first look if their signs were still looked at."""
     texts = [str(number) for number in range(400)]
     path = by_hand(tmp_path / "c.db", ("/n/gone.md", texts), ("/n/left.md", ["left"]))
-    store = Store(path)
-    (near,) = [vectors[-1] for _, vectors in store.vectors()]
+    store = CountingStore(path)
+    ((ids, vectors),) = store.vectors()
     store.write(Batch(removed=["/n/gone.md"]))
-    monkeypatch.setattr("jlocal.collection.search.ranking._CANDIDATES", 1)
-    monkeypatch.setattr("jlocal.collection.search.ranking._DIMENSIONS", 1)
-    looked_at: list[int] = []
-    real = Store.vectors
-
-    def vectors(self, ids=None):
-        looked_at.append(-1 if ids is None else len(ids))
-        return real(self, ids)
-
-    monkeypatch.setattr(Store, "vectors", vectors)
-    (hit,) = search(store, -near, 1, exact=False)
-    assert hit.text == "left"
+    store.counts.clear()
+    (nearest,), *_ = nearest_by_codes(store, -vectors[-1], None, 1)
+    assert nearest == ids[-1]
     # The candidate, and the passages taken evenly, of which there is one as well.
-    assert looked_at == [1, 1]
+    assert store.counts == [1, 1]
+    (hit,) = search(store, -vectors[-1], 1, exact=False)
+    assert hit.text == "left"
     store.close()
 
 
