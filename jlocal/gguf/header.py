@@ -45,8 +45,7 @@ _MAX_STRING = 16 << 20
 _MAX_ARRAY = 16_000_000
 _MAX_KEPT_ARRAY = 1024
 # In bytes; a vocabulary of 262,144 tokens with its merges takes 20 MB.
-_MAX_HEADER = 128 << 20
-
+MAX_HEADER = 128 << 20
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -98,15 +97,16 @@ class Header:
 class _Cursor:
     """A bounds-checked position in the mapped file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap, max_header: int) -> None:
         self.data, self.position, self.size = data, 0, len(data)
+        self._max_header = max_header
 
     def take(self, count: int) -> bytes:
         end = self.position + count
         if count < 0 or end > self.size:
             raise ValueError("it ends in the middle of the header")
-        if end > _MAX_HEADER:
-            raise ValueError(f"its header is above the limit of {_MAX_HEADER:,} bytes")
+        if end > self._max_header:
+            raise ValueError(f"its header is above the limit of {self._max_header:,} bytes")
         chunk = self.data[self.position : end]
         self.position = end
         return chunk
@@ -126,8 +126,8 @@ class _Cursor:
         return self.take(self.count("Q", limit, f"the length of {what}")).decode("utf-8", "replace")
 
 
-def read_header(path: str | Path) -> Header:
-    """Read and check the header of a GGUF file.
+def read_header(path: str | Path, max_header: int = MAX_HEADER) -> Header:
+    """Read and check the header of a GGUF file, of at most so many bytes.
 
     Raises:
         ModelError: the file cannot be read, is not a GGUF file, or is malformed.
@@ -139,7 +139,7 @@ def read_header(path: str | Path) -> Header:
         if size == 0:
             raise ModelError(f"{path} is empty; download or convert the model again", path=path)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _read(path, _Cursor(data))
+            return _read(path, _Cursor(data, max_header))
     except ValueError as error:
         raise ModelError(
             f"{path} is not a usable GGUF file: {error}; download or convert the model again",

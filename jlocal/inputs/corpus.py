@@ -28,8 +28,6 @@ _KINDS: dict[str, Kind] = {
 }
 _KNOWN = ".parquet, .jsonl, .ndjson and .txt"
 _BLOCK, _LONGEST_LINE, _BATCH = 8 << 20, 64 << 20, 1024
-# A shard of lines ends with the block in which it reaches this size, however few its lines are.
-_SHARD_BYTES = 64 << 20
 _LONGEST_ID = 1024
 _MARK = b"\xef\xbb\xbf"
 
@@ -189,11 +187,14 @@ def _row_shards(system: Any, file: CorpusFile, rows: int) -> Iterator[Shard]:
         yield Shard(file, first, min(rows, total - first))
 
 
-def _line_shards(system: Any, file: CorpusFile, rows: int) -> Iterator[Shard]:
+def _line_shards(
+    system: Any, file: CorpusFile, rows: int, block_size: int = _BLOCK, least: int = 64 << 20
+) -> Iterator[Shard]:
+    """Cut a file after so many lines, or after the block in which a shard has `least` bytes."""
     position = start = first = count = 0
     last = b"\n"
     with system.open_input_file(file.path) as source:
-        while block := source.read(_BLOCK):
+        while block := source.read(block_size):
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
             used = 0
             while len(ends) - used >= rows - count:
@@ -203,7 +204,7 @@ def _line_shards(system: Any, file: CorpusFile, rows: int) -> Iterator[Shard]:
                 first, start, count = first + rows, end, 0
             count += len(ends) - used
             position, last = position + len(block), block[-1:]
-            if count and position - start >= _SHARD_BYTES and len(ends) > used:
+            if count and position - start >= least and len(ends) > used:
                 end = position - len(block) + int(ends[-1])
                 yield Shard(file, first, count, start, end - start)
                 first, start, count = first + count, end, 0
@@ -349,16 +350,18 @@ def _read_lines(system: Any, shard: Shard) -> Iterator[tuple[str, str | TextErro
                 yield place, TextError("is not UTF-8 text")
 
 
-def _split(source: Any, size: int) -> Iterator[bytes | None]:
+def _split(
+    source: Any, size: int, block_size: int = _BLOCK, longest: int = _LONGEST_LINE
+) -> Iterator[bytes | None]:
     """Yield the lines in the next `size` bytes; None for one that is too long."""
     rest, is_long = b"", False
-    while size and (block := source.read(min(_BLOCK, size))):
+    while size and (block := source.read(min(block_size, size))):
         size -= len(block)
         *whole, rest = (rest + block).split(b"\n")
         for line in whole:
             yield None if is_long else line
             is_long = False
-        if len(rest) > _LONGEST_LINE:
+        if len(rest) > longest:
             rest, is_long = b"", True
     if rest or is_long:
         yield None if is_long else rest

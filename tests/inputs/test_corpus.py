@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from jlocal.errors import ArgumentError, TextError
 from jlocal.inputs import corpus
-from jlocal.inputs.corpus import Fields, corpus_files, read_shard, shards
+from jlocal.inputs.corpus import Fields, Shard, corpus_files, file_system, read_shard, shards
 from jlocal.inputs.documents import Document, Unreadable
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -18,7 +19,10 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 def read(location: Path | str, rows: int = 3, fields: Fields | None = None) -> list:
     where = str(location)
-    cut = list(shards(where, corpus_files(where), rows))
+    return read_shards(where, list(shards(where, corpus_files(where), rows)), rows, fields)
+
+
+def read_shards(where: str, cut: list[Shard], rows: int, fields: Fields | None = None) -> list:
     found = [list(read_shard(where, shard, fields or Fields())) for shard in cut]
     assert all(0 < len(part) <= rows for part in found)
     return [item for part in found for item in part]
@@ -27,17 +31,20 @@ def read(location: Path | str, rows: int = 3, fields: Fields | None = None) -> l
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 @pytest.mark.parametrize("block", [1, 5, 1 << 20])
-def test_lines_are_read_once(
-    rows: int, end: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(corpus, "_BLOCK", block)
+def test_lines_are_read_once(rows: int, end: str, block: int, tmp_path: Path) -> None:
     lines = ["one", "zwei ä", "三", "", "five 🐈", "6" * 20, "seven"]
-    (tmp_path / "a.txt").write_bytes((end or "\n").join(lines).encode() + end.encode())
-    found = read(tmp_path / "a.txt", rows)
+    data = (end or "\n").join(lines).encode() + end.encode()
+    (tmp_path / "a.txt").write_bytes(data)
+    where = str(tmp_path / "a.txt")
+    system, _ = file_system(where)
+    (file,) = corpus_files(where)
+    found = read_shards(where, list(corpus._line_shards(system, file, rows, block)), rows)
     assert [item.id for item in found] == [f"a.txt:{number}" for number in range(1, 8)]
     texts = [item.text for item in found if isinstance(item, Document)]
     assert texts == [line for line in lines if line]
     assert found[3] == Unreadable("a.txt:4", "is empty")
+    split = [*corpus._split(io.BytesIO(data), len(data), block)]
+    assert b"\n".join(split) + b"\n" * bool(end) == data
 
 
 @pytest.mark.parametrize("groups", [1, 4, 1000])
@@ -96,18 +103,24 @@ def test_each_bad_record_has_its_reason(tmp_path: Path) -> None:
     }
 
 
-def test_a_line_without_an_end_takes_no_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(corpus, "_BLOCK", 64)
-    monkeypatch.setattr(corpus, "_LONGEST_LINE", 256)
-    monkeypatch.setattr(corpus, "_SHARD_BYTES", 256)
-    (tmp_path / "a.txt").write_text("first\n" + "x" * 5000 + "\n" + "\n".join("abcdefgh" * 99))
-    found = read(tmp_path / "a.txt", 10_000)
+@pytest.mark.slow
+def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    rest = "\n".join("abcdefgh" * 99)
+    path.write_text("first\n" + "x" * (80 << 20) + "\n" + rest)
+    found = read(path, 10_000)
     assert found[0] == Document("a.txt:1", "first")
-    assert found[1].reason == "a line larger than 0 MiB; split it"
+    assert found[1].reason == "a line larger than 64 MiB; split it"
     assert [item.text for item in found[2:]] == [*"abcdefgh" * 99]
-    assert len(list(shards(str(tmp_path), corpus_files(str(tmp_path)), 10_000))) > 3
+    data = f"first\n{'x' * 5000}\n{rest}".encode()
+    path.write_bytes(data)
+    (file,) = corpus_files(str(path))
+    system, _ = file_system(str(path))
+    cut = list(corpus._line_shards(system, file, 10_000, 64, 256))
+    assert len(cut) > 3
+    with path.open("rb") as source:
+        split = [line for shard in cut for line in corpus._split(source, shard.size, 64, 256)]
+    assert split == [b"first", None, *rest.encode().split(b"\n")]
 
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:

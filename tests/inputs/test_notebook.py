@@ -12,7 +12,6 @@ import pytest
 from jlocal.collection.chunking.markup import outline_of
 from jlocal.collection.location import Location
 from jlocal.errors import TextError
-from jlocal.inputs import flowing
 from jlocal.inputs.documents import Document, Unreadable, read_file
 from jlocal.inputs.flowing import read_flowing
 from jlocal.inputs.worker import Worker
@@ -178,12 +177,11 @@ def test_nuls_and_lone_surrogates_do_not_stop_the_reader() -> None:
 
 
 @pytest.mark.slow
-def test_a_notebook_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_that_takes_too_much_memory_is_refused() -> None:
     worker = Worker("jlocal.inputs.notebook", seconds=60, memory=256 << 20)
-    monkeypatch.setitem(flowing._WORKERS, "notebook", worker)
     with pytest.raises(TextError, match="memory"):
-        read(b'{"cells": [' + b"[1]," * 5_000_000 + b"1]}")
-    assert read(notebook(cell("raw", "the next"))) == "the next"
+        worker.read(b'{"cells": [' + b"[1]," * 5_000_000 + b"1]}")
+    assert worker.read(notebook(cell("raw", "the next")))["text"] == "the next"
     worker.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from jlocal.errors import HubError
-from jlocal.models import hub, transfer
+from jlocal.models import hub
 from jlocal.models.cache import is_safe
 from jlocal.models.catalogue import parse
 from jlocal.models.listing import read_listing
@@ -47,8 +47,6 @@ def cache(repositories, faults, tmp_path, monkeypatch) -> Iterator[Path]:
     folder = tmp_path / "a" / "b" / "c" / "d" / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-    monkeypatch.setattr(transfer, "_RETRIES", 1)
-    monkeypatch.setattr(transfer, "_TIMEOUT_FACTOR", 2)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with serve(repositories, faults) as (address, _):
         monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -213,6 +211,7 @@ def test_a_listing_is_bounded_in_size(pieces, cache, faults) -> None:
         pull()
 
 
+@pytest.mark.slow
 def test_a_listing_is_bounded_in_time(cache, faults) -> None:
     faults.listing_pieces = drop_by_drop
     begun = time.monotonic()
@@ -221,6 +220,7 @@ def test_a_listing_is_bounded_in_time(cache, faults) -> None:
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.slow
 def test_headers_are_bounded_in_time(cache, faults) -> None:
     faults.slow_headers = True
     begun = time.monotonic()
@@ -288,6 +288,7 @@ def test_another_part_than_asked_for_is_refused(cache, faults, repositories) -> 
         hub.download(remote)
 
 
+@pytest.mark.slow
 def test_a_download_that_crawls_is_given_up(cache, faults) -> None:
     faults.pieces = drop_by_drop
     begun = time.monotonic()

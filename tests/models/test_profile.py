@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from jlocal.models import profile
 from jlocal.models.profile import read_profile
 from jlocal.models.starter import FILE
 from support.headers import SOUND, gguf, text
@@ -27,7 +27,9 @@ def test_files_that_change_within_a_step_of_the_clock_are_read_again(tmp_path: P
 def test_a_file_is_read_again_when_its_size_or_its_time_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile, "_SETTLED", 0)
+    # As if each file were three seconds old.
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 3_000_000_000)
     path = tmp_path / "model.gguf"
     for number, name in enumerate(("one", "other", "OTHER")):
         path.write_bytes(gguf([*SOUND, text("general.name", name)]))
