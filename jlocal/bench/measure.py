@@ -24,7 +24,6 @@ from jlocal.models.profile import read_profile
 from jlocal.terms import Argument
 
 _ROUNDS = 5
-_ROUND_SECONDS = 1.0
 # A round has at least the tokens of one batch, and no more texts than can be made quickly.
 _MIN_TOKENS = 512
 _MAX_TEXTS = 1024
@@ -90,7 +89,11 @@ def _measure(job: Job, on_step: Callable[[str], None]) -> Answer:
 
 
 def _measure_speed(
-    model: Embedder, length: int, seconds: float, on_step: Callable[[str], None]
+    model: Embedder,
+    length: int,
+    seconds: float,
+    on_step: Callable[[str], None],
+    round_seconds: float = 1.0,
 ) -> Speed:
     """Embed texts of one length in rounds: at least one, and more while there is time."""
     deadline = time.perf_counter() + seconds
@@ -98,7 +101,7 @@ def _measure_speed(
     fewest = max(1, _MIN_TOKENS // length)
     on_step(f"{length:,} tokens, warming up")
     warm_up = _seconds(model, make_texts(model, length, fewest))
-    count = fewest * min(_ROUND_SECONDS, seconds / (_ROUNDS + 1)) / warm_up
+    count = fewest * min(round_seconds, seconds / (_ROUNDS + 1)) / warm_up
     texts = make_texts(model, length, min(max(fewest, int(count)), _MAX_TEXTS))
     tokens = sum(len(tokens_of(model, text)) for text in texts)
     rounds: list[float] = []

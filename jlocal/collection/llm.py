@@ -50,8 +50,6 @@ _DATABASE = FileKind(
     if_damaged="name another file",
     if_unusable="name another file",
 )
-# Seconds to wait for another program that writes there.
-_PATIENCE = 10
 _NAME = Argument("name")
 _STEPS = (
     "m001_create_tables",
@@ -71,7 +69,12 @@ _NEEDED = {
 
 
 def export_to_llm(
-    database: Path, target: Path, name: str, on_failure: OnFailure | None = None
+    database: Path,
+    target: Path,
+    name: str,
+    on_failure: OnFailure | None = None,
+    *,
+    wait: float = 10,
 ) -> int:
     """Write a collection to an embeddings database of llm in one transaction.
 
@@ -86,6 +89,7 @@ def export_to_llm(
             changed.
         name: of the new collection.
         on_failure: as in `export.export`, for each path that is not UTF-8.
+        wait: how many seconds to wait for another program that writes to the database.
 
     Returns:
         How many vectors there are.
@@ -103,14 +107,14 @@ def export_to_llm(
         model = f"jlocal/{config.model}"
         if target.is_file() and target.stat().st_size:
             _DATABASE.check_files(target)
-            with _transaction(target, target) as connection:
+            with _transaction(target, target, wait) as connection:
                 _check(connection, target, name)
                 # The tables are sound; there may be any number of rows.
                 connection.set_progress_handler(None, 0)
                 return _fill(connection, name, model, rows, on_failure)
         with (
             atomic_write(target) as file,
-            _transaction(target, Path(file.name), journal="OFF") as connection,
+            _transaction(target, Path(file.name), wait, journal="OFF") as connection,
         ):
             _make(connection)
             return _fill(connection, name, model, rows, on_failure)
@@ -118,11 +122,11 @@ def export_to_llm(
 
 @contextmanager
 def _transaction(
-    target: Path, path: Path, journal: str | None = None
+    target: Path, path: Path, wait: float, journal: str | None = None
 ) -> Iterator[sqlite3.Connection]:
     with (
         _DATABASE.translated_errors(target),
-        closing(open_file(path, timeout=_PATIENCE)) as connection,
+        closing(open_file(path, timeout=wait)) as connection,
     ):
         if journal is None:
             limit_work(connection, target)

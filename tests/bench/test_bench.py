@@ -215,12 +215,11 @@ def test_the_last_words_of_a_process() -> None:
 
 
 @pytest.mark.slow
-def test_rounds(converted, monkeypatch) -> None:
-    monkeypatch.setattr(measure, "_ROUND_SECONDS", 0.02)
+def test_rounds(converted) -> None:
     with Embedder(converted("qwen3")) as model:
         for seconds, rounds in ((-1.0, 1), (600.0, 5)):
             steps: list[str] = []
-            speed = measure._measure_speed(model, 256, seconds, steps.append)
+            speed = measure._measure_speed(model, 256, seconds, steps.append, 0.02)
             assert len(speed.rounds) == rounds
             assert steps[0] == "256 tokens, warming up"
             assert steps[1:] == [f"256 tokens, round {n}" for n in range(1, rounds + 1)]

@@ -221,16 +221,15 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     assert dump(tmp_path / "own.db") == before
 
 
-def test_a_busy_database(database: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_busy_database(database: Path, tmp_path: Path) -> None:
     target = tmp_path / "own.db"
     own_database(target)
-    monkeypatch.setattr("jlocal.collection.llm._PATIENCE", 0.1)
     connection = sqlite3.connect(target)
     connection.execute("BEGIN IMMEDIATE")
     with pytest.raises(
         OutputError, match=r"own\.db is in use by another process; nothing in it was changed"
     ):
-        export_to_llm(database, target, "notes")
+        export_to_llm(database, target, "notes", wait=0.1)
     connection.close()
 
 
