@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from jlocal import Collection, Embedder
 from jlocal.collection.index.report import Progress
 from jlocal.excerpts.columns import width
 from jlocal.locations import home
+from support.opening import refused
 from support.pdfs import pdf, stream
 from support.texts import prose
 
@@ -112,14 +112,13 @@ def test_what_was_just_indexed_is_not_changed(tmp_path: Path, model: Embedder) -
 
 @pytest.mark.slow
 def test_status_tells_what_is_skipped_from_what_is_new(
-    jlocal, tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
+    jlocal, tmp_path: Path, model: Embedder
 ) -> None:
-    monkeypatch.setattr("jlocal.collection.index.reading.MOST_TOKENS", 300)
     folder = tmp_path / "notes"
     (folder / "node_modules").mkdir(parents=True)
     (folder / "node_modules/a.js").write_text("x")
     (folder / "a.md").write_text("A note.")
-    (folder / "server.log").write_text(prose(400))
+    (folder / "server.log").write_text("".join(f"{n} request\n" for n in range(200_000)))
     for name, data in (("p.jpg", b"\xff\xd8\0"), ("empty.md", b""), ("blank.txt", b" \n")):
         (folder / name).write_bytes(data)
     (folder / "gone.md").symlink_to("nowhere")
@@ -172,7 +171,7 @@ def test_a_file_that_each_run_fails_to_index_is_not_one_to_index(
 
 
 def test_a_document_that_can_no_longer_be_read_is_not_a_changed_one(
-    tmp_path: Path, model: Embedder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: Embedder
 ) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -180,13 +179,8 @@ def test_a_document_that_can_no_longer_be_read_is_not_a_changed_one(
     with Collection(model=model) as collection:
         collection.index(folder)
         os.utime(folder / "a.md", (1e9, 1e9))
-
-        def refuse(path: Path) -> None:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-        # Root may read everything.
-        monkeypatch.setattr("jlocal.inputs.documents.open_regular", refuse)
-        assert collection.update().failed == 1
+        with refused(folder / "a.md"):
+            assert collection.update().failed == 1
         (status,) = collection.status().folders
         assert (status.documents, status.changed, status.failed) == (1, 0, 1)
 

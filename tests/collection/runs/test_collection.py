@@ -20,6 +20,7 @@ from jlocal.errors import ArgumentError
 from jlocal.inputs.encodings import decode
 from jlocal.models.chunking import default_chunking
 from support.collection_files import check, rows
+from support.opening import opened_files
 from support.texts import AWKWARD, prose
 
 
@@ -64,13 +65,16 @@ def test_a_change_that_hides_is_seen(index, notes: Path) -> None:
     assert index() == {"changed": 1, "unchanged": 2, "embedded": 1, "kept": 2}
 
 
-def test_old_files_are_not_read_again(index, notes: Path, monkeypatch) -> None:
+def test_old_files_are_not_read_again(index, notes: Path) -> None:
+    def read() -> set[str]:
+        with opened_files() as opened:
+            index()
+        return {path for path in opened if path.startswith(str(notes)) and path.endswith(".md")}
+
     settle()
-    index()
-    read: list[Path] = []
-    monkeypatch.setattr("jlocal.collection.index.reading.read_file", read.append)
+    assert len(read()) == 3
+    assert read() == set()
     assert index() == {"unchanged": 3}
-    assert not read
 
 
 def test_what_is_chosen_and_pruned(index, notes: Path) -> None:
