@@ -23,6 +23,7 @@ from support.hostile_collections import (
     Reader,
     changed,
     floats,
+    little_work,
     outcome,
     readers,
     readers_with_model,
@@ -372,12 +373,8 @@ def test_no_file_is_deleted_for_a_journal(sound: Path, tmp_path: Path, every: Ma
 
 
 @pytest.mark.slow
-def test_pages_that_come_again_and_again(
-    tmp_path: Path, sound: Path, every: Mapping, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_that_come_again_and_again(tmp_path: Path, sound: Path, every: Mapping) -> None:
     """A page may be below another many times, and rows come without end."""
-    # For the test to be quick: a hundredth of what is allowed.
-    monkeypatch.setattr("jlocal.outputs.sqlite._UNIT", 100_000)
     for table in ("passage", "document", "chunk", "setting", "code", "document_content",
                   "chunk_passage", "sqlite_autoindex_passage_1", "words_data", "words_idx",
                   "words_docsize", "path_words_data"):  # fmt: skip
@@ -407,8 +404,9 @@ def test_pages_that_come_again_and_again(
         count = len(data) // size
         data[28:32] = struct.pack(">I", count)
         path.write_bytes(data)
-        for read in every.values():
-            outcome(read, path)
+        with little_work():
+            for read in every.values():
+                outcome(read, path)
 
 
 def _interior(child: int, size: int, *, is_table: bool) -> bytes:

@@ -25,7 +25,15 @@ from jlocal.collection.database.store import Store
 from jlocal.collection.database.values import digest_of
 from support.collection_files import by_hand
 from support.fuzzing import fuzzer, mutations
-from support.hostile_collections import TABLES, Reader, changed, floats, outcome, readers
+from support.hostile_collections import (
+    TABLES,
+    Reader,
+    changed,
+    floats,
+    little_work,
+    outcome,
+    readers,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +46,7 @@ _QUERY = np.eye(1, 8, dtype=np.float32)[0]
 
 @pytest.fixture(autouse=True, scope="module")
 def _little_work() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jlocal.outputs.sqlite._UNIT", 100_000)
+    with little_work():
         yield
 
 

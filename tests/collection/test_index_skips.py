@@ -126,16 +126,15 @@ def test_large_files_go_last_so_that_an_interrupted_run_keeps_the_notes(
 
 
 @pytest.mark.slow
-def test_a_large_file_is_taken_when_it_is_asked_for_or_known(
-    index, folder: Path, monkeypatch
-) -> None:
-    monkeypatch.setattr("jlocal.collection.index.reading.MOST_TOKENS", 300)
+def test_a_large_file_is_taken_when_it_is_asked_for_or_known(index, folder: Path) -> None:
+    # Each paragraph is a passage, and equal passages are embedded once.
+    paragraphs = {seed: f"{prose(50, seed=seed)}\n\n" for seed in (1, *b"abc")}
     for name in ("a", "b", "c"):
-        (folder / f"{name}.log").write_text(prose(400, seed=ord(name)))
+        (folder / f"{name}.log").write_text(paragraphs[ord(name)] * 5000)
     assert skipped(index(chunk=64)) == {f"{name}.log": "large" for name in "abc"}
     assert index(folder / "a.log").new == 1
     # Not to be asked for again, and it may grow.
-    (folder / "a.log").write_text(prose(500, seed=1))
+    (folder / "a.log").write_text(paragraphs[1] * 6000)
     report = index()
     assert (report.changed, skipped(report)) == (1, {"b.log": "large", "c.log": "large"})
     report = index(large=True)

@@ -20,7 +20,7 @@ import pytest
 
 from jlocal import Collection, CollectionError, MigrationWarning
 from jlocal._version import __version__
-from jlocal.collection.database.migrations import MIGRATIONS
+from jlocal.collection.database.migrations import MIGRATIONS, m002_words_and_headings
 from jlocal.collection.database.schema import VERSION
 from jlocal.collection.database.store import Store
 from jlocal.collection.search.ranking import search
@@ -296,13 +296,16 @@ def test_many_open_it_at_once(old: Path) -> None:
     check(old)
 
 
-def test_a_large_one_is_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jlocal.collection.database.migrations._MANY", 8)
-    with pytest.warns(MigrationWarning, match="the words of its 9 passages are written first"):
-        Store(old).close()
+def test_a_large_one_is_told(old: Path) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        with pytest.warns(MigrationWarning, match="the words of its 9 passages are written first"):
+            m002_words_and_headings(connection, many=8)
+        connection.execute("ROLLBACK")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Store(old).close()
+        for _ in range(2):
+            Store(old).close()
     check(old)
 
 

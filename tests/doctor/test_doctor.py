@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,27 @@ def bundle(models: list[Path], tmp_path_factory) -> Path:
     return create([str(file) for file in models], tmp_path_factory.mktemp("doctor") / "b.tar")
 
 
+@dataclass
+class Machine:
+    """A laptop, and its build of llama.cpp."""
+
+    cpu_flags: frozenset[str] | None = LAPTOP
+    total_memory: int | None = 16 << 30
+    free_memory: int | None = 8 << 30
+    build: BuildInfo = field(
+        default_factory=lambda: BuildInfo("1", AVX2, gpu_offload=False, backends=["cpu"], gpus=[])
+    )
+
+
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stand in for what llama.cpp says of itself, and for the CPU of a laptop."""
-    says = {
-        "version": "1", "system_info": AVX2, "gpu_offload": False, "backends": ["cpu"],
-        "gpus": [],
-    }  # fmt: skip
-    monkeypatch.setattr(probe, "build_info", lambda: BuildInfo(**says))
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Stand in for the machine, on which all vectors are equal."""
+    machine = Machine()
+    monkeypatch.setattr(probe, "build_info", lambda: machine.build)
     monkeypatch.setattr(probe, "vectors", lambda *_: ProbeVectors([1.0], [1.0]))
-    monkeypatch.setattr(doctor, "cpu_flags", lambda: LAPTOP)
-    return says
+    for name in ("cpu_flags", "total_memory", "free_memory"):
+        monkeypatch.setattr(doctor, name, partial(getattr, machine, name))
+    return machine
 
 
 def run(*arguments: object) -> Result:
@@ -245,7 +257,7 @@ def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch)
         return [entry["needs"] for entry in json.loads(run("--json").stdout)["models"]]
 
     narrow = needs()
-    machine["system_info"] = f"{AVX2} | AVX512_BF16 = 1"
+    machine.build = replace(machine.build, system_info=f"{AVX2} | AVX512_BF16 = 1")
     wide = needs()
     for model, less, more in zip(sorted(models, key=lambda m: m.name), narrow, wide, strict=True):
         profile = read_profile(model.path)
@@ -256,7 +268,7 @@ def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch)
         assert more > less
     monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "stored")
     assert needs() == narrow
-    machine["system_info"] = AVX2
+    machine.build = replace(machine.build, system_info=AVX2)
     monkeypatch.setenv("JLOCAL_COMPUTE_TYPE", "bfloat16")
     assert needs() == wide
 
@@ -264,7 +276,7 @@ def test_widened_weights_count_as_memory(bundle, machine, own_home, monkeypatch)
 def test_a_build_that_wastes_the_cpu_is_a_warning(machine, monkeypatch) -> None:
     assert features_in(AVX2) == {"SSE3", "SSSE3", "AVX", "AVX2", "F16C", "FMA", "BMI2"}
     assert findings(run("--json")) == []
-    monkeypatch.setattr(doctor, "cpu_flags", lambda: LAPTOP | {"avx512f", "avx512_bf16"})
+    machine.cpu_flags = LAPTOP | {"avx512f", "avx512_bf16"}
     done = run()
     assert done.exit_code == 0
     assert "AVX512_BF16         no          yes" in done.stdout.splitlines()
@@ -276,25 +288,25 @@ def test_a_build_that_wastes_the_cpu_is_a_warning(machine, monkeypatch) -> None:
 
 
 def test_a_build_for_another_cpu_is_broken(machine, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "cpu_flags", lambda: LAPTOP - {"fma", "avx2"})
+    machine.cpu_flags = LAPTOP - {"fma", "avx2"}
     done = run()
     assert done.exit_code == 1
     assert "Broken: llama.cpp was built for a CPU with AVX2, FMA." in done.stdout
 
 
 def test_a_cpu_that_nobody_tells(machine, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "cpu_flags", lambda: None)
+    machine.cpu_flags = None
     done = run()
     assert done.exit_code == 0
     assert "AVX2                yes         not known" in done.stdout.splitlines()
 
 
 def test_a_build_for_a_gpu_that_is_not_there(machine) -> None:
-    machine["backends"] = ["cpu", "cuda"]
+    machine.build = replace(machine.build, backends=["cpu", "cuda"])
     done = run()
     assert done.exit_code == 0
     assert "Warning: llama.cpp was built for cuda, and finds no GPU." in done.stdout
-    machine["gpus"] = ["NVIDIA H100"]
+    machine.build = replace(machine.build, gpus=["NVIDIA H100"])
     assert "built for cuda; found: NVIDIA H100" in run().stdout
 
 
@@ -328,8 +340,7 @@ def test_memory_and_folders_that_are_too_small(bundle, machine, own_home, monkey
         (8 << 30, 100 << 20, "the memory that is free"),
         (100 << 20, None, "this machine's memory"),
     ]:
-        monkeypatch.setattr(doctor, "total_memory", lambda total=total: total)
-        monkeypatch.setattr(doctor, "free_memory", lambda free=free: free)
+        machine.total_memory, machine.free_memory = total, free
         done = run("--json")
         assert done.exit_code == 0
         assert findings(done)[0]["text"] == f"{model.name} is larger than {reason}."

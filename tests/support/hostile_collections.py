@@ -12,6 +12,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jlocal import Collection, Embedder
 from jlocal.collection.database.store import Store
@@ -238,3 +239,11 @@ def outcome(reader: Reader, path: Path) -> object:
         return error
     except JlocalError as error:
         raise AssertionError(f"not an error of the collection: {error}") from error
+
+
+@contextmanager
+def little_work() -> Iterator[None]:
+    """Let SQLite do a hundredth of the work that jlocal allows, for the tests to be quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jlocal.outputs.sqlite._UNIT", 100_000)
+        yield

@@ -27,8 +27,6 @@ from jlocal.collection.database.values import ids_of
 from jlocal.errors import MigrationWarning
 from jlocal.filenames import rejoined
 
-# Indexing this many passages takes a few seconds.
-_MANY = 10_000
 _RECORD = "migrations"
 
 
@@ -51,8 +49,11 @@ class Migration:
         return self.apply.__name__
 
 
-def m002_words_and_headings(connection: sqlite3.Connection) -> None:
-    """Add headings of passages, remembered folders, added texts, and the full-text indices."""
+def m002_words_and_headings(connection: sqlite3.Connection, many: int = 10_000) -> None:
+    """Add headings of passages, remembered folders, added texts, and the full-text indices.
+
+    It warns of more than `many` passages: indexing 10,000 takes a few seconds.
+    """
     connection.execute("ALTER TABLE passage ADD COLUMN heading TEXT NOT NULL DEFAULT ''")
     connection.execute("ALTER TABLE document ADD COLUMN is_added INTEGER NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE document ADD COLUMN metadata TEXT")
@@ -66,7 +67,7 @@ def m002_words_and_headings(connection: sqlite3.Connection) -> None:
     for index in (PASSAGES, PATHS):
         connection.execute(index.statement)
     passages = codes.ids(connection)
-    if len(passages) > _MANY:
+    if len(passages) > many:
         warn(
             MigrationWarning(
                 f"this collection was made by an older jlocal; the words of its {len(passages):,} "
