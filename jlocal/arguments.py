@@ -25,8 +25,8 @@ def wrong(name: str, value: object, advice: str) -> ArgumentError:
 
     Args:
         name: of the argument.
-        value: what was passed for it.
-        advice: what it can be, as a sentence whose subject is the argument.
+        value: the value that was passed.
+        advice: the allowed values, as a sentence whose subject is the argument.
 
     """
     if value is None:  # which no term can say: it stands for an argument without a value
@@ -57,8 +57,8 @@ def whole(name: str, value: object, least: int | None = None) -> int:
 
     Args:
         name: of the argument.
-        value: what was passed for it.
-        least: what it is at least.
+        value: the value that was passed.
+        least: the smallest allowed value.
 
     Raises:
         ArgumentError: it is no whole number, or a smaller one.
@@ -77,7 +77,7 @@ def listed(name: str, value: Any) -> list[Any]:
 
     Args:
         name: of the argument.
-        value: what was passed for it.
+        value: the value that was passed.
 
     Raises:
         ArgumentError: it is neither a text or path, nor an iterable of them.

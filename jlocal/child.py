@@ -147,7 +147,7 @@ def run(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a child and what it has started, such as the compilers of a build."""
+    """End a child and its own children, such as the compilers of a build."""
     process.kill()
     if sys.platform != "win32":
         # The group exists as long as any of its processes, so its id is not reused.

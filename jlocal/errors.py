@@ -123,7 +123,7 @@ class AddressError(JlocalError):
 
 
 class ClusterError(JlocalError):
-    """A cluster or one of its nodes cannot do what is asked."""
+    """A cluster or one of its nodes cannot run the job."""
 
 
 class VectorError(ModelError):
@@ -146,7 +146,7 @@ class VectorError(ModelError):
 
 
 class BundleError(ModelError):
-    """A bundle cannot be made, is not what it should be, or cannot be installed."""
+    """A bundle cannot be made, is malformed, or cannot be installed."""
 
 
 class CheckpointError(FileError):
@@ -154,7 +154,7 @@ class CheckpointError(FileError):
 
 
 class HubError(JlocalError):
-    """A model hub cannot be reached, or does not have what was asked for.
+    """A model hub cannot be reached, or does not have the repository or file.
 
     Attributes:
         repository: the one that was asked for, as owner/name; None where the error is of no single
@@ -244,7 +244,7 @@ class ExtraError(JlocalError):
 
 
 class CollectionError(FileError):
-    """A collection cannot be opened, read or written, or is not for what was asked of it."""
+    """A collection cannot be opened, read or written, or does not support the request."""
 
 
 class MissingCollectionError(CollectionError):

@@ -1,6 +1,6 @@
 """Names of files as text that is the same in every locale.
 
-Python decodes the bytes of a name in the encoding of the locale; what that lacks becomes lone
+Python decodes the bytes of a name in the encoding of the locale; other bytes become lone
 surrogates (PEP 383), so that one name is another `str` in another locale.
 """
 
@@ -23,7 +23,7 @@ def portable(name: str) -> str:
 
 
 def native(name: str) -> str:
-    """Return what `portable` gave as this locale's functions for files take it."""
+    """Return a name of `portable` in the form that this locale's file functions take."""
     if _IS_UTF8 or name.isascii():
         return name
     try:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from jlocal.embed.options import ComputeArguments
 
-# The weights of the file come first, as what the others are compared with.
+# The stored weights come first, because the others are compared with them.
 _EVERY_TYPE: tuple[ComputeType, ...] = ("stored", "bfloat16", "int8")
 
 OnStep = Callable[[str, str], None]

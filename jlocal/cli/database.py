@@ -49,7 +49,7 @@ def _check_path(path: Path) -> None:
 
 
 def _search_in(path: Path) -> str:
-    """Return the advice to search in a folder or document; "" for what cannot be searched."""
+    """Return the advice to search in a folder or document; "" for other paths."""
     from jlocal.inputs.documents import skip_cause
 
     if not path.exists() or (path.is_file() and skip_cause(path)):

@@ -127,7 +127,7 @@ def opened_model(
 
     source = click.get_current_context().get_parameter_source("model")
     model = what.model
-    # What the environment names is for when nothing else does.
+    # The model of the environment is a default; that of the collection comes first.
     if config and (model is None or source == ParameterSource.ENVIRONMENT):
         model = str(model_file(config, what.database))
     pooling = config.pooling if config else None

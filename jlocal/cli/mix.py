@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# Columns of a terminal, and of those what stands before the types.
+# Columns of a terminal, and those of them before the types.
 _WIDTH, _INDENT = 80, 28
 _NO_BREAK = "\u00a0"
 

@@ -42,7 +42,7 @@ def collection_of(scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
     except BusyError:
         raise
     except CollectionError:
-        # What a cache holds can be made again.
+        # A cached collection can be made again.
         _delete(path)
         return _current(path, scope, model, quiet=quiet)
 

@@ -48,7 +48,7 @@ def open_streams() -> None:
     """Prepare the standard streams; for the beginning of a program.
 
     Afterwards `sys.stdout` writes all or raises StandardOutputError, and `sys.stderr`, on which
-    nothing depends, never raises. What the encoding lacks is escaped.
+    nothing depends, never raises. Characters that the encoding lacks are escaped.
     """
     # A file that is opened later must not take the number of a closed stream. Opened the wrong way
     # round, those of data fail as when they are closed.
@@ -126,7 +126,7 @@ class _Closed(io.RawIOBase):
 
 
 class _Checked(io.RawIOBase):
-    """Writes to another file; after its first error, what comes is dropped.
+    """Writes to another file; after the first error, it drops all later output.
 
     Python would otherwise try again when the program ends, and complain once more.
     """
@@ -158,7 +158,7 @@ class _Checked(io.RawIOBase):
 
 
 class _Unbuffered(io.BufferedWriter):
-    """What PYTHONUNBUFFERED asks for; a raw file may write less than it is given."""
+    """An unbuffered stream, for PYTHONUNBUFFERED; a raw file may write less than it is given."""
 
     def write(self, content: ReadableBuffer, /) -> int:
         count = super().write(content)

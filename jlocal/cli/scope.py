@@ -99,7 +99,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
             translated += f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
         else:
             translated += signs.get(part, re.escape(part))
-    # What a glob fits may be a folder.
+    # A glob may match a folder.
     try:
         return re.compile(f"(?:{translated})(?:/.*)?\\Z", re.DOTALL)
     except re.error:  # such as [z-a]

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """The options that choose what to search.
+    """The options that choose the collection, or the files, to search.
 
     Attributes:
         database: file of the collection.
         model: of the collection, where it is no longer where it was.
         inside: the value of `--in`.
-        quiet: do not report what is indexed.
+        quiet: do not report on indexing.
 
     """
 
@@ -70,7 +70,7 @@ def opened_search(
     """Open a collection and its model until the stack closes; return its search.
 
     Args:
-        stack: closes what is opened.
+        stack: closes the collection and the model.
         source: where to look.
         compute: how the model is computed.
         prompts: the prompt's name and the prompt itself, as in `Embedder.encode`.

@@ -32,7 +32,7 @@ _SYNONYMS = {
     "usage": "help",
 }
 
-# What other programs call options; the first of them that the command has is meant.
+# Names of options in other programs, each with ours; the first that the command has is meant.
 _OPTIONS = {
     **dict.fromkeys(("db", "collection", "index", "store", "c"), ("--database",)),
     **dict.fromkeys(
@@ -65,7 +65,7 @@ def no_such_command(group: click.Group, context: click.Context, words: Sequence[
     Args:
         group: that has no such command.
         context: of the group.
-        words: what was typed after it.
+        words: the arguments after the group.
 
     """
     typed, is_top = words[0], context.parent is None

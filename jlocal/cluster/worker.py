@@ -52,7 +52,7 @@ class Worker:
         """Load the model.
 
         Args:
-            job: what to compute.
+            job: the job.
             model: the model's file on this machine.
             threads: as in `Embedder`.
             gpu_layers: as in `Embedder`.

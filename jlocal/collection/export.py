@@ -141,8 +141,8 @@ def storable(rows: Iterator[Row], format: str, on_failure: OnFailure | None) -> 
 
     Args:
         rows: of a collection.
-        format: what cannot hold the others, such as "a database of llm".
-        on_failure: called with each of the others.
+        format: the format that cannot hold the other rows, such as "a database of llm".
+        on_failure: called for each of the other rows.
 
     Raises:
         OutputError: a path is not UTF-8, and `on_failure` is None.

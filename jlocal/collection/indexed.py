@@ -55,7 +55,7 @@ class IndexArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _IndexOptions:
-    """What `IndexArguments` come to."""
+    """The arguments of `IndexArguments`, with defaults for the missing ones."""
 
     include: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
@@ -72,7 +72,7 @@ class _IndexOptions:
 
     @property
     def change(self) -> Change:
-        """What is remembered of folders."""
+        """The options that the collection remembers for folders."""
         encoding = None if self.encoding is None else python_name(self.encoding)
         return Change(self.include, self.exclude, self.gitignore, self.large, encoding)
 
@@ -150,7 +150,7 @@ class IndexedCollection(OpenCollection):
             on_progress: called with how far the run has come, a few times a second.
 
         Raises:
-            ArgumentError: the model or the collection cannot do what is asked.
+            ArgumentError: the model or the collection does not support an option.
             CollectionError: the file cannot be written, is in use, or was made in another way.
             ModelError: the model cannot be loaded, or cannot compute.
 

@@ -113,7 +113,7 @@ def name_of(path: Path) -> str | None:
         return None
     with contextlib.suppress(ArgumentError):
         name = check_name(path.stem)
-        # The name in its composed form is what `collection_path` makes a path of.
+        # `collection_path` makes the path of the name in its composed form.
         if native(f"{name}{_ENDING}") == path.name and not _is_path(path.stem):
             return name
     return None

@@ -204,7 +204,7 @@ class TextCollection(IndexedCollection):
     def read(
         self, id: str | Path, record: int = 0, start: int = 0, length: int = 4000
     ) -> Excerpt | None:
-        """Read a part of a document, such as what surrounds a hit; None if there is no document.
+        """Read a part of a document, such as the text around a hit; None if there is no document.
 
         The text is that of the collection, so that `text[hit.start - start :][: len(hit.text)]` is
         the passage of a hit, even if its file was changed or deleted meanwhile.

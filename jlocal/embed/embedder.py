@@ -43,7 +43,7 @@ class StreamArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _StreamOptions:
-    """What `StreamArguments` come to."""
+    """The arguments of `StreamArguments`, with defaults for the missing ones."""
 
     on_texts: OnTexts | None = None
     on_truncated: OnTruncated | None = None
@@ -118,7 +118,7 @@ class Embedder(Interface):
             capture: False lets llama.cpp pool, instead of reading hidden states: slower, with the
                 same vectors. None chooses by the model.
             device: "cpu" is `gpu_layers=0`; "cuda" and "mps" are `gpu_layers=-1`.
-            similarity_fn_name: what `similarity` computes: "cosine" (by default), "dot",
+            similarity_fn_name: the measure of `similarity`: "cosine" (by default), "dot",
                 "euclidean" or "manhattan"; distances are negative.
             local_files_only: nothing is downloaded in any case.
             model_card_data: an object for the results of evaluators, in place of jlocal's own.
@@ -194,7 +194,7 @@ class Embedder(Interface):
 
     @property
     def profile(self) -> Profile:
-        """What the header of the file says."""
+        """The properties of the model, from the header of its file."""
         return self._model.profile
 
     @property
@@ -245,7 +245,7 @@ class Embedder(Interface):
         return self.preparer(prompt).tokens(0, text)
 
     def preparer(self, prompt: str = "", truncation: Truncation | None = None) -> Preparer:
-        """Return what turns texts into the sequences that this model's scheduler takes.
+        """Return the preparer of texts for this model's scheduler.
 
         Args:
             prompt: the prefix of each text.
@@ -327,8 +327,8 @@ class Embedder(Interface):
         Keyword Args:
             on_texts: called with the texts and tokens done since the last call.
             on_truncated: called for each truncated text, which is otherwise a warning.
-            journal: keeps what is computed, and gives back what an earlier run has computed of
-                the same texts in the same order (`jlocal.outputs.journal.open_journal`).
+            journal: keeps the vectors, and returns those that an earlier run has computed of the
+                same texts in the same order (`jlocal.outputs.journal.open_journal`).
 
         Returns:
             An iterator over one (d,) vector for each text, in order.

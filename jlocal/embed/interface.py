@@ -41,7 +41,7 @@ class Interface(ABC):
     @property
     @abstractmethod
     def profile(self) -> Profile:
-        """What the header of the file says."""
+        """The properties of the model, from the header of its file."""
 
     @abstractmethod
     def prompt_text(self, prompt: str | None, prompt_name: str | None) -> str:

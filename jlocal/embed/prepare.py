@@ -54,7 +54,7 @@ class Preparer:
             ) from None
 
     def fit(self, index: int, tokens: Tokens) -> tuple[Tokens, TruncationWarning | None]:
-        """Return at most `limit` tokens, and what to say where tokens were dropped.
+        """Return at most `limit` tokens, and a warning if tokens were dropped.
 
         The special tokens around the text are kept.
 

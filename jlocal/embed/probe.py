@@ -33,7 +33,7 @@ class ProbeVectors:
 
 
 def vectors(model: str, text: str = TEXT) -> ProbeVectors:
-    """Embed a text with the weights of the file, and with what each choice would change.
+    """Embed a text with the stored weights, with llama.cpp's pooling, and with the defaults.
 
     Raises:
         ModelError: the file cannot be found, read, or used for embeddings.

@@ -51,7 +51,7 @@ def embed_documents(
         journal: the vectors of an earlier run, to which this run adds its own.
 
     Raises:
-        ModelError, OutputError: what stops the whole run.
+        ModelError, OutputError: an error that stops the whole run.
 
     """
     account = RunSummary()
@@ -119,13 +119,13 @@ def run_metadata(model: Embedder, options: EncodeOptions) -> dict[str, object]:
 def computed_by(
     model: Embedder, description: Mapping[str, object], gpu_layers: int | None
 ) -> dict[str, object]:
-    """Return what vectors depend on besides their tokens, before truncation and quantisation.
+    """Return the settings that change vectors of given tokens, before truncation and quantisation.
 
     The number of threads is not part of it: it does not change a vector.
 
     Args:
         model: an open model.
-        description: what `run_metadata` says.
+        description: the result of `run_metadata`.
         gpu_layers: as the model was opened with.
 
     """

@@ -39,7 +39,7 @@ class _Unit:
     """A unit to show or leave out: a sentence, a part of a long sentence, or a line.
 
     Attributes:
-        text: what it says; with the space at its end.
+        text: its characters, with the space at its end.
         paragraph: the number of its block.
         begins: whether a sentence or a line begins with it.
         terms: which words of the query it holds, and their weights.
@@ -72,9 +72,9 @@ def excerpt(
         terms: the words of the query.
         columns: the width of a line.
         lines: the most lines.
-        headings: what is shown as the passage's headings and so is left out.
+        headings: the headings that are shown above the passage, and not repeated in it.
         is_code: whether the lines are a program's or data, and stay as they are.
-        ellipsis: what stands where something is left out.
+        ellipsis: the mark in place of omitted text.
 
     Returns:
         Lines that hold nothing that a terminal would obey.

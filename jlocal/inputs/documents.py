@@ -85,9 +85,9 @@ def read_file(
 ) -> Document | Unreadable:
     """Read one file as one document, without its final line breaks.
 
-    The text of HTML is what the page shows. In other text, `…` stands for the bytes of a `data:`
-    URI, such as a picture. `formats.PAGE_BREAK` separates the pages of a PDF
-    file; a page that cannot be read is empty, and is one of the document's losses.
+    The text of HTML is the visible text of the page. In other text, `…` stands for the bytes of a
+    `data:` URI, such as a picture. `formats.PAGE_BREAK` separates the pages of a PDF file; a page
+    that cannot be read is empty, and is one of the document's losses.
 
     Args:
         path: the file.

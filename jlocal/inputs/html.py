@@ -96,7 +96,7 @@ def _extract_headings(marked: str) -> tuple[str, Headings]:
 
 
 def _as_html(source: str) -> str:
-    """Rewrite what XML alone allows, and what an HTML parser would lose text over."""
+    """Rewrite XML syntax in which an HTML parser would lose text."""
     first, *others = _EMPTY_IN_XML.sub(r"<\1\2></\1>", source).split("<![CDATA[")
     pieces = [first]
     for other in others:

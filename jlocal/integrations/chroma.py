@@ -51,12 +51,12 @@ class JlocalEmbeddingFunction(EmbeddingFunction[Documents]):
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `build_from_config` takes."""
+        """Return the argument of `build_from_config`."""
         return {"model": self._model.model, **self._model.arguments}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> JlocalEmbeddingFunction:
-        """Make a function of what `get_config` has returned."""
+        """Make a function from the result of `get_config`."""
         return JlocalEmbeddingFunction(**config)
 
     def validate_config_update(

@@ -42,7 +42,7 @@ class JlocalTextEmbedder:
         self._model.embedder  # noqa: B018
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` takes."""
+        """Return the argument of `from_dict`."""
         made: dict[str, Any] = default_to_dict(
             self, model=self._model.model, **self._model.arguments
         )
@@ -50,7 +50,7 @@ class JlocalTextEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> JlocalTextEmbedder:
-        """Make an embedder of what `to_dict` has returned."""
+        """Make an embedder from the result of `to_dict`."""
         made: JlocalTextEmbedder = default_from_dict(cls, data)
         return made
 
@@ -102,7 +102,7 @@ class JlocalDocumentEmbedder:
         self._model.embedder  # noqa: B018
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` takes."""
+        """Return the argument of `from_dict`."""
         made: dict[str, Any] = default_to_dict(
             self,
             model=self._model.model,
@@ -114,7 +114,7 @@ class JlocalDocumentEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> JlocalDocumentEmbedder:
-        """Make an embedder of what `to_dict` has returned."""
+        """Make an embedder from the result of `to_dict`."""
         made: JlocalDocumentEmbedder = default_from_dict(cls, data)
         return made
 

@@ -84,5 +84,5 @@ class JlocalEmbeddings(TextEmbeddingFunction):
         return self.compute_query_embeddings(query, *args, **kwargs)
 
     def safe_model_dump(self) -> dict[str, Any]:
-        """Return what LanceDB stores with a table, and makes this object of again."""
+        """Return the arguments that LanceDB stores with a table, to make this object again."""
         return {"model": self._model.model, **self._model.arguments}

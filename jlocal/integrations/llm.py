@@ -1,7 +1,7 @@
 """The command llm: embedding models of this machine, as a plug-in.
 
 Each model has two names: `jlocal/NAME` for documents and `jlocal/NAME:query` for queries, since llm
-does not say which of both it embeds. What `jlocal export` writes names the first.
+does not say which of both it embeds. The files of `jlocal export` name the first.
 """
 
 from __future__ import annotations

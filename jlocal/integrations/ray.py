@@ -81,7 +81,7 @@ def embed_files(
     Args:
         job: of `jlocal.cluster.job.new_job`.
         plan: of `jlocal.cluster.job.plan`.
-        workers: how many actors there are, and what each of them gets; None decides by the cluster.
+        workers: the number of actors, and the resources of each; None decides by the cluster.
         on_outcome: called after each shard.
 
     Raises:
@@ -134,7 +134,7 @@ def embed(
         error: the new column; null where there is a vector.
         options: prompt, dimensions and precision; the prompt is that for documents by default.
         on_long: as in `Embedder`.
-        workers: how many actors there are, and what each of them gets. By default each node has
+        workers: the number of actors, and the resources of each. By default each node has
             one, which leaves a CPU to the other steps.
 
     Raises:
@@ -174,7 +174,7 @@ class _Actors:
     def __init__(self, job: Job, home: Any, placed: Workers) -> None:
         self._kind = ray.remote(_ShardActor).options(num_cpus=placed.cpus, num_gpus=placed.gpus)
         self._arguments = (job, home, placed)
-        # What an actor was asked last: whether it is ready, or for a shard.
+        # The last request to each actor: a task, or None for whether it is ready.
         self._asked: dict[Any, tuple[Any, Task | None]] = {}
         self._idle: list[Any] = []
         self._tries = Counter[str]()

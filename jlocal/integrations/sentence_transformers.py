@@ -84,7 +84,7 @@ class JlocalModule(InputModule):
     get_sentence_embedding_dimension = get_embedding_dimension
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what `save` writes: the name or path of the model, and the other arguments."""
+        """Return the values for `save`: the name or path of the model, and the other arguments."""
         return {"model": self._model.model, **self._model.arguments}
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
@@ -94,7 +94,7 @@ class JlocalModule(InputModule):
 
     @classmethod
     def load(cls, model_name_or_path: str, **kwargs: Any) -> JlocalModule:
-        """Make a module of what `save` has written."""
+        """Make a module from the files of `save`."""
         where = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
         known = {name: kwargs[name] for name in where if name in kwargs}
         return cls(**cls.load_config(model_name_or_path, **known))

@@ -1,4 +1,4 @@
-"""What all integrations stand on: one loaded model per process for one file and its options."""
+"""The base of all integrations: one loaded model per process for a file and its options."""
 
 from __future__ import annotations
 

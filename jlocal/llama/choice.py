@@ -44,7 +44,7 @@ def computes(compute_type: str, families: Collection[str]) -> bool:
 
 
 def choose(header: Header, features: Collection[str], families: Collection[str]) -> ComputeType:
-    """Return what "auto" means for a file on a CPU.
+    """Return the compute type that "auto" stands for, for a file on a CPU.
 
     It never gives up exactness for speed: llama.cpp computes the products of Q8_0 in eight bits
     too, and those of BF16 in bfloat16, but those of F16 with more bits. With AMX, bfloat16 is

@@ -143,7 +143,7 @@ class FakeQuantizer:
             importance: the importance of each column, (columns,), or None.
 
         Raises:
-            ModelError: the weights or the importance are beyond what a type can hold.
+            ModelError: the weights or the importance exceed the range of a type.
 
         """
         tensor = self._stored[name]

@@ -1,6 +1,6 @@
 """jlocal's own kernels: a backend of ggml, compiled from native/, which is found and loaded here.
 
-It may be absent, or refuse what it was not compiled for. Everything is then computed as without it.
+The library may be absent, or not fit this CPU; llama.cpp then computes without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ABI = 1
 _NAMES = {"": b"", "bfloat16": b"bf16", "int8": b"int8"}
 _LONGEST_REASON = 500
 
-# What is offered is a setting of the whole process.
+# The families in use are a setting of the whole process.
 _lock = Lock()
 
 
@@ -49,7 +49,7 @@ class _UnusableError(Exception):
 
 
 def kernels() -> Kernels:
-    """Load the library once, and return what it offers, unless JLOCAL_KERNELS=0."""
+    """Load the library once, and return its kernels; none if JLOCAL_KERNELS=0."""
     if os.environ.get("JLOCAL_KERNELS") == "0":
         return Kernels(reason="JLOCAL_KERNELS=0 switches them off")
     return _usable()

@@ -49,7 +49,7 @@ class Model:
             compute_type: "stored" computes with the weights as they are in the file; "bfloat16" and
                 "int8" convert them while they are loaded, for jlocal's own kernels; where there
                 are none, "bfloat16" widens quantised weights for those of llama.cpp. "auto" takes
-                what is fastest, and as near to float32 as the stored weights.
+                the fastest type that is as near to float32 as the stored weights.
             writable: load the weights into private memory, laid out as they are in the file; the
                 compute type is then "stored".
             tried: whether llama.cpp may end this process on an unsound file; otherwise a file that
@@ -131,7 +131,7 @@ class Model:
         return int(handle)
 
     def check_decoded(self, status: int) -> None:
-        """Check what `llama_decode` has returned.
+        """Check the result of `llama_decode`.
 
         Raises:
             ModelError: llama.cpp could not compute the batch.
@@ -154,7 +154,7 @@ class Model:
 def resolve(
     header: Header, compute_type: ComputeType, gpu_layers: int | None
 ) -> tuple[ComputeType, str]:
-    """Return a compute type, with what "auto" means for a file here; and whose kernels compute.
+    """Return the compute type of a file, with "auto" resolved; and whose kernels compute.
 
     Returns:
         The type, and the type again where jlocal's own kernels compute in it; "" where llama.cpp's

@@ -45,7 +45,7 @@ def _main() -> int:
     params.output_tensor_type = tensor_types.pop(OUTPUT, params.output_tensor_type)
     if tensor_types:
         params.tt_overrides = _overrides(tensor_types)
-    # Python must keep alive what the structures point to until the call has returned.
+    # Python must keep the targets of the structures' pointers alive until the call has returned.
     try:
         matrix = _Matrix(Path(request["importance"])) if request["importance"] else None
     except ModelError as error:

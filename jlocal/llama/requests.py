@@ -21,7 +21,7 @@ class Request(Future[Floats]):
         tokens: the sequence.
         caller: whose request it is; see `RequestQueue`.
         priority: higher ones go first.
-        call: what the requests of one call have in common.
+        call: shared by all requests of one call.
         is_unwanted: whether a caller has tried to cancel it.
         on_cancel: called in the thread that cancels it.
         started: `time.perf_counter()` when it left the queue; None while it waits.

@@ -1,4 +1,4 @@
-"""What waits to be computed, and whose turn it is: batches of jobs, and of single requests."""
+"""The queue of the workers, in which batches of jobs and of single requests take turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jlocal.llama.planning import TOKEN_BUDGET, even_shares
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request
 
-# What a worker computes at a time.
+# The work that a worker takes at a time.
 Task = JobBatch | Sequence[Request]
 
 

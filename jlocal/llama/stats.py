@@ -1,4 +1,4 @@
-"""What a scheduler has computed so far."""
+"""Counts of the work that a scheduler has done."""
 
 from __future__ import annotations
 

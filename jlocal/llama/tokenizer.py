@@ -97,7 +97,7 @@ class Tokenizer:
         return text
 
     def prepared_parts(self, text: str) -> Iterator[tuple[str, str]]:
-        """Split a text into parts; yield each with what `prepare` makes of it."""
+        """Split a text into parts; yield each with its result of `prepare`."""
         position = 0
         for stripped in self._strip_before.finditer(text) if self._strip_before else ():
             yield from self._normalized_parts(text[position : stripped.start()])

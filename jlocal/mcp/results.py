@@ -1,4 +1,4 @@
-"""What the tools give: the descriptions are read by a model."""
+"""Results of the tools; a model reads the descriptions."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class FolderInfo:
 
 @dataclass(frozen=True)
 class StatusResult:
-    """What is in a collection, and whether it is up to date."""
+    """The content of a collection, and whether it is up to date."""
 
     collection: str
     documents: int

@@ -48,7 +48,7 @@ _MOST_EMPTY = 100
 
 
 def explain(error: Exception, shelf: Shelf | None, *, shows_paths: bool) -> str:
-    """Return what a model may know of an error: one line, and no path unless they are shown."""
+    """Return an error for a model: one line, without paths unless they are shown."""
     if isinstance(error, FileError) and not shows_paths:
         # The messages of these errors name files.
         log(f"mcp: {error}")

@@ -107,7 +107,7 @@ def remote_file(listing: Listing, name: str, revision: str | None) -> RemoteFile
     """Return a file of a listing that was requested by branch, tag or commit.
 
     Raises:
-        HubError: the listing lacks what is needed to download and check the file.
+        HubError: the name is not valid on every system, or the size or digest is missing.
 
     """
     file = listing.file(name)

@@ -15,7 +15,7 @@ from jlocal.models.registry import find_by_path
 
 
 def model_info(header: Header) -> dict[str, object]:
-    """Return what a user needs to know about the model, as JSON values."""
+    """Return the facts about a model that users need, as JSON values."""
     profile = profile_of(header)
     vocabulary = header.metadata.get("tokenizer.ggml.tokens")
     return {

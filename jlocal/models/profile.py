@@ -98,7 +98,7 @@ def _read_version(path: Path, version: tuple[int, ...]) -> Profile:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """Return what changes with a file; None where that cannot be told yet."""
+    """Return values that change with a file; None while a change might not show in them."""
     try:
         status = path.stat()
     except OSError:

@@ -138,7 +138,7 @@ _CAUSES = {
     "malformed database schema": Cause.DAMAGED,
     "unsupported file format": Cause.DAMAGED,
     "no such module: fts5": Cause.NO_FTS5,
-    # What is said of values and pages that no sound file has.
+    # Messages about values and pages that no sound file has.
     "interrupted": Cause.DAMAGED,  # see `limit_work`
     "user-defined function raised exception": Cause.DAMAGED,
     "Could not decode to UTF-8": Cause.DAMAGED,
@@ -162,7 +162,7 @@ class FileKind:
 
     Attributes:
         error: class of the errors.
-        name: what the file is, such as "a collection of jlocal".
+        name: the kind in words, such as "a collection of jlocal".
         use: the operation that failed, such as "read or write".
         outcome: what an error leaves behind, such as "what was finished is kept".
         if_damaged: what to do about a damaged one, such as "delete it and index again".

@@ -17,7 +17,7 @@ from jlocal.server.metrics import Metrics
 from jlocal.server.problem import Kind, Problem
 
 _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# What programs ask every few seconds would hide all other lines.
+# Programs request these every few seconds; their lines would hide all others.
 _SILENT = frozenset({"/health", "/ping", "/metrics"})
 _CLIENT_LEFT = 499  # nginx's status
 _MAX_PATH = 120

@@ -39,7 +39,7 @@ def create_app(service: Service, *, logs: bool = True) -> Starlette:
     """Make the ASGI application of a server.
 
     Args:
-        service: what it serves, and to whom.
+        service: its models, collections and access rules.
         logs: write a line to stderr for each request.
 
     """

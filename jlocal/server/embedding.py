@@ -25,7 +25,7 @@ _ANY_LENGTH = 1 << 31
 
 @dataclass(frozen=True)
 class Work:
-    """What one request asks of a model.
+    """The work of a model for one request.
 
     Attributes:
         inputs: texts, or sequences of token ids, which get no prompt.
@@ -55,7 +55,7 @@ class Embedded:
         tokenization: seconds spent on tokens.
         waiting: seconds from there until the first input was taken for a batch.
         computation: seconds from there to the last vector.
-        device: what computed: "cpu" or "gpu".
+        device: where the vectors were computed: "cpu" or "gpu".
 
     """
 

@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is imported by now stays: the collector need not look at it in each pass.
+        # Imported modules stay: the garbage collector need not visit them in each pass.
         gc.freeze()
         if not self.should_exit:
             self._on_ready()

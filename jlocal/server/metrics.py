@@ -1,4 +1,4 @@
-"""What the server is doing, as Prometheus reads it, under text-embeddings-inference's names.
+"""Metrics of the server for Prometheus, under the names of text-embeddings-inference.
 
 https://github.com/huggingface/text-embeddings-inference: router/src/lib.rs names the metrics.
 """

@@ -54,7 +54,7 @@ class ServedModel:
 
     @cached_property
     def profile(self) -> Profile:
-        """What the header of the file says; a model need not be loaded for it."""
+        """The properties of the model, read from its header without loading it."""
         return read_profile(self.path)
 
     @cached_property
@@ -64,7 +64,7 @@ class ServedModel:
 
     @property
     def scheduler(self) -> Scheduler | None:
-        """What computes its vectors; None if it is not loaded."""
+        """The embedder that computes its vectors; None if it is not loaded."""
         return self.embedder.preparer().runtime.scheduler if self.embedder else None
 
     def prompt_name(self, side: Side | None) -> str | None:
@@ -135,7 +135,7 @@ class ModelPool:
         ]
 
     def find(self, name: str | None) -> tuple[ServedModel, Side | None]:
-        """Return the model of a name, and what it embeds: "NAME", "NAME:query", "NAME:document".
+        """Return the model of a name, and the side: "NAME", "NAME:query", "NAME:document".
 
         Raises:
             Problem: no model has this name.

@@ -66,7 +66,7 @@ class ServerOptions:
         collections: names or paths of collections; empty for those of this machine.
         host: the address to listen on.
         port: the port; 0 takes a free one.
-        api_key: what clients must send; None for no key.
+        api_key: the key that clients must send; None for no key.
         hosts: further names under which clients reach the server.
         origins: origins whose pages may read answers (CORS); "*" for all.
         takes_token_ids: whether inputs may be token ids of the model.

@@ -31,7 +31,7 @@ _FOLDERS = re.compile(r"(?<![\w/:.])(?:[A-Za-z]:[\\/]|\\\\|~?/)(?:[^\s\"'<>|:;,\
 
 
 class Kind(Enum):
-    """What is wrong, whatever the protocol calls it; the value is its usual status."""
+    """A kind of error, whatever the protocol calls it; the value is its usual status."""
 
     INVALID = 400
     TOO_LONG = 400.1  # a text is above the model's context
@@ -56,7 +56,7 @@ class Problem(Exception):
     """A request cannot be answered as asked.
 
     Attributes:
-        kind: what is wrong.
+        kind: of the error.
         message: one line for the client.
         parameter: the field of the request that is wrong; None where no single one is.
         retry_after: seconds after which the request may succeed; None where it will not.

@@ -34,7 +34,7 @@ def page(document: _Node, url: str) -> str:
     """Return the page of an OpenAPI document.
 
     Args:
-        document: what `openapi_document` returns.
+        document: the result of `openapi_document`.
         url: where the server answers, for the examples.
 
     """

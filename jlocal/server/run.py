@@ -25,7 +25,7 @@ def serve(
     """Serve until a signal ends it; running requests are finished first.
 
     Args:
-        options: what is served, and where.
+        options: the models and collections to serve, and the address.
         on_ready: called with the URL when requests are taken.
         logs: write a line to stderr for each request.
         on_start: called with uvicorn's server, whose `should_exit` ends it as a signal does.

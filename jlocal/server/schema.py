@@ -1,6 +1,6 @@
-"""What a route takes and answers: JSON Schema, in as few words as the fields of a request need.
+"""JSON Schema of requests and answers, in as few words as the fields of a request need.
 
-The helpers are those of `Fields`, by which handlers read what is described here.
+The helpers are named as those of `Fields`, with which handlers read the described fields.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the routes of a server share, and the way from a request to an answer."""
+"""The state that all routes of a server share, and the way from a request to an answer."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class DescribedRoute(Route):
     Attributes:
         handler: answers its requests.
         method: of its requests.
-        doc: what it takes and answers.
+        doc: the description of its requests and answers.
 
     """
 
@@ -148,7 +148,7 @@ class DescribedRoute(Route):
 def route(
     service: Service, method: str, path: str, handler: Handler, doc: Doc | None = None
 ) -> DescribedRoute:
-    """Make the route of a handler; what it raises becomes an answer of its protocol."""
+    """Make the route of a handler; an error becomes an answer of its protocol."""
 
     async def endpoint(request: Request) -> Response:
         try:

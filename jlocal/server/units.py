@@ -21,7 +21,7 @@ _WITH_KEY = f'set -a; [ ! -r "$HOME/{KEY_FILE}" ] || . "$HOME/{KEY_FILE}"; exec 
 
 @dataclass(frozen=True)
 class Unit:
-    """What a unit says of a server.
+    """The settings of a server that a unit starts.
 
     Attributes:
         arguments: of `jlocal serve`.
@@ -50,7 +50,7 @@ def printed(unit: Unit, kind: str) -> str:
     """Return the text of a unit.
 
     Args:
-        unit: what it says.
+        unit: the settings of the server.
         kind: one of KINDS; "systemd" is both files, one after the other.
 
     Raises:

@@ -77,7 +77,7 @@ def locate(
 def _download(
     repository: str, tasks: Sequence[str], revision: str | None, show_progress: bool
 ) -> Path:
-    """Download what a conversion reads: never code, never pickled weights."""
+    """Download the files that a conversion reads: never code, never pickled weights."""
     requested = (
         TASKS if "all" in tasks else [task for task in tasks if re.fullmatch(r"[\w-]+", task)]
     )

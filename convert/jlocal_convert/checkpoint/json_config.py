@@ -67,7 +67,7 @@ class JsonConfig(Mapping[str, Any]):
         return JsonConfig(self.path, value)
 
     def wrong(self, key: str, expected: str) -> CheckpointError:
-        """Return the error that says what a key should hold."""
+        """Return the error for a key with an unexpected value."""
         value = reprlib.repr(self.table.get(key))
         return CheckpointError(
             f"{self.path}: {key} is {value}, but should be {expected}", path=self.path
@@ -124,7 +124,7 @@ def parse_object(content: bytes, path: Path, *, what: str = "") -> dict[str, Any
     Args:
         content: the object as JSON.
         path: the file that it is from.
-        what: what stands before the file's name in a message.
+        what: the words before the file's name in a message.
 
     Raises:
         CheckpointError: `content` is anything else.

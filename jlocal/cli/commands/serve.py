@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jlocal.embed.options import ComputeArguments
 
 _KEY = "JLOCAL_API_KEY"
-# Where a service finds what this command line finds.
+# A service finds the models and collections of this command line through these.
 _VARIABLES = ("JLOCAL_HOME", "JLOCAL_CACHE")
 
 

@@ -45,7 +45,7 @@ def log_report(report: Report, database: Path, seconds: float, *, verbose: bool 
     """Log the summary of a run.
 
     Args:
-        report: what the run found and did.
+        report: of the run.
         database: the file of the collection.
         seconds: that the run took.
         verbose: name each file that was skipped.

@@ -41,7 +41,7 @@ class Screen:
         has_color: whether it takes escape sequences for colours and bold letters.
         has_links: whether it takes escape sequences for links.
         is_unicode: whether its encoding has the signs that are printed around results.
-        encoding: of what is printed.
+        encoding: of its output.
 
     """
 

@@ -246,7 +246,7 @@ class _Ruler:
         return self._count(text) - self._around
 
     def _seen(self, start: int, end: int) -> str:
-        """Return what the model sees of a piece."""
+        """Return the text of a piece for the model: under its heading, if headings are embedded."""
         piece = self._text[start:end]
         return embedded(self.heading(start, end), piece) if self._headings else piece
 

@@ -1,4 +1,4 @@
-"""Opening the file of a collection, and what SQLite's errors mean."""
+"""Opening the file of a collection, and explaining SQLite's errors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from jlocal.outputs.sqlite import Cause, Connection, cause_of, limit_work, open_
 class Alone(Connection):
     """Reads a file where there can be no memory that its readers and its indexer share.
 
-    Close it soon: it does not see what other processes write meanwhile.
+    Close it soon: it does not see later changes by other processes.
 
     Attributes:
-        reason: what SQLite says to whoever writes it.
+        reason: SQLite's message for writers.
 
     """
 
@@ -35,7 +35,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors, and values that are wrong, into one line that says what to do.
 
     Raises:
-        CollectionError: SQLite raised an error, or a value is not what jlocal writes.
+        CollectionError: SQLite raised an error, or jlocal never writes such a value.
 
     """
     try:
@@ -69,8 +69,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             version = _version(connection, path)
             if not version and not create:
                 raise EmptyCollectionError(path)
-            # Each commit waits until the disk has it, so that not even a power cut loses what was
-            # embedded. Beside embedding that takes no time.
+            # Each commit waits until the disk has it, so that not even a power cut loses
+            # vectors. Embedding takes far longer.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")
             # The disk with room for temporary files may be the one that is full.

@@ -45,7 +45,7 @@ class Migration:
 
     @property
     def name(self) -> str:
-        """What the file calls the step."""
+        """The name of the step in the file."""
         return self.apply.__name__
 
 

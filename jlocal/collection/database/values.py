@@ -65,7 +65,7 @@ def _bytes_of(path: str) -> bytes:
 
 
 def order_of(path: str) -> tuple[bool, bytes]:
-    """Return what paths sort by in SQLite."""
+    """Return the key by which SQLite sorts a path."""
     stored = stored_path(path)
     return isinstance(stored, bytes), stored.encode() if isinstance(stored, str) else stored
 

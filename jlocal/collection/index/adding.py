@@ -150,12 +150,12 @@ def add(
         store: the collection, locked for this indexer.
         model: the one that the config names.
         config: how texts become vectors.
-        texts: what to add.
+        texts: the texts to add.
         on_texts: called with the passages and tokens done since the last call.
 
     Raises:
         TextError: a text cannot be embedded. Texts of earlier transactions stay.
-        CollectionError, ModelError: what stops the whole run.
+        CollectionError, ModelError: an error that stops the whole run.
 
     """
     adder = _Adder(store, model, config, on_texts)
@@ -217,7 +217,7 @@ class _Adder:
     def _embed(
         self, pending: Mapping[bytes, tuple[int, Chunk]]
     ) -> dict[bytes, tuple[str, str, Floats]]:
-        """Return the passages by their digests; what an error leaves of them is written."""
+        """Return the passages by their digests; after an error, write the finished ones."""
         vectors = self._model.stream(
             (self._splitter.embedded(chunk) for _, chunk in pending.values()),
             prompt=self._config.prompt,

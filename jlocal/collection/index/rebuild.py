@@ -143,7 +143,7 @@ def _new_store(old: Store, config: CollectionConfig) -> Iterator[Store]:
 
     Args:
         old: the collection, of which this is the only indexer.
-        config: how the new one makes vectors. What the old one computed is used again where it is
+        config: how the new one makes vectors. Vectors of the old one are copied if they would be
             the same.
 
     Raises:
@@ -170,7 +170,7 @@ def _new_store(old: Store, config: CollectionConfig) -> Iterator[Store]:
 
 
 def compact_unfinished(old: Store) -> None:
-    """Delete from what an interrupted rebuild has left all texts that the collection has not.
+    """Delete from an unfinished rebuild all texts that the collection does not have.
 
     Raises:
         CollectionError: it cannot be written.
@@ -187,7 +187,7 @@ def compact_unfinished(old: Store) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete what an interrupted rebuild has left.
+    """Delete the files of an unfinished rebuild.
 
     Raises:
         CollectionError: it cannot be deleted.
@@ -207,7 +207,7 @@ def _check_complete(old: Store, kept: set[str], roots: Mapping[str, Root]) -> No
     Args:
         old: the collection.
         kept: paths of documents that the new one has or will have.
-        roots: what it is made of.
+        roots: its folders and files.
 
     Raises:
         CollectionError: one does, or documents are in no folder.
@@ -243,7 +243,7 @@ def _check_read(old: Store, kept: set[str], report: Report) -> None:
     Args:
         old: the collection.
         kept: paths of documents that the new one has.
-        report: what failed.
+        report: of the run, with its failures.
 
     Raises:
         CollectionError: one is.
@@ -277,12 +277,12 @@ def _make_file(path: Path, beside: Path) -> None:
 
 
 def _plain(config: CollectionConfig) -> CollectionConfig:
-    """Return what two collections have in common that are made in the same way."""
+    """Return a config without the fields in which equal collections may differ."""
     return replace(config, model="", model_path="", compute_type="")
 
 
 def _embedding(config: CollectionConfig) -> CollectionConfig:
-    """Return only what a vector of a given passage depends on."""
+    """Return a config with only those settings that change the vector of a given passage."""
     return replace(_plain(config), chunk=None, overlap=0, fields=())
 
 

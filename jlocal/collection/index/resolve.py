@@ -50,7 +50,7 @@ def resolve_config(
         made: the config of the vectors so far; None if there are none.
 
     Raises:
-        ArgumentError: the model cannot do what is asked.
+        ArgumentError: the model does not support an option.
 
     """
     prompt_name, prompt = options.prompt_name, options.prompt
@@ -88,7 +88,7 @@ def resolve_same_config(
     """Resolve the config of new vectors that can be mixed with the vectors in the file at `path`.
 
     Raises:
-        ArgumentError: the model cannot do what is asked.
+        ArgumentError: the model does not support an option.
         CollectionError: the file has another config.
 
     """

@@ -88,7 +88,7 @@ async def embedding(call: Call) -> Response:
 
 
 async def props(call: Call) -> Response:
-    """Say what the default model is; no path is named."""
+    """Describe the default model, without its path."""
     model = call.service.pool.default
     profile = model.profile
     return json_response(

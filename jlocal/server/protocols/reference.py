@@ -1,4 +1,4 @@
-"""What this server answers, for programs and for people."""
+"""The description of this server's routes, for programs and for people."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from jlocal.server.options import ServerOptions
 from jlocal.server.problem import Kind, Problem
 
-# What reads collections takes long to import: it is imported in the threads that read them, so that
+# The readers of collections take long to import: the threads that read import them, so that
 # a server is ready sooner.
 if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a version of a collection.
+    """The content of a version of a collection.
 
     Attributes:
         version: changes when the file does.
@@ -81,7 +81,7 @@ class ServedCollection:
             return self._collection
 
     def contents(self) -> Contents:
-        """Read what is in the collection, once for each version of its file.
+        """Read the content of the collection, once for each version of its file.
 
         Raises:
             CollectionError: there is no such file, or it cannot be read.
@@ -191,7 +191,7 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 
 def _version(path: Path) -> tuple[tuple[int, int, int] | None, ...]:
-    # What is written is at first in the log beside the file.
+    # SQLite writes changes to the log beside the file first.
     return tuple(_stamp(file) for file in (path, path.with_name(f"{path.name}-wal")))
 
 

@@ -24,7 +24,7 @@ def read(served: ServedCollection, place: Place, query: str | None) -> dict[str,
 
     Args:
         served: the collection.
-        place: what to read.
+        place: the part of the document.
         query: whose words are marked in the part.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What requests ask of a collection."""
+"""The arguments of requests to a collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes of a search answer."""
+"""JSON Schema of the answers of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mix is searched for, and with what."""
+"""The target of a search for a mix, and its options."""
 
 from __future__ import annotations
 
