@@ -66,7 +66,9 @@ os.environ |= {
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
     # time of models as small as these.
     "OMP_WAIT_POLICY": "passive",
-    # Two processes of tests have a core each; threads of numpy's would only wait for each other.
+    # Two processes of tests have a core each; more threads of numpy's and torch's would only wait
+    # for each other. jlocal gives llama.cpp a number of threads itself.
+    "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
 
@@ -291,10 +293,10 @@ def other_model_file(collection_models: list[Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def model(model_file: Path) -> Iterator[Embedder]:
-    """Open it for the tests of one file."""
+    """Open it for the tests of one file, with one thread: other workers have other cores."""
     from jlocal import Embedder
 
-    with Embedder(model_file) as embedder:
+    with Embedder(model_file, threads=1) as embedder:
         yield embedder
 
 

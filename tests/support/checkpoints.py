@@ -153,18 +153,31 @@ def build(
     weights = {prefix + name: w for name, w in backbone_tensors(size, seed).items()}
     write_weights(folder, weights, dtype, shards)
     for number, task in enumerate(tasks, start=1):
-        target = folder / "adapters" / task
-        target.mkdir(parents=True)
         options = adapter_config(rank) | (adapter or {})
-        write_json(target / "adapter_config.json", options)
-        pairs = adapter_tensors(size, options, seed=seed * 100 + number)
-        infix = f".{adapter_name}" if adapter_name else ""
-        named = {
-            f"base_model.model.{name}.lora_{side}{infix}.weight": w
-            for (name, side), w in pairs.items()
-        }
-        write_safetensors(target / "adapter_model.safetensors", named, dtype)
+        target = folder / "adapters" / task
+        write_adapter(target, size, options, seed * 100 + number, dtype=dtype, name=adapter_name)
     return folder
+
+
+def write_adapter(
+    target: Path,
+    size: Shape,
+    options: dict[str, Any],
+    seed: int,
+    *,
+    dtype: str = "BF16",
+    name: str = "",
+) -> None:
+    """Write an adapter into a new folder; a name is put into the names of its tensors."""
+    target.mkdir(parents=True)
+    write_json(target / "adapter_config.json", options)
+    infix = f".{name}" if name else ""
+    pairs = adapter_tensors(size, options, seed)
+    named = {
+        f"base_model.model.{module}.lora_{side}{infix}.weight": w
+        for (module, side), w in pairs.items()
+    }
+    write_safetensors(target / "adapter_model.safetensors", named, dtype)
 
 
 def merged(base: Path, task: str, folder: Path, *, dtype: str = "BF16", shards: int = 1) -> Path:
