@@ -299,11 +299,11 @@ class Scheduler:
         """Wait as long as more requests come, until they fill a batch.
 
         Threads that call at once submit one after the other, since Python runs one at a time. A
-        lone request does not wait: there is only a switch to a thread that is ready.
+        lone request does not wait.
         """
-        before, waiting = 0, len(self._requests)
+        before, waiting = 1, len(self._requests)
         while before < waiting and not self._requests.full_batches:
-            time.sleep(_TURN if waiting > 1 else 0)
+            time.sleep(_TURN)
             before, waiting = waiting, len(self._requests)
 
     def _end_step(self, worker: Worker, task: Task | None, executor: BatchExecutor | None) -> None:
