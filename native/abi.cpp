@@ -35,6 +35,12 @@ const char* find_all() {
     FIND(base, ggml_new_tensor_4d);
     FIND(base, ggml_mul_mat);
     FIND(base, ggml_flash_attn_ext);
+    FIND(base, ggml_add);
+    FIND(base, ggml_mul);
+    FIND(base, ggml_rms_norm);
+    FIND(base, ggml_swiglu_split);
+    FIND(base, ggml_rope_ext);
+    FIND(base, ggml_set_rows);
     FIND(base, ggml_set_name);
     FIND(base, ggml_nbytes);
     FIND(base, ggml_row_size);
@@ -81,6 +87,31 @@ bool tensors_agree(Context* context) {
            attention->src[3] == mask && !attention->src[4] && scale == 0.25f;
 }
 
+template <class T>
+bool has(const Tensor* op, int parameter, T value) {
+    return !std::memcmp(&op->op_params[parameter], &value, sizeof value);
+}
+
+bool tokenwise_agree(Context* context) {
+    Tensor* x = api.ggml_new_tensor_4d(context, kF32, 64, 5, 7, 1);
+    Tensor* y = api.ggml_new_tensor_4d(context, kF32, 64, 5, 7, 1);
+    const Tensor *sum = api.ggml_add(context, x, y), *product = api.ggml_mul(context, x, y), *norm = api.ggml_rms_norm(context, x, 0.25f);
+    const Tensor* gate = api.ggml_swiglu_split(context, x, y);
+    if (sum->op != kAdd || sum->src[1] != y || product->op != kMul || product->src[0] != x || norm->op != kRmsNorm ||
+        !has(norm, 0, 0.25f) || gate->op != kGlu || gate->src[0] != x || gate->src[1] != y || !has(gate, 0, 2) || !has(gate, 1, 0))
+        return false;
+    Tensor* positions = api.ggml_new_tensor_4d(context, kI32, 7, 1, 1, 1);
+    const Tensor* turned = api.ggml_rope_ext(context, x, positions, nullptr, 64, 2, 11, 0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f);
+    if (turned->op != kRope || turned->src[1] != positions || turned->src[2] || !has(turned, 1, 64) || !has(turned, 2, 2) ||
+        !has(turned, 5, 0.5f) || !has(turned, 6, 1.5f) || !has(turned, 7, 2.5f) || !has(turned, 8, 3.5f) || !has(turned, 15, 0))
+        return false;
+    Tensor* rows = api.ggml_new_tensor_4d(context, kF32, 64, 7, 1, 1);
+    Tensor* cache = api.ggml_new_tensor_4d(context, kF16, 64, 13, 1, 1);
+    Tensor* numbers = api.ggml_new_tensor_4d(context, kI64, 7, 1, 1, 1);
+    const Tensor* set = api.ggml_set_rows(context, cache, rows, numbers);
+    return set->op == kSetRows && is_shape(set, kF16, 64, 13, 1, 1) && set->src[0] == rows && set->src[1] == numbers;
+}
+
 bool traits_agree() {
     const TypeTraits* q8 = api.ggml_get_type_traits(kQ8_0);
     const TypeTraits* bf16 = api.ggml_get_type_traits(kBF16);
@@ -118,9 +149,9 @@ const char* check() {
     if (std::strcmp(api.ggml_version(), kVersion)) return "the kernels were compiled for another version of ggml";
     const char* different = "the structures of the loaded ggml are not those that the kernels were compiled for";
     if (api.ggml_tensor_overhead() != kObjectSize + sizeof(Tensor)) return different;
-    Context* context = api.ggml_init({16 * api.ggml_tensor_overhead(), nullptr, true});
+    Context* context = api.ggml_init({32 * api.ggml_tensor_overhead(), nullptr, true});
     if (!context) return "out of memory";
-    const bool agree = tensors_agree(context);
+    const bool agree = tensors_agree(context) && tokenwise_agree(context);
     api.ggml_free(context);
     return agree && traits_agree() && buffers_agree() && devices_agree() ? nullptr : different;
 }

@@ -11,9 +11,10 @@ inline constexpr const char* kVersion = "0.25.3";
 inline constexpr int kBackendApi = 2;
 inline constexpr size_t kObjectSize = 32;  // what a ggml context stores beside each tensor
 
-enum Type : int32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kBF16 = 30, kTypeCount = 43 };
+enum Type : int32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kI32 = 26, kI64 = 27, kBF16 = 30, kTypeCount = 43 };
 enum Op : int32_t {
-    kNone = 0, kMulMat = 29, kReshape = 36, kView = 37, kPermute = 38, kTranspose = 39, kFlashAttention = 74,
+    kNone = 0, kAdd = 2, kMul = 7, kRmsNorm = 25, kMulMat = 29, kReshape = 36, kView = 37, kPermute = 38, kTranspose = 39,
+    kSetRows = 42, kRope = 48, kFlashAttention = 74, kGlu = 100,
 };
 enum Status : int32_t { kAllocationFailed = -2, kFailed = -1, kSuccess = 0 };
 enum DeviceType : int32_t { kCpu = 0, kAccelerator = 3 };
@@ -163,6 +164,13 @@ struct Api {
     Tensor* (*ggml_new_tensor_4d)(Context*, Type, int64_t, int64_t, int64_t, int64_t);
     Tensor* (*ggml_mul_mat)(Context*, Tensor*, Tensor*);
     Tensor* (*ggml_flash_attn_ext)(Context*, Tensor* q, Tensor* k, Tensor* v, Tensor* mask, float scale, float bias, float cap);
+    Tensor* (*ggml_add)(Context*, Tensor*, Tensor*);
+    Tensor* (*ggml_mul)(Context*, Tensor*, Tensor*);
+    Tensor* (*ggml_rms_norm)(Context*, Tensor*, float epsilon);
+    Tensor* (*ggml_swiglu_split)(Context*, Tensor*, Tensor*);
+    Tensor* (*ggml_rope_ext)(Context*, Tensor*, Tensor* positions, Tensor* factors, int dimensions, int mode, int context, float base, float scale,
+                             float extrapolation, float attention, float fast, float slow);
+    Tensor* (*ggml_set_rows)(Context*, Tensor* to, Tensor* from, Tensor* numbers);
     Tensor* (*ggml_set_name)(Tensor*, const char*);
     size_t (*ggml_nbytes)(const Tensor*);
     size_t (*ggml_row_size)(Type, int64_t count);

@@ -25,9 +25,14 @@ namespace amx {
 
 constexpr int kColumns = 64;
 constexpr int kRows = 32;
-// So many values of each row, and their part of a panel, are multiplied at a time: the part of the
-// panel, 128 KB, stays in the second-level cache while all rows pass.
-constexpr int64_t kChunk = 1024;
+// So many values of each row are multiplied at a time: 32 rows of them, 16 KB, stay in the first-level
+// cache while they pass all panels of a group.
+constexpr int64_t kChunk = 256;
+// Panels of a group stay in the second-level cache while all rows pass.
+constexpr size_t kBytesOfGroup = 1 << 20;
+
+constexpr size_t panel_size(int64_t K) { return (size_t)K * kColumns * 2; }
+inline int panels_together(int64_t K) { return (int)(panel_size(K) < kBytesOfGroup ? kBytesOfGroup / panel_size(K) : 1); }
 
 struct alignas(64) Configuration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -103,33 +108,29 @@ inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_
     }
 }
 
-// Multiply rows of x by a panel. `weights(k, count)` returns the part of the panel from k on.
-template <class Weights>
-inline void whole_panel(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, Weights& weights) {
-    int64_t configured = 0;
-    for (int64_t k = 0; k < K; k += kChunk) {
-        const int64_t count = K - k < kChunk ? K - k : kChunk;
-        const uint8_t* w = weights(k, count);
-        for (int64_t m = 0; m < rows; m += kRows) {
-            const int64_t here = rows - m < kRows ? rows - m : kRows;
-            if (here != configured) configure(configured = here);
-            (k ? panel_of<true> : panel_of<false>)(here, x + m * stride + 2 * k, stride, w, count, out + m * out_stride, 4 * out_stride);
-        }
-    }
-    release();
-}
-
-// The same for the first `columns` columns; a partial panel goes through a copy.
+// Multiply rows of x by the panels of `columns` columns. `weights(panel, k, count, first)` returns the
+// part of a panel from k on, and is called for each part with `first` before it is called without.
 template <class Weights>
 inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Weights weights) {
-    if (columns == kColumns) return whole_panel(x, stride, rows, K, out, out_stride, weights);
-    alignas(64) float whole[kRows * kColumns];
-    for (int64_t m = 0; m < rows; m += kRows) {
+    alignas(64) float partial[kRows * kColumns];  // the sums of a panel that is not full
+    int64_t configured = 0;
+    for (int64_t m = 0; m < rows; m += kRows, x += kRows * stride, out += kRows * out_stride) {
         const int64_t here = rows - m < kRows ? rows - m : kRows;
-        whole_panel(x + m * stride, stride, here, K, whole, kColumns, weights);
-        for (int64_t i = 0; i < here; i++)
-            __builtin_memcpy(out + (m + i) * out_stride, whole + i * kColumns, columns * sizeof(float));
+        if (here != configured) configure(configured = here);
+        for (int64_t k = 0; k < K; k += kChunk) {
+            const int64_t count = K - k < kChunk ? K - k : kChunk;
+            for (int panel = 0; panel * kColumns < columns; panel++) {
+                const bool full = columns - panel * kColumns >= kColumns;
+                float* to = full ? out + panel * kColumns : partial;
+                (k ? panel_of<true> : panel_of<false>)(here, x + 2 * k, stride, weights(panel, k, count, m == 0), count, to,
+                                                       full ? 4 * out_stride : 4 * kColumns);
+            }
+        }
+        const int rest = columns % kColumns;
+        for (int64_t i = 0; rest && i < here; i++)
+            __builtin_memcpy(out + i * out_stride + columns - rest, partial + i * kColumns, rest * sizeof(float));
     }
+    release();
 }
 
 // Interleave the bytes of each row of the first half with those of its row in the second half.

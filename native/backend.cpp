@@ -5,8 +5,8 @@
 // devices than this one: the backend of a context belongs to a device whose buffer type is the
 // CPU's, so that activations lie in the same memory as the CPU's and none is copied.
 //
-//   device     buffer type                       products   attention
-//   front      that of the configured family     -          -           registered; never computes
+//   device     buffer type                       products   attention, tokenwise operations
+//   front      that of the configured family     -          -              registered; never computes
 //   plain      the CPU's                         yes        no
 //   attending  the CPU's                         yes        yes
 #include "backend.h"
@@ -22,6 +22,7 @@
 #include "attention.h"
 #include "large_pages.h"
 #include "product.h"
+#include "tokens.h"
 #include "weights.h"
 
 namespace jlocal {
@@ -35,6 +36,7 @@ std::atomic<bool> configured_attention{false};
 struct State {
     Threads threads;
     Scratch scratch;
+    Rotations rotations;
     std::vector<const void*> large;  // buffers that were moved to large pages
 };
 
@@ -67,8 +69,6 @@ bool attends(const Tensor* op) {
            scale > 0 && std::isfinite(scale) && bias == 0 && cap == 0;
 }
 
-bool is_empty(const Tensor* t) { return t->ne[0] == 0 || t->ne[1] == 0 || t->ne[2] == 0 || t->ne[3] == 0; }
-
 bool compute_product(State& state, const Tensor* op, bool again) {
     const Tensor *w = op->src[0], *x = op->src[1];
     const Packed packed{family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]};
@@ -98,14 +98,13 @@ void use_large_pages(State& state, const Tensor* t) {
 
 Status compute(Backend* backend, Graph* graph) try {
     State& state = *static_cast<State*>(backend->context);
-    Tensor** nodes = api.ggml_graph_nodes(graph);
+    const std::vector<Tensor*> ops = operations(graph);
+    state.rotations.clear();
     // The query, key and value products have the same input, which is converted only once.
     const Tensor* converted = nullptr;
     const Family* form = nullptr;
-    for (int i = 0, count = api.ggml_graph_n_nodes(graph); i < count; i++) {
-        const Tensor* op = nodes[i];
-        // For a part of a long text without outputs, the last layer has nothing to compute.
-        if (is_empty(op)) continue;
+    for (size_t i = 0; i < ops.size(); i++) {
+        const Tensor* op = ops[i];
         if (op->op == kMulMat) {
             use_large_pages(state, op);
             const Family* family = family_of(op->src[0]->buffer->type, op->src[0]);
@@ -117,6 +116,10 @@ Status compute(Backend* backend, Graph* graph) try {
             use_large_pages(state, op->src[2]);
             if (!compute_attention(state, op)) return kAllocationFailed;
             converted = nullptr;
+        } else {
+            const int length = run_length(&ops[i], (int)(ops.size() - i));
+            if (!compute_run(&ops[i], length, state.rotations, state.threads)) return kFailed;
+            i += (size_t)length - 1;
         }
     }
     return kSuccess;
@@ -176,7 +179,7 @@ bool supports_op(Device* device, const Tensor* op) {
         case kNone: case kReshape: case kView: case kPermute: case kTranspose: return true;
         case kMulMat: return multiplies(op);
         case kFlashAttention: return device == &attending && attends(op);
-        default: return false;
+        default: return device == &attending && is_tokenwise(op);
     }
 }
 bool supports_buffer_type(Device*, BufferType* type) { return is_ours(type) || api.ggml_backend_buft_is_host(type); }

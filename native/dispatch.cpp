@@ -3,6 +3,7 @@
 
 #include "attention.h"
 #include "family.h"
+#include "tokenwise.h"
 
 namespace jlocal {
 
@@ -24,6 +25,7 @@ extern const Family kFamilyInt8Vnni256;
 #ifdef JLOCAL_AVX2
 extern const Family kFamilyInt8Avx2, kFamilyF32Avx2;
 extern const AttentionKernels kAttentionAvx2;
+extern const TokenKernels kTokenKernelsAvx2;
 #endif
 
 const Family* const kFamilies[] = {
@@ -76,6 +78,15 @@ const AttentionKernels* attention_kernels(const char* name) {
     for (int i = 0; all[i]; i++)
         if (all[i]->runs_on(cpu()) && (!name || !std::strcmp(name, all[i]->name))) return all[i];
     return nullptr;
+}
+
+const TokenKernels* token_kernels() {
+#ifdef JLOCAL_AVX2
+    static const bool runs = kTokenKernelsAvx2.runs_on(cpu());
+    return runs ? &kTokenKernelsAvx2 : nullptr;
+#else
+    return nullptr;
+#endif
 }
 
 }  // namespace jlocal

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "pack.h"
 #include "product.h"
+#include "tokens.h"
 
 #define PUBLIC extern "C" __attribute__((visibility("default")))
 
@@ -105,6 +106,27 @@ PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, in
         least = std::min(least, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
     }
     return least;
+} catch (const std::exception&) {
+    return -1;
+}
+
+// Compute a graph of tokenwise operations whose tensors have memory. Returns the number of runs, or -1 if
+// an operation is not one of these, or a run fails.
+PUBLIC int jlocal_kernels_test_tokenwise(ggml::Graph* graph, int threads) try {
+    if (ggml::bind()) return -1;
+    Threads pool;
+    pool.set_count(threads);
+    Rotations rotations;
+    const std::vector<ggml::Tensor*> ops = operations(graph);
+    const int count = (int)ops.size();
+    if (!std::all_of(ops.begin(), ops.end(), is_tokenwise)) return -1;
+    int runs = 0;
+    for (int first = 0; first < count; runs++) {
+        const int length = run_length(&ops[first], count - first);
+        if (!compute_run(&ops[first], length, rotations, pool)) return -1;
+        first += length;
+    }
+    return runs;
 } catch (const std::exception&) {
     return -1;
 }

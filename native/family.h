@@ -44,12 +44,12 @@ struct Family {
     // Bytes of a converted row of x, a multiple of 64.
     size_t (*row_size)(int64_t K);
     void (*convert)(const float* x, int64_t K, uint8_t* row);
-    // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of
-    // the panel. The result of a row does not depend on the number of rows. `scratch` has
-    // scratch_size bytes.
+    // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of a
+    // panel, or of panels_together panels. The result of a row does not depend on the number of rows.
     void (*multiply)(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
                      size_t out_stride, int columns, uint8_t* scratch);
-    size_t scratch_size = 0;
+    int (*panels_together)(int64_t K) = nullptr;
+    size_t (*scratch_size)(int64_t K) = nullptr;  // bytes of scratch
     // Takes the matrices in Q8_0, whose values it need not widen before they are used.
     const Family* for_q8_0 = nullptr;
 };

@@ -11,6 +11,9 @@ constexpr int64_t kWorthSharingConversion = 64 * 1024;
 // Rows of a piece, converted, stay in the second-level cache.
 constexpr size_t kBytesOfPiece = 1'600'000;
 constexpr int64_t kLeastRows = 64;
+// So many pieces for each thread, if there are enough panels, that threads end at about the same time;
+// fewer for a family that takes panels together, since each of its pieces converts or fetches them anew.
+constexpr int64_t kPiecesOfThread = 8, kGroupsOfThread = 2;
 constexpr int64_t kRowsTogether = 32;  // of AMX
 
 }  // namespace
@@ -23,7 +26,8 @@ bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& 
     const Family& family = *w.family;
     const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
     if (x.M == 0) return true;
-    const size_t own = stride * x.M, size = own + family.scratch_size * threads.count();
+    const size_t scratch_size = family.scratch_size ? family.scratch_size(w.K) : 0;
+    const size_t own = stride * x.M, size = own + scratch_size * threads.count();
     again &= scratch.size() >= size;
     uint8_t* rows = scratch.take(size);
     if (!rows) return false;
@@ -36,22 +40,28 @@ bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& 
         threads.run((x.M + some - 1) / some, [&](int64_t piece, int) { convert(piece * some, std::min(x.M, (piece + 1) * some)); });
     }
 
-    // A piece is a panel times some of the rows, and the panels follow one another past the same rows.
-    const int64_t panels = (w.N + family.columns - 1) / family.columns;
-    int64_t parts = (int64_t)((own + kBytesOfPiece - 1) / kBytesOfPiece);
-    if (panels * parts < 8 * threads.count()) parts = std::max(parts, x.M / kLeastRows);
+    // A piece is one or several panels times some of the rows, and the panels follow one another past
+    // the same rows.
+    const int64_t panels = (w.N + family.columns - 1) / family.columns, wanted = (family.panels_together ? kGroupsOfThread : kPiecesOfThread) * threads.count();
+    int64_t together = 1, parts = (int64_t)((own + kBytesOfPiece - 1) / kBytesOfPiece);
+    if (family.panels_together) {
+        parts = 1;
+        together = std::clamp<int64_t>(panels / wanted, 1, family.panels_together(w.K));
+    }
+    const int64_t groups = (panels + together - 1) / together;
+    if (groups * parts < wanted) parts = std::max(parts, x.M / kLeastRows);
     const int64_t height = (x.M + parts * kRowsTogether - 1) / (parts * kRowsTogether) * kRowsTogether;
     parts = (x.M + height - 1) / height;
     const auto piece = [&](int64_t number, int thread) {
-        const int64_t first = number / panels * height, panel = number % panels, column = panel * family.columns;
+        const int64_t first = number / groups * height, panel = number % groups * together, column = panel * family.columns;
         family.multiply(rows + first * stride, stride, std::min(height, x.M - first), w.panels + panel * panel_size, w.K,
-                        out + first * w.N + column, w.N, (int)std::min<int64_t>(family.columns, w.N - column),
-                        rows + own + family.scratch_size * thread);
+                        out + first * w.N + column, w.N, (int)std::min<int64_t>(together * family.columns, w.N - column),
+                        rows + own + scratch_size * thread);
     };
     if (x.M * w.N * w.K < kWorthSharing) {
-        for (int64_t number = 0; number < panels * parts; number++) piece(number, 0);
+        for (int64_t number = 0; number < groups * parts; number++) piece(number, 0);
     } else {
-        threads.run(panels * parts, piece);
+        threads.run(groups * parts, piece);
     }
     return true;
 }

@@ -141,7 +141,8 @@ def test_the_kernels_touch_no_memory_but_theirs_and_behave_as_defined(
         "ASAN_OPTIONS": "detect_leaks=0",
     }
     tests = [
-        str(Path(__file__).with_name(name)) for name in ("test_products.py", "test_attention.py")
+        str(Path(__file__).with_name(f"test_{name}.py"))
+        for name in ("products", "attention", "tokenwise")
     ]
     # Instructions of AMX are written out, and no sanitizer sees what they do; two masks suffice.
     fewer = "not (attention_of_float64 and (amx or none or texts or slopes))"

@@ -46,6 +46,7 @@ class Kernels:
             *(ctypes.c_char_p, size, size, size, ctypes.c_int, pointer, pointer, pointer),
             ctypes.c_int,
         ]
+        self.library.jlocal_kernels_test_tokenwise.argtypes = [pointer, ctypes.c_int]
         self.library.jlocal_kernels_test_attention.argtypes = [
             *(ctypes.c_char_p, size, size, size, size, size, size),
             *(pointer, pointer, pointer, pointer),

@@ -1,0 +1,38 @@
+// Runs of operations that treat each token alone; see tokenwise.h.
+#pragma once
+#include <vector>
+
+#include "abi.h"
+#include "scratch.h"
+#include "threads.h"
+
+namespace jlocal {
+
+// Cosines and sines of the tokens' positions, kept from one rotation to the next of a graph.
+class Rotations {
+public:
+    // Forget them: the positions may be others now.
+    void clear() { made_for_ = nullptr; }
+    // Rows of n / 2 cosines and n / 2 sines, one for each token; nullptr if there is no memory.
+    const float* of(const ggml::Tensor* rotation, Threads& threads);
+
+private:
+    const void* made_for_ = nullptr;  // the positions
+    int32_t parameters_[16];
+    int64_t tokens_ = 0;
+    Scratch scratch_;
+};
+
+// The nodes of a graph that compute something.
+std::vector<ggml::Tensor*> operations(ggml::Graph* graph);
+
+// Whether an operation is one of these, with shapes and parameters that are computed here.
+bool is_tokenwise(const ggml::Tensor* op);
+
+// How many of the `count` operations from the first on can be computed as one run; at least 1.
+int run_length(ggml::Tensor* const* ops, int count);
+
+// Compute such a run. Returns false if there is no memory, or a row is outside the cache.
+bool compute_run(ggml::Tensor* const* ops, int count, Rotations& rotations, Threads& threads);
+
+}  // namespace jlocal
