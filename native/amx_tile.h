@@ -59,9 +59,9 @@ inline void release() { __asm__ volatile("tilerelease" : : : "memory"); }
 
 // c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows. Strides in
 // bytes; K a multiple of 32.
-template <bool kTwo, bool kAdd>
+template <bool kTiled, bool kTwo, bool kAdd>
 inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
-    constexpr int64_t kPairs = kColumns * 4;  // bytes from pair to pair
+    constexpr int64_t kPairs = kTiled ? 64 : kColumns * 4, kNext = kTiled ? 1024 : 64;
     const uint8_t* to = (const uint8_t*)c;
     if (kAdd) {
         JLOCAL_LOAD(0, to, c_stride);
@@ -76,11 +76,11 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
         JLOCAL_ZERO(2);
         JLOCAL_ZERO(3);
     }
-    for (int64_t k = 0; k < K; k += 32, x += 64, w += 16 * kPairs) {
+    for (int64_t k = 0; k < K; k += 32, x += 64, w += 4096) {
         JLOCAL_LOAD(6, w, kPairs);
         JLOCAL_LOAD(4, x, stride);
         JLOCAL_MULTIPLY(0, 4, 6);
-        JLOCAL_LOAD(7, w + 64, kPairs);
+        JLOCAL_LOAD(7, w + kNext, kPairs);
         JLOCAL_MULTIPLY(1, 4, 7);
         if (kTwo) {
             JLOCAL_LOAD(5, x + 16 * stride, stride);
@@ -97,13 +97,13 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
 }
 
 // Up to 32 rows, for which the tiles are configured, past a panel.
-template <bool kAdd>
+template <bool kTiled, bool kAdd>
 inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     for (int column = 0; column < kColumns; column += 32) {
         if (rows > 16) {
-            block<true, kAdd>(x, stride, w + 4 * column, K, c + column, c_stride);
+            block<kTiled, true, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride);
         } else {
-            block<false, kAdd>(x, stride, w + 4 * column, K, c + column, c_stride);
+            block<kTiled, false, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride);
         }
     }
 }
@@ -122,7 +122,7 @@ inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, f
             for (int panel = 0; panel * kColumns < columns; panel++) {
                 const bool full = columns - panel * kColumns >= kColumns;
                 float* to = full ? out + panel * kColumns : partial;
-                (k ? panel_of<true> : panel_of<false>)(here, x + 2 * k, stride, weights(panel, k, count, m == 0), count, to,
+                (k ? panel_of<true, true> : panel_of<true, false>)(here, x + 2 * k, stride, weights(panel, k, count, m == 0), count, to,
                                                        full ? 4 * out_stride : 4 * kColumns);
             }
         }

@@ -91,17 +91,19 @@ PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64
 PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, int64_t N, int64_t K, int repetitions) try {
     const Family* family = family_by_name(family_name);
     if (!family || K % kBlock) return -1;
-    std::vector<float> values((size_t)std::max(M, N) * K), out((size_t)M * N);
-    for (size_t i = 0; i < values.size(); i++) values[i] = (float)(i * 2654435761u % 2001) / 1000 - 1;
     Threads alone;
-    Scratch panels, scratch;
+    Scratch panels, scratch, memory[2];  // on large pages, as a context's memory
+    const size_t count = (size_t)(std::max(M, N) * K);
+    auto *values = (float*)memory[0].take(4 * count), *out = (float*)memory[1].take((size_t)(4 * M * N));
     uint8_t* packed = panels.take(packed_size(*family, N, K));
-    if (!packed || !pack(*family, ggml::kF32, values.data(), N, K, packed, alone)) return -1;
+    if (!values || !out || !packed) return -1;
+    for (size_t i = 0; i < count; i++) values[i] = (float)(i * 2654435761u % 2001) / 1000 - 1;
+    if (!pack(*family, ggml::kF32, values, N, K, packed, alone)) return -1;
     double least = 1e9;
     for (int i = 0; i < repetitions; i++) {
         timespec begin, end;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-        if (!multiply({family, packed, N, K}, {values.data(), M}, false, out.data(), scratch, alone)) return -1;
+        if (!multiply({family, packed, N, K}, {values, M}, false, out, scratch, alone)) return -1;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
         least = std::min(least, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
     }

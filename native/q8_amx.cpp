@@ -55,20 +55,23 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
             _mm_prefetch(ahead, _MM_HINT_T0);
             _mm_prefetch(ahead + 64, _MM_HINT_T0);
 #pragma GCC unroll 4
-            for (int g = 0; g < 4; g++, to += 64) {
+            for (int g = 0; g < 4; g++) {
                 const __m128i* from = (const __m128i*)(panel + i * 2 * kColumns + 32 * g);
                 const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from))), scale[g]);
                 const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from + 1))), scale[g]);
-                _mm512_storeu_si512(to, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
+                _mm512_storeu_si512(to + 1024 * g + 64 * i, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
             }
         }
+        to += kBlock * kColumns * 2;
     }
 }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
               size_t out_stride, int columns, uint8_t* scratch) {
+    // What is used once may be overwritten: it then stays in the first-level cache.
+    const bool once = rows <= amx::kRows;
     amx::multiply(x, stride, rows, K, out, out_stride, columns, [&](int number, int64_t k, int64_t count, bool first) {
-        uint8_t* widened = scratch + number * amx::panel_size(K) + k * kColumns * 2;
+        uint8_t* widened = once ? scratch : scratch + number * amx::panel_size(K) + k * kColumns * 2;
         if (first) widen(panel + number * q8_panel_size(K) + k / kBlock * kSize, count / kBlock, widened);
         return (const uint8_t*)widened;
     });
