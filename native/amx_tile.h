@@ -1,6 +1,7 @@
 // The inner loop of products in bfloat16 with AMX: 32 rows times 32 columns of a panel of 64.
 //
-//   panel of weights, as in bf16_tile.h:  [K/2][64][2]    a row of x:  [K]
+//   panel of weights:  [K/32][4][16][16][2]    a row of x:  [K]
+//     for each 32 values of K and each 16 columns, one tile; attention has panels as in bf16_tile.h
 //
 //            B0       B1                     a tile holds 16 rows of 64 bytes: of x, 32 values of 16
 //           ┌────────┬────────┐              rows; of weights, 16 pairs of 16 columns; of sums, 16 by 16
@@ -57,8 +58,8 @@ inline void release() { __asm__ volatile("tilerelease" : : : "memory"); }
 #define JLOCAL_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
 #define JLOCAL_MULTIPLY(sums, x, w) __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sums : :)
 
-// c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows. Strides in
-// bytes; K a multiple of 32.
+// c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows, with kTiled for
+// a panel of tiles. Strides in bytes; K a multiple of 32.
 template <bool kTiled, bool kTwo, bool kAdd>
 inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     constexpr int64_t kPairs = kTiled ? 64 : kColumns * 4, kNext = kTiled ? 1024 : 64;

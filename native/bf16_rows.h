@@ -1,4 +1,5 @@
-// Panels and rows in bfloat16, for AVX512-BF16 and AMX; the layout is drawn in bf16_tile.h.
+// Panels and rows in bfloat16, for AVX512-BF16 and AMX; the layouts are drawn in bf16_tile.h, and that of
+// tiles in amx_tile.h.
 #pragma once
 #include "bf16_tile.h"
 
@@ -9,6 +10,7 @@ using tile::kColumns;
 
 inline size_t panel_size(int64_t K) { return (size_t)K * kColumns * 2; }
 
+template <bool kTiled>
 inline void pack(const Rows& rows, int64_t K, uint8_t* panel) {
     for (int64_t k = 0; k < K; k += 32)
         for (int n = 0; n < kColumns; n += 16) {
@@ -16,7 +18,8 @@ inline void pack(const Rows& rows, int64_t K, uint8_t* panel) {
             for (int i = 0; i < 16; i++)
                 r[i] = n + i < rows.count ? _mm512_loadu_si512(rows.bf16 + (n + i) * rows.stride + k) : _mm512_setzero_si512();
             tile::transpose(r);
-            for (int i = 0; i < 16; i++) _mm512_storeu_si512(panel + ((k / 2 + i) * kColumns + n) * 4, r[i]);
+            uint8_t* to = panel + (kTiled ? 2 * (k * kColumns + 32 * n) : 4 * (k / 2 * kColumns + n));
+            for (int i = 0; i < 16; i++) _mm512_storeu_si512(to + i * (kTiled ? 64 : 4 * kColumns), r[i]);
         }
 }
 

@@ -1,12 +1,12 @@
 // Products in bfloat16 with AMX, of weights that stay in 8 bits: half the memory to read and to hold.
-// A chunk of a panel is widened to bfloat16 just before all rows are multiplied by it.
+// Panels are widened to bfloat16, part by part, when the first rows pass them.
 //
 //   panel of weights, for each block of 32 values of each column:
 //     [16][4][2][16] int8   for each pair of k and each 16 columns, those of the first k and of the second
 //     [64] float16          the scales of the columns
 //
-// Widened, a chunk has the layout drawn in bf16_tile.h, and the bits that the panel of the same
-// matrix would have there.
+// Widened, a panel has the layout drawn in amx_tile.h, and the bits that the panel of the same matrix
+// would have there.
 #include "amx_tile.h"
 #include "bf16_rows.h"
 
