@@ -69,7 +69,9 @@ FAMILIES = (
     Family("JLOCAL_INT8", ("int8",), (*_AVX512, "-mavx512vnni")),
     Family("JLOCAL_INT8_VNNI256", ("int8_vnni256",), ("-mavx2", "-mfma", "-mavxvnni")),
     Family(
-        "JLOCAL_AVX2", ("int8_avx2", "f32_avx2", "attention_avx2", "tokenwise_avx2"), ("-mavx2", "-mfma", "-mf16c")
+        "JLOCAL_AVX2",
+        ("int8_avx2", "f32_avx2", "attention_avx2", "tokenwise_avx2"),
+        ("-mavx2", "-mfma", "-mf16c"),
     ),
 )
 
