@@ -102,9 +102,7 @@ class Graph:
     def values(self, tensor: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray:
         """Return a copy of a tensor's values, flat."""
         size = self._base.ggml_nbytes(tensor)
-        return np.frombuffer(
-            ctypes.string_at(self._base.ggml_get_data(tensor), size), dtype
-        ).copy()
+        return np.frombuffer(ctypes.string_at(self._base.ggml_get_data(tensor), size), dtype).copy()
 
     def compute(self) -> None:
         """Compute the operations with ggml's CPU backend."""
