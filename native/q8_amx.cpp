@@ -16,7 +16,9 @@ namespace {
 constexpr size_t kValues = kBlock * kColumns;          // bytes of a block's values
 constexpr size_t kSize = kValues + 2 * kColumns;       // and of the whole block
 
-size_t scratch_size(int64_t K) { return amx::panels_together(K) * amx::panel_size(K); }
+// Half as many as in bfloat16, since the values before they are widened pass through the cache as well.
+int panels_together(int64_t K) { return amx::panels_together(K) / 2 > 1 ? amx::panels_together(K) / 2 : 1; }
+size_t scratch_size(int64_t K) { return panels_together(K) * amx::panel_size(K); }
 
 bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
 size_t q8_panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
@@ -80,6 +82,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyQ8Amx;
-const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, amx::panels_together, scratch_size};
+const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, panels_together, scratch_size};
 
 }  // namespace jlocal
