@@ -166,15 +166,13 @@ bool is_tokenwise(const Tensor* op) {
 
 int run_length(Tensor* const* ops, int count) {
     int length = 1;
-    int64_t least = rows(worked(ops[0])), most = least;
+    int64_t tokens = rows(worked(ops[0]));
     for (; length < count; length++) {
         const Tensor* next = ops[length];
         if (!is_tokenwise(next)) break;
-        const int64_t here = rows(worked(next));
-        least = std::min(least, here);
-        most = std::max(most, here);
+        tokens = std::min(tokens, rows(worked(next)));
         // Each has a whole number of rows for each token.
-        if (here == 0 || most % least || here % least || rows(worked(ops[0])) % least) break;
+        if (tokens == 0 || std::any_of(ops, ops + length + 1, [tokens](const Tensor* op) { return rows(worked(op)) % tokens; })) break;
         if (!std::all_of(ops, ops + length, [next](const Tensor* before) { return independent(before, next); })) break;
     }
     return length;
@@ -226,10 +224,8 @@ const float* Rotations::of(const Tensor* rotation, Threads& threads) {
     const int64_t n = rotation->ne[0], tokens = rotation->ne[2];
     auto* table = reinterpret_cast<float*>(scratch_.take((size_t)(tokens * n) * sizeof(float)));
     if (!table) return nullptr;
-    if (made_for_ == positions->data && tokens_ == tokens && !std::memcmp(parameters_, rotation->op_params, sizeof parameters_)) return table;
-    made_for_ = positions->data;
-    tokens_ = tokens;
-    std::memcpy(parameters_, rotation->op_params, sizeof parameters_);
+    if (made_for_ && same_table(made_for_, rotation)) return table;
+    made_for_ = rotation;
     // As ggml computes them: in float32, each angle from the one before.
     const float step = std::pow(parameter<float>(rotation, 5), -2.f / (float)n), scale = parameter<float>(rotation, 6), factor = parameter<float>(rotation, 8);
     const auto* numbers = static_cast<const int32_t*>(positions->data);

@@ -11,15 +11,13 @@ namespace jlocal {
 // Cosines and sines of the tokens' positions, kept from one rotation to the next of a graph.
 class Rotations {
 public:
-    // Forget them: the positions may be others now.
+    // Forget them, before another graph.
     void clear() { made_for_ = nullptr; }
     // Rows of n / 2 cosines and n / 2 sines, one for each token; nullptr if there is no memory.
     const float* of(const ggml::Tensor* rotation, Threads& threads);
 
 private:
-    const void* made_for_ = nullptr;  // the positions
-    int32_t parameters_[16];
-    int64_t tokens_ = 0;
+    const ggml::Tensor* made_for_ = nullptr;
     Scratch scratch_;
 };
 

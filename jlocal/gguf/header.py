@@ -127,7 +127,11 @@ class _Cursor:
 
 
 def read_header(path: str | Path, max_header: int = MAX_HEADER) -> Header:
-    """Read and check the header of a GGUF file, of at most so many bytes.
+    """Read and check the header of a GGUF file.
+
+    Args:
+        path: the file.
+        max_header: the most bytes that its header may have.
 
     Raises:
         ModelError: the file cannot be read, is not a GGUF file, or is malformed.

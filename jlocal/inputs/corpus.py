@@ -190,7 +190,7 @@ def _row_shards(system: Any, file: CorpusFile, rows: int) -> Iterator[Shard]:
 def _line_shards(
     system: Any, file: CorpusFile, rows: int, block_size: int = _BLOCK, least: int = 64 << 20
 ) -> Iterator[Shard]:
-    """Cut a file after so many lines, or after the block in which a shard has `least` bytes."""
+    """Cut a file into shards of `rows` lines, or fewer once a shard has `least` bytes."""
     position = start = first = count = 0
     last = b"\n"
     with system.open_input_file(file.path) as source:

@@ -157,6 +157,16 @@ def test_rows_of_other_lengths_are_another_run(kernels: Kernels) -> None:
     assert runs_of(kernels, build, threads=3) == 2
 
 
+def test_every_operation_of_a_run_has_whole_rows_for_each_token(kernels: Kernels) -> None:
+    def build(graph: Graph, rng: np.random.Generator) -> list[int]:
+        rows = (1200, 600, 400)  # 600 rows are not those of 400 tokens
+        return [
+            graph.add("rms_norm", graph.tensor(normal(rng, (count, 64))), 1e-6) for count in rows
+        ]
+
+    assert runs_of(kernels, build) == 2
+
+
 def test_a_factor_that_the_run_computes_is_awaited(kernels: Kernels) -> None:
     def build(graph: Graph, rng: np.random.Generator) -> list[int]:
         one = graph.add("add", *(graph.tensor(normal(rng, (1, 64))) for _ in "ab"))
