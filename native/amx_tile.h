@@ -18,13 +18,12 @@
 #pragma once
 #include <immintrin.h>
 
-#include "family.h"
+#include "bf16_rows.h"
 
 namespace jlocal {
 namespace {
 namespace amx {
 
-constexpr int kColumns = 64;
 constexpr int kRows = 32;
 // So many values of each row are multiplied at a time: 32 rows of them, 16 KB, stay in the first-level
 // cache while they pass all panels of a group.
@@ -32,8 +31,10 @@ constexpr int64_t kChunk = 256;
 // Panels of a group stay in the second-level cache while all rows pass.
 constexpr size_t kBytesOfGroup = 1 << 20;
 
-constexpr size_t panel_size(int64_t K) { return (size_t)K * kColumns * 2; }
-inline int panels_together(int64_t K) { return (int)(panel_size(K) < kBytesOfGroup ? kBytesOfGroup / panel_size(K) : 1); }
+template <size_t kBytes>
+inline int panels_in(int64_t K) {
+    return (int)(panel_size(K) < kBytes ? kBytes / panel_size(K) : 1);
+}
 
 struct alignas(64) Configuration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};

@@ -6,7 +6,7 @@
 namespace jlocal {
 namespace {
 
-static_assert(kTile == amx::kRows && kSubBlock == amx::kColumns);
+static_assert(kTile == amx::kRows && kSubBlock == kColumns);
 
 bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
 
@@ -19,7 +19,7 @@ struct Products {
     static void add(const uint16_t* weights, size_t weight_row, int rows, const uint16_t* values, int64_t keys, float* o, size_t o_row, const float* keep) {
         for (int r = 0; r < rows; r++) {
             if (keep[r] == 1.f) continue;
-            for (int d = 0; d < amx::kColumns; d += 16) {
+            for (int d = 0; d < kColumns; d += 16) {
                 float* x = o + r * o_row + d;
                 _mm512_storeu_ps(x, _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(keep[r])));
             }

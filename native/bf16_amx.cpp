@@ -1,6 +1,5 @@
 // Products in bfloat16 with AMX; the panels and tiles are drawn in amx_tile.h.
 #include "amx_tile.h"
-#include "bf16_rows.h"
 
 namespace jlocal {
 namespace {
@@ -16,6 +15,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyBf16Amx, kFamilyQ8Amx;
-const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, amx::kColumns, runs_on, panel_size, pack<true>, row_size, convert, multiply, amx::panels_together, nullptr, &kFamilyQ8Amx};
+const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, kColumns, runs_on, panel_size, pack<true>, row_size, convert, multiply, amx::panels_in<amx::kBytesOfGroup>, nullptr, &kFamilyQ8Amx};
 
 }  // namespace jlocal

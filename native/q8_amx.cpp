@@ -8,7 +8,6 @@
 // Widened, a panel has the layout drawn in amx_tile.h, and the bits that the panel of the same matrix
 // would have there.
 #include "amx_tile.h"
-#include "bf16_rows.h"
 
 namespace jlocal {
 namespace {
@@ -17,8 +16,8 @@ constexpr size_t kValues = kBlock * kColumns;          // bytes of a block's val
 constexpr size_t kSize = kValues + 2 * kColumns;       // and of the whole block
 
 // Half as many as in bfloat16, since the values before they are widened pass through the cache as well.
-int panels_together(int64_t K) { return amx::panels_together(K) / 2 > 1 ? amx::panels_together(K) / 2 : 1; }
-size_t scratch_size(int64_t K) { return panels_together(K) * amx::panel_size(K); }
+constexpr auto panels_together = amx::panels_in<amx::kBytesOfGroup / 2>;
+size_t scratch_size(int64_t K) { return panels_together(K) * panel_size(K); }
 
 bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
 size_t q8_panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
@@ -73,7 +72,7 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
     // What is used once may be overwritten: it then stays in the first-level cache.
     const bool once = rows <= amx::kRows;
     amx::multiply(x, stride, rows, K, out, out_stride, columns, [&](int number, int64_t k, int64_t count, bool first) {
-        uint8_t* widened = once ? scratch : scratch + number * amx::panel_size(K) + k * kColumns * 2;
+        uint8_t* widened = once ? scratch : scratch + number * panel_size(K) + k * kColumns * 2;
         if (first) widen(panel + number * q8_panel_size(K) + k / kBlock * kSize, count / kBlock, widened);
         return (const uint8_t*)widened;
     });
