@@ -83,7 +83,10 @@ class _DryRun:
         reader = FileReader(self._estimate.count)
         for number, candidate in enumerate(survey.candidates):
             self._tell(number, len(survey.candidates), str(candidate.file))
-            self._file(candidate, reader.read(candidate))
+            item = reader.read(candidate)
+            self._file(candidate, item)
+            if isinstance(item, Skipped) or (isinstance(item, Unreadable) and item.is_known):
+                survey.unusable.add(candidate.path)
         self._prune(survey, store.paths() if store else (), prune=choice.prune)
         passed_over = len(report.skipped) - len(survey.skipped)
         report.files = survey.unchanged + len(survey.candidates) - passed_over
@@ -104,8 +107,6 @@ class _DryRun:
         is_new = candidate.digest is None
         if isinstance(item, Skipped):
             self._report.skipped.append(item)
-            if not is_new:
-                self._removed.append(candidate.path)
         elif isinstance(item, Unreadable):
             self._fail(item)
         elif digest_of_document(item, candidate.kind) == candidate.digest:
@@ -115,7 +116,8 @@ class _DryRun:
             self._estimate.add(candidate, item)
 
     def _prune(self, survey: Survey, known: Iterable[str], *, prune: bool) -> None:
-        pruning = plan(known, survey.seen, survey.unread, survey.roots, survey.empty, prune=prune)
+        seen = survey.seen - survey.unusable
+        pruning = plan(known, seen, survey.unread, survey.roots, survey.empty, prune=prune)
         self._removed += pruning.removed
         for failure in pruning.failures:
             self._fail(failure)

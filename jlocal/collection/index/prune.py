@@ -39,12 +39,12 @@ def plan(
 ) -> Pruning:
     """Decide which documents are removed.
 
-    An unmounted disk or a mistyped glob looks like the deletion of all files, so a root without
-    files keeps its documents.
+    An unmounted disk or a mistyped glob looks like the deletion of all files, and a full disk can
+    empty them, so a root keeps its documents if none of its files can be indexed now.
 
     Args:
         known: absolute paths of all documents in the collection.
-        seen: absolute paths of the files found in this run.
+        seen: absolute paths of the files found in this run that can be indexed.
         unread: absolute paths of files and folders that could not be read.
         roots: names of the requested files and folders, by absolute path.
         empty: why a root has no files, by absolute path: it is missing, or no file is chosen.
@@ -74,7 +74,8 @@ def plan(
     for root, name in roots.items():
         reason = empty.get(root)
         if root in without_files and not prune:
-            advice = f"{reason or _state(root)}; {_advice(kept[root])}"
+            is_own = any(path == root for path, _ in lost)
+            advice = f"{reason or _state(root, is_own=is_own)}; {_advice(kept[root])}"
             failures.append(Unreadable(name, Message(advice, _PRUNE)))
         elif reason and root not in without_files:
             failures.append(Unreadable(name, reason))
@@ -95,8 +96,11 @@ def _upwards(path: str) -> Iterator[str]:
     yield from folders_above(path)
 
 
-def _state(root: str) -> str:
-    return "no file is left in it" if os.path.isdir(root) else "is a file now"  # noqa: PTH112
+def _state(root: str, *, is_own: bool) -> str:
+    """Say why a root has no documents; `is_own` tells that it is the file of a document."""
+    if os.path.isdir(root):  # noqa: PTH112
+        return "none of its files can be indexed now"
+    return "no text is left in it" if is_own else "is a file now"
 
 
 def _advice(count: int) -> str:

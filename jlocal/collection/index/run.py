@@ -180,29 +180,30 @@ class _Run:
             return True
         item = self._reader.read(candidate)
         if isinstance(item, Skipped):
+            survey.unusable.add(candidate.path)
             self._skip(item, candidate, stamp)
             return False
         entry = Entry(candidate.path, stamp, b"")
         if isinstance(item, Unreadable):
+            if item.is_known:
+                survey.unusable.add(candidate.path)
             self._fail_file(item, entry, is_outdated=item.is_known)
             return True
         try:
             self._document(candidate, item, entry)
         except TextError as error:
+            survey.unusable.add(candidate.path)
             self._fail_file(Unreadable(str(candidate.file), error.reason), entry)
         return True
 
     def _skip(self, skipped: Skipped, candidate: Candidate, stamp: str) -> None:
-        """Skip a file, and remove its document."""
+        """Skip a file, whose document is pruned as if it were deleted."""
         self._report.skipped.append(skipped)
         if skipped.reason == "large":
             self._left_out["large"][candidate.path] = stamp
         self._report.files -= 1
         self._total -= 1
         self._pace.finish(candidate, is_skipped=True)
-        if candidate.digest is not None:
-            self._batch.removed.append(candidate.path)
-            self._report.removed += 1
 
     def _document(self, candidate: Candidate, document: Document, entry: Entry) -> None:
         """Index the text that was read from a file.
@@ -416,7 +417,7 @@ class _Run:
     def _prune(self, survey: Survey, *, prune: bool) -> None:
         pruning = plan(
             self._store.paths(),
-            survey.seen,
+            survey.seen - survey.unusable,
             survey.unread,
             survey.roots,
             survey.empty,

@@ -72,6 +72,7 @@ class Survey:
         roots: names of the requested paths, by absolute path.
         seen: absolute paths of all files that were found.
         unread: absolute paths that could not be read.
+        unusable: absolute paths of files that were read and skipped, or failed as a whole.
         empty: why a root has no files, by absolute path: it is missing, or no file is chosen.
         candidates: files to read, in the order of the walk, but large files last.
         skipped: broken links, and folders of generated files.
@@ -84,6 +85,7 @@ class Survey:
     roots: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
+    unusable: set[str] = field(default_factory=set)
     empty: dict[str, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
