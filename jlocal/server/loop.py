@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,6 +34,9 @@ def run(
         on_ready: called when requests are taken.
         on_start: called with uvicorn's server before.
 
+    Raises:
+        Exception: what `on_ready` raised; the server has ended.
+
     """
     config = uvicorn.Config(
         app,
@@ -49,23 +55,59 @@ def run(
     if on_start:
         on_start(server)
     server.run(sockets=[listener])
+    if server.failure:
+        raise server.failure
+
+
+# Windows has SIGBREAK, from Ctrl-Break, and no SIGHUP.
+_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+]
 
 
 class _Server(uvicorn.Server):
+    """Ends by any signal as by SIGTERM, which uvicorn does for some.
+
+    Attributes:
+        failure: the error of `on_ready`.
+
+    """
+
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._others: dict[int, signal.Handlers] = {}
+        self.failure: Exception | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
+        # Only the main thread receives signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                # nohup, and a shell that starts a program in the background, ignore some.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._others[number] = signal.signal(number, self.handle_exit)
+        try:
             yield
-            # A signal is the usual end of a server; uvicorn would raise it again.
-            self._captured_signals.clear()
+        finally:
+            for number, other in self._others.items():
+                signal.signal(number, other)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
+        # The second Ctrl-C waits for no request.
+        if signal.SIGINT in self._others:
+            signal.signal(signal.SIGINT, self._others[signal.SIGINT])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         # Imported modules stay: the garbage collector need not visit them in each pass.
         gc.freeze()
         if not self.should_exit:
-            self._on_ready()
+            try:
+                self._on_ready()
+            except Exception as error:
+                # Raised here, it would end the loop in the middle of its tasks.
+                self.failure, self.should_exit = error, True

@@ -197,12 +197,32 @@ def test_a_request_that_outlasts_the_end_of_the_server_is_to_be_sent_again() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_idle_server_ends_at_once(number: signal.Signals) -> None:
-    with running("-m", "starter", "--lazy") as server:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_idle_server_ends_at_once(name: str) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("Windows has no such signal")
+    with running("-m", "starter", "--lazy", "-q") as server:
         assert is_well(server.url)
-        assert server.stop(number) == 0
-        assert not any("Traceback" in line for line in server.log)
+        assert server.stop(getattr(signal, name)) == 0
+    assert server.log == []
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_waits_for_no_request() -> None:
+    body = {"model": "starter", "input": [f"{'word ' * 200} {n}" for n in range(2000)]}
+    with running("-m", "starter", "-q") as server, ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(httpx.post, f"{server.url}/v1/embeddings", json=body, timeout=120)
+        _wait_for_queue(server.url)
+        server.process.send_signal(signal.SIGINT)
+        # The first was taken when no more connections are.
+        with contextlib.suppress(OSError):
+            while True:
+                connected(server).close()
+                time.sleep(0.01)
+        assert server.process.poll() is None
+        assert server.stop(signal.SIGINT) == 130
+        assert isinstance(busy.exception(), httpx.HTTPError)
+    assert server.log == ["Interrupted.\n"]
 
 
 @pytest.mark.slow

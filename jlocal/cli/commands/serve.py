@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from jlocal.cli import output
+from jlocal.cli import output, signals
 from jlocal.cli.group import Command
 from jlocal.cli.options import WholeNumber, compute_options
 from jlocal.embed.options import ComputeOptions
@@ -179,6 +179,8 @@ def command(  # noqa: PLR0913
 
             open_url(url)
 
+    # Nothing is written, so a signal before the server takes it, or a second Ctrl-C, need not wait.
+    signals.end_at_once()
     serve(options, on_ready, logs=not quiet)
 
 
