@@ -16,6 +16,7 @@ import numpy as np
 from jlocal import extras
 from jlocal.errors import ArgumentError, TextError
 from jlocal.inputs.documents import Document, Unreadable
+from jlocal.inputs.records import JsonObject
 
 Kind = Literal["parquet", "jsonl", "lines"]
 _KINDS: dict[str, Kind] = {
@@ -224,7 +225,7 @@ def read_shard(location: str, shard: Shard, fields: Fields) -> Iterator[Document
         fields: where ids and texts are.
 
     Raises:
-        ArgumentError: a Parquet file has no such column.
+        ArgumentError: a Parquet file has no such column, or two.
         TextError: the file cannot be read.
 
     """
@@ -250,6 +251,11 @@ def _read_rows(system: Any, shard: Shard, fields: Fields) -> Iterator[Document |
             if name not in names:
                 raise ArgumentError(
                     f"{shard.file.name} has no column {name!r}; it has: {', '.join(names)[:500]}",
+                    argument="fields",
+                )
+            if names.count(name) > 1:
+                raise ArgumentError(
+                    f"{shard.file.name} has two columns of the name {name!r}; rename one",
                     argument="fields",
                 )
         groups, skipped = _row_groups(table.metadata, shard)
@@ -283,14 +289,19 @@ def _read_json(system: Any, shard: Shard, fields: Fields) -> Iterator[Document |
             yield Unreadable(place, line.reason)
         elif line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=JsonObject)
             except (ValueError, RecursionError):
                 yield Unreadable(place, "is not JSON")
                 continue
-            if isinstance(row, dict):
-                yield _record(place, row, fields, fields.id or ("id" if "id" in row else None))
-            else:
+            if not isinstance(row, JsonObject):
                 yield Unreadable(place, "is not a JSON object")
+                continue
+            id = fields.id or ("id" if "id" in row else None)
+            twice = [name for name in (id, fields.text) if name in row.duplicates]
+            if twice:
+                yield Unreadable(place, f"has two fields of the name {twice[0]!r}")
+            else:
+                yield _record(place, row, fields, id)
 
 
 def _read_text(system: Any, shard: Shard, fields: Fields) -> Iterator[Document | Unreadable]:

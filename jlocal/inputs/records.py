@@ -142,7 +142,7 @@ def _names(names: Sequence[str]) -> str:
 # JSON
 
 
-class _JsonObject(dict[str, object]):
+class JsonObject(dict[str, object]):
     """A JSON object, with its duplicate names."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
@@ -151,7 +151,7 @@ class _JsonObject(dict[str, object]):
         self.duplicates = {name for name, count in counts.items() if count > 1}
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_JsonObject)
+_DECODER = json.JSONDecoder(object_pairs_hook=JsonObject)
 
 
 def _json_lines(text: str) -> Iterator[_Entry]:
@@ -167,7 +167,7 @@ def _object(source: str) -> Mapping[str, object] | _BadRecordError:
         return error
     if _skip_space(source, end) < len(source):
         return _BadRecordError("is not JSON: something follows the object")
-    return value if isinstance(value, _JsonObject) else _BadRecordError("is not a JSON object")
+    return value if isinstance(value, JsonObject) else _BadRecordError("is not a JSON object")
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
@@ -219,7 +219,7 @@ def _json_array(text: str, position: int) -> Iterator[_Entry]:
         except _BadRecordError as error:
             yield line, _BadRecordError(f"{error}; what follows in the file is not read")
             return
-        is_object = isinstance(value, _JsonObject)
+        is_object = isinstance(value, JsonObject)
         yield line, value if is_object else _BadRecordError("is not a JSON object")
         position = _skip_space(text, position)
         expects_more = text[position : position + 1] == ","

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ def open_vectors(path: Path, id: str = "id", vector: str | None = None) -> Itera
         vector: the column of vectors; None takes "vector" or "embedding".
 
     Raises:
-        ArgumentError: it has no such column.
+        ArgumentError: it has no such column, or two columns of one name.
         ExtraError: pyarrow is not installed.
         TextError: it cannot be read, or is of another format.
 
@@ -124,6 +125,11 @@ def _open_parquet(stack: ExitStack, path: Path, id: str, vector: str | None) -> 
             raise ArgumentError(
                 f"{path} has no column {name!r}; it has: {known}", argument="vector"
             )
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise ArgumentError(
+            f"{path} has two columns of the name {twice[0]!r}; rename one", argument="vector"
+        )
     made = _made((schema.metadata or {}).get(b"jlocal", b""))
     return VectorFile(path, made, _parquet_blocks(table, id, vector))
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from jlocal.errors import FileError
 from jlocal.extras import importing
 from jlocal.files import sha256_of
+from jlocal.inputs.records import JsonObject
 
 with importing("mteb", "jlocal.integrations.mteb_sets needs"):
     import mteb
@@ -227,17 +229,26 @@ def _objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, _Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=JsonObject)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict):
+        if not isinstance(row, JsonObject):
             raise FileError(f"{path}, line {number}: it is no JSON object", path=path)
+        if row.duplicates:
+            name = min(row.duplicates)
+            raise FileError(
+                f"{path}, line {number}: it has two fields of the name {name!r}", path=path
+            )
         yield number, row
 
 
 def _cells(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, _Row]]:
     table = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     try:
+        names = table.fieldnames or ()
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise FileError(f"{path}: it has two columns of the name {twice[0]!r}", path=path)
         for row in table:
             yield table.line_num, row
     except csv.Error as error:

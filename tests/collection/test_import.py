@@ -154,6 +154,17 @@ def test_bad_rows_are_reported_and_the_others_kept(vectors, imported, tmp_path: 
     )
 
 
+def test_two_columns_of_one_name_are_refused(vectors, imported, tmp_path: Path) -> None:
+    """One of them would be imported, and nobody knows which."""
+    path = table(tmp_path / "v.parquet", vectors, year=[1, 2, 3, 4])
+    whole = parquet.read_table(path)
+    for name in ("text", "vector", "year"):
+        parquet.write_table(whole.append_column(name, whole[name]), path)
+        with pytest.raises(ArgumentError, match=f"two columns of the name '{name}'"):
+            imported(path)
+    assert not (tmp_path / "n.db").exists()
+
+
 @pytest.mark.slow
 def test_other_vectors_are_refused_and_nothing_is_left(
     vectors, imported, model: Embedder, tmp_path: Path

@@ -81,12 +81,15 @@ def test_each_bad_record_has_its_reason(tmp_path: Path) -> None:
         b'{"id": "e", "text": "\xff"}',
         b"[" * 100_000,
         b'{"id": 8, "text": "the last"}',
+        b'{"id": "f", "text": "one", "text": "two"}',
+        b'{"id": "g", "id": "h", "text": "x"}',
+        b'{"id": "i", "text": "y", "n": 1, "n": 2}',
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     found = read(tmp_path / "a.jsonl", 4)
     good = [(item.id, item.text) for item in found if isinstance(item, Document)]
     place = ("a.jsonl:11", "its place is its id")
-    assert good == [("a", "good"), place, ("8", "the last")]
+    assert good == [("a", "good"), place, ("8", "the last"), ("i", "y")]
     bad = {item.id: item.reason for item in found if isinstance(item, Unreadable)}
     no_id = "has no id in the field 'id': a text or a whole number"
     assert bad == {
@@ -100,7 +103,20 @@ def test_each_bad_record_has_its_reason(tmp_path: Path) -> None:
         "a.jsonl:10": no_id,
         "a.jsonl:12": "is not UTF-8 text",
         "a.jsonl:13": "is not JSON",
+        "a.jsonl:15": "has two fields of the name 'text'",
+        "a.jsonl:16": "has two fields of the name 'id'",
     }
+
+
+@pytest.mark.parametrize("name", ["id", "text"])
+def test_two_columns_of_one_name(name: str, tmp_path: Path) -> None:
+    names = ["id", "text", "year", "year", name]
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a", "b"])] * 5, names=names)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ArgumentError, match=f"has two columns of the name '{name}'"):
+        read(tmp_path / "a.parquet")
+    parquet.write_table(table.select([0, 1, 2, 3]), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Document("a", "a"), Document("b", "b")]
 
 
 @pytest.mark.slow

@@ -128,6 +128,8 @@ def test_the_hub_is_missed_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         ("a.csv", "text,other\nx,y\n", "sentence1, sentence2, score"),
         ("a.txt", "text", "corpus.jsonl"),
         ("a.csv", "", "sentence1, sentence2, score"),
+        ("a.csv", "text,label,text\na,x,b\nc,y,d\n", "two columns of the name 'text'"),
+        ("a.jsonl", '{"text": "a", "text": "b", "label": 1}\n', "two fields of the name 'text'"),
         ("a.csv", "sentence1,sentence2,score\na,b,high\n", "row 1: score 'high' is no number"),
         ("a.csv", "sentence1,sentence2,score\na,b,1\nc,d,nan\n", "row 2: score 'nan' is no number"),
         ("a.csv", "sentence1,sentence2,score\na,b,1\nc,d,1\n", "all scores are equal"),
