@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +40,15 @@ class Scope:
             click.UsageError: there is nothing of this name.
 
         """
-        path = os.path.abspath(Path(text).expanduser())  # noqa: PTH100
-        if os.path.exists(path):  # noqa: PTH110
+        parts = Path(os.path.abspath(Path(text).expanduser())).parts  # noqa: PTH100
+        path = _existing(parts)
+        if path is not None:
             return cls(path)
-        parts = Path(path).parts
         plain = next((n for n, part in enumerate(parts) if _WILDCARDS.search(part)), len(parts))
-        root = Path(*parts[:plain])
-        if plain == len(parts) or not root.is_dir():
+        root = _existing(parts[:plain])
+        if plain == len(parts) or root is None or not os.path.isdir(root):  # noqa: PTH112
             raise click.UsageError(f"--in names no file or folder: {printable(text)}")
-        return cls(str(root), "/".join(parts[plain:]))
+        return cls(root, "/".join(parts[plain:]))
 
     @property
     def name(self) -> str:
@@ -55,17 +57,42 @@ class Scope:
 
     def paths(self) -> list[str]:
         """List the folders and files in the scope."""
-        if not self.glob:
+        glob = _Glob(self.glob)
+        if not self.glob or glob.is_complete(glob.start):
             return [self.root]
-        paths = sorted(map(str, Path(self.root).glob(self.glob)))
-        return [path for path in paths if not Path(path).name.startswith(".")]
+        found, entered = [], set()
+        to_enter = [(self.root, glob.start)]
+        while to_enter:
+            folder, state = to_enter.pop()
+            try:
+                status = os.stat(folder)  # noqa: PTH116
+                # A folder that links lead to again is entered again only in another state.
+                if (status.st_dev, status.st_ino, state) in entered:
+                    continue
+                entered.add((status.st_dev, status.st_ino, state))
+                with os.scandir(folder) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                after = glob.after(state, entry.name, is_link=entry.is_symlink())
+                if glob.is_complete(after):
+                    found.append(entry.path)
+                elif after and os.path.isdir(entry.path):  # noqa: PTH112 - no error
+                    to_enter.append((entry.path, after))
+        return sorted(found)
 
     def holds(self, path: str) -> bool:
         """Tell whether a file with this absolute path is in the scope."""
         if not _is_in(path, self.root) or not self.glob:
             return _is_in(path, self.root)
-        below = path[len(self.root) :].replace(os.sep, "/").lstrip("/")
-        return bool(_expression(composed(portable(self.glob))).match(composed(portable(below))))
+        glob = _Glob(self.glob)
+        state = glob.start
+        for name in path[len(self.root) :].replace(os.sep, "/").lstrip("/").split("/"):
+            state = glob.after(state, name)
+            if glob.is_complete(state):
+                return True
+        return False
 
     def among(self, folders: Iterable[str]) -> Scope | None:
         """Return the same scope by the path that a collection knows; None where it does not.
@@ -88,19 +115,49 @@ def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Translate a glob as shells understand it: `*` stays in a folder, `**` does not."""
-    parts = re.split(r"(\*\*/|\*+|\?|\[!?\]?[^\]]*\])", pattern)
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    translated = ""
-    for part in parts:
-        if part[:1] == "[" and part[-1:] == "]" and len(part) > 2:
-            inside = part[1:-1].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
-            translated += f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
-        else:
-            translated += signs.get(part, re.escape(part))
-    # A glob may match a folder.
-    try:
-        return re.compile(f"(?:{translated})(?:/.*)?\\Z", re.DOTALL)
-    except re.error:  # such as [z-a]
-        return re.compile(f"{re.escape(pattern)}(?:/.*)?\\Z")
+def _existing(parts: Sequence[str]) -> str | None:
+    """Find a path; names that differ only in how their letters are composed are equal."""
+    path = parts[0]
+    for part in parts[1:]:
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        inner = (os.path.join(path, form) for form in forms)  # noqa: PTH118
+        found = next(filter(os.path.exists, inner), None)
+        if found is None:
+            return None
+        path = found
+    return path
+
+
+class _Glob:
+    """A glob of paths: `*` stays in a folder, and a step `**` matches any number of folders.
+
+    A state is the set of steps that may come next, so that no glob takes long.
+    """
+
+    def __init__(self, glob: str) -> None:
+        self._steps = composed(portable(glob)).split("/")
+        self.start = self._open({0})
+
+    def is_complete(self, state: frozenset[int]) -> bool:
+        """Tell whether the path that led to this state matches."""
+        return len(self._steps) in state
+
+    def after(self, state: frozenset[int], name: str, *, is_link: bool = False) -> frozenset[int]:
+        """Return the state below a folder, or at a file; as in shells, `**` follows no link."""
+        name, following = composed(portable(name)), set()
+        for number in state - {len(self._steps)}:
+            step = self._steps[number]
+            if name.startswith(".") and not step.startswith("."):
+                continue
+            if step == "**" and not is_link:
+                following.add(number)
+            elif fnmatch.fnmatchcase(name, step):
+                following.add(number + 1)
+        return self._open(following)
+
+    def _open(self, state: set[int]) -> frozenset[int]:
+        """Add the states that are reached because `**` also matches no folder."""
+        for number, step in enumerate(self._steps):
+            if number in state and step == "**":
+                state.add(number + 1)
+        return frozenset(state)

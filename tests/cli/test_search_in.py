@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +171,12 @@ def test_only_the_last_ten_folders_are_kept(jlocal: Run, tmp_path: Path) -> None
         ("[!ab].md", "b.md", False),
         ("[z-a].md", "b.md", False),
         ("a.m(d", "a.m(d", True),
+        ("**", "sub/a.md", True),
+        ("sub/**", "sub/deep/a.md", True),
+        ("**/deep/**/*.md", "sub/deep/a.md", True),
+        ("**/deep/*/*.md", "sub/deep/a.md", False),
+        ("caf\u00e9*", "cafe\u0301 au lait.md", True),
+        ("cafe\u0301*", "caf\u00e9.md", True),
     ],
 )
 def test_globs(glob: str, path: str, is_meant: bool) -> None:
@@ -190,3 +197,41 @@ def test_scopes(tmp_path: Path, monkeypatch) -> None:
     assert Scope("/d/e").among(["/"]) == Scope("/d/e")
     assert Scope("/").holds("/etc/passwd")
     assert not Scope("/d").holds("/de")
+
+
+@pytest.mark.parametrize("glob", ["*a" * 17 + "b", "**/a/" * 30 + "b", "**/" * 30 + "b", "*/" * 60])
+def test_no_glob_takes_long(glob: str, tmp_path: Path) -> None:
+    (tmp_path / ("a" * 200)).touch()
+    (tmp_path / Path(*"a" * 40)).mkdir(parents=True)
+    # Each folder leads to each other.
+    for name in "xyz":
+        (tmp_path / name).mkdir()
+    for name in "xyz":
+        for other in "xyz":
+            (tmp_path / name / f"a{other}").symlink_to(tmp_path / other)
+    scope = Scope(str(tmp_path), glob)
+    start = time.monotonic()
+    assert scope.paths() == []
+    assert not scope.holds(f"{tmp_path}/{'a' * 200}")
+    assert not scope.holds(f"{tmp_path}/{'a/' * 40}")
+    assert time.monotonic() - start < 20
+
+
+def test_composed_and_decomposed_names_are_equal(tmp_path: Path) -> None:
+    """Some systems write é as e and an accent, and keyboards do not."""
+    folder = tmp_path / "Mu\u0308nchen"
+    folder.mkdir()
+    (folder / "cafe\u0301.md").touch()
+    assert Scope.of(f"{tmp_path}/M\u00fcnchen") == Scope(str(folder))
+    assert Scope.of(f"{tmp_path}/M\u00fcnchen/caf\u00e9.md") == Scope(str(folder / "cafe\u0301.md"))
+    for glob in ("M\u00fcnchen/caf\u00e9.*", "M?nchen/*", "**/caf\u00e9.md"):
+        assert Scope.of(f"{tmp_path}/{glob}").paths() == [str(folder / "cafe\u0301.md")]
+
+
+def test_hidden_entries_are_matched_by_a_point_alone(tmp_path: Path) -> None:
+    for name in (".git/a.md", "sub/.b.md", "sub/c.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert Scope(str(tmp_path), "**/*.md").paths() == [f"{tmp_path}/sub/c.md"]
+    assert Scope(str(tmp_path), ".git/*").paths() == [f"{tmp_path}/.git/a.md"]
+    assert Scope(str(tmp_path), "sub/**").paths() == [f"{tmp_path}/sub"]
