@@ -50,7 +50,7 @@ class Access:
         try:
             await self._app(scope, receive, observed)
         except Exception:
-            log(f"{request_id} failed:\n{traceback.format_exc()}")
+            log(f"{request_id} failed:", traceback.format_exc())
             if status != _CLIENT_LEFT:  # the answer has begun
                 raise
             problem = Problem(Kind.INTERNAL, f"the server has failed; request {request_id}")
@@ -77,8 +77,9 @@ class Access:
             self._metrics.failures.labels(str(status)).inc()
 
 
-def log(line: str) -> None:
-    """Write a line of the log to stderr, printable."""
-    text = "\n".join(printable(part) for part in line.split("\n"))
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+def log(line: str, details: str = "") -> None:
+    """Write a line of the log to stderr, printable; a line of details cannot pass for one."""
+    lines = [f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}"]
+    lines += (f"    {detail}" for detail in details.split("\n") if detail)
+    sys.stderr.write("".join(f"{printable(text)}\n" for text in lines))
     sys.stderr.flush()

@@ -78,7 +78,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
-        self._others: dict[int, signal.Handlers] = {}
+        self._others: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self.failure: Exception | None = None
 
     @contextmanager

@@ -12,15 +12,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import numpy as np
 import pytest
 
 from jlocal import Embedder
+from jlocal.server import access
 from jlocal.server.options import Limits, ServerOptions, Timeouts
 from support.alike import cosines
+from support.escapes import BAD, leaks
 from support.servers import Running, running, served
 
 OPTIONS = ServerOptions(models=("starter",), port=0)
@@ -273,3 +275,22 @@ def test_no_text_is_in_the_log(server: Running) -> None:
         httpx.post(f"{server.url}/v1/embeddings", json=body)
     httpx.post(f"{server.url}/v1/embeddings?{secret}", json={"input": 1})
     assert not any(secret in line for line in server.log)
+
+
+def test_a_path_forges_no_line_of_the_log(server: Running) -> None:
+    before = len(server.log)
+    for method in ("GET", "POST"):
+        httpx.request(method, f"{server.url}/{quote(BAD)}/search")
+    while len(server.log) < before + 2:
+        time.sleep(0.01)
+    assert all(" 404 " in line for line in server.log[before:])
+    assert leaks("".join(server.log).encode()) == []
+
+
+def test_a_failure_is_told_from_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    access.log("abc failed:", f"Traceback\n  line 1\nValueError: {BAD}\n")
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.endswith(" abc failed:")
+    assert len(others) == 4
+    assert all(line.startswith("    ") for line in others)
+    assert leaks("\n".join(others).encode()) == []
