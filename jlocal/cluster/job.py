@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import secrets
 from collections.abc import Sequence
@@ -151,6 +152,12 @@ def new_job(
     )
 
 
+def _lies_in(folder: str, outer: str, *, is_local: bool) -> bool:
+    if is_local:
+        folder, outer = os.path.realpath(folder), os.path.realpath(outer)
+    return f"{folder}/".startswith(f"{outer}/")
+
+
 def plan(job: Job) -> Plan:
     """Compare the corpus with the output; a new output remembers the job and the corpus.
 
@@ -162,9 +169,9 @@ def plan(job: Job) -> Plan:
         TextError: a file of the corpus cannot be read.
 
     """
-    _, inside = file_system(job.source)
+    corpus, inside = file_system(job.source)
     system, folder = file_system(job.output)
-    if f"{folder}/".startswith(f"{inside}/"):
+    if _lies_in(folder, inside, is_local=system.type_name == corpus.type_name == "local"):
         raise ArgumentError(
             f"{job.output} lies in the corpus; name another folder", argument="output"
         )

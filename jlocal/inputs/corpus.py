@@ -6,6 +6,7 @@ They are on this machine, or on any file system that pyarrow supports, such as s
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 
 from jlocal import extras
 from jlocal.errors import ArgumentError, TextError
+from jlocal.files import open_regular
 from jlocal.inputs.documents import Document, Unreadable
 from jlocal.inputs.records import JsonObject
+from jlocal.inputs.walk import find_files
 
 Kind = Literal["parquet", "jsonl", "lines"]
 _KINDS: dict[str, Kind] = {
@@ -96,10 +99,11 @@ def file_system(location: str) -> tuple[Any, str]:
     """Return the pyarrow file system of a path or URI, and the path in it.
 
     Raises:
-        ArgumentError: pyarrow knows no such file system.
+        ArgumentError: pyarrow knows no such file system, or the path is not UTF-8.
         ExtraError: pyarrow is not installed.
 
     """
+    _check_utf8(location)
     with extras.importing("parquet", "a corpus needs"):
         from pyarrow import fs
     if "://" not in location:
@@ -111,41 +115,77 @@ def file_system(location: str) -> tuple[Any, str]:
     return system, path
 
 
+def _check_utf8(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            f"{name}: the name is not UTF-8, which pyarrow needs; rename it", argument="location"
+        ) from error
+
+
 def corpus_files(location: str) -> list[CorpusFile]:
     """List a file, or the files below a folder, sorted by name; hidden files are left out.
 
+    On this machine, links are followed: each folder is entered once, and each file is listed once.
+
     Raises:
-        ArgumentError: there is no such file, no file in the folder, or one of another format.
+        ArgumentError: there is no such file, no file in the folder, or one that cannot be read, is
+            of another format, or has a name that is not UTF-8.
         ExtraError: pyarrow is not installed.
 
     """
     system, path = file_system(location)
-    from pyarrow import fs
-
     try:
-        (info,) = system.get_file_info([path])
-        infos = [info]
-        if info.type == fs.FileType.Directory:
-            infos = system.get_file_info(fs.FileSelector(path, recursive=True))
+        found = _local_files(path) if system.type_name == "local" else _listed(system, path)
+        files = sorted(found, key=lambda file: file.path)
+    except FileNotFoundError as error:
+        raise ArgumentError(f"{location}: no such file or folder", argument="location") from error
     except OSError as error:
-        raise ArgumentError(f"{location}: {_reason(error)}", argument="location") from error
-    if info.type == fs.FileType.NotFound:
-        raise ArgumentError(f"{location}: no such file or folder", argument="location")
-    base = path.rpartition("/")[0] if info.is_file else path
-    files = []
-    for item in sorted(infos, key=lambda item: str(item.path)):
-        name = item.path[len(base) :].lstrip("/")
-        if item.is_file and not (
-            info is not item and any(part[0] in "._" for part in name.split("/"))
-        ):
-            files.append(
-                CorpusFile(name, item.path, item.size or 0, item.mtime_ns or 0, _kind(name))
-            )
+        name = location if error.filename is None else error.filename
+        raise ArgumentError(f"{name}: {_reason(error)}", argument="location") from error
     if not files:
         raise ArgumentError(
             f"{location}: there is no file in it; {_KNOWN} are read", argument="location"
         )
     return files
+
+
+def _local_files(path: str) -> Iterator[CorpusFile]:
+    """List files of this machine; pyarrow would follow a loop of links for ever."""
+    base = Path(path) if Path(path).is_dir() else Path(path).parent
+    for found in find_files([path]):
+        if isinstance(found, Unreadable):
+            if found.is_known:  # a folder without a file
+                continue
+            raise ArgumentError(f"{found.id}: {found.reason}", argument="location")
+        name = found.relative_to(base).as_posix()
+        _check_utf8(name)
+        if _is_hidden(name) and found != Path(path):
+            continue
+        with open_regular(found) as file:
+            status = os.fstat(file.fileno())
+        yield CorpusFile(name, found.as_posix(), status.st_size, status.st_mtime_ns, _kind(name))
+
+
+def _listed(system: Any, path: str) -> Iterator[CorpusFile]:
+    """List files of any file system."""
+    from pyarrow import fs
+
+    (info,) = system.get_file_info([path])
+    if info.type == fs.FileType.NotFound:
+        raise FileNotFoundError(path)
+    base, infos = path.rpartition("/")[0], [info]
+    if info.type == fs.FileType.Directory:
+        base, infos = path, system.get_file_info(fs.FileSelector(path, recursive=True))
+    for item in infos:
+        name = item.path[len(base) :].lstrip("/")
+        if item.is_file and (item is info or not _is_hidden(name)):
+            yield CorpusFile(name, item.path, item.size or 0, item.mtime_ns or 0, _kind(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part[0] in "._" for part in name.split("/"))
 
 
 def _kind(name: str) -> Kind:

@@ -152,6 +152,7 @@ def test_another_job_is_refused(corpus: Path, tmp_path: Path) -> None:
             plan(job(corpus, **more))
     with pytest.raises(ArgumentError, match="lies in the corpus"):
         plan(job(corpus, "in/out"))
+    plan(job(corpus, "in/../beside"))
     (corpus / "a.jsonl").write_text('{"text": "changed"}\n')
     with pytest.raises(OutputError, match=r"a\.jsonl changed since .* was begun"):
         plan(job(corpus))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,48 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         read("nosuch://bucket/a.txt")
     with pytest.raises(TextError, match=r"a\.parquet: .*[Pp]arquet"):
         read(tmp_path / "a.parquet")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="all file names are Unicode there")
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    bad = tmp_path / os.fsdecode(b"bad\xff")
+    bad.mkdir()
+    (bad / "b.txt").write_text("two\n")
+    for location in (tmp_path, bad, bad / "b.txt", bad / "c.txt", f"file://{bad}"):
+        with pytest.raises(ArgumentError, match=r"bad\udcff.*: the name is not UTF-8"):
+            corpus_files(str(location))
+
+
+def test_a_mesh_of_links_is_entered_once(tmp_path: Path) -> None:
+    """Packages of a workspace have links to each other, and pyarrow would follow them all."""
+    for number in range(8):
+        links = tmp_path / f"package{number}" / "links"
+        links.mkdir(parents=True)
+        (links.parent / "a.txt").write_text(f"{number}\n")
+        for other in range(8):
+            (links / f"{other}").symlink_to(f"../../package{other}")
+    (tmp_path / "again.txt").symlink_to("package0/a.txt")
+    names = [file.name for file in corpus_files(str(tmp_path))]
+    assert names == [f"package{number}/a.txt" for number in range(8)]
+    assert [file.name for file in corpus_files(str(tmp_path / "again.txt"))] == ["again.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    for place in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        place(tmp_path / "b.txt")
+        for location in (tmp_path, tmp_path / "b.txt"):
+            with pytest.raises(ArgumentError, match=r"b\.txt: it is not a regular file"):
+                corpus_files(str(location))
+        (tmp_path / "b.txt").unlink()
+
+
+def test_hidden_files_are_left_out_unless_named(tmp_path: Path) -> None:
+    for name in (".a.txt", "_b.txt", ".d/c.txt", "_e/c.txt", "f/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("one\n")
+    assert [file.name for file in corpus_files(str(tmp_path))] == ["f/c.txt"]
+    for name in (".a.txt", "_b.txt"):
+        assert [file.name for file in corpus_files(str(tmp_path / name))] == [name]
