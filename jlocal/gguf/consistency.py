@@ -154,6 +154,9 @@ class _Checker:
         model = self.metadata.get("tokenizer.ggml.model")
         if not isinstance(model, str) or model in _NO_TOKENIZER:
             raise _Contradiction("it has no tokenizer")
+        # With it llama.cpp tokenises some texts without end.
+        if model == "rwkv":
+            raise _Contradiction("its tokenizer is rwkv, which no model for embeddings has")
         rows = self.shapes[_EMBEDDING][1]
         count = self._length("tokenizer.ggml.tokens")
         if count != rows:

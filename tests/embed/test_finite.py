@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from jlocal import Collection, Embedder, ModelError, TextError
 from jlocal.cli import cli
 from jlocal.vectors import normalize
 from support.gguf_files import edit_tensors, variant
+from support.servers import running
 
 WORD, TOKEN = "!", "\u0120!"  # Each one here stands after a space.
 TEXTS = ["a cat", f"well {WORD} done", "a dog", "", "a horse and a cow", WORD]
@@ -129,6 +131,46 @@ def test_embed_reports_the_text_and_keeps_the_others(overflow: Path) -> None:
     assert all(np.isfinite(row["embedding"]).all() for row in rows)
     assert "no vector" in result.stderr
     assert "2 of 5" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_server_gives_out_no_vector_that_is_not_finite(overflow: Path) -> None:
+    httpx = pytest.importorskip("httpx")
+    name = overflow.stem
+    routes = {
+        "/v1/embeddings": lambda text: {"model": name, "input": [text]},
+        "/v2/embed": lambda text: {
+            "model": name, "texts": [text], "input_type": "search_document",
+            "embedding_types": ["float"],
+        },
+        "/api/embed": lambda text: {"model": name, "input": text},
+        "/api/embeddings": lambda text: {"model": name, "prompt": text},
+        "/embed": lambda text: {"inputs": [text]},
+        "/embedding": lambda text: {"content": text},
+    }  # fmt: skip
+    with running("-m", str(overflow)) as server:
+        for route, body in routes.items():
+            answer = httpx.post(f"{server.url}{route}", json=body(f"well {WORD} done"), timeout=60)
+            assert 400 <= answer.status_code < 500, (route, answer.text)
+            assert "has no vector" in answer.text
+            answer = httpx.post(f"{server.url}{route}", json=body("a cat"), timeout=60)
+            assert answer.status_code == 200, (route, answer.text)
+            assert not {"NaN", "null", "Infinity"} & set(re.findall(r"[A-Za-z]+", answer.text))
+
+
+@pytest.mark.slow
+def test_a_corpus_keeps_no_vector_that_is_not_finite(overflow: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(TEXTS) if text]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    folder = tmp_path / "out"
+    arguments = ["cluster", "embed", str(tmp_path / "c.jsonl"), str(folder), "-m", str(overflow)]
+    result = CliRunner().invoke(cli, [*arguments, "--part", "1/1"])
+    assert result.exit_code == 1
+    assert "2 texts have no vector" in result.stderr
+    table = parquet.read_table(next(folder.glob("*.parquet"))).to_pylist()
+    assert [row["id"] for row in table if row["vector"] is None] == ["1", "5"]
+    assert all(np.isfinite(row["vector"]).all() for row in table if row["vector"] is not None)
 
 
 @pytest.mark.slow

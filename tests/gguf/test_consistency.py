@@ -159,6 +159,7 @@ def test_tensors_that_contradict_the_metadata(architecture: str, sound, tmp_path
         base.set("tokenizer.ggml.tokens", (ARRAY, STRING), fewer),
         base.set("tokenizer.ggml.token_type", (ARRAY, INT32), [1] * 2000),
         base.set("tokenizer.ggml.model", STRING, "none"),
+        base.set("tokenizer.ggml.model", STRING, "rwkv"),
         base.without("tokenizer.ggml.tokens"),
         base.set("tokenizer.ggml.add_bos_token", 7, True).set(
             "tokenizer.ggml.bos_token_id", UINT32, 1 << 31

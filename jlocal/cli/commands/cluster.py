@@ -250,7 +250,8 @@ def _report(summary: Summary, output: str, *, quiet: bool) -> None:
         texts = f"{summary.texts:,} vector{'s' if summary.texts != 1 else ''}"
         log(f"Wrote {texts} of {summary.tokens:,} tokens to {output}")
     if summary.errors:
-        log(f"Error: {summary.errors:,} texts have no vector, such as {summary.first_error}")
+        texts = "1 text has" if summary.errors == 1 else f"{summary.errors:,} texts have"
+        log(f"Error: {texts} no vector, such as {summary.first_error}")
     if summary.failures:
         log(f"Error: {len(summary.failures):,} shards were not computed; run the command again.")
     if summary.errors or summary.failures:
