@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jlocal.collection.collection import Collection
     from jlocal.collection.index.report import Report
     from jlocal.embed.embedder import Embedder
+    from jlocal.inputs.documents import Unreadable
 
 # The collections that were used last are kept, for the next search in the same folder.
 _KEPT = 10
@@ -50,10 +51,9 @@ def collection_of(scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
 def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Collection:
     from jlocal.collection.collection import Collection
 
-    nothing = click.ClickException(f"there is no text in {printable(scope.name)}")
     paths = scope.paths()
     if not paths:
-        raise nothing
+        raise _nothing(scope)
     # A link may lead to a collection that is not in the cache.
     if path.is_symlink():
         _delete(path)
@@ -65,13 +65,25 @@ def _current(path: Path, scope: Scope, model: Embedder, *, quiet: bool) -> Colle
         with index_bar(quiet=quiet) as on_progress:
             report = collection.index(paths, on_progress=on_progress)
         if not len(collection):
-            raise nothing
+            # A folder without files is no other reason.
+            bad = [item for item in report.failures if not _is_folder_without_files(item)]
+            raise _nothing(scope, *bad[:1])
     except BaseException:
         collection.close()
         raise
     if not quiet:
         _log(report, scope)
     return collection
+
+
+def _is_folder_without_files(failure: Unreadable) -> bool:
+    return failure.is_known and Path(failure.id).is_dir()
+
+
+def _nothing(scope: Scope, *failures: Unreadable) -> click.ClickException:
+    """Return the error for a scope without text, with the reason why a file cannot be read."""
+    reasons = [f"; {printable(f'{failure.id}: {failure.reason}')}" for failure in failures]
+    return click.ClickException(f"there is no text in {printable(scope.name)}{''.join(reasons)}")
 
 
 def _forget_others(collection: Collection, paths: Sequence[str]) -> None:

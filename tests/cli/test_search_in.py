@@ -100,6 +100,10 @@ def test_what_cannot_be_searched_is_said(jlocal: Run, tmp_path: Path) -> None:
     assert done.stderr.endswith(f"Error: there is no text in {tmp_path}/empty\n")
     done = jlocal("search", "x", "--in", "work/*.pdf")
     assert "there is no text in" in done.stderr
+    (tmp_path / "torn.md").write_bytes(b"A note that a crash\0\0\0\0 has torn.")
+    done = jlocal("search", "x", "--in", "torn.md")
+    assert done.returncode == 1
+    assert "torn.md: not text: it contains NUL characters" in done.stderr
 
 
 @pytest.mark.slow

@@ -78,7 +78,8 @@ def plan(
             advice = f"{reason or _state(root, is_own=is_own)}; {_advice(kept[root])}"
             failures.append(Unreadable(name, Message(advice, _PRUNE)))
         elif reason and root not in without_files:
-            failures.append(Unreadable(name, reason))
+            is_known = os.path.isdir(root)  # noqa: PTH112
+            failures.append(Unreadable(name, reason, is_known=is_known))
     return Pruning(removed, failures)
 
 
