@@ -29,6 +29,9 @@ _SUPERSETS = {
 # Bytes from 0x80 to 0x9F are letters or quotation marks of these Windows encodings.
 _WINDOWS = {"iso8859-2": "cp1250", "iso8859-7": "cp1253", "iso8859-8": "cp1255"}
 _MULTIBYTE = {"cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"}
+_NOT_WESTERN = re.compile("[^\0-\xff\u2010-\u2026\u20ac\ufffd]")
+# Names that databases, Windows and Python give to UTF-8.
+_UTF8 = re.compile(r"utf[-_]?8|cp-?65001", re.IGNORECASE)
 # Minimum number of bytes above ASCII to distinguish single-byte encodings.
 _EVIDENCE = 10
 _SAMPLE = 128 << 10
@@ -62,7 +65,7 @@ def decode(data: bytes) -> str:
         said = _Decoded.of(data, declared)
         # A short text in a multibyte encoding may also be valid UTF-8.
         candidates = [said] if said.is_likely and (utf8.bad or not said.bad) else []
-    elif utf8.bad < utf8.good:
+    elif utf8.bad < utf8.good or (utf8.bad == utf8.good and utf8.is_western):
         candidates = [utf8]
     else:
         said = _Decoded.of(data, declared or "utf-8")
@@ -78,7 +81,10 @@ def declared_encoding(data: bytes) -> str | None:
     head = data[:_DECLARED_WITHIN]
     xml = _XML.match(head)
     for label in [*([xml[1]] if xml else []), *_labels(head)]:
-        name = map_encoding_to_html5(label.decode("ascii", "replace").strip(), fallback_utf8=False)
+        text = label.decode("ascii", "replace").strip()
+        if _UTF8.match(text):
+            return "utf-8"
+        name = map_encoding_to_html5(text, fallback_utf8=False)
         if name:
             # A declaration in ASCII bytes cannot be in a UTF-16 text.
             return "utf-8" if name.startswith("utf-16") else _SUPERSETS.get(name, name)
@@ -105,6 +111,14 @@ class _Decoded:
     @property
     def is_likely(self) -> bool:
         return self.bad <= max(1, self.good)
+
+    @property
+    def is_western(self) -> bool:
+        """Whether no other characters are in it than those that UTF-8 as Windows-1252 garbles most.
+
+        They come out as "Ã©" or "â€œ" there, which nobody writes.
+        """
+        return self.good > 0 and not _NOT_WESTERN.search(self.text)
 
 
 def _labels(head: bytes) -> Iterator[bytes]:

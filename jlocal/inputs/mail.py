@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import email
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -121,7 +122,10 @@ def _html_text(data: bytes, charset: str | None) -> str:
     from jlocal.inputs.html import read as read_page
 
     # The message's encoding takes precedence over the page's.
-    page = codecs.BOM_UTF8 + _decode_part(data, charset).encode() if charset else data
+    page = data
+    if charset:
+        with contextlib.suppress(TextError):
+            page = codecs.BOM_UTF8 + _decode_part(data, charset).encode()
     return read_page(page)[0]
 
 

@@ -185,6 +185,13 @@ def test_one_bad_byte_costs_one_character() -> None:
     assert shown("<meta charset=shift_jis><p>日本の港".encode("cp932")[:-1]) == "日本の\ufffd"
     assert shown("<p>Harbour\0 office") == "Harbour\ufffd office"
     assert shown("<meta charset=iso-8859-1><p>Größe, süß".encode() + b"\xff") == "Größe, süß\ufffd"
+    for name in ("utf8mb4", "UTF8MB3", "utf_8", "utf-8-sig", "cp65001"):
+        assert shown(f"<meta charset={name}><p>café ".encode() + b"\xe9") == "café \ufffd"
+    assert shown("<p>The café is open. ".encode() + b"\xe9") == "The café is open. \ufffd"
+    page = "<p>She said “yes” to the captain of the harbour. ".encode() + b"\xe9 \xe8"
+    assert shown(page) == "She said “yes” to the captain of the harbour. \ufffd \ufffd"
+    # The last two bytes of the name are a character of UTF-8 too.
+    assert shown("<p>Le bar «CAFÉ»".encode("cp1252")) == "Le bar «CAFÉ»"
 
 
 @pytest.mark.parametrize("name", [name for name, text in AWKWARD.items() if text.strip()])

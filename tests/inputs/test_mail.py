@@ -88,6 +88,8 @@ def test_encodings_of_a_body() -> None:
     page = b"Content-Type: text/html"
     meta = f"<meta charset=windows-1251><p>{text}</p>".encode("cp1251")
     assert body(message(page, meta)) == text
+    page = b"Content-Type: text/html; charset=utf8mb4"
+    assert body(message(page, "<p>Größe der Häfen".encode() + b"\xff")) == "Größe der Häfen\ufffd"
     unclear = read(message(b"Subject: s", b"\xe9"))
     assert unclear.losses == ("its encoding is neither declared nor clear",)
 
