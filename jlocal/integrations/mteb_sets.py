@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 from jlocal.errors import FileError
 from jlocal.extras import importing
-from jlocal.files import sha256_of
+from jlocal.files import open_regular, sha256_of
 from jlocal.inputs.records import JsonObject
 
 with importing("mteb", "jlocal.integrations.mteb_sets needs"):
@@ -214,7 +215,7 @@ def _metadata(path: Path, kind: str, main_score: str, files: Sequence[Path]) -> 
 
 def _rows(path: Path, texts: Sequence[str]) -> Iterator[_Row]:
     """Yield the rows of a file, each with these fields, and all but the id of them texts."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
         source = _objects(path, file) if path.suffix.lower() == ".jsonl" else _cells(path, file)
         for number, row in source:
             for name in texts:

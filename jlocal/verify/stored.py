@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from jlocal.errors import ModelError, VerifyError
+from jlocal.files import open_regular
 from jlocal.outputs.atomic import atomic_write
 from jlocal.vectors import Vectors, normalize
 from jlocal.verify.encoders import Encoded, ModelInfo, check_vectors
@@ -47,7 +48,7 @@ class StoredEncoder:
         """
         self.texts: Sequence[Text]
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
                 self.info, self.texts, self._encoded = _Reader(archive, path).read()
         except OSError as error:
             raise VerifyError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,12 @@ def test_two_sets_of_one_name_are_refused(sets: Path) -> None:
     status, _, errors = run("starter", "--task", sets / "pairs.csv", "--task", sets / "pairs.jsonl")
     assert status == 2
     assert "two tasks are called 'pairs'" in errors
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_set_that_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "endless.csv").symlink_to("/dev/zero")
+    for name in ("pipe.jsonl", "endless.csv"):
+        with pytest.raises(FileError, match=f"{name}: it is not a regular file"):
+            find_task(str(tmp_path / name))

@@ -227,3 +227,10 @@ def test_damage_is_named(stored_reference, tmp_path) -> None:
             refused.append(str(error))
     assert len(refused) > 200
     assert not [message for message in refused if "\n" in message]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_reference_that_is_a_pipe_is_refused_at_once(tmp_path) -> None:
+    os.mkfifo(tmp_path / "reference.npz")
+    with pytest.raises(VerifyError, match="is not a regular file"):
+        StoredEncoder(tmp_path / "reference.npz")
