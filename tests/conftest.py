@@ -157,23 +157,45 @@ def nano_checkpoint(checkpoint: Callable[[Backbone], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def cut_checkpoint(workshop: Path) -> Callable[[Backbone], Path]:
+    """Backbone -> the same with a tenth of its tokens, those of `prose` among them."""
+
+    def make(backbone: Backbone) -> Path:
+        folder = once(
+            workshop / f"{backbone}-cut",
+            lambda folder: few_tokens(build(folder / backbone, backbone), 12_800),
+        )
+        return folder / backbone
+
+    return cache(make)
+
+
+@pytest.fixture(scope="session")
 def converted(
-    workshop: Path, checkpoint: Callable[[Backbone], Path]
-) -> Callable[[Backbone, str, str], Path]:
-    """(backbone, task, type) -> the GGUF that `convert` makes."""
+    workshop: Path,
+    checkpoint: Callable[[Backbone], Path],
+    cut_checkpoint: Callable[[Backbone], Path],
+) -> Callable[..., Path]:
+    """(backbone, task, type) -> the GGUF that `convert` makes.
+
+    With all tokens (`whole=True`) a file takes a second to make, and another to load.
+    """
     from jlocal_convert import convert
 
     @cache
-    def files(backbone: Backbone, task: str) -> dict[str, Path]:
+    def files(backbone: Backbone, task: str, whole: bool) -> dict[str, Path]:
+        source = (checkpoint if whole else cut_checkpoint)(backbone)
         # In one go, which takes half the time.
         folder = once(
-            workshop / f"{backbone}-{task}",
-            lambda folder: convert(checkpoint(backbone), tasks=(task,), types=KINDS, output=folder),
+            workshop / f"{backbone}-{task}{'-whole' if whole else ''}",
+            lambda folder: convert(source, tasks=(task,), types=KINDS, output=folder),
         )
         return by_type(folder, KINDS)
 
-    def file(backbone: Backbone, task: str = "retrieval", kind: str = "F16") -> Path:
-        return files(backbone, task)[kind]
+    def file(
+        backbone: Backbone, task: str = "retrieval", kind: str = "F16", *, whole: bool = False
+    ) -> Path:
+        return files(backbone, task, whole)[kind]
 
     return file
 
@@ -301,20 +323,32 @@ def model(model_file: Path) -> Iterator[Embedder]:
 
 
 @pytest.fixture(scope="session")
-def reference(checkpoint: Callable[[Backbone], Path]) -> Callable[[Backbone, str], Reference]:
-    """(backbone, task) -> the same model in transformers and PEFT."""
+def reference(
+    checkpoint: Callable[[Backbone], Path], cut_checkpoint: Callable[[Backbone], Path]
+) -> Callable[..., Reference]:
+    """(backbone, task) -> the same model in transformers and PEFT, as `converted` has it."""
     from support.reference import Reference
 
-    return cache(lambda backbone, task="retrieval": Reference(checkpoint(backbone), task))
+    @cache
+    def load(backbone: Backbone, task: str | None, whole: bool) -> Reference:
+        return Reference((checkpoint if whole else cut_checkpoint)(backbone), task)
+
+    def model(backbone: Backbone, task: str | None, *, whole: bool = False) -> Reference:
+        return load(backbone, task, whole)
+
+    return model
 
 
 @pytest.fixture(scope="session")
-def expected(reference: Callable[[Backbone, str], Reference]) -> Callable[..., dict]:
+def expected(reference: Callable[..., Reference]) -> Callable[..., dict]:
     """(backbone, task) -> name of the prompt -> the reference's vectors of AWKWARD."""
 
     @cache
-    def vectors(backbone: Backbone, task: str) -> dict:
-        model = reference(backbone, task)
+    def encode(backbone: Backbone, task: str, whole: bool) -> dict:
+        model = reference(backbone, task, whole=whole)
         return {name: model.encode(AWKWARD.values(), prompt) for name, prompt in PROMPTS.items()}
+
+    def vectors(backbone: Backbone, task: str, *, whole: bool = False) -> dict:
+        return encode(backbone, task, whole)
 
     return vectors

@@ -248,7 +248,7 @@ def test_similar(jlocal, model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_show(jlocal, model: Path) -> None:
+def test_show(jlocal, model: Path, converted) -> None:
     done = jlocal("show", model, "--json")
     facts = json.loads(done.stdout)
     assert facts["architecture"] == "qwen3"
@@ -257,7 +257,8 @@ def test_show(jlocal, model: Path) -> None:
     assert facts["task"] == "retrieval"
     assert facts["bytes"] == model.stat().st_size
     assert "query='Query: '" in jlocal("show", model).stdout
-    header = json.loads(jlocal("show", model, "--header", "--json").stdout)
+    whole = converted("qwen3", whole=True)
+    header = json.loads(jlocal("show", whole, "--header", "--json").stdout)
     assert header["tokenizer.ggml.pre"] == "qwen2"
     assert header["tokenizer.ggml.tokens"] == "(151,936 values)"
 

@@ -23,7 +23,7 @@ def words(text: str) -> int:
 
 @pytest.fixture(scope="module", params=["qwen3", "eurobert"])
 def count(converted, request) -> Callable[[str], int]:
-    with Embedder(converted(request.param)) as model:
+    with Embedder(converted(request.param, whole=True)) as model:
         yield lambda text: len(model.tokenize(text, "Document: "))
 
 

@@ -38,7 +38,7 @@ with Collection(sys.argv[1], sys.argv[2]) as collection:
 @pytest.fixture(scope="module")
 def model_file(converted) -> Path:
     """Return one with the whole vocabulary: with few tokens two of these notes share a passage."""
-    return converted("qwen3", "retrieval", "F32")
+    return converted("qwen3", "retrieval", "F32", whole=True)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_equal_to_llama_imatrix(backbone, last, converted):
         assert len(tokens) // CHUNK == theirs.chunks
         return tokens[: theirs.chunks * CHUNK].reshape(-1, CHUNK)
 
-    found = computed_in_every_row(converted(backbone, "retrieval", "F32"), chunks, last)
+    found = computed_in_every_row(converted(backbone, kind="F32", whole=True), chunks, last)
     assert found.keys() == theirs.entries.keys()
     assert len(found) == 14
     for name, entry in theirs.entries.items():

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def narrow(converted):
     """An F16 file without super-blocks."""
-    return converted("qwen3", "retrieval", "F16")
+    return converted("qwen3", "retrieval", "F16", whole=True)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_bad_files(narrow, calibration_file, converted, tmp_path):
     there.write_bytes(b"x")
     fails(OutputError, "exists", output=there)
     fails(OutputError, "is the input itself", output=narrow, overwrite=True)
-    fails(ModelError, "is quantised already", source=converted("qwen3", "retrieval", "Q8_0"))
+    fails(ModelError, "is quantised already", source=converted("qwen3", kind="Q8_0", whole=True))
     fails(ModelError, "is not a usable GGUF file", source=there)
     assert [path.name for path in tmp_path.iterdir()] == ["there.gguf"]
     assert there.read_bytes() == b"x"
@@ -380,7 +380,7 @@ def test_bad_options(options, message, narrow, tmp_path):
 
 def test_interrupted_search_leaves_nothing(converted, calibration_file, tmp_path):
     """Ctrl-C while there is a hidden file: the model in a type that can be searched with."""
-    source = converted("qwen3", "retrieval", "BF16")
+    source = converted("qwen3", kind="BF16", whole=True)
     child = subprocess.Popen(
         [
             *(sys.executable, "-m", "jlocal", "quantize", source, "--target-cosine", "0.9999"),

@@ -11,7 +11,7 @@ from jlocal import Embedder
 from jlocal_convert import convert
 from support.alike import below, cosines
 from support.checkpoints import TASKS, merged
-from support.gguf_files import KINDS
+from support.gguf_files import KINDS, few_tokens
 from support.reference import Reference
 from support.texts import AWKWARD, PROMPTS, prose, scrambled
 
@@ -24,16 +24,28 @@ TEXTS = list(AWKWARD.values())
 @pytest.fixture(scope="module", params=BACKBONES)
 def retrieval(request, converted, reference):
     """Return a model of the retrieval task, and its reference."""
-    with Embedder(converted(request.param, "retrieval", "F16")) as model:
-        yield model, reference(request.param, "retrieval")
+    with Embedder(converted(request.param, "retrieval", "F16", whole=True)) as model:
+        yield model, reference(request.param, "retrieval", whole=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_equals_the_reference(converted, expected, backbone, task, kind):
-    with Embedder(converted(backbone, task, kind)) as model:
-        for prompt, vectors in expected(backbone, task).items():
+    equals(expected(backbone, task), converted(backbone, task, kind), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_equals_the_reference_with_all_tokens(converted, expected, backbone, kind):
+    """In one task: no adapter changes the tokens."""
+    file = converted(backbone, "retrieval", kind, whole=True)
+    equals(expected(backbone, "retrieval", whole=True), file, kind)
+
+
+def equals(expected, file, kind):
+    with Embedder(file) as model:
+        for prompt, vectors in expected.items():
             ours = model.encode(TEXTS, prompt_name=prompt)
             assert ours.dtype == np.float32
             np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
@@ -43,7 +55,7 @@ def test_equals_the_reference(converted, expected, backbone, task, kind):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_merged_repositories(tmp_path, checkpoint, backbone):
     """A repository that holds one task, merged, needs no adapter."""
-    folder = merged(checkpoint(backbone), "retrieval", tmp_path / "v5-retrieval")
+    folder = few_tokens(merged(checkpoint(backbone), "retrieval", tmp_path / "v5-retrieval"))
     (path,) = convert(folder, types=("F16",), output=tmp_path)
     with Embedder(path) as model:
         ours = model.encode(TEXTS, prompt_name="query")
@@ -145,11 +157,12 @@ def test_capture_equals_pooling(converted, backbone):
 def test_llama_cpp_needs_nothing_but_the_file(converted, reference, backbone):
     """No pooling argument: the header says it. Texts without added tokens: `embed` ignores them."""
     texts = ["Query: Which planet is red?", "Document: 火星 is red.", "Query: " + prose(300)]
-    path = converted(backbone, "retrieval", "F16")
+    path = converted(backbone, "retrieval", "F16", whole=True)
     # `embed` cuts a text at n_batch.
     llama = llama_cpp.Llama(
         str(path), embedding=True, n_ctx=1024, n_batch=1024, n_ubatch=1024, verbose=False
     )
     vectors = np.array([llama.embed(text) for text in texts])
     llama.close()
-    assert below(0.9999, vectors, reference(backbone, "retrieval").encode(texts, ""), texts) == {}
+    theirs = reference(backbone, "retrieval", whole=True).encode(texts, "")
+    assert below(0.9999, vectors, theirs, texts) == {}

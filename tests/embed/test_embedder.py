@@ -35,7 +35,7 @@ def model(converted) -> Iterator[Embedder]:
 
 @pytest.fixture(scope="module")
 def nano(converted) -> Iterator[Embedder]:
-    with Embedder(converted("eurobert")) as model:
+    with Embedder(converted("eurobert", whole=True)) as model:
         yield model
 
 
@@ -164,7 +164,7 @@ def test_nano_has_a_token_for_the_empty_text(nano: Embedder) -> None:
 def test_too_long(nano: Embedder, converted, tmp_path: Path) -> None:
     long = "word " * 1500
     path = tmp_path / "short.gguf"
-    patch(converted("eurobert"), path, "eurobert.context_length", 8192, 1000)
+    patch(converted("eurobert", whole=True), path, "eurobert.context_length", 8192, 1000)
     with Embedder(path) as model, pytest.raises(TextTooLongError) as caught:
         model.encode(["short", long])
     assert (caught.value.index, caught.value.limit) == (1, 1000)

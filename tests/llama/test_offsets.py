@@ -14,7 +14,7 @@ from support.texts import AWKWARD
 @pytest.fixture(scope="module", params=["qwen3", "eurobert"])
 def pair(request, converted):
     """Return our tokenizer and the reference tokenizer of one backbone."""
-    with Embedder(converted(request.param, "retrieval", "F16")) as model:
+    with Embedder(converted(request.param, whole=True)) as model:
         tokenizer = model.preparer().runtime.tokenizer
         yield tokenizer, Tokenizer.from_str(tokenizer_json(request.param).decode())
 

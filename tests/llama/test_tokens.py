@@ -11,7 +11,7 @@ from support.texts import AWKWARD, PROMPTS, huge, prose, scrambled
 @pytest.fixture(scope="module", params=["qwen3", "eurobert"])
 def pair(request, converted):
     """Return the runtime and the reference tokenizer of one backbone."""
-    with Embedder(converted(request.param, "retrieval", "F16")) as model:
+    with Embedder(converted(request.param, whole=True)) as model:
         yield model, Tokenizer.from_str(tokenizer_json(request.param).decode())
 
 
@@ -73,7 +73,7 @@ def test_added_tokens_close_together(pair):
 @pytest.mark.slow
 def test_special_tokens_of_the_post_processor(converted):
     """Small adds nothing; nano adds its end token, even to an empty text."""
-    with Embedder(converted("qwen3", "retrieval", "F16")) as model:
+    with Embedder(converted("qwen3", whole=True)) as model:
         assert model.tokenize("").tolist() == []
-    with Embedder(converted("eurobert", "retrieval", "F16")) as model:
+    with Embedder(converted("eurobert", whole=True)) as model:
         assert model.tokenize("").tolist() == [128001]

@@ -37,6 +37,7 @@ CONFIG_KEYS = (
     "num_attention_heads",
     "num_hidden_layers",
     "num_key_value_heads",
+    "pad_token_id",
     "rms_norm_eps",
     "vocab_size",
 )

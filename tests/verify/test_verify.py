@@ -51,7 +51,7 @@ def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.parametrize("backbone", ["qwen3", "eurobert"])
 def test_a_file_beside_its_checkpoint(backbone, converted, checkpoint) -> None:
     report = verify(
-        converted(backbone, "clustering", "F16"),
+        converted(backbone, "clustering", "F16", whole=True),
         checkpoint(backbone),
         texts=[*AWKWARD.values()],
         open_checkpoint=CheckpointEncoder,
