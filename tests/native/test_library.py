@@ -119,7 +119,7 @@ def test_an_older_processor_runs_the_kernels_that_it_knows(
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.slow(times=40)
 @pytest.mark.skipif(not shutil.which("g++"), reason="the sanitizers' libraries are GCC's")
 def test_the_kernels_touch_no_memory_but_theirs_and_behave_as_defined(
     library: Path, tmp_path: Path
