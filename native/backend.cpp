@@ -9,6 +9,11 @@
 //   front      that of the configured family     -          -              registered; never computes
 //   plain      the CPU's                         yes        no
 //   attending  the CPU's                         yes        yes
+//   capturing  the CPU's                         yes        yes            and claims the head
+//
+// A callback that captures hidden states ends the part of a graph that one backend computes, and not
+// the graph: if the head (the product with the matrix of the vocabulary) belonged to the CPU's
+// backend, it would be computed for nothing. So it is claimed, and lies behind the end.
 #include "backend.h"
 
 #include <algorithm>
@@ -31,7 +36,7 @@ namespace {
 using namespace ggml;
 
 std::atomic<const Family*> configured_family{nullptr};
-std::atomic<bool> configured_attention{false};
+std::atomic<bool> configured_attention{false}, configured_capture{false};
 
 struct State {
     Threads threads;
@@ -40,7 +45,7 @@ struct State {
     std::vector<const void*> large;  // buffers that were moved to large pages
 };
 
-extern Device front, plain, attending;
+extern Device front, plain, attending, capturing;
 
 // ------------------------------------------------------------------------------------ operations
 
@@ -50,6 +55,9 @@ bool multiplies(const Tensor* op) {
     return !w->view_src && packs(w) && x->type == kF32 && op->type == kF32 && x->ne[0] == w->ne[0] &&
            api.ggml_is_contiguous(x) && api.ggml_is_contiguous(op);
 }
+
+// The product of the hidden states with the matrix of the vocabulary, in the graphs of llama.cpp's decoders.
+bool is_head(const Tensor* op) { return op->op == kMulMat && op->src[1] && !std::strcmp(op->src[1]->name, "result_norm"); }
 
 bool is_row_major(const Tensor* t, Type type, size_t size) { return t->type == type && t->nb[0] == size && t->ne[3] == 1; }
 
@@ -105,6 +113,7 @@ Status compute(Backend* backend, Graph* graph) try {
     const Family* form = nullptr;
     for (size_t i = 0; i < ops.size(); i++) {
         const Tensor* op = ops[i];
+        if (is_head(op)) return kFailed;  // a capture ends before it
         if (op->op == kMulMat) {
             use_large_pages(state, op);
             const Family* family = family_of(op->src[0]->buffer->type, op->src[0]);
@@ -141,6 +150,8 @@ void set_threads(Backend* backend, int count) {
     if (threads.are_here()) threads.set_count(count);
 }
 
+Device* configured_device() { return !configured_attention ? &plain : configured_capture ? &capturing : &attending; }
+
 Backend* init_backend(Device*, const char*) {
     static const uint8_t guid[16] = {'j', 'l', 'o', 'c', 'a', 'l', '-', 'k', 'e', 'r', 'n', 'e', 'l', 's', 0, 1};
     BackendFunctions functions = {};
@@ -149,7 +160,7 @@ Backend* init_backend(Device*, const char*) {
     functions.graph_compute = compute;
     auto* state = new (std::nothrow) State;
     if (!state) return nullptr;
-    auto* backend = new (std::nothrow) Backend{&guid, functions, configured_attention ? &attending : &plain, state};
+    auto* backend = new (std::nothrow) Backend{&guid, functions, configured_device(), state};
     if (!backend) delete state;
     return backend;
 }
@@ -174,12 +185,14 @@ BufferType* front_buffer_type(Device* device) {
 }
 BufferType* cpu_buffer_type(Device*) { return api.ggml_backend_cpu_buffer_type(); }
 
+bool computes_all(const Device* device) { return device == &attending || device == &capturing; }
+
 bool supports_op(Device* device, const Tensor* op) {
     switch (op->op) {
         case kNone: case kReshape: case kView: case kPermute: case kTranspose: return true;
-        case kMulMat: return multiplies(op);
-        case kFlashAttention: return device == &attending && attends(op);
-        default: return device == &attending && is_tokenwise(op);
+        case kMulMat: return multiplies(op) || (device == &capturing && is_head(op));
+        case kFlashAttention: return computes_all(device) && attends(op);
+        default: return computes_all(device) && is_tokenwise(op);
     }
 }
 bool supports_buffer_type(Device*, BufferType* type) { return is_ours(type) || api.ggml_backend_buft_is_host(type); }
@@ -209,12 +222,14 @@ Registry the_registry{kBackendApi, {registry_name, device_count, device_at, proc
 Device front{device_functions(front_buffer_type), &the_registry, nullptr};
 Device plain{device_functions(cpu_buffer_type), &the_registry, nullptr};
 Device attending{device_functions(cpu_buffer_type), &the_registry, nullptr};
+Device capturing{device_functions(cpu_buffer_type), &the_registry, nullptr};
 
 }  // namespace
 
 void configure(const Settings& settings) {
     configured_family = settings.family;
     configured_attention = settings.attention && attention_kernels();
+    configured_capture = settings.capture;
     set_packing_threads(settings.packing_threads);
 }
 

@@ -9,6 +9,7 @@ namespace jlocal {
 struct Settings {
     const Family* family;  // for weights; nullptr for none
     bool attention;
+    bool capture;  // of hidden states; contexts then never compute the head
     int packing_threads;
 };
 void configure(const Settings& settings);

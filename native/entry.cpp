@@ -19,7 +19,7 @@ using namespace jlocal;
 
 namespace {
 
-constexpr int kAbi = 1;  // version of the functions in this file
+constexpr int kAbi = 2;  // version of the functions in this file
 
 // More threads would only wait for memory.
 int packing_threads() { return std::min(8, usable_cpus()); }
@@ -56,13 +56,14 @@ PUBLIC const char* jlocal_kernels_families(void) {
 }
 
 // Choose the kernels for models and contexts that are made from now on: "bf16", "int8", or "" for
-// ggml's own kernels; and whether this library also computes attention. Returns 1, or 0 if this
-// processor has no family for the type; the library then computes nothing.
-PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention) {
+// ggml's own kernels; whether this library also computes attention; and whether a callback of the context
+// captures `result_norm` and stops there. Returns 1, or 0 if this processor has no family for the type; the
+// library then computes nothing.
+PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention, int capture) {
     const Family* family = nullptr;
     if (!std::strcmp(compute_type, "bf16")) family = fastest(Form::kBf16);
     if (!std::strcmp(compute_type, "int8")) family = fastest(Form::kInt8);
-    configure({family, family && attention, packing_threads()});
+    configure({family, family && attention, capture != 0, packing_threads()});
     return family || !*compute_type ? 1 : 0;
 }
 

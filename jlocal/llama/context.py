@@ -153,7 +153,7 @@ class Context:
             params.cb_eval = self._capture.callback
         else:
             params.pooling_type = POOLING[self._model.profile.pooling]
-        self._handle = self._model.new_context(params)
+        self._handle = self._model.new_context(params, capture=self._capture is not None)
         # The model and the callback must outlive the context, also when nobody closes it.
         self._free = weakref.finalize(self, _free, self._handle, self._model, self._capture)
         self._capacity = params.n_ctx

@@ -21,7 +21,7 @@ from jlocal.llama.library import api, ggml
 LIBRARY = Path(__file__).with_name("libjlocal_kernels.so")
 NOT_BUILT = LIBRARY.with_suffix(".txt")
 
-_ABI = 1
+_ABI = 2
 # The library's names of compute types.
 _NAMES = {"": b"", "bfloat16": b"bf16", "int8": b"int8"}
 _LONGEST_REASON = 500
@@ -72,11 +72,12 @@ def identity() -> tuple[object, ...]:
 
 
 @contextlib.contextmanager
-def offered(compute_type: str) -> Iterator[None]:
+def offered(compute_type: str, *, capture: bool = False) -> Iterator[None]:
     """Offer the kernels of a compute type to a model or context that is made meanwhile.
 
     Args:
         compute_type: "bfloat16" or "int8"; "" offers none.
+        capture: a callback of the context captures `result_norm` and stops there.
 
     """
     if not kernels().families:
@@ -84,11 +85,11 @@ def offered(compute_type: str) -> Iterator[None]:
         return
     library, _ = _loaded()
     with _lock:
-        library.jlocal_kernels_configure(_NAMES[compute_type], bool(compute_type))
+        library.jlocal_kernels_configure(_NAMES[compute_type], bool(compute_type), capture)
         try:
             yield
         finally:
-            library.jlocal_kernels_configure(b"", 0)
+            library.jlocal_kernels_configure(b"", 0, 0)
 
 
 @cache
@@ -107,8 +108,8 @@ def _loaded() -> tuple[ctypes.CDLL, tuple[str, ...]]:
     families = tuple(filter(None, library.jlocal_kernels_families().decode().split(",")))
     if not families:
         raise _UnusableError("there are none for this CPU")
-    library.jlocal_kernels_configure.argtypes = [ctypes.c_char_p, ctypes.c_int]
-    library.jlocal_kernels_configure(b"", 0)
+    library.jlocal_kernels_configure.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
+    library.jlocal_kernels_configure(b"", 0, 0)
     if not ggml.ggml_backend_load(os.fsencode(LIBRARY)):
         raise _UnusableError("llama.cpp does not accept them")
     return library, families

@@ -113,15 +113,19 @@ class Model:
             )
         return handle
 
-    def new_context(self, params: Any) -> int:
+    def new_context(self, params: Any, *, capture: bool = False) -> int:
         """Make a context, which the caller frees; the model must outlive it.
+
+        Args:
+            params: llama.cpp's `llama_context_params`.
+            capture: the callback in `params` captures `result_norm` and stops there.
 
         Raises:
             ModelError: llama.cpp cannot make it, for lack of memory for example.
 
         """
         last_errors()
-        with offered(self._kernels):
+        with offered(self._kernels, capture=capture):
             handle = api.llama_init_from_model(self.handle, params)
         if not handle:
             reason = last_errors() or "not enough memory"

@@ -37,7 +37,7 @@ for number in range(2):
     device = ggml.ggml_backend_dev_get(number)
     names[base.ggml_backend_dev_name(device).decode()] = device
 for chosen, expected in (("bf16", "JLOCAL"), ("", "CPU"), ("int8", "JLOCAL"), ("int4", "CPU")):
-    known = kernels.jlocal_kernels_configure(chosen.encode(), 1)
+    known = kernels.jlocal_kernels_configure(chosen.encode(), 1, 0)
     kind = base.ggml_backend_buft_name(base.ggml_backend_dev_buffer_type(names["JLOCAL"])).decode()
     assert known == (chosen != "int4"), chosen
     assert kind == expected, (chosen, kind)
