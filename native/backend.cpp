@@ -107,6 +107,7 @@ void use_large_pages(State& state, const Tensor* t) {
 Status compute(Backend* backend, Graph* graph) try {
     State& state = *static_cast<State*>(backend->context);
     const std::vector<Tensor*> ops = operations(graph);
+    const Threads::Awake awake(state.threads);
     state.rotations.clear();
     // The query, key and value products have the same input, which is converted only once.
     const Tensor* converted = nullptr;

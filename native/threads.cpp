@@ -9,8 +9,8 @@
 namespace jlocal {
 namespace {
 
-// How often an idle thread looks for work before it sleeps, about 10 microseconds: products follow
-// one another closely, but between them ggml's own threads need the cores.
+// How often an idle thread looks for work, about 10 microseconds, before it sleeps, or lets another
+// thread have its core.
 constexpr int kSpins = 400;
 
 inline void pause() {
@@ -86,7 +86,13 @@ void Threads::stop() {
 void Threads::live(int thread) {
     uint32_t seen = 0;
     for (;;) {
-        for (int spins = 0; jobs_.load() == seen && spins < kSpins; spins++) pause();
+        for (int spins = 0; jobs_.load() == seen && (spins < kSpins || awake_.load(std::memory_order_relaxed)); spins++) {
+            if (spins < kSpins) {
+                pause();
+            } else {
+                sched_yield();
+            }
+        }
         if (jobs_.load() == seen) {
             std::unique_lock<std::mutex> lock(mutex_);
             sleeping_.fetch_add(1);

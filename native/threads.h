@@ -3,6 +3,9 @@
 // There is no barrier at which threads wait for a thread that is not running: the caller begins at
 // once, other threads join when they wake up, and the caller waits only for those that have joined.
 // So when other programs use some of the cores, only the time of these cores is lost.
+//
+// Waking a thread takes about as long as a small product. So while a graph is computed, idle threads
+// look for the next job without sleeping; they let any other thread have their core that wants it.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -35,6 +38,18 @@ public:
         run_job({[](const void* w, int64_t piece, int thread) { (*static_cast<const Work*>(w))(piece, thread); }, &work, pieces});
     }
 
+    // Keeps the threads awake from one job to the next for as long as it lives.
+    class Awake {
+    public:
+        explicit Awake(Threads& threads) : threads_(threads) { threads_.awake_.store(true); }
+        ~Awake() { threads_.awake_.store(false); }
+        Awake(const Awake&) = delete;
+        Awake& operator=(const Awake&) = delete;
+
+    private:
+        Threads& threads_;
+    };
+
 private:
     struct Job {
         void (*call)(const void* work, int64_t piece, int thread) = nullptr;
@@ -58,6 +73,7 @@ private:
     // Number of jobs so far.
     std::atomic<uint32_t> jobs_{0};
     std::atomic<int32_t> sleeping_{0};
+    std::atomic<bool> awake_{false};
     std::mutex mutex_;
     std::condition_variable wake_;
     bool stopping_ = false;
