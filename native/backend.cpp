@@ -77,11 +77,32 @@ bool attends(const Tensor* op) {
            scale > 0 && std::isfinite(scale) && bias == 0 && cap == 0;
 }
 
-bool compute_product(State& state, const Tensor* op, bool again) {
-    const Tensor *w = op->src[0], *x = op->src[1];
-    const Packed packed{family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]};
-    const Input input{static_cast<const float*>(x->data), x->ne[1] * x->ne[2] * x->ne[3]};
-    return multiply(packed, input, again, static_cast<float*>(op->data), state.scratch, state.threads);
+// The rows that lie converted in the scratch memory, and for which family.
+struct Converted {
+    const Tensor* x = nullptr;
+    const Family* family = nullptr;
+};
+
+Packed packed(const Tensor* w) { return {family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]}; }
+int64_t row_count(const Tensor* x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
+
+bool compute_product(State& state, const Tensor* op, Converted& converted) {
+    const Tensor* x = op->src[1];
+    const Packed w = packed(op->src[0]);
+    // The query, key and value products have the same rows.
+    const bool again = converted.x == x && converted.family == w.family;
+    converted = {x, w.family};
+    return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, static_cast<float*>(op->data), state.scratch, state.threads);
+}
+
+// `next` is the operation after the run, or nullptr.
+bool compute_tokenwise(State& state, Tensor* const* run, int length, const Tensor* next, Converted& converted) {
+    const Tensor* made = run[length - 1];
+    if (!next || next->op != kMulMat || next->src[1] != made || is_head(next)) return compute_run(run, length, nullptr, state.rotations, state.threads);
+    const Packed w = packed(next->src[0]);
+    const Conversion conversion{w.family, rows_for(w, row_count(made), state.scratch, state.threads)};
+    converted = {made, w.family};
+    return conversion.rows && compute_run(run, length, &conversion, state.rotations, state.threads);
 }
 
 bool compute_attention(State& state, const Tensor* op) {
@@ -109,27 +130,23 @@ Status compute(Backend* backend, Graph* graph) try {
     const std::vector<Tensor*> ops = operations(graph);
     const Threads::Awake awake(state.threads);
     state.rotations.clear();
-    // The query, key and value products have the same input, which is converted only once.
-    const Tensor* converted = nullptr;
-    const Family* form = nullptr;
+    Converted converted;
     for (size_t i = 0; i < ops.size(); i++) {
         const Tensor* op = ops[i];
         if (is_head(op)) return kFailed;  // a capture ends before it
         if (op->op == kMulMat) {
             use_large_pages(state, op);
-            const Family* family = family_of(op->src[0]->buffer->type, op->src[0]);
-            if (!compute_product(state, op, op->src[1] == converted && family == form)) return kAllocationFailed;
-            converted = op->src[1];
-            form = family;
+            if (!compute_product(state, op, converted)) return kAllocationFailed;
         } else if (op->op == kFlashAttention) {
             use_large_pages(state, op->src[1]);
             use_large_pages(state, op->src[2]);
+            converted = {};
             if (!compute_attention(state, op)) return kAllocationFailed;
-            converted = nullptr;
         } else {
             const int length = run_length(&ops[i], (int)(ops.size() - i));
-            if (!compute_run(&ops[i], length, state.rotations, state.threads)) return kFailed;
-            i += (size_t)length - 1;
+            const size_t next = i + (size_t)length;
+            if (!compute_tokenwise(state, &ops[i], length, next < ops.size() ? ops[next] : nullptr, converted)) return kFailed;
+            i = next - 1;
         }
     }
     return kSuccess;

@@ -126,7 +126,7 @@ PUBLIC int jlocal_kernels_test_tokenwise(ggml::Graph* graph, int threads) try {
     int runs = 0;
     for (int first = 0; first < count; runs++) {
         const int length = run_length(&ops[first], count - first);
-        if (!compute_run(&ops[first], length, rotations, pool)) return -1;
+        if (!compute_run(&ops[first], length, nullptr, rotations, pool)) return -1;
         first += length;
     }
     return runs;

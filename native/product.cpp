@@ -16,26 +16,31 @@ constexpr int64_t kLeastRows = 64;
 constexpr int64_t kPiecesOfThread = 8, kGroupsOfThread = 2;
 constexpr int64_t kRowsTogether = 32;  // of AMX
 
+size_t size_of_rows(const Packed& w, int64_t M) { return w.family->row_size(w.K) * (size_t)M; }
+size_t size_of_scratch(const Family& family, int64_t K) { return family.scratch_size ? family.scratch_size(K) : 0; }
+
 }  // namespace
 
 size_t packed_size(const Family& family, int64_t N, int64_t K) {
     return (size_t)((N + family.columns - 1) / family.columns) * family.panel_size(K);
 }
 
-bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& scratch, Threads& threads) {
+uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& threads) {
+    return scratch.take(size_of_rows(w, M) + size_of_scratch(*w.family, w.K) * threads.count());
+}
+
+bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scratch& scratch, Threads& threads) {
     const Family& family = *w.family;
-    const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
     if (x.M == 0) return true;
-    const size_t scratch_size = family.scratch_size ? family.scratch_size(w.K) : 0;
-    const size_t own = stride * x.M, size = own + scratch_size * threads.count();
-    again &= scratch.size() >= size;
-    uint8_t* rows = scratch.take(size);
+    const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
+    const size_t own = size_of_rows(w, x.M), scratch_size = size_of_scratch(family, w.K);
+    uint8_t* rows = rows_for(w, x.M, scratch, threads);
     if (!rows) return false;
 
     const auto convert = [&](int64_t first, int64_t last) {
         for (int64_t m = first; m < last; m++) family.convert(x.rows + m * w.K, w.K, rows + m * stride);
     };
-    if (!again) {
+    if (!converted) {
         const int64_t some = x.M * w.K < kWorthSharingConversion ? x.M : (x.M + 4 * threads.count() - 1) / (4 * threads.count());
         threads.run((x.M + some - 1) / some, [&](int64_t piece, int) { convert(piece * some, std::min(x.M, (piece + 1) * some)); });
     }

@@ -21,9 +21,13 @@ struct Input {
     int64_t M;
 };
 
-// out[m * N + n] = sum over k of x[m][k] * W[n][k]. The converted rows stay in `scratch`; `again`
-// reuses them, if the product before had the same x.
+// Memory in `scratch` for M rows of x that are converted for a product with w, one after another; nullptr
+// if there is none. They stay where they are for a product of the same rows with another matrix.
+uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& threads);
+
+// out[m * N + n] = sum over k of x[m][k] * W[n][k]. The rows of x are converted into those of rows_for,
+// unless they are `converted` already: by the product before, or with the operation that made them.
 // Returns false if there is no memory.
-bool multiply(const Packed& w, const Input& x, bool again, float* out, Scratch& scratch, Threads& threads);
+bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scratch& scratch, Threads& threads);
 
 }  // namespace jlocal

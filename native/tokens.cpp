@@ -129,6 +129,13 @@ bool set_rows(const Tensor* op, Part part) {
     return true;
 }
 
+void convert(const Tensor* op, const Conversion& conversion, Part part) {
+    const int64_t n = op->ne[0];
+    const size_t stride = conversion.family->row_size(n);
+    for (int64_t row = part.first; row < part.last; row++)
+        conversion.family->convert(static_cast<const float*>(op->data) + row * n, n, conversion.rows + row * stride);
+}
+
 bool moves_nothing(const Tensor* t) {
     return t->op == ggml::kNone || t->op == ggml::kReshape || t->op == ggml::kView || t->op == ggml::kPermute || t->op == ggml::kTranspose;
 }
@@ -178,7 +185,7 @@ int run_length(Tensor* const* ops, int count) {
     return length;
 }
 
-bool compute_run(Tensor* const* ops, int count, Rotations& rotations, Threads& threads) {
+bool compute_run(Tensor* const* ops, int count, const Conversion* conversion, Rotations& rotations, Threads& threads) {
     int64_t tokens = rows(worked(ops[0])), work = 0;
     for (int i = 0; i < count; i++) {
         tokens = std::min(tokens, rows(worked(ops[i])));
@@ -188,6 +195,7 @@ bool compute_run(Tensor* const* ops, int count, Rotations& rotations, Threads& t
     for (int i = 0; i < count; i++)
         if (ops[i]->op == ggml::kRope && !(table = rotations.of(ops[i], threads))) return false;
 
+    const Tensor* last_op = ops[count - 1];
     std::atomic<bool> good{true};
     const auto compute = [&](int64_t first, int64_t last) {
         for (int i = 0; i < count; i++) {
@@ -207,6 +215,10 @@ bool compute_run(Tensor* const* ops, int count, Rotations& rotations, Threads& t
                     break;
                 default: combine(op, part);
             }
+        }
+        if (conversion) {
+            const int64_t each = rows(last_op) / tokens;
+            convert(last_op, *conversion, {first * each, last * each});
         }
     };
     if (work < kWorthSharing) {

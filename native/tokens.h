@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "family.h"
 #include "scratch.h"
 #include "threads.h"
 
@@ -30,7 +31,14 @@ bool is_tokenwise(const ggml::Tensor* op);
 // How many of the `count` operations from the first on can be computed as one run; at least 1.
 int run_length(ggml::Tensor* const* ops, int count);
 
-// Compute such a run. Returns false if there is no memory, or a row is outside the cache.
-bool compute_run(ggml::Tensor* const* ops, int count, Rotations& rotations, Threads& threads);
+// Rows of a product that follows a run: those that the last operation of the run makes, converted.
+struct Conversion {
+    const Family* family;
+    uint8_t* rows;  // of product.h's rows_for
+};
+
+// Compute such a run, and convert its rows for a product while they are in the cache, unless `conversion` is
+// nullptr. Returns false if there is no memory, or a row is outside the cache.
+bool compute_run(ggml::Tensor* const* ops, int count, const Conversion* conversion, Rotations& rotations, Threads& threads);
 
 }  // namespace jlocal
