@@ -55,10 +55,4 @@ struct AttentionKernels {
 // The fastest kernels that run on this processor, or those with a name; nullptr if there are none.
 const AttentionKernels* attention_kernels(const char* name = nullptr);
 
-class Scratch;
-class Threads;
-
-// Returns false if there is no memory.
-bool attend(const AttentionKernels& kernels, const Attention& attention, Scratch& scratch, Threads& threads);
-
 }  // namespace jlocal

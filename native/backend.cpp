@@ -24,7 +24,7 @@
 #include <new>
 #include <vector>
 
-#include "attention.h"
+#include "attend.h"
 #include "large_pages.h"
 #include "product.h"
 #include "tokens.h"
@@ -42,6 +42,7 @@ struct State {
     Threads threads;
     Scratch scratch;
     Rotations rotations;
+    Visibility visibility;
     std::vector<const void*> large;  // buffers that were moved to large pages
 };
 
@@ -111,7 +112,7 @@ bool compute_attention(State& state, const Tensor* op) {
     Attention a{rows(q), rows(k), rows(v), mask ? static_cast<const uint8_t*>(mask->data) : nullptr, mask ? mask->nb[1] : 0,
                 static_cast<float*>(op->data), q->ne[0], v->ne[0], q->ne[1], k->ne[1], q->ne[2], k->ne[2], 0};
     std::memcpy(&a.scale, op->op_params, sizeof a.scale);
-    return attend(*attention_kernels(), a, state.scratch, state.threads);
+    return attend(*attention_kernels(), a, state.visibility, state.scratch, state.threads);
 }
 
 // The buffers of activations and of keys and values are llama.cpp's; it makes them once for a context,
@@ -130,6 +131,7 @@ Status compute(Backend* backend, Graph* graph) try {
     const std::vector<Tensor*> ops = operations(graph);
     const Threads::Awake awake(state.threads);
     state.rotations.clear();
+    state.visibility.clear();
     Converted converted;
     for (size_t i = 0; i < ops.size(); i++) {
         const Tensor* op = ops[i];

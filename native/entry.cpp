@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "attention.h"
+#include "attend.h"
 #include "backend.h"
 #include "pack.h"
 #include "product.h"
@@ -145,11 +145,12 @@ PUBLIC int jlocal_kernels_test_attention(const char* name, int64_t queries, int6
     Threads pool;
     pool.set_count(threads);
     Scratch scratch;
+    Visibility visibility;
     const Attention a{{(const uint8_t*)q, (size_t)D * 4, (size_t)(D * queries) * 4},
                       {(const uint8_t*)k, (size_t)D * 2, (size_t)(D * keys) * 2},
                       {(const uint8_t*)v, (size_t)DV * 2, (size_t)(DV * keys) * 2},
                       (const uint8_t*)mask, (size_t)keys * 2, out, D, DV, queries, keys, heads, key_heads, scale};
-    return attend(*kernels, a, scratch, pool) ? 0 : -1;
+    return attend(*kernels, a, visibility, scratch, pool) ? 0 : -1;
 } catch (const std::exception&) {
     return -1;
 }
