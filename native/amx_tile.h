@@ -28,12 +28,19 @@ constexpr int kRows = 32;
 // So many values of each row are multiplied at a time: 32 rows of them, 16 KB, stay in the first-level
 // cache while they pass all panels of a group.
 constexpr int64_t kChunk = 256;
-// Panels of a group stay in the second-level cache while all rows pass.
-constexpr size_t kBytesOfGroup = 1 << 20;
+// Panels of a group stay in the second-level cache while all rows pass, and leave room there for those rows
+// and for the weights that follow.
+constexpr size_t kBytesOfGroup = 1 << 19;
 
-template <size_t kBytes>
-inline int panels_in(int64_t K) {
-    return (int)(panel_size(K) < kBytes ? kBytes / panel_size(K) : 1);
+inline int panels_together(int64_t K) { return (int)(panel_size(K) < kBytesOfGroup ? kBytesOfGroup / panel_size(K) : 1); }
+
+// Two lines for each 32 values of K: most of the weights that follow are then there in time, and tiles are
+// not kept waiting.
+inline void fetch(Later& later) {
+    if (later.begin >= later.end) return;
+    _mm_prefetch((const char*)later.begin, _MM_HINT_T1);
+    _mm_prefetch((const char*)later.begin + 64, _MM_HINT_T1);
+    later.begin += 128;
 }
 
 struct alignas(64) Configuration {
@@ -62,7 +69,7 @@ inline void release() { __asm__ volatile("tilerelease" : : : "memory"); }
 // c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows, with kTiled for
 // a panel of tiles. Strides in bytes; K a multiple of 32.
 template <bool kTiled, bool kTwo, bool kAdd>
-inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
+inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride, Later& later) {
     constexpr int64_t kPairs = kTiled ? 64 : kColumns * 4, kNext = kTiled ? 1024 : 64;
     const uint8_t* to = (const uint8_t*)c;
     if (kAdd) {
@@ -79,6 +86,7 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
         JLOCAL_ZERO(3);
     }
     for (int64_t k = 0; k < K; k += 32, x += 64, w += 4096) {
+        fetch(later);
         JLOCAL_LOAD(6, w, kPairs);
         JLOCAL_LOAD(4, x, stride);
         JLOCAL_MULTIPLY(0, 4, 6);
@@ -100,12 +108,12 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
 
 // Up to 32 rows, for which the tiles are configured, past a panel.
 template <bool kTiled, bool kAdd>
-inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
+inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride, Later& later) {
     for (int column = 0; column < kColumns; column += 32) {
         if (rows > 16) {
-            block<kTiled, true, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride);
+            block<kTiled, true, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride, later);
         } else {
-            block<kTiled, false, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride);
+            block<kTiled, false, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride, later);
         }
     }
 }
@@ -113,7 +121,7 @@ inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_
 // Multiply rows of x by the panels of `columns` columns. `weights(panel, k, count, first)` returns the
 // part of a panel from k on, and is called for each part with `first` before it is called without.
 template <class Weights>
-inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Weights weights) {
+inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Later later, Weights weights) {
     alignas(64) float partial[kRows * kColumns];  // the sums of a panel that is not full
     int64_t configured = 0;
     for (int64_t m = 0; m < rows; m += kRows, x += kRows * stride, out += kRows * out_stride) {
@@ -125,7 +133,7 @@ inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, f
                 const bool full = columns - panel * kColumns >= kColumns;
                 float* to = full ? out + panel * kColumns : partial;
                 (k ? panel_of<true, true> : panel_of<true, false>)(here, x + 2 * k, stride, weights(panel, k, count, m == 0), count, to,
-                                                       full ? 4 * out_stride : 4 * kColumns);
+                                                       full ? 4 * out_stride : 4 * kColumns, later);
             }
         }
         const int rest = columns % kColumns;

@@ -14,7 +14,8 @@ struct Products {
     static void begin() { amx::configure(kTile); }
     static void end() { amx::release(); }
     static void multiply(const uint16_t* q, size_t q_row, int, const uint16_t* keys, int64_t D, float* scores, size_t score_row) {
-        amx::panel_of<false, false>(kTile, (const uint8_t*)q, 2 * q_row, (const uint8_t*)keys, D, scores, 4 * score_row);
+        Later none;
+        amx::panel_of<false, false>(kTile, (const uint8_t*)q, 2 * q_row, (const uint8_t*)keys, D, scores, 4 * score_row, none);
     }
     static void add(const uint16_t* weights, size_t weight_row, int rows, const uint16_t* values, int64_t keys, float* o, size_t o_row, const float* keep) {
         for (int r = 0; r < rows; r++) {
@@ -24,7 +25,8 @@ struct Products {
                 _mm512_storeu_ps(x, _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(keep[r])));
             }
         }
-        amx::panel_of<false, true>(kTile, (const uint8_t*)weights, 2 * weight_row, (const uint8_t*)values, keys, o, 4 * o_row);
+        Later none;
+        amx::panel_of<false, true>(kTile, (const uint8_t*)weights, 2 * weight_row, (const uint8_t*)values, keys, o, 4 * o_row, none);
     }
 };
 

@@ -87,13 +87,15 @@ struct Converted {
 Packed packed(const Tensor* w) { return {family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]}; }
 int64_t row_count(const Tensor* x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
 
-bool compute_product(State& state, const Tensor* op, Converted& converted) {
+// `next` is the product after it, or nullptr.
+bool compute_product(State& state, const Tensor* op, const Tensor* next, Converted& converted) {
     const Tensor* x = op->src[1];
     const Packed w = packed(op->src[0]);
     // The query, key and value products have the same rows.
     const bool again = converted.x == x && converted.family == w.family;
     converted = {x, w.family};
-    return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, static_cast<float*>(op->data), state.scratch, state.threads);
+    const Packed following = next ? packed(next->src[0]) : Packed{};
+    return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, next ? &following : nullptr, static_cast<float*>(op->data), state.scratch, state.threads);
 }
 
 // `next` is the operation after the run, or nullptr.
@@ -126,6 +128,11 @@ void use_large_pages(State& state, const Tensor* t) {
     move_to_large(base, buffer->size);
 }
 
+const Tensor* product_after(const std::vector<Tensor*>& ops, size_t i) {
+    const auto found = std::find_if(ops.begin() + (ptrdiff_t)i + 1, ops.end(), [](const Tensor* op) { return op->op == kMulMat && !is_head(op); });
+    return found == ops.end() ? nullptr : *found;
+}
+
 Status compute(Backend* backend, Graph* graph) try {
     State& state = *static_cast<State*>(backend->context);
     const std::vector<Tensor*> ops = operations(graph);
@@ -138,7 +145,7 @@ Status compute(Backend* backend, Graph* graph) try {
         if (is_head(op)) return kFailed;  // a capture ends before it
         if (op->op == kMulMat) {
             use_large_pages(state, op);
-            if (!compute_product(state, op, converted)) return kAllocationFailed;
+            if (!compute_product(state, op, product_after(ops, i), converted)) return kAllocationFailed;
         } else if (op->op == kFlashAttention) {
             use_large_pages(state, op->src[1]);
             use_large_pages(state, op->src[2]);

@@ -7,7 +7,7 @@ namespace {
 bool runs_on(const Cpu& cpu) { return cpu.avx512_bf16; }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns, uint8_t*) {
+              size_t out_stride, int columns, uint8_t*, Later) {
     const uint16_t *values = (const uint16_t*)x, *weights = (const uint16_t*)panel;
     if (columns == kColumns) return tile::panel<false>(values, stride / 2, rows, weights, K, out, out_stride);
     float whole[tile::kRows * kColumns];  // the columns that exist are copied from here

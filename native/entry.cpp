@@ -82,7 +82,7 @@ PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64
     uint8_t* packed = panels.take(packed_size(*family, N, K));
     if (!packed || !pack(*family, (ggml::Type)type, weights, N, K, packed, pool)) return -1;
     const Packed w{family, packed, N, K};
-    return multiply(w, {x, M}, false, out, scratch, pool) ? 0 : -1;
+    return multiply(w, {x, M}, false, nullptr, out, scratch, pool) ? 0 : -1;
 } catch (const std::exception&) {
     return -1;
 }
@@ -104,7 +104,7 @@ PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, in
     for (int i = 0; i < repetitions; i++) {
         timespec begin, end;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-        if (!multiply({family, packed, N, K}, {values, M}, false, out, scratch, alone)) return -1;
+        if (!multiply({family, packed, N, K}, {values, M}, false, nullptr, out, scratch, alone)) return -1;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
         least = std::min(least, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
     }

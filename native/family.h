@@ -30,6 +30,11 @@ struct Rows {
     const float* scales;
 };
 
+// Weights that the thread will probably take next. Kernels may fetch them into the cache while they compute.
+struct Later {
+    const uint8_t *begin = nullptr, *end = nullptr;
+};
+
 // kQ8 has the rows of kInt8; its products are those of bfloat16.
 enum class Form { kBf16, kInt8, kQ8 };
 
@@ -47,7 +52,7 @@ struct Family {
     // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of a
     // panel, or of panels_together panels. The result of a row does not depend on the number of rows.
     void (*multiply)(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-                     size_t out_stride, int columns, uint8_t* scratch);
+                     size_t out_stride, int columns, uint8_t* scratch, Later later);
     int (*panels_together)(int64_t K) = nullptr;
     size_t (*scratch_size)(int64_t K) = nullptr;  // bytes of scratch
     // Takes the matrices in Q8_0, whose values it need not widen before they are used.

@@ -19,6 +19,14 @@ constexpr int64_t kRowsTogether = 32;  // of AMX
 size_t size_of_rows(const Packed& w, int64_t M) { return w.family->row_size(w.K) * (size_t)M; }
 size_t size_of_scratch(const Family& family, int64_t K) { return family.scratch_size ? family.scratch_size(K) : 0; }
 
+int64_t panel_count(const Packed& w) { return (w.N + w.family->columns - 1) / w.family->columns; }
+
+Later panels_from(const Packed& w, int64_t first, int64_t count) {
+    const size_t size = w.family->panel_size(w.K);
+    const int64_t last = std::min(panel_count(w), first + count);
+    return first < last ? Later{w.panels + first * size, w.panels + last * size} : Later{};
+}
+
 }  // namespace
 
 size_t packed_size(const Family& family, int64_t N, int64_t K) {
@@ -29,7 +37,7 @@ uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& t
     return scratch.take(size_of_rows(w, M) + size_of_scratch(*w.family, w.K) * threads.count());
 }
 
-bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scratch& scratch, Threads& threads) {
+bool multiply(const Packed& w, const Input& x, bool converted, const Packed* next, float* out, Scratch& scratch, Threads& threads) {
     const Family& family = *w.family;
     if (x.M == 0) return true;
     const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
@@ -47,7 +55,7 @@ bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scrat
 
     // A piece is one or several panels times some of the rows, and the panels follow one another past
     // the same rows.
-    const int64_t panels = (w.N + family.columns - 1) / family.columns, wanted = (family.panels_together ? kGroupsOfThread : kPiecesOfThread) * threads.count();
+    const int64_t panels = panel_count(w), wanted = (family.panels_together ? kGroupsOfThread : kPiecesOfThread) * threads.count();
     int64_t together = 1, parts = (int64_t)((own + kBytesOfPiece - 1) / kBytesOfPiece);
     if (family.panels_together) {
         parts = 1;
@@ -57,11 +65,18 @@ bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scrat
     if (groups * parts < wanted) parts = std::max(parts, x.M / kLeastRows);
     const int64_t height = (x.M + parts * kRowsTogether - 1) / (parts * kRowsTogether) * kRowsTogether;
     parts = (x.M + height - 1) / height;
+    // Threads take pieces in turn. While few rows pass, the weights themselves are all that is waited for.
+    const auto later = [&](int64_t number) {
+        number += threads.count();
+        if (x.M <= kRowsTogether) return Later{};
+        if (number < groups * parts) return panels_from(w, number % groups * together, together);
+        return next ? panels_from(*next, (number - groups * parts) * together, together) : Later{};
+    };
     const auto piece = [&](int64_t number, int thread) {
         const int64_t first = number / groups * height, panel = number % groups * together, column = panel * family.columns;
         family.multiply(rows + first * stride, stride, std::min(height, x.M - first), w.panels + panel * panel_size, w.K,
                         out + first * w.N + column, w.N, (int)std::min<int64_t>(together * family.columns, w.N - column),
-                        rows + own + scratch_size * thread);
+                        rows + own + scratch_size * thread, later(number));
     };
     if (x.M * w.N * w.K < kWorthSharing) {
         for (int64_t number = 0; number < groups * parts; number++) piece(number, 0);

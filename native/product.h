@@ -26,8 +26,9 @@ struct Input {
 uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& threads);
 
 // out[m * N + n] = sum over k of x[m][k] * W[n][k]. The rows of x are converted into those of rows_for,
-// unless they are `converted` already: by the product before, or with the operation that made them.
+// unless they are `converted` already: by the product before, or with the operation that made them. `next` is
+// the matrix of the product that follows, or nullptr.
 // Returns false if there is no memory.
-bool multiply(const Packed& w, const Input& x, bool converted, float* out, Scratch& scratch, Threads& threads);
+bool multiply(const Packed& w, const Input& x, bool converted, const Packed* next, float* out, Scratch& scratch, Threads& threads);
 
 }  // namespace jlocal
