@@ -54,7 +54,7 @@ def test_vectors_are_those_of_the_reference(converted, expected, backbone, compu
 @needed
 @pytest.mark.parametrize("compute_type", ["stored", *TYPES])
 def test_a_graph_ends_where_it_is_captured(converted, compute_type):
-    """The product with the matrix of the vocabulary takes an eighth of the time of a short batch."""
+    """The product with the vocabulary would take an eighth of the time of a short batch."""
     asked = []
 
     @api.ggml_backend_sched_eval_callback
