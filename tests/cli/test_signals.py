@@ -95,6 +95,66 @@ def test_half_written_files_go(number: int, status: int, lines: Path, output: Pa
     assert left(output) == []
 
 
+WATCHING = "Watching 1 folder; Ctrl-C ends it."
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "said"),
+    [
+        ([signal.SIGHUP], 129, []),
+        ([signal.SIGTERM], 143, []),
+        ([signal.SIGINT] * 2, 130, ["Interrupted."]),
+    ],
+)
+def test_a_watch_ends_in_silence(
+    numbers: list[int], status: int, said: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("watchfiles")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("A cat.")
+    made = ["index", "notes", "-d", "n.db", "-m", "starter", "-q"]
+    subprocess.run([*RUN, *made], cwd=tmp_path, check=True)
+    with start("watch", "-d", "n.db", cwd=tmp_path) as process:
+        assert process.stderr
+        assert process.stderr.readline().decode().strip() == WATCHING
+        # A signal within a write to stderr would repeat what was written.
+        time.sleep(0.5)
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.02)
+        assert ended(process) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "said"),
+    [
+        ([signal.SIGHUP], 129, []),
+        ([signal.SIGTERM], 143, []),
+        ([signal.SIGINT] * 2, 130, ["Interrupted."]),
+    ],
+)
+def test_no_half_of_a_shard_stays(
+    numbers: list[int], status: int, said: list[str], lines: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    out = tmp_path / "out"
+    arguments = ("-m", "starter", "--part", "1/1", "--shard-rows", "20")
+    with start("cluster", "embed", lines, out, *arguments) as process:
+        wait_for(lambda: list(out.glob("part-*.parquet")))
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.02)
+        assert ended(process) == (status, said)
+    import pyarrow.parquet
+
+    rows = {pyarrow.parquet.read_metadata(path).num_rows for path in out.glob("part-*.parquet")}
+    assert rows == {20}
+    assert [path.name for path in out.rglob("*") if "part-" not in path.name] == [
+        "_jlocal",
+        "job.json",
+    ]
+
+
 def test_nohup_is_respected(lines: Path, output: Path) -> None:
     with begun(
         lines, output, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
