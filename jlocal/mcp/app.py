@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from starlette.routing import BaseRoute
 
 from jlocal._version import __version__
-from jlocal.errors import JlocalError
+from jlocal.errors import JlocalError, OutputError
 from jlocal.mcp import tools
 from jlocal.mcp.library import Library, UnknownError
 from jlocal.mcp.results import CollectionList, ReadResult, SearchResult, StatusResult
@@ -188,25 +188,37 @@ def run_stdio(library: Library) -> None:
 
     Meanwhile descriptor 1 is standard error, so that nothing but the protocol is on standard
     output.
+
+    Raises:
+        OutputError: a standard stream is closed, or cannot be written.
+
     """
     server = make_server(library)
     try:
         anyio.run(server.run_stdio_async)
-    except BaseException as error:
-        if not _is_left(error):
+    except Exception as error:
+        causes = [cause for cause in _causes(error) if not isinstance(cause, _LEFT)]
+        if not all(isinstance(cause, OSError) for cause in causes):
             raise
+        if causes:
+            reason = getattr(causes[0], "strerror", None) or causes[0]
+            raise OutputError(f"cannot talk to the client: {reason}") from error
     finally:
         library.close()
 
 
-def _is_left(error: BaseException) -> bool:
-    """Return whether only writes to a disconnected client failed."""
+# The errors of writes to a client that has gone.
+_LEFT = (BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors of a group of errors, which may hold groups."""
     # Python 3.10 has no exception groups of its own.
     parts = getattr(error, "exceptions", None)
-    if parts:
-        return all(map(_is_left, parts))
-    disconnected = (BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-    return isinstance(error, disconnected)
+    if not parts:
+        yield error
+    for part in parts or ():
+        yield from _causes(part)
 
 
 @dataclass(frozen=True)

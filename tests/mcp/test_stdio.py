@@ -151,6 +151,24 @@ def test_a_client_that_has_gone_is_no_error(started: subprocess.Popen[bytes]) ->
     assert b"Traceback" not in started.stderr.read()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        (">/dev/full", "No space left on device"),
+        (">&-", "Bad file descriptor"),
+        ("<&-", "standard input is closed"),
+    ],
+)
+def test_streams_that_cannot_be_used_are_said(redirection: str, reason: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {redirection}', "bash", *COMMAND],
+        input=line("initialize", 1, **HELLO), capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == f"Error: cannot talk to the client: {reason}\n"
+
+
 def test_a_missing_collection_is_said_at_once() -> None:
     done = subprocess.run([*COMMAND, "-d", "nope"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
