@@ -25,6 +25,7 @@ from jlocal.llama.quantize import NEEDS_IMPORTANCE_MATRIX
 from jlocal_convert import Progress, convert
 from support.checkpoints import TASKS, adapter_config, build, merged, shape_of, write_adapter
 from support.gguf_files import (
+    KINDS,
     edit,
     edit_tensors,
     few_tokens,
@@ -38,7 +39,6 @@ from support.safetensors import encode, read_weights
 
 pytestmark = pytest.mark.slow
 
-DIRECT = ("F32", "F16", "BF16", "Q8_0")
 PATTERNS = {
     "rank_pattern": {"q_proj": 4, "layers.1.mlp.up_proj": 2, r".*\.down_proj": 6},
     "alpha_pattern": {"k_proj": 16, "^layers.0.self_attn.v_proj": 3},
@@ -83,14 +83,13 @@ def one(checkpoint: Path, output: Path, kind: str = "F32", **arguments) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plain(checkpoint, tmp_path_factory):
+def plain(converted):
     """(backbone, type) -> file of the retrieval task; all types were made in one run."""
-    made = {}
-    for backbone in ("qwen3", "eurobert"):
-        output = tmp_path_factory.mktemp(backbone)
-        files = convert(checkpoint(backbone), types=DIRECT, output=output)
-        made |= {(backbone, kind): file for kind, file in zip(DIRECT, files, strict=True)}
-    return made
+    return {
+        (backbone, kind): converted(backbone, "retrieval", kind, whole=True)
+        for backbone in ("qwen3", "eurobert")
+        for kind in KINDS
+    }
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +237,7 @@ def test_an_unused_head_is_left_out(tmp_path, small_checkpoint, plain) -> None:
 
 
 def test_types_of_one_run_equal_separate_runs(tmp_path, small_checkpoint, plain) -> None:
-    for kind in DIRECT:
+    for kind in KINDS:
         alone = one(small_checkpoint, tmp_path / kind, kind)
         assert alone.read_bytes() == plain["qwen3", kind].read_bytes()
 
