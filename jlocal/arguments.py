@@ -115,7 +115,7 @@ def check_texts(inputs: Iterable[str]) -> Iterable[str]:
         advice = "a set has no order; pass a list, such as sorted(texts)"
     elif isinstance(inputs, (bytes, bytearray, memoryview)):
         advice = "decode it to str first"
-    elif hasattr(inputs, "columns"):
+    elif hasattr(type(inputs), "columns"):
         advice = 'pass one of its columns: table["text"]'
     elif isinstance(inputs, np.ndarray) and not (
         inputs.ndim == 1 and (inputs.dtype.kind in "UTO" or not inputs.size)

@@ -87,6 +87,13 @@ def test_columns_of_tables(model: Embedder) -> None:
         model.encode(frame)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_table_that_is_not_computed_yet_is_refused_without_computing_it(model: Embedder) -> None:
+    polars = pytest.importorskip("polars")
+    with pytest.raises(ArgumentError, match="LazyFrame; pass one of its columns"):
+        model.encode(polars.LazyFrame({"text": TEXTS}))
+
+
 @pytest.mark.parametrize("value", [True, 1.5, 32.0, "32", [32]])
 def test_a_dimension_that_is_no_whole_number(value: object, model: Embedder) -> None:
     with pytest.raises(ArgumentError, match="whole number"):
