@@ -51,6 +51,7 @@ const char* find_all() {
     FIND(base, ggml_backend_buffer_init);
     FIND(base, ggml_backend_cpu_buffer_type);
     FIND(base, ggml_backend_buft_is_host);
+    FIND(base, ggml_backend_tensor_get);
     FIND(base, ggml_backend_buft_alloc_buffer);
     FIND(base, ggml_backend_buffer_free);
     FIND(cpu, ggml_backend_cpu_reg);

@@ -181,6 +181,7 @@ struct Api {
     Buffer* (*ggml_backend_buffer_init)(BufferType*, BufferFunctions, void* context, size_t size);
     BufferType* (*ggml_backend_cpu_buffer_type)();
     bool (*ggml_backend_buft_is_host)(BufferType*);
+    void (*ggml_backend_tensor_get)(const Tensor*, void* data, size_t offset, size_t size);
     Buffer* (*ggml_backend_buft_alloc_buffer)(BufferType*, size_t size);
     void (*ggml_backend_buffer_free)(Buffer*);
     Registry* (*ggml_backend_cpu_reg)();

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "attend.h"
+#include "capture.h"
 #include "large_pages.h"
 #include "product.h"
 #include "tokens.h"
@@ -58,7 +59,7 @@ bool multiplies(const Tensor* op) {
 }
 
 // The product of the hidden states with the matrix of the vocabulary, in the graphs of llama.cpp's decoders.
-bool is_head(const Tensor* op) { return op->op == kMulMat && op->src[1] && !std::strcmp(op->src[1]->name, "result_norm"); }
+bool is_head(const Tensor* op) { return op->op == kMulMat && op->src[1] && !std::strcmp(op->src[1]->name, kHiddenStates); }
 
 bool is_row_major(const Tensor* t, Type type, size_t size) { return t->type == type && t->nb[0] == size && t->ne[3] == 1; }
 

@@ -21,6 +21,7 @@ PORTABLE = (
     "abi",
     "attention",
     "backend",
+    "capture",
     "cpu",
     "dispatch",
     "entry",

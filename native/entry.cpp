@@ -9,6 +9,7 @@
 
 #include "attend.h"
 #include "backend.h"
+#include "capture.h"
 #include "pack.h"
 #include "product.h"
 #include "tokens.h"
@@ -65,6 +66,11 @@ PUBLIC int jlocal_kernels_configure(const char* compute_type, int attention, int
     if (!std::strcmp(compute_type, "int8")) family = fastest(Form::kInt8);
     configure({family, family && attention, capture != 0, packing_threads()});
     return family || !*compute_type ? 1 : 0;
+}
+
+// llama.cpp's cb_eval; its cb_eval_user_data is a Capture.
+PUBLIC bool jlocal_kernels_capture(ggml::Tensor* tensor, bool ask, void* user_data) {
+    return capture(tensor, ask, *static_cast<Capture*>(user_data));
 }
 
 // ----------------------------------------------------------------------------------------- tests

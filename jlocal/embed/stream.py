@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,7 +94,10 @@ class TextStream:
     def _begin(self, texts: Iterable[str], shared: bool) -> Iterator[_Window]:
         scheduler = self.preparer.runtime.scheduler
         for start, window in _split(texts):
-            sequences = [self._sequence(index, text) for index, text in enumerate(window, start)]
+            with scheduler.preparing() if shared else nullcontext():
+                sequences = [
+                    self._sequence(index, text) for index, text in enumerate(window, start)
+                ]
             yield _Window(scheduler, sequences, self.journal, start, shared)
 
     def _finished(self, window: _Window, on_texts: OnTexts | None) -> list[Floats | TextError]:

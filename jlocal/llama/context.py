@@ -16,10 +16,10 @@ import numpy as np
 
 from jlocal.errors import ModelError
 from jlocal.llama.batch import Batch
-from jlocal.llama.library import api, ggml
+from jlocal.llama.capture import new_capture
+from jlocal.llama.library import api
 from jlocal.llama.model import Model
 from jlocal.llama.planning import SEQUENCE_LIMIT
-from jlocal.llama.tensors import rows_of
 from jlocal.llama.tokenizer import Tokens
 from jlocal.models.profile import Profile
 from jlocal.vectors import Floats
@@ -34,7 +34,6 @@ POOLING = {
     "last": api.LLAMA_POOLING_TYPE_LAST,
 }
 
-_HIDDEN_STATE = b"result_norm"
 _UBATCH = 512
 _CELLS = 256  # llama.cpp rounds a context up to this
 
@@ -64,7 +63,7 @@ class Context:
         self._handle: int | None = None
         self._free: weakref.finalize[..., Context] | None = None
         self._capacity = 0
-        self._capture = _Capture(model.dimensions) if capture else None
+        self._capture = new_capture(model.dimensions, SEQUENCE_LIMIT) if capture else None
         self._whole = not takes_pieces(model.profile)
 
     def close(self) -> None:
@@ -151,6 +150,7 @@ class Context:
         if self._capture:
             params.n_outputs_max = SEQUENCE_LIMIT
             params.cb_eval = self._capture.callback
+            params.cb_eval_user_data = self._capture.user_data
         else:
             params.pooling_type = POOLING[self._model.profile.pooling]
         self._handle = self._model.new_context(params, capture=self._capture is not None)
@@ -166,47 +166,3 @@ def _free(handle: int, *_used_until_now: object) -> None:
 
 def _round_up(tokens: int) -> int:
     return -(-tokens // _CELLS) * _CELLS
-
-
-class _Capture:
-    """Collects the rows of `result_norm` and ends the graph there.
-
-    With a unified KV cache the rows are the marked tokens in batch order.
-    """
-
-    def __init__(self, dimensions: int) -> None:
-        self._dimensions = dimensions
-        self._rows: list[Floats] = []
-        self._failure: Exception | None = None
-        # llama.cpp keeps the bare address: this reference keeps the callback alive.
-        self.callback = api.ggml_backend_sched_eval_callback(self._on_tensor)
-
-    def _on_tensor(self, tensor: int, ask: bool, _user_data: object) -> bool:
-        if ask:
-            return bool(ggml.ggml_get_name(tensor) == _HIDDEN_STATE)
-        # No exception can leave a callback: ctypes would print it and drop it.
-        try:
-            self._rows.append(rows_of(tensor, self._dimensions))
-        except Exception as error:
-            self._failure = error
-        return False
-
-    def forget(self) -> None:
-        """Drop the rows and the error that a failed call may have left."""
-        self._rows.clear()
-        self._failure = None
-
-    def take(self, expected: int) -> Floats:
-        """Return and forget the rows of one `llama_decode` call.
-
-        Raises:
-            ModelError: the number of rows or their length is not the expected one.
-
-        """
-        if self._failure:
-            raise self._failure
-        rows, self._rows = self._rows, []
-        vectors = np.concatenate(rows) if rows else np.empty((0, self._dimensions), np.float32)
-        if len(vectors) != expected:
-            raise ModelError(f"llama.cpp gave {len(vectors)} hidden states for {expected} texts")
-        return vectors

@@ -71,6 +71,14 @@ def identity() -> tuple[object, ...]:
     return status.st_size, status.st_mtime_ns
 
 
+def capture_function() -> int | None:
+    """Return the address of the callback that captures hidden states (native/capture.h)."""
+    if not kernels().families:
+        return None
+    library, _ = _loaded()
+    return ctypes.cast(library.jlocal_kernels_capture, ctypes.c_void_p).value
+
+
 @contextlib.contextmanager
 def offered(compute_type: str, *, capture: bool = False) -> Iterator[None]:
     """Offer the kernels of a compute type to a model or context that is made meanwhile.

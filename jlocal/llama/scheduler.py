@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Hashable, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Condition, Event, Lock
 
 import numpy as np
@@ -23,8 +23,9 @@ from jlocal.llama.stats import BatchMeter, OnBatch, SchedulerStats
 from jlocal.llama.tokenizer import Tokens
 from jlocal.llama.worker import Worker
 
-# Seconds in which a thread that is about to submit gets its turn.
+# Seconds in which a thread that is about to submit gets its turn, and the most turns for a batch.
 _TURN = 0.0001
+_MOST_TURNS = 20
 
 
 class Scheduler:
@@ -85,6 +86,7 @@ class Scheduler:
         self._lock = Lock()
         self._is_idle = Condition(self._lock)
         self._is_draining = False
+        self._preparing = 0
         self._process = os.getpid()
 
     @property
@@ -122,6 +124,20 @@ class Scheduler:
     def stats(self) -> SchedulerStats:
         """Return the vectors that were computed so far."""
         return self._meter.stats
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Announce requests that will be submitted after this, so that batches wait for them.
+
+        They wait for 2 ms at most.
+        """
+        with self._lock:
+            self._preparing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._preparing -= 1
 
     def submit(
         self, tokens: Sequence[int] | Tokens, *, caller: Hashable = None, priority: int = 0
@@ -296,13 +312,15 @@ class Scheduler:
             self._end_step(worker, task, executor)
 
     def _gather(self) -> None:
-        """Wait as long as more requests come, until they fill a batch.
+        """Wait for the requests of threads that prepare some, until they fill a batch.
 
         Threads that call at once submit one after the other, since Python runs one at a time. A
         lone request does not wait.
         """
         before, waiting = 1, len(self._requests)
-        while before < waiting and not self._requests.full_batches:
+        for _ in range(_MOST_TURNS):
+            if self._requests.full_batches or (before >= waiting and not self._preparing):
+                return
             time.sleep(_TURN)
             before, waiting = waiting, len(self._requests)
 

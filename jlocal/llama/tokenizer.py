@@ -59,6 +59,16 @@ _LONG = 1 << 14
 _LONGEST = (1 << 31) - 16
 # A text of this many bytes may take longer than a quarter of a second.
 _SLOW = 1 << 18
+# Shorter texts, in bytes, are tokenised in less time than it takes to get the GIL back.
+_BRIEF = 1000
+
+_TOKENIZE_ARGUMENTS = (
+    ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32,
+    ctypes.c_bool, ctypes.c_bool,
+)  # fmt: skip
+_TOKENIZE = ("llama_tokenize", api._lib)
+_tokenize = ctypes.CFUNCTYPE(ctypes.c_int32, *_TOKENIZE_ARGUMENTS)(_TOKENIZE)
+_tokenize_with_gil = ctypes.PYFUNCTYPE(ctypes.c_int32, *_TOKENIZE_ARGUMENTS)(_TOKENIZE)
 
 
 class Tokenizer:
@@ -217,12 +227,10 @@ class Tokenizer:
         return tokens[:count].copy()
 
     def _encode_into(self, data: bytes, tokens: Tokens, special: bool) -> int:
-        buffer = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        return int(
-            api.llama_tokenize(
-                self._vocabulary, data, len(data), buffer, len(tokens), special, special
-            )
-        )
+        tokenize = _tokenize_with_gil if len(data) < _BRIEF else _tokenize
+        size, room = len(data), len(tokens)
+        count = tokenize(self._vocabulary, data, size, tokens.ctypes.data, room, special, special)
+        return int(count)
 
     def _in_pieces(self, text: str) -> Tokens:
         """Find the added tokens here, and let llama.cpp tokenise only the text between them."""

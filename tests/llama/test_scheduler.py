@@ -99,6 +99,27 @@ def test_threads_share_batches(bench: Bench, plain: Embedder) -> None:
     assert (vectors * alone).sum(axis=1).min() >= 0.99999
 
 
+def test_a_batch_waits_for_texts_that_are_prepared(bench: Bench) -> None:
+    """Unless it takes them longer than a batch may wait, as on a busy machine."""
+    bench.context.gate.set()
+    for _ in range(100):
+        bench.context.batches.clear()
+        with bench.scheduler.preparing():
+            first = bench.scheduler.submit([1, 2, 3])
+            second = bench.scheduler.submit([1, 2, 4])
+        first.result(DEADLINE), second.result(DEADLINE)
+        if len(bench.context.batches) == 1:
+            break
+    else:
+        pytest.fail("the texts never shared a batch")
+
+
+def test_a_batch_does_not_wait_for_ever(bench: Bench) -> None:
+    bench.context.gate.set()
+    with bench.scheduler.preparing():
+        bench.scheduler.submit([1, 2, 3]).result(DEADLINE)
+
+
 def test_batches_have_a_budget(bench: Bench) -> None:
     lengths = [1, 300, 200, 13, 600, *[2] * 70]
     futures = [bench.scheduler.submit(np.full(lengths[0], 5))]
