@@ -47,7 +47,7 @@ def read(data: bytes) -> dict[str, object]:
     headers = (f"{name}: {value}" for name in _HEADERS if (value := _header(message, name)))
     attached = (f"Attached: {name}" for name in parts.attached)
     pieces = (subject, "\n".join(headers), *parts.texts)
-    text = "\n\n".join(filter(None, (*pieces, "\n".join(attached))))
+    text = "\n\n".join(filter(None, (*pieces, "\n".join(attached)))).replace("\0", "\ufffd")
     if len(text) > _MAX_TEXT:
         raise TextError(f"more than {_MAX_TEXT >> 20} million characters of text; split it")
     headings = [(0, len(subject), 0)] if subject else []
@@ -138,7 +138,7 @@ def _decode_part(data: bytes, charset: str | None) -> str:
         except ArgumentError:
             pass
         except TextError:
-            return data.decode(name, "replace").replace("\0", "\ufffd")
+            return data.decode(name, "replace")
     try:
         return decode(data).text
     except TextError:

@@ -106,6 +106,22 @@ def test_headers_of_other_languages_and_of_broken_programs() -> None:
     assert found.text.endswith("x")
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"Content-Disposition: attachment; filename*=utf-8''%ff\0", "Attached: \ufffd\ufffd"),
+        (b"Content-Disposition: attachment; filename*=utf-8''a%00b", "Attached: a\ufffdb"),
+        (b"Subject: =?utf-8?q?one=00two?=", "one\ufffdtwo"),
+        (b"To: one\0two <a@x.org>", "\ufffd"),
+        (b"Content-Type: application/pdf; name=a\0b", "\ufffd"),
+    ],
+)
+def test_no_part_of_a_mail_brings_a_null_character(header: bytes, said: str) -> None:
+    text = read(message(header, b"body")).text
+    assert said in text
+    assert "\0" not in text
+
+
 def test_what_is_refused_and_what_is_only_reported() -> None:
     for data in (b"", b"just a text\n\nwith lines", b"\x89PNG\r\n\x1a\n" + bytes(100)):
         with pytest.raises(TextError, match="not an e-mail, or damaged"):
