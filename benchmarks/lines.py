@@ -96,8 +96,8 @@ def _overhead(model: str, gguf: Path, source: Path, options: argparse.Namespace)
 def overhead(gguf: Path, source: Path, rounds: int) -> Row:
     """Stream lines, and split the time.
 
-    llama.cpp calls a Python callback for every node of its graph, inside `llama_decode`, so the
-    time of the callback is measured too.
+    llama.cpp calls a callback for every node of its graph, inside `llama_decode`. Where that is a
+    function in Python, its time is measured too; that of jlocal's kernels takes none.
     """
     from jlocal import Embedder
     from jlocal.llama.library import api
@@ -105,7 +105,9 @@ def overhead(gguf: Path, source: Path, rounds: int) -> Row:
     decode, callback = _Timed(), _Timed()
     api.llama_decode = decode.around(api.llama_decode)
     kind = api.ggml_backend_sched_eval_callback
-    api.ggml_backend_sched_eval_callback = lambda function: kind(callback.around(function))
+    api.ggml_backend_sched_eval_callback = lambda function: kind(
+        callback.around(function) if callable(function) else function
+    )
     walls, shares = [], []
     with Embedder(gguf, threads=peers.THREADS, gpu_layers=0) as embedder:
         texts = tokens = 0
@@ -171,8 +173,8 @@ PART = Part(
         "With a model of two narrow layers everything that is not llama.cpp weighs most. The first "
         "table is of whole processes; memory should not grow with the lines. The second is of "
         "`Embedder.stream` in a process that has its model: the share of time outside "
-        "`llama_decode`, and inside of it, in the callback that reads hidden states; also for "
-        "texts of 64 tokens with a model of full size."
+        "`llama_decode`, and inside of it, in a callback in Python that reads hidden states, which "
+        "jlocal's kernels replace; also for texts of 64 tokens with a model of full size."
     ),
     columns={
         "model": ("", ""),

@@ -59,7 +59,9 @@ bool multiplies(const Tensor* op) {
 }
 
 // The product of the hidden states with the matrix of the vocabulary, in the graphs of llama.cpp's decoders.
-bool is_head(const Tensor* op) { return op->op == kMulMat && op->src[1] && !std::strcmp(op->src[1]->name, kHiddenStates); }
+bool is_head(const Tensor* op) {
+    return op->op == kMulMat && op->src[1] && !std::strcmp(op->src[1]->name, kHiddenStates) && !multiplies(op);
+}
 
 bool is_row_major(const Tensor* t, Type type, size_t size) { return t->type == type && t->nb[0] == size && t->ne[3] == 1; }
 
@@ -96,13 +98,15 @@ bool compute_product(State& state, const Tensor* op, const Tensor* next, Convert
     const bool again = converted.x == x && converted.family == w.family;
     converted = {x, w.family};
     const Packed following = next ? packed(next->src[0]) : Packed{};
-    return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, next ? &following : nullptr, static_cast<float*>(op->data), state.scratch, state.threads);
+    return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, next ? &following : nullptr,
+                    static_cast<float*>(op->data), state.scratch, state.threads);
 }
 
 // `next` is the operation after the run, or nullptr.
 bool compute_tokenwise(State& state, Tensor* const* run, int length, const Tensor* next, Converted& converted) {
     const Tensor* made = run[length - 1];
-    if (!next || next->op != kMulMat || next->src[1] != made || is_head(next)) return compute_run(run, length, nullptr, state.rotations, state.threads);
+    if (!next || next->op != kMulMat || next->src[1] != made || is_head(next))
+        return compute_run(run, length, nullptr, state.rotations, state.threads);
     const Packed w = packed(next->src[0]);
     const Conversion conversion{w.family, rows_for(w, row_count(made), state.scratch, state.threads)};
     converted = {made, w.family};

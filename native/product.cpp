@@ -55,7 +55,8 @@ bool multiply(const Packed& w, const Input& x, bool converted, const Packed* nex
 
     // A piece is one or several panels times some of the rows, and the panels follow one another past
     // the same rows.
-    const int64_t panels = panel_count(w), wanted = (family.panels_together ? kGroupsOfThread : kPiecesOfThread) * threads.count();
+    const int64_t panels = panel_count(w);
+    const int64_t wanted = (family.panels_together ? kGroupsOfThread : kPiecesOfThread) * threads.count();
     int64_t together = 1, parts = (int64_t)((own + kBytesOfPiece - 1) / kBytesOfPiece);
     if (family.panels_together) {
         parts = 1;
