@@ -78,14 +78,14 @@ PART = Part(
     name="throughput",
     title="Throughput",
     about=(
-        "Tokens a second with the model loaded; one text that is not timed wakes each program for its "
-        "turn. `pooled` is jlocal with llama.cpp's own pooling, "
-        "and cosines are the least against it; `llama_embed_512` is `llama_cpp.Llama.embed` with "
-        "batches of 512 tokens; `st` is sentence-transformers, always with the weights of the "
-        "checkpoint, and `avx512` without AMX. jlocal computes with what the column says; "
-        "`jlocal_0_1` has none of its own kernels. The last column sets the matrix products of the "
-        "layers (two operations a token for each of their parameters; no attention, no vocabulary "
-        "head) against what torch reaches in a large bfloat16 product on the same machine."
+        "Tokens a second with the model loaded; one text that is not timed wakes each program for "
+        "its turn. `pooled` is jlocal with llama.cpp's own pooling, and cosines are the least "
+        "against it; `llama_embed_512` is `llama_cpp.Llama.embed` with batches of 512 tokens; "
+        "`st` is sentence-transformers, always with the weights of the checkpoint, and `avx512` "
+        "without AMX. jlocal computes with what the column says; `jlocal_0_1` has none of its own "
+        "kernels. The last column sets the matrix products of the layers (two operations a token "
+        "for each of their parameters; no attention, no vocabulary head) against what torch "
+        "reaches in a large bfloat16 product on the same machine."
     ),
     columns={
         "peer": ("", ""),
