@@ -95,10 +95,7 @@ def test_half_written_files_go(number: int, status: int, lines: Path, output: Pa
     assert left(output) == []
 
 
-WATCHING = "Watching 1 folder; Ctrl-C ends it."
-
-
-@pytest.mark.parametrize(
+ENDINGS = pytest.mark.parametrize(
     ("numbers", "status", "said"),
     [
         ([signal.SIGHUP], 129, []),
@@ -106,6 +103,10 @@ WATCHING = "Watching 1 folder; Ctrl-C ends it."
         ([signal.SIGINT] * 2, 130, ["Interrupted."]),
     ],
 )
+WATCHING = "Watching 1 folder; Ctrl-C ends it."
+
+
+@ENDINGS
 def test_a_watch_ends_in_silence(
     numbers: list[int], status: int, said: list[str], tmp_path: Path
 ) -> None:
@@ -125,14 +126,7 @@ def test_a_watch_ends_in_silence(
         assert ended(process) == (status, said)
 
 
-@pytest.mark.parametrize(
-    ("numbers", "status", "said"),
-    [
-        ([signal.SIGHUP], 129, []),
-        ([signal.SIGTERM], 143, []),
-        ([signal.SIGINT] * 2, 130, ["Interrupted."]),
-    ],
-)
+@ENDINGS
 def test_no_half_of_a_shard_stays(
     numbers: list[int], status: int, said: list[str], lines: Path, tmp_path: Path
 ) -> None:
