@@ -8,7 +8,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from jlocal.collection.llm import export_to_llm
 from jlocal.errors import CollectionError
 from jlocal.inputs.documents import Unreadable
 from support.collection_files import by_hand, rows
+from support.memory import peak_memory
 from support.texts import AWKWARD, prose
 
 COLUMNS = ("path", "page", "first_line", "last_line", "text")
@@ -188,28 +188,19 @@ def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     assert read(tmp_path / "v.csv")[0] == ["/a.txt:1"]
 
 
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
-    def peak(path: Path, format: str) -> int:
-        tracemalloc.start()
-        export(path, tmp_path / f"v.{format}", format)
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
+def export_to_new_llm(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    export_to_llm(path, target, "notes")
 
+
+@pytest.mark.slow(times=3)
+def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
     documents = [(f"/{n}.txt", [f"{n} " + "long " * 20_000]) for n in range(300)]
     path = by_hand(tmp_path / "hand.db", *documents)
-    # What the first export imports is no memory of its rows.
-    for name in ("csv", "jsonl"):
-        export(path, tmp_path / f"warm.{name}", name)
     # 30 MB of text; a row is held in several copies.
-    assert peak(path, "csv") < 3_000_000
-    assert peak(path, "jsonl") < 3_000_000
-    assert peak(path, "npy") < 3_000_000
-    tracemalloc.start()
-    export_to_llm(path, tmp_path / "llm.db", "notes")
-    assert tracemalloc.get_traced_memory()[1] < 3_000_000
-    tracemalloc.stop()
+    for name in ("csv", "jsonl", "npy"):
+        assert peak_memory(export, path, tmp_path / f"v.{name}", name) < 3_000_000
+    assert peak_memory(export_to_new_llm, path, tmp_path / "llm.db") < 3_000_000
 
 
 @pytest.mark.slow
