@@ -16,6 +16,7 @@ enum Op : int32_t {
     kNone = 0, kAdd = 2, kMul = 7, kRmsNorm = 25, kMulMat = 29, kReshape = 36, kView = 37, kPermute = 38, kTranspose = 39,
     kSetRows = 42, kRope = 48, kFlashAttention = 74, kGlu = 100,
 };
+enum Flag : int32_t { kOutput = 2 };
 enum Status : int32_t { kAllocationFailed = -2, kFailed = -1, kSuccess = 0 };
 enum DeviceType : int32_t { kCpu = 0, kAccelerator = 3 };
 

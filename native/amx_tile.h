@@ -32,7 +32,14 @@ constexpr int64_t kChunk = 256;
 // and for the weights that follow.
 constexpr size_t kBytesOfGroup = 1 << 19;
 
-inline int panels_together(int64_t K) { return (int)(panel_size(K) < kBytesOfGroup ? kBytesOfGroup / panel_size(K) : 1); }
+// So many values of all rows, with the panels of a group and their sums, stay in the second-level cache.
+constexpr int64_t kDepth = 1024;
+
+inline size_t depth(int64_t K) { return K < kDepth ? K : kDepth; }
+inline int panels_together(int64_t K) {
+    const size_t size = panel_size(depth(K));
+    return (int)(size < kBytesOfGroup ? kBytesOfGroup / size : 1);
+}
 
 // Two lines for each 32 values of K: most of the weights that follow are then there in time, and tiles are
 // not kept waiting.
@@ -118,27 +125,35 @@ inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_
     }
 }
 
+inline void copy(const float* from, size_t from_stride, float* to, size_t to_stride, int64_t rows, int columns) {
+    for (int64_t i = 0; i < rows; i++) __builtin_memcpy(to + i * to_stride, from + i * from_stride, columns * sizeof(float));
+}
+
 // Multiply rows of x by the panels of `columns` columns. `weights(panel, k, count, first)` returns the
-// part of a panel from k on, and is called for each part with `first` before it is called without.
+// part of a panel from k on, and is called for each part with `first` before it is called without; never
+// with it, if rows passed these panels `again`.
 template <class Weights>
-inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, Later later, Weights weights) {
+inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, bool again, Later& later, Weights weights) {
     alignas(64) float partial[kRows * kColumns];  // the sums of a panel that is not full
+    const int rest = columns % kColumns;
     int64_t configured = 0;
-    for (int64_t m = 0; m < rows; m += kRows, x += kRows * stride, out += kRows * out_stride) {
-        const int64_t here = rows - m < kRows ? rows - m : kRows;
-        if (here != configured) configure(configured = here);
-        for (int64_t k = 0; k < K; k += kChunk) {
-            const int64_t count = K - k < kChunk ? K - k : kChunk;
-            for (int panel = 0; panel * kColumns < columns; panel++) {
-                const bool full = columns - panel * kColumns >= kColumns;
-                float* to = full ? out + panel * kColumns : partial;
-                (k ? panel_of<true, true> : panel_of<true, false>)(here, x + 2 * k, stride, weights(panel, k, count, m == 0), count, to,
-                                                       full ? 4 * out_stride : 4 * kColumns, later);
+    for (int64_t begin = 0; begin < K; begin += kDepth) {
+        const int64_t end = K - begin < kDepth ? K : begin + kDepth;
+        for (int64_t m = 0; m < rows; m += kRows) {
+            const int64_t here = rows - m < kRows ? rows - m : kRows;
+            if (here != configured) configure(configured = here);
+            for (int64_t k = begin; k < end; k += kChunk) {
+                const int64_t count = end - k < kChunk ? end - k : kChunk;
+                for (int panel = 0; panel * kColumns < columns; panel++) {
+                    const bool full = columns - panel * kColumns >= kColumns;
+                    float* to = full ? out + m * out_stride + panel * kColumns : partial;
+                    if (!full && k && k == begin) copy(out + m * out_stride + columns - rest, out_stride, partial, kColumns, here, rest);
+                    (k ? panel_of<true, true> : panel_of<true, false>)(here, x + m * stride + 2 * k, stride, weights(panel, k, count, m == 0 && !again), count, to,
+                                                           full ? 4 * out_stride : 4 * kColumns, later);
+                }
             }
+            if (rest) copy(partial, kColumns, out + m * out_stride + columns - rest, out_stride, here, rest);
         }
-        const int rest = columns % kColumns;
-        for (int64_t i = 0; rest && i < here; i++)
-            __builtin_memcpy(out + i * out_stride + columns - rest, partial + i * kColumns, rest * sizeof(float));
     }
     release();
 }

@@ -56,7 +56,7 @@ inline void whole_panel(const uint8_t* x, size_t stride, int64_t count, const ui
 
 template <class Tile>
 inline void panel(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* w, int64_t K, float* out, size_t out_stride, int columns, uint8_t*,
-                  Later) {
+                  Pass, Later&) {
     if (columns == kColumns) return whole_panel<Tile>(x, stride, rows, w, K, out, out_stride);
     float whole[Tile::kRows * kColumns];  // the columns that exist are copied from here
     for (int64_t m = 0; m < rows; m += Tile::kRows) {

@@ -41,7 +41,7 @@ std::atomic<bool> configured_attention{false}, configured_capture{false};
 
 struct State {
     Threads threads;
-    Scratch scratch;
+    Scratch scratch, gated;
     Rotations rotations;
     Visibility visibility;
     std::vector<const void*> large;  // buffers that were moved to large pages
@@ -102,6 +102,44 @@ bool compute_product(State& state, const Tensor* op, const Tensor* next, Convert
                     static_cast<float*>(op->data), state.scratch, state.threads);
 }
 
+// The two products of a feed-forward, their gate, and the product with what it lets through, which follow
+// each other in llama.cpp's graphs.
+struct FeedForward {
+    const Tensor *gate, *up, *down;
+};
+
+bool reads(const Tensor* op, const Tensor* t) {
+    return std::any_of(std::begin(op->src), std::end(op->src), [t](const Tensor* s) { return s && (s == t || s->view_src == t); });
+}
+
+// Whether ops[i] begins one whose results between the products no other operation reads.
+bool feeds_forward(const std::vector<Tensor*>& ops, size_t i, FeedForward& found) {
+    if (i + 3 >= ops.size()) return false;
+    const Tensor *first = ops[i], *second = ops[i + 1], *glu = ops[i + 2], *down = ops[i + 3];
+    if (first->op != kMulMat || second->op != kMulMat || glu->op != kGlu || down->op != kMulMat || is_head(down)) return false;
+    const bool in_order = glu->src[0] == first && glu->src[1] == second, turned = glu->src[0] == second && glu->src[1] == first;
+    if (!(in_order || turned) || first->src[1] != second->src[1] || down->src[1] != glu) return false;
+    found = {in_order ? first : second, in_order ? second : first, down};
+    if (!can_gate(packed(found.gate->src[0]), packed(found.up->src[0]), packed(down->src[0]))) return false;
+    for (const Tensor* made : {first, second, glu}) {
+        if (made->flags & kOutput || reads(down, made) != (made == glu)) return false;
+        if (std::any_of(ops.begin() + (ptrdiff_t)i + 4, ops.end(), [made](const Tensor* op) { return reads(op, made); })) return false;
+    }
+    return true;
+}
+
+// `next` is the product after it, or nullptr.
+bool compute_feed_forward(State& state, const FeedForward& f, const Tensor* next, Converted& converted) {
+    const Tensor* x = f.gate->src[1];
+    const Packed gate = packed(f.gate->src[0]), up = packed(f.up->src[0]), down = packed(f.down->src[0]);
+    const bool again = converted.x == x && converted.family == gate.family;
+    converted = {};
+    const Input rows{static_cast<const float*>(x->data), row_count(x)}, none{nullptr, rows.M};
+    const Packed following = next ? packed(next->src[0]) : Packed{};
+    return multiply_gated(gate, up, rows, again, down, state.scratch, state.gated, state.threads) &&
+           multiply(down, none, true, next ? &following : nullptr, static_cast<float*>(f.down->data), state.gated, state.threads);
+}
+
 // `next` is the operation after the run, or nullptr.
 bool compute_tokenwise(State& state, Tensor* const* run, int length, const Tensor* next, Converted& converted) {
     const Tensor* made = run[length - 1];
@@ -148,7 +186,12 @@ Status compute(Backend* backend, Graph* graph) try {
     for (size_t i = 0; i < ops.size(); i++) {
         const Tensor* op = ops[i];
         if (is_head(op)) return kFailed;  // a capture ends before it
-        if (op->op == kMulMat) {
+        FeedForward feed_forward;
+        if (feeds_forward(ops, i, feed_forward)) {
+            use_large_pages(state, feed_forward.down);
+            i += 3;
+            if (!compute_feed_forward(state, feed_forward, product_after(ops, i), converted)) return kAllocationFailed;
+        } else if (op->op == kMulMat) {
             use_large_pages(state, op);
             if (!compute_product(state, op, product_after(ops, i), converted)) return kAllocationFailed;
         } else if (op->op == kFlashAttention) {

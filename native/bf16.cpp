@@ -7,7 +7,7 @@ namespace {
 bool runs_on(const Cpu& cpu) { return cpu.avx512_bf16; }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns, uint8_t*, Later) {
+              size_t out_stride, int columns, uint8_t*, Pass, Later&) {
     const uint16_t *values = (const uint16_t*)x, *weights = (const uint16_t*)panel;
     if (columns == kColumns) return tile::panel<false>(values, stride / 2, rows, weights, K, out, out_stride);
     float whole[tile::kRows * kColumns];  // the columns that exist are copied from here
@@ -22,6 +22,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyBf16;
-const Family kFamilyBf16{"bf16", Form::kBf16, kColumns, runs_on, panel_size, pack<false>, row_size, convert, multiply};
+const Family kFamilyBf16{"bf16", Form::kBf16, kColumns, runs_on, panel_size, pack<false>, row_size, convert, multiply, nullptr, nullptr, convert_gated};
 
 }  // namespace jlocal

@@ -93,6 +93,32 @@ PUBLIC int jlocal_kernels_test_mul_mat(const char* family_name, int64_t M, int64
     return -1;
 }
 
+// out [M][O] = rows of g / (1 + exp(-g)) * u, for g = x [M][K] times `gate` [N][K] and u likewise, times
+// `down` [O][N]; all in float32. Returns 0, or -1 as above, or if the family has no such product.
+PUBLIC int jlocal_kernels_test_gated(const char* family_name, int64_t M, int64_t N, int64_t K, int64_t O, const float* gate, const float* up,
+                                     const float* down, const float* x, float* out, int threads) try {
+    const Family* family = family_by_name(family_name);
+    if (!family || K % kBlock || N % kBlock) return -1;
+    Threads pool;
+    pool.set_count(threads);
+    Scratch panels[3], scratch, result;
+    const struct { const float* values; int64_t N, K; } matrices[] = {{gate, N, K}, {up, N, K}, {down, O, N}};
+    Packed packed[3];
+    for (int i = 0; i < 3; i++) {
+        const auto& w = matrices[i];
+        uint8_t* to = panels[i].take(packed_size(*family, w.N, w.K));
+        if (!to || !pack(*family, ggml::kF32, w.values, w.N, w.K, to, pool)) return -1;
+        packed[i] = {family, to, w.N, w.K};
+    }
+    return can_gate(packed[0], packed[1], packed[2]) &&
+                   multiply_gated(packed[0], packed[1], {x, M}, false, packed[2], scratch, result, pool) &&
+                   multiply(packed[2], {nullptr, M}, true, nullptr, out, result, pool)
+               ? 0
+               : -1;
+} catch (const std::exception&) {
+    return -1;
+}
+
 // Processor time of this thread for one product, in seconds, the minimum of several; negative if the
 // family is not available. All families multiply the same values.
 PUBLIC double jlocal_kernels_test_seconds(const char* family_name, int64_t M, int64_t N, int64_t K, int repetitions) try {

@@ -35,6 +35,9 @@ struct Later {
     const uint8_t *begin = nullptr, *end = nullptr;
 };
 
+// Panels that pass many rows do so in one call, or in calls that follow each other with the same scratch.
+enum class Pass { kOnly, kFirst, kAgain };
+
 // kQ8 has the rows of kInt8; its products are those of bfloat16.
 enum class Form { kBf16, kInt8, kQ8 };
 
@@ -52,9 +55,12 @@ struct Family {
     // out[m * out_stride + n], for `rows` rows of `stride` bytes and the first `columns` columns of a
     // panel, or of panels_together panels. The result of a row does not depend on the number of rows.
     void (*multiply)(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-                     size_t out_stride, int columns, uint8_t* scratch, Later later);
+                     size_t out_stride, int columns, uint8_t* scratch, Pass pass, Later& later);
     int (*panels_together)(int64_t K) = nullptr;
     size_t (*scratch_size)(int64_t K) = nullptr;  // bytes of scratch
+    // Values of a converted row, `count` of them from `first` on, multiples of 32:
+    // gate / (1 + exp(-gate)) * up. nullptr if a row is not converted in parts.
+    void (*convert_gated)(const float* gate, const float* up, int64_t first, int64_t count, uint8_t* row) = nullptr;
     // Takes the matrices in Q8_0, whose values it need not widen before they are used.
     const Family* for_q8_0 = nullptr;
 };

@@ -134,7 +134,7 @@ void panel_of(const uint8_t* x, size_t stride, int64_t count, const uint8_t* w, 
 }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns, uint8_t*, Later) {
+              size_t out_stride, int columns, uint8_t*, Pass, Later&) {
     if (columns == kColumns) return panel_of(x, stride, rows, panel, K, out, out_stride);
     float whole[kRows * kColumns];  // the columns that exist are copied from here
     for (int64_t m = 0; m < rows; m += kRows) {

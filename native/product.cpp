@@ -15,16 +15,32 @@ constexpr int64_t kLeastRows = 64;
 // fewer for a family that takes panels together, since each of its pieces converts or fetches them anew.
 constexpr int64_t kPiecesOfThread = 8, kGroupsOfThread = 2;
 constexpr int64_t kRowsTogether = 32;  // of AMX
+// Gated products take so many panels of each matrix together at most, and families keep what they make of
+// so many values of a panel from one pass to the next.
+constexpr int64_t kPanelsGated = 2, kValuesKept = 1024;
 
 size_t size_of_rows(const Packed& w, int64_t M) { return w.family->row_size(w.K) * (size_t)M; }
 size_t size_of_scratch(const Family& family, int64_t K) { return family.scratch_size ? family.scratch_size(K) : 0; }
 
 int64_t panel_count(const Packed& w) { return (w.N + w.family->columns - 1) / w.family->columns; }
+const uint8_t* panel_at(const Packed& w, int64_t number) { return w.panels + number * w.family->panel_size(w.K); }
 
 Later panels_from(const Packed& w, int64_t first, int64_t count) {
-    const size_t size = w.family->panel_size(w.K);
     const int64_t last = std::min(panel_count(w), first + count);
-    return first < last ? Later{w.panels + first * size, w.panels + last * size} : Later{};
+    return first < last ? Later{panel_at(w, first), panel_at(w, last)} : Later{};
+}
+
+void convert(const Packed& w, const Input& x, uint8_t* rows, Threads& threads) {
+    const int64_t pieces = x.M * w.K < kWorthSharingConversion ? 1 : 4 * threads.count(), some = (x.M + pieces - 1) / pieces;
+    threads.run((x.M + some - 1) / some, [&](int64_t piece, int) {
+        for (int64_t m = piece * some; m < std::min(x.M, (piece + 1) * some); m++) w.family->convert(x.rows + m * w.K, w.K, rows + m * w.family->row_size(w.K));
+    });
+}
+
+template <class Piece>
+void run(int64_t pieces, int64_t multiplications, Threads& threads, const Piece& piece) {
+    if (multiplications >= kWorthSharing) return threads.run(pieces, piece);
+    for (int64_t number = 0; number < pieces; number++) piece(number, 0);
 }
 
 }  // namespace
@@ -40,18 +56,11 @@ uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& t
 bool multiply(const Packed& w, const Input& x, bool converted, const Packed* next, float* out, Scratch& scratch, Threads& threads) {
     const Family& family = *w.family;
     if (x.M == 0) return true;
-    const size_t stride = family.row_size(w.K), panel_size = family.panel_size(w.K);
+    const size_t stride = family.row_size(w.K);
     const size_t own = size_of_rows(w, x.M), scratch_size = size_of_scratch(family, w.K);
     uint8_t* rows = rows_for(w, x.M, scratch, threads);
     if (!rows) return false;
-
-    const auto convert = [&](int64_t first, int64_t last) {
-        for (int64_t m = first; m < last; m++) family.convert(x.rows + m * w.K, w.K, rows + m * stride);
-    };
-    if (!converted) {
-        const int64_t some = x.M * w.K < kWorthSharingConversion ? x.M : (x.M + 4 * threads.count() - 1) / (4 * threads.count());
-        threads.run((x.M + some - 1) / some, [&](int64_t piece, int) { convert(piece * some, std::min(x.M, (piece + 1) * some)); });
-    }
+    if (!converted) convert(w, x, rows, threads);
 
     // A piece is one or several panels times some of the rows, and the panels follow one another past
     // the same rows.
@@ -73,17 +82,52 @@ bool multiply(const Packed& w, const Input& x, bool converted, const Packed* nex
         if (number < groups * parts) return panels_from(w, number % groups * together, together);
         return next ? panels_from(*next, (number - groups * parts) * together, together) : Later{};
     };
-    const auto piece = [&](int64_t number, int thread) {
+    run(groups * parts, x.M * w.N * w.K, threads, [&](int64_t number, int thread) {
         const int64_t first = number / groups * height, panel = number % groups * together, column = panel * family.columns;
-        family.multiply(rows + first * stride, stride, std::min(height, x.M - first), w.panels + panel * panel_size, w.K,
+        Later fetched = later(number);
+        family.multiply(rows + first * stride, stride, std::min(height, x.M - first), panel_at(w, panel), w.K,
                         out + first * w.N + column, w.N, (int)std::min<int64_t>(together * family.columns, w.N - column),
-                        rows + own + scratch_size * thread, later(number));
-    };
-    if (x.M * w.N * w.K < kWorthSharing) {
-        for (int64_t number = 0; number < groups * parts; number++) piece(number, 0);
-    } else {
-        threads.run(groups * parts, piece);
-    }
+                        rows + own + scratch_size * thread, Pass::kOnly, fetched);
+    });
+    return true;
+}
+
+bool can_gate(const Packed& gate, const Packed& up, const Packed& down) {
+    return gate.family == up.family && gate.K == up.K && gate.N == up.N && gate.N == down.K && gate.K <= kValuesKept &&
+           down.family->convert_gated;
+}
+
+bool multiply_gated(const Packed& gate, const Packed& up, const Input& x, bool converted, const Packed& down, Scratch& scratch, Scratch& result, Threads& threads) {
+    const Family& family = *gate.family;
+    if (x.M == 0) return true;
+    const size_t stride = family.row_size(gate.K), scratch_size = size_of_scratch(family, gate.K);
+    uint8_t* rows = rows_for(gate, x.M, scratch, threads);
+    uint8_t* made = rows_for(down, x.M, result, threads);
+    if (!rows || !made) return false;
+    if (!converted) convert(gate, x, rows, threads);
+
+    const int64_t panels = panel_count(gate);
+    const int64_t most = family.panels_together ? std::clamp<int64_t>(family.panels_together(gate.K) / 2, 1, kPanelsGated) : 1;
+    const int64_t together = std::clamp<int64_t>(panels / (kGroupsOfThread * threads.count()), 1, most);
+    const int64_t groups = (panels + together - 1) / together;
+    run(groups, 2 * x.M * gate.N * gate.K, threads, [&](int64_t number, int thread) {
+        alignas(64) float products[2][kRowsTogether * kPanelsGated * kMaxColumns];
+        const int64_t panel = number * together, first = panel * family.columns;
+        const int columns = (int)std::min<int64_t>(together * family.columns, gate.N - first);
+        const Packed* const matrices[2] = {&gate, &up};
+        Later later[2];
+        for (int i = 0; i < 2 && x.M > kRowsTogether; i++) later[i] = panels_from(*matrices[i], (number + threads.count()) * together, together);
+        for (int64_t m = 0; m < x.M; m += kRowsTogether) {
+            const int64_t here = std::min(kRowsTogether, x.M - m);
+            const Pass pass = x.M <= kRowsTogether ? Pass::kOnly : m ? Pass::kAgain : Pass::kFirst;
+            for (int i = 0; i < 2; i++)
+                family.multiply(rows + m * stride, stride, here, panel_at(*matrices[i], panel), gate.K, products[i], columns, columns,
+                                rows + size_of_rows(gate, x.M) + scratch_size * thread + scratch_size / 2 * i, pass, later[i]);
+            for (int64_t row = 0; row < here; row++)
+                down.family->convert_gated(products[0] + row * columns, products[1] + row * columns, first, columns,
+                                           made + (m + row) * down.family->row_size(down.K));
+        }
+    });
     return true;
 }
 

@@ -31,4 +31,11 @@ uint8_t* rows_for(const Packed& w, int64_t M, Scratch& scratch, const Threads& t
 // Returns false if there is no memory.
 bool multiply(const Packed& w, const Input& x, bool converted, const Packed* next, float* out, Scratch& scratch, Threads& threads);
 
+// Whether the rows of a product with `down` can be made by multiply_gated.
+bool can_gate(const Packed& gate, const Packed& up, const Packed& down);
+
+// The rows of a product with `down`, converted, in rows_for(down, …, result, …): g / (1 + exp(-g)) * u of the
+// products g with `gate` and u with `up`, which are not kept. Otherwise as multiply.
+bool multiply_gated(const Packed& gate, const Packed& up, const Input& x, bool converted, const Packed& down, Scratch& scratch, Scratch& result, Threads& threads);
+
 }  // namespace jlocal

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kValues = kBlock * kColumns;          // bytes of a block's values
 constexpr size_t kSize = kValues + 2 * kColumns;       // and of the whole block
 
-size_t scratch_size(int64_t K) { return amx::panels_together(K) * panel_size(K); }
+size_t scratch_size(int64_t K) { return amx::panels_together(K) * panel_size(amx::depth(K)); }
 
 bool runs_on(const Cpu& cpu) { return cpu.amx_bf16; }
 size_t q8_panel_size(int64_t K) { return (size_t)(K / kBlock) * kSize; }
@@ -66,11 +66,11 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
 }
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns, uint8_t* scratch, Later later) {
+              size_t out_stride, int columns, uint8_t* scratch, Pass pass, Later& later) {
     // What is used once may be overwritten: it then stays in the first-level cache.
-    const bool once = rows <= amx::kRows;
-    amx::multiply(x, stride, rows, K, out, out_stride, columns, later, [&](int number, int64_t k, int64_t count, bool first) {
-        uint8_t* widened = once ? scratch : scratch + number * panel_size(K) + k * kColumns * 2;
+    const bool once = pass == Pass::kOnly && rows <= amx::kRows;
+    amx::multiply(x, stride, rows, K, out, out_stride, columns, pass == Pass::kAgain && K <= amx::kDepth, later, [&](int number, int64_t k, int64_t count, bool first) {
+        uint8_t* widened = once ? scratch : scratch + number * panel_size(amx::depth(K)) + k % amx::kDepth * kColumns * 2;
         if (first) widen(panel + number * q8_panel_size(K) + k / kBlock * kSize, count / kBlock, widened);
         return (const uint8_t*)widened;
     });
@@ -79,6 +79,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyQ8Amx;
-const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, amx::panels_together, scratch_size};
+const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, amx::panels_together, scratch_size, convert_gated};
 
 }  // namespace jlocal

@@ -7,6 +7,7 @@ import pytest
 
 from jlocal.gguf.types import TENSOR_TYPES
 from jlocal.llama.library import ggml
+from support.graphs import Graph
 from support.kernels import BF16, F32, Q8_0, Kernels, error, normal, product, to_bf16
 
 SHAPES = [
@@ -113,6 +114,37 @@ def test_weights_kept_in_8_bits_give_the_same_bits_as_widened_ones(
         kernels.multiply("bf16-amx-q8", x, stored, Q8_0, n, threads=2),
         kernels.multiply("bf16-amx", x, stored, Q8_0, n),
     )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("m", "n", "k", "o"),
+    [(1, 32, 32, 1), (12, 3072, 1024, 64), (32, 160, 96, 70), (33, 96, 992, 65), (300, 416, 64, 33)],
+)
+def test_a_gate_within_the_products_gives_the_same_bits_as_beside_them(
+    kernels: Kernels, family: str, m: int, n: int, k: int, o: int, threads: int
+) -> None:
+    rng = np.random.default_rng(9)
+    x, down = normal(rng, (m, k)), normal(rng, (o, n))
+    gate, up = (normal(rng, (n, k)) / np.float32(np.sqrt(k)) for _ in "gu")
+    gate[n // 2] *= 1000  # products beyond 88, where the exponential ends
+    out = kernels.feed_forward(family, x, gate, up, down, threads)
+    if family.startswith(("int8", "f32")):
+        assert out is None
+        return
+    products = (kernels.multiply(family, x, w, F32, n) for w in (gate, up))
+    with Graph() as graph:
+        passed = graph.add("swiglu_split", *(graph.tensor(values) for values in products))
+        assert kernels.library.jlocal_kernels_test_tokenwise(graph.pointer, 1) == 1
+        expected = kernels.multiply(family, graph.values(passed).reshape(m, n), down, F32, o)
+    assert np.array_equal(out, expected)
+
+
+def test_a_product_in_parts_of_its_depth_is_that_of_float64(kernels: Kernels, family: str) -> None:
+    rng = np.random.default_rng(10)
+    x, w = normal(rng, (70, 2080)), normal(rng, (99, 2080))
+    out = kernels.multiply(family, x, w, F32, 99)
+    assert error(out, product(family, x, w), x, w) < 2e-6
 
 
 @pytest.mark.parametrize("name", sorted(TENSOR_TYPES))

@@ -46,6 +46,11 @@ class Kernels:
             *(ctypes.c_char_p, size, size, size, ctypes.c_int, pointer, pointer, pointer),
             ctypes.c_int,
         ]
+        self.library.jlocal_kernels_test_gated.argtypes = [
+            *(ctypes.c_char_p, size, size, size, size),
+            *(pointer, pointer, pointer, pointer, pointer),
+            ctypes.c_int,
+        ]
         self.library.jlocal_kernels_test_tokenwise.argtypes = [pointer, ctypes.c_int]
         self.library.jlocal_kernels_test_attention.argtypes = [
             *(ctypes.c_char_p, size, size, size, size, size, size),
@@ -70,6 +75,19 @@ class Kernels:
         )
         assert status == 0
         return out
+
+    def feed_forward(
+        self, family: str, x: Floats, gate: Floats, up: Floats, down: Floats, threads: int = 1
+    ) -> Floats | None:
+        """Return (M, O) for x (M, K), gate and up (N, K), down (O, N); None if it takes three products."""
+        (m, k), (o, n) = x.shape, down.shape
+        out = np.full((m, o), 7e7, np.float32)
+        status = self.library.jlocal_kernels_test_gated(
+            *(family.encode(), m, n, k, o),
+            *(gate.ctypes.data, up.ctypes.data, down.ctypes.data, x.ctypes.data, out.ctypes.data),
+            threads,
+        )
+        return out if status == 0 else None
 
     def attend(
         self,
