@@ -28,6 +28,10 @@ struct Attention {
     float* out;  // [queries][heads][DV]
     int64_t D, DV, queries, keys, heads, key_heads;
     float scale;  // positive
+    // If not nullptr, the result is written here in place of `out`, in bfloat16, each query `bf16_row` bytes
+    // after the one before; by kernels with writes_bf16.
+    uint8_t* bf16 = nullptr;
+    size_t bf16_row = 0;
 };
 
 inline constexpr int kTile = 32;      // queries of a tile
@@ -50,6 +54,7 @@ struct AttentionKernels {
     Left (*left)(const Attention&, int64_t tile, int64_t sub_block);
     size_t (*scratch_size)(const Attention&, int64_t tiles);
     void (*compute)(const Attention&, const AttentionPiece&, uint8_t* scratch);
+    bool writes_bf16 = false;
 };
 
 // The fastest kernels that run on this processor, or those with a name; nullptr if there are none.

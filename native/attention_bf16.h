@@ -311,16 +311,22 @@ void compute(const Attention& a, const AttentionPiece& piece, uint8_t* scratch) 
             for (int r = 0; r < t.rows; r++) {
                 // A row that sees no key is zero, as in ggml; one whose every score is minus infinity is not a number.
                 const float inverse = t.sum[r] != 0 ? 1 / t.sum[r] : t.sees[r] ? __builtin_nanf("") : 0.f;
-                float* out = a.out + ((tile * kTile + r) * a.heads + piece.key_head * group + g) * a.DV;
-                for (int64_t d = 0; d < a.DV; d += 16)
-                    _mm512_mask_storeu_ps(out + d, first_lanes(a.DV - d), _mm512_mul_ps(_mm512_loadu_ps(t.o + r * at.DV + d), _mm512_set1_ps(inverse)));
+                const int64_t query = tile * kTile + r, head = piece.key_head * group + g;
+                for (int64_t d = 0; d < a.DV; d += 16) {
+                    const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(t.o + r * at.DV + d), _mm512_set1_ps(inverse));
+                    const __mmask16 lanes = first_lanes(a.DV - d);
+                    if (a.bf16)
+                        _mm256_mask_storeu_epi16(a.bf16 + query * a.bf16_row + 2 * (head * a.DV + d), lanes, (__m256i)_mm512_cvtneps_pbh(x));
+                    else
+                        _mm512_mask_storeu_ps(a.out + (query * a.heads + head) * a.DV + d, lanes, x);
+                }
             }
         }
 }
 
 template <class Products>
 constexpr AttentionKernels kernels_with(const char* name, bool (*runs_on)(const Cpu&)) {
-    return {name, runs_on, left, scratch_size, compute<Products>};
+    return {name, runs_on, left, scratch_size, compute<Products>, true};
 }
 
 }  // namespace

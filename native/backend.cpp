@@ -41,7 +41,8 @@ std::atomic<bool> configured_attention{false}, configured_capture{false};
 
 struct State {
     Threads threads;
-    Scratch scratch, gated;
+    Scratch scratch;
+    Scratch made;  // rows for a product, converted by an operation that needs `scratch` itself
     Rotations rotations;
     Visibility visibility;
     std::vector<const void*> large;  // buffers that were moved to large pages
@@ -81,14 +82,24 @@ bool attends(const Tensor* op) {
            scale > 0 && std::isfinite(scale) && bias == 0 && cap == 0;
 }
 
-// The rows that lie converted in the scratch memory, and for which family.
+// The rows of x that lie converted for a family, and where.
 struct Converted {
     const Tensor* x = nullptr;
     const Family* family = nullptr;
+    Scratch* in = nullptr;
 };
 
 Packed packed(const Tensor* w) { return {family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]}; }
 int64_t row_count(const Tensor* x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
+
+bool reads(const Tensor* op, const Tensor* t) {
+    return std::any_of(std::begin(op->src), std::end(op->src), [t](const Tensor* s) { return s && (s == t || s->view_src == t); });
+}
+
+// Whether nothing reads a tensor but `reader`, the operation ops[i]; all before it were looked at.
+bool is_read_once(const Tensor* t, const std::vector<Tensor*>& ops, size_t i) {
+    return !(t->flags & kOutput) && std::none_of(ops.begin() + (ptrdiff_t)i + 1, ops.end(), [t](const Tensor* op) { return reads(op, t); });
+}
 
 // `next` is the product after it, or nullptr.
 bool compute_product(State& state, const Tensor* op, const Tensor* next, Converted& converted) {
@@ -96,10 +107,10 @@ bool compute_product(State& state, const Tensor* op, const Tensor* next, Convert
     const Packed w = packed(op->src[0]);
     // The query, key and value products have the same rows.
     const bool again = converted.x == x && converted.family == w.family;
-    converted = {x, w.family};
+    if (!again) converted = {x, w.family, &state.scratch};
     const Packed following = next ? packed(next->src[0]) : Packed{};
     return multiply(w, {static_cast<const float*>(x->data), row_count(x)}, again, next ? &following : nullptr,
-                    static_cast<float*>(op->data), state.scratch, state.threads);
+                    static_cast<float*>(op->data), *converted.in, state.threads);
 }
 
 // The two products of a feed-forward, their gate, and the product with what it lets through, which follow
@@ -108,11 +119,8 @@ struct FeedForward {
     const Tensor *gate, *up, *down;
 };
 
-bool reads(const Tensor* op, const Tensor* t) {
-    return std::any_of(std::begin(op->src), std::end(op->src), [t](const Tensor* s) { return s && (s == t || s->view_src == t); });
-}
 
-// Whether ops[i] begins one whose results between the products no other operation reads.
+// Whether ops[i] begins one, and no other operation reads its results before the last.
 bool feeds_forward(const std::vector<Tensor*>& ops, size_t i, FeedForward& found) {
     if (i + 3 >= ops.size()) return false;
     const Tensor *first = ops[i], *second = ops[i + 1], *glu = ops[i + 2], *down = ops[i + 3];
@@ -121,23 +129,19 @@ bool feeds_forward(const std::vector<Tensor*>& ops, size_t i, FeedForward& found
     if (!(in_order || turned) || first->src[1] != second->src[1] || down->src[1] != glu) return false;
     found = {in_order ? first : second, in_order ? second : first, down};
     if (!can_gate(packed(found.gate->src[0]), packed(found.up->src[0]), packed(down->src[0]))) return false;
-    for (const Tensor* made : {first, second, glu}) {
-        if (made->flags & kOutput || reads(down, made) != (made == glu)) return false;
-        if (std::any_of(ops.begin() + (ptrdiff_t)i + 4, ops.end(), [made](const Tensor* op) { return reads(op, made); })) return false;
-    }
-    return true;
+    return is_read_once(first, ops, i + 2) && is_read_once(second, ops, i + 2) && is_read_once(glu, ops, i + 3);
 }
 
 // `next` is the product after it, or nullptr.
 bool compute_feed_forward(State& state, const FeedForward& f, const Tensor* next, Converted& converted) {
     const Tensor* x = f.gate->src[1];
     const Packed gate = packed(f.gate->src[0]), up = packed(f.up->src[0]), down = packed(f.down->src[0]);
-    const bool again = converted.x == x && converted.family == gate.family;
+    const bool again = converted.x == x && converted.family == gate.family && converted.in == &state.scratch;
     converted = {};
     const Input rows{static_cast<const float*>(x->data), row_count(x)}, none{nullptr, rows.M};
     const Packed following = next ? packed(next->src[0]) : Packed{};
-    return multiply_gated(gate, up, rows, again, down, state.scratch, state.gated, state.threads) &&
-           multiply(down, none, true, next ? &following : nullptr, static_cast<float*>(f.down->data), state.gated, state.threads);
+    return multiply_gated(gate, up, rows, again, down, state.scratch, state.made, state.threads) &&
+           multiply(down, none, true, next ? &following : nullptr, static_cast<float*>(f.down->data), state.made, state.threads);
 }
 
 // `next` is the operation after the run, or nullptr.
@@ -147,16 +151,25 @@ bool compute_tokenwise(State& state, Tensor* const* run, int length, const Tenso
         return compute_run(run, length, nullptr, state.rotations, state.threads);
     const Packed w = packed(next->src[0]);
     const Conversion conversion{w.family, rows_for(w, row_count(made), state.scratch, state.threads)};
-    converted = {made, w.family};
+    converted = {made, w.family, &state.scratch};
     return conversion.rows && compute_run(run, length, &conversion, state.rotations, state.threads);
 }
 
-bool compute_attention(State& state, const Tensor* op) {
+// `next` is the product that alone reads the result, or nullptr.
+bool compute_attention(State& state, const Tensor* op, const Tensor* next, Converted& converted) {
     const Tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
     const auto rows = [](const Tensor* t) { return Attention::Rows{static_cast<const uint8_t*>(t->data), t->nb[1], t->nb[2]}; };
     Attention a{rows(q), rows(k), rows(v), mask ? static_cast<const uint8_t*>(mask->data) : nullptr, mask ? mask->nb[1] : 0,
                 static_cast<float*>(op->data), q->ne[0], v->ne[0], q->ne[1], k->ne[1], q->ne[2], k->ne[2], 0};
     std::memcpy(&a.scale, op->op_params, sizeof a.scale);
+    converted = {};
+    if (next && attention_kernels()->writes_bf16 && packed(next->src[0]).family->convert_gated) {
+        const Packed w = packed(next->src[0]);
+        a.bf16 = rows_for(w, row_count(next->src[1]), state.made, state.threads);
+        a.bf16_row = w.family->row_size(w.K);
+        if (!a.bf16) return false;
+        converted = {next->src[1], w.family, &state.made};
+    }
     return attend(*attention_kernels(), a, state.visibility, state.scratch, state.threads);
 }
 
@@ -174,6 +187,15 @@ void use_large_pages(State& state, const Tensor* t) {
 const Tensor* product_after(const std::vector<Tensor*>& ops, size_t i) {
     const auto found = std::find_if(ops.begin() + (ptrdiff_t)i + 1, ops.end(), [](const Tensor* op) { return op->op == kMulMat && !is_head(op); });
     return found == ops.end() ? nullptr : *found;
+}
+
+// The product after attention ops[i] that alone reads its result, a row for each query; or nullptr.
+const Tensor* sole_product(const std::vector<Tensor*>& ops, size_t i) {
+    const Tensor *op = ops[i], *next = i + 1 < ops.size() ? ops[i + 1] : nullptr;
+    if (!next || next->op != kMulMat || is_head(next)) return nullptr;
+    const Tensor* x = next->src[1];
+    const bool whole = (x == op || x->view_src == op) && x->data == op->data && x->ne[0] == op->ne[0] * op->ne[1] && row_count(x) == op->ne[2];
+    return whole && is_read_once(op, ops, i + 1) ? next : nullptr;
 }
 
 Status compute(Backend* backend, Graph* graph) try {
@@ -197,8 +219,7 @@ Status compute(Backend* backend, Graph* graph) try {
         } else if (op->op == kFlashAttention) {
             use_large_pages(state, op->src[1]);
             use_large_pages(state, op->src[2]);
-            converted = {};
-            if (!compute_attention(state, op)) return kAllocationFailed;
+            if (!compute_attention(state, op, sole_product(ops, i), converted)) return kAllocationFailed;
         } else {
             const int length = run_length(&ops[i], (int)(ops.size() - i));
             const size_t next = i + (size_t)length;

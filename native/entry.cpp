@@ -168,20 +168,25 @@ PUBLIC int jlocal_kernels_test_tokenwise(ggml::Graph* graph, int threads) try {
 
 // out [queries][heads][DV] from q [heads][queries][D] in float32, k [key_heads][keys][D] and
 // v [key_heads][keys][DV] in float16, and mask [queries][keys] in float16 or NULL, by the kernels
-// "amx", "bf16" or "avx2".
+// "amx", "bf16" or "avx2"; in float32, or if `in_bf16`, in bfloat16.
 PUBLIC int jlocal_kernels_test_attention(const char* name, int64_t queries, int64_t keys, int64_t heads, int64_t key_heads, int64_t D, int64_t DV,
-                                         const float* q, const void* k, const void* v, const void* mask, float scale, float* out,
-                                         int threads) try {
+                                         const float* q, const void* k, const void* v, const void* mask, float scale, void* out,
+                                         int in_bf16, int threads) try {
     const AttentionKernels* kernels = attention_kernels(name);
     if (!kernels) return -1;
     Threads pool;
     pool.set_count(threads);
     Scratch scratch;
     Visibility visibility;
-    const Attention a{{(const uint8_t*)q, (size_t)D * 4, (size_t)(D * queries) * 4},
+    Attention a{{(const uint8_t*)q, (size_t)D * 4, (size_t)(D * queries) * 4},
                       {(const uint8_t*)k, (size_t)D * 2, (size_t)(D * keys) * 2},
                       {(const uint8_t*)v, (size_t)DV * 2, (size_t)(DV * keys) * 2},
-                      (const uint8_t*)mask, (size_t)keys * 2, out, D, DV, queries, keys, heads, key_heads, scale};
+                      (const uint8_t*)mask, (size_t)keys * 2, (float*)out, D, DV, queries, keys, heads, key_heads, scale};
+    if (in_bf16) {
+        if (!kernels->writes_bf16) return -1;
+        a.bf16 = (uint8_t*)out;
+        a.bf16_row = (size_t)(2 * heads * DV);
+    }
     return attend(*kernels, a, visibility, scratch, pool) ? 0 : -1;
 } catch (const std::exception&) {
     return -1;

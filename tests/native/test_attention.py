@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from support.kernels import Floats, attention, masks, normal
+from support.kernels import Floats, attention, masks, normal, to_bf16
 
 Attend = Callable[..., Floats]
 
@@ -127,3 +127,17 @@ def test_scores_that_rise_along_a_long_text_lose_no_weight(attend: Attend) -> No
     k[:] = (np.arange(2500) // 10 / 8)[None, :, None]  # which bfloat16 holds exactly
     out = attend(q, k, v, None, 0.25)
     assert np.abs(out - attention(q, k, v, None, 0.25)).max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(33, 70, 4, 2, 64, 64), (70, 600, 2, 1, 96, 48)])
+def test_a_result_in_bfloat16_is_that_in_float32_rounded(
+    attend: Attend, shape: tuple[int, ...]
+) -> None:
+    if attend.keywords["name"] == "avx2":
+        pytest.skip("these kernels write no bfloat16")
+    rng = np.random.default_rng(7)
+    q, k, v = _inputs(rng, shape)
+    mask = masks(rng, shape[0], shape[1], "causal")
+    for threads in (1, 3):
+        rounded = attend(q, k, v, mask, 0.125, threads=threads, dtype=np.uint16)
+        assert np.array_equal(rounded, to_bf16(attend(q, k, v, mask, 0.125)))

@@ -55,7 +55,7 @@ class Kernels:
         self.library.jlocal_kernels_test_attention.argtypes = [
             *(ctypes.c_char_p, size, size, size, size, size, size),
             *(pointer, pointer, pointer, pointer),
-            *(ctypes.c_float, pointer, ctypes.c_int),
+            *(ctypes.c_float, pointer, ctypes.c_int, ctypes.c_int),
         ]
 
     @property
@@ -98,17 +98,21 @@ class Kernels:
         scale: float,
         threads: int = 1,
         name: str = "bf16",
-    ) -> Floats:
-        """Return (queries, heads, DV) for q (heads, queries, D), and k and v by heads of keys."""
+        dtype: npt.DTypeLike = np.float32,
+    ) -> npt.NDArray:
+        """Return (queries, heads, DV) for q (heads, queries, D), and k and v by heads of keys.
+
+        As float32, or as the bits of bfloat16 with dtype uint16.
+        """
         heads, queries, size = q.shape
         key_heads, keys, depth = v.shape
-        out = np.full((queries, heads, depth), 7e7, np.float32)
+        out = np.full((queries, heads, depth), 7777, dtype)
         status = self.library.jlocal_kernels_test_attention(
             name.encode(),
             *(queries, keys, heads, key_heads, size, depth),
             *(q.ctypes.data, k.ctypes.data, v.ctypes.data),
             None if mask is None else mask.ctypes.data,
-            *(scale, out.ctypes.data, threads),
+            *(scale, out.ctypes.data, int(out.dtype == np.uint16), threads),
         )
         assert status == 0
         return out
