@@ -25,20 +25,20 @@ namespace {
 namespace amx {
 
 constexpr int kRows = 32;
-// So many values of each row are multiplied at a time: 32 rows of them, 16 KB, stay in the first-level
+// At most so many values of each row are multiplied at a time: 32 rows of them, 24 KB, stay in the first-level
 // cache while they pass all panels of a group.
-constexpr int64_t kChunk = 256;
+constexpr int64_t kMostOfChunk = 384;
 // Panels of a group stay in the second-level cache while all rows pass, and leave room there for those rows
 // and for the weights that follow.
 constexpr size_t kBytesOfGroup = 1 << 19;
-
+constexpr int kMostTogether = 8;  // since the sums of 32 rows are kept apart
 // So many values of all rows, with the panels of a group and their sums, stay in the second-level cache.
 constexpr int64_t kDepth = 1024;
 
 inline size_t depth(int64_t K) { return K < kDepth ? K : kDepth; }
 inline int panels_together(int64_t K) {
-    const size_t size = panel_size(depth(K));
-    return (int)(size < kBytesOfGroup ? kBytesOfGroup / size : 1);
+    const size_t fit = kBytesOfGroup / panel_size(depth(K));
+    return fit < 1 ? 1 : fit > kMostTogether ? kMostTogether : (int)fit;
 }
 
 // Two lines for each 32 values of K: most of the weights that follow are then there in time, and tiles are
@@ -69,22 +69,29 @@ inline void configure(int64_t rows) {
 inline void release() { __asm__ volatile("tilerelease" : : : "memory"); }
 
 #define JLOCAL_LOAD(tile, from, stride) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((int64_t)(stride)) : "memory")
+#define JLOCAL_STREAM(tile, from, stride) __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((int64_t)(stride)) : "memory")
 #define JLOCAL_STORE(tile, to, stride) __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(to), "r"((int64_t)(stride)) : "memory")
 #define JLOCAL_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
 #define JLOCAL_MULTIPLY(sums, x, w) __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sums : :)
 
-// c = x * w, or c += x * w, for the 32 columns from w on; with kTwo for more than 16 rows, with kTiled for
-// a panel of tiles. Strides in bytes; K a multiple of 32.
+// Where sums of rows and columns lie; `stride` values from row to row.
+struct Sums {
+    float* at;
+    size_t stride;
+};
+
+// to = x * w, or from + x * w, for the 32 columns from w on; with kTwo for more than 16 rows, with kTiled for
+// a panel of tiles. The stride of x in bytes; K a multiple of 32.
 template <bool kTiled, bool kTwo, bool kAdd>
-inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride, Later& later) {
+inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later) {
     constexpr int64_t kPairs = kTiled ? 64 : kColumns * 4, kNext = kTiled ? 1024 : 64;
-    const uint8_t* to = (const uint8_t*)c;
+    const size_t from_stride = 4 * from.stride, to_stride = 4 * to.stride;
     if (kAdd) {
-        JLOCAL_LOAD(0, to, c_stride);
-        JLOCAL_LOAD(1, to + 64, c_stride);
+        JLOCAL_LOAD(0, from.at, from_stride);
+        JLOCAL_LOAD(1, from.at + 16, from_stride);
         if (kTwo) {
-            JLOCAL_LOAD(2, to + 16 * c_stride, c_stride);
-            JLOCAL_LOAD(3, to + 16 * c_stride + 64, c_stride);
+            JLOCAL_LOAD(2, from.at + 16 * from.stride, from_stride);
+            JLOCAL_LOAD(3, from.at + 16 * from.stride + 16, from_stride);
         }
     } else {
         JLOCAL_ZERO(0);
@@ -94,10 +101,13 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
     }
     for (int64_t k = 0; k < K; k += 32, x += 64, w += 4096) {
         fetch(later);
-        JLOCAL_LOAD(6, w, kPairs);
+        // Streamed, weights do not take the place of the rows in the first-level cache.
+        if (kTiled) JLOCAL_STREAM(6, w, kPairs);
+        else JLOCAL_LOAD(6, w, kPairs);
         JLOCAL_LOAD(4, x, stride);
         JLOCAL_MULTIPLY(0, 4, 6);
-        JLOCAL_LOAD(7, w + kNext, kPairs);
+        if (kTiled) JLOCAL_STREAM(7, w + kNext, kPairs);
+        else JLOCAL_LOAD(7, w + kNext, kPairs);
         JLOCAL_MULTIPLY(1, 4, 7);
         if (kTwo) {
             JLOCAL_LOAD(5, x + 16 * stride, stride);
@@ -105,54 +115,63 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
             JLOCAL_MULTIPLY(3, 5, 7);
         }
     }
-    JLOCAL_STORE(0, to, c_stride);
-    JLOCAL_STORE(1, to + 64, c_stride);
+    JLOCAL_STORE(0, to.at, to_stride);
+    JLOCAL_STORE(1, to.at + 16, to_stride);
     if (kTwo) {
-        JLOCAL_STORE(2, to + 16 * c_stride, c_stride);
-        JLOCAL_STORE(3, to + 16 * c_stride + 64, c_stride);
+        JLOCAL_STORE(2, to.at + 16 * to.stride, to_stride);
+        JLOCAL_STORE(3, to.at + 16 * to.stride + 16, to_stride);
     }
 }
 
 // Up to 32 rows, for which the tiles are configured, past a panel.
 template <bool kTiled, bool kAdd>
-inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride, Later& later) {
-    for (int column = 0; column < kColumns; column += 32) {
+inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later) {
+    for (int column = 0; column < kColumns; column += 32, from.at += 32, to.at += 32) {
+        const uint8_t* columns = w + (kTiled ? 64 : 4) * column;
         if (rows > 16) {
-            block<kTiled, true, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride, later);
+            block<kTiled, true, kAdd>(x, stride, columns, K, from, to, later);
         } else {
-            block<kTiled, false, kAdd>(x, stride, w + (kTiled ? 64 : 4) * column, K, c + column, c_stride, later);
+            block<kTiled, false, kAdd>(x, stride, columns, K, from, to, later);
         }
     }
 }
 
-inline void copy(const float* from, size_t from_stride, float* to, size_t to_stride, int64_t rows, int columns) {
-    for (int64_t i = 0; i < rows; i++) __builtin_memcpy(to + i * to_stride, from + i * from_stride, columns * sizeof(float));
+inline void copy(Sums from, Sums to, int64_t rows, int columns) {
+    for (int64_t i = 0; i < rows; i++) __builtin_memcpy(to.at + i * to.stride, from.at + i * from.stride, columns * sizeof(float));
+}
+
+// Values of a chunk, at most kMostOfChunk, so that all chunks of `count` values are about as long.
+inline int64_t chunk_of(int64_t count) {
+    const int64_t chunks = (count + kMostOfChunk - 1) / kMostOfChunk;
+    return (count + 32 * chunks - 1) / (32 * chunks) * 32;
 }
 
 // Multiply rows of x by the panels of `columns` columns. `weights(panel, k, count, first)` returns the
 // part of a panel from k on, and is called for each part with `first` before it is called without; never
-// with it, if rows passed these panels `again`.
+// with it, if rows passed these panels `again`. Sums are kept apart until the last chunk: rows of `out` lie far
+// from each other, often in the same lines of the first-level cache.
 template <class Weights>
 inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, float* out, size_t out_stride, int columns, bool again, Later& later, Weights weights) {
-    alignas(64) float partial[kRows * kColumns];  // the sums of a panel that is not full
-    const int rest = columns % kColumns;
+    alignas(64) float kept[kMostTogether][kRows * kColumns];
     int64_t configured = 0;
     for (int64_t begin = 0; begin < K; begin += kDepth) {
-        const int64_t end = K - begin < kDepth ? K : begin + kDepth;
+        const int64_t end = K - begin < kDepth ? K : begin + kDepth, chunk = chunk_of(end - begin);
         for (int64_t m = 0; m < rows; m += kRows) {
             const int64_t here = rows - m < kRows ? rows - m : kRows;
             if (here != configured) configure(configured = here);
-            for (int64_t k = begin; k < end; k += kChunk) {
-                const int64_t count = end - k < kChunk ? end - k : kChunk;
+            for (int64_t k = begin; k < end; k += chunk) {
+                const int64_t count = end - k < chunk ? end - k : chunk;
                 for (int panel = 0; panel * kColumns < columns; panel++) {
-                    const bool full = columns - panel * kColumns >= kColumns;
-                    float* to = full ? out + m * out_stride + panel * kColumns : partial;
-                    if (!full && k && k == begin) copy(out + m * out_stride + columns - rest, out_stride, partial, kColumns, here, rest);
-                    (k ? panel_of<true, true> : panel_of<true, false>)(here, x + m * stride + 2 * k, stride, weights(panel, k, count, m == 0 && !again), count, to,
-                                                           full ? 4 * out_stride : 4 * kColumns, later);
+                    const int existing = columns - panel * kColumns < kColumns ? columns - panel * kColumns : kColumns;
+                    const Sums apart{kept[panel], kColumns}, result{out + m * out_stride + panel * kColumns, out_stride};
+                    const bool full = existing == kColumns, begins = k == begin, ends = k + chunk >= end;
+                    if (!full && begins && k) copy(result, apart, here, existing);
+                    const Sums from = full && begins ? result : apart, to = full && ends ? result : apart;
+                    (k ? panel_of<true, true> : panel_of<true, false>)(here, x + m * stride + 2 * k, stride, weights(panel, k, count, m == 0 && !again), count,
+                                                                       from, to, later);
+                    if (!full && ends) copy(apart, result, here, existing);
                 }
             }
-            if (rest) copy(partial, kColumns, out + m * out_stride + columns - rest, out_stride, here, rest);
         }
     }
     release();
