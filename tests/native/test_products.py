@@ -119,7 +119,13 @@ def test_weights_kept_in_8_bits_give_the_same_bits_as_widened_ones(
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     ("m", "n", "k", "o"),
-    [(1, 32, 32, 1), (12, 3072, 1024, 64), (32, 160, 96, 70), (33, 96, 992, 65), (300, 416, 64, 33)],
+    [
+        (1, 32, 32, 1),
+        (12, 3072, 1024, 64),
+        (32, 160, 96, 70),
+        (33, 96, 992, 65),
+        (300, 416, 64, 33),
+    ],
 )
 def test_a_gate_within_the_products_gives_the_same_bits_as_beside_them(
     kernels: Kernels, family: str, m: int, n: int, k: int, o: int, threads: int
