@@ -163,7 +163,7 @@ bool compute_attention(State& state, const Tensor* op, const Tensor* next, Conve
                 static_cast<float*>(op->data), q->ne[0], v->ne[0], q->ne[1], k->ne[1], q->ne[2], k->ne[2], 0};
     std::memcpy(&a.scale, op->op_params, sizeof a.scale);
     converted = {};
-    if (next && attention_kernels()->writes_bf16 && packed(next->src[0]).family->convert_gated) {
+    if (next && attention_kernels()->writes_bf16 && packed(next->src[0]).family->rows_in_bf16) {
         const Packed w = packed(next->src[0]);
         a.bf16 = rows_for(w, row_count(next->src[1]), state.made, state.threads);
         a.bf16_row = w.family->row_size(w.K);

@@ -22,6 +22,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyBf16;
-const Family kFamilyBf16{"bf16", Form::kBf16, kColumns, runs_on, panel_size, pack<false>, row_size, convert, multiply, nullptr, nullptr, convert_gated};
+const Family kFamilyBf16{"bf16", Form::kBf16, kColumns, runs_on, panel_size, pack<false>, row_size, convert, multiply, nullptr, nullptr, convert_gated, true};
 
 }  // namespace jlocal

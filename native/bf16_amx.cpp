@@ -15,6 +15,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyBf16Amx, kFamilyQ8Amx;
-const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, kColumns, runs_on, panel_size, pack<true>, row_size, convert, multiply, amx::panels_together, nullptr, convert_gated, &kFamilyQ8Amx};
+const Family kFamilyBf16Amx{"bf16-amx", Form::kBf16, kColumns, runs_on, panel_size, pack<true>, row_size, convert, multiply, amx::panels_together, nullptr, convert_gated, true, &kFamilyQ8Amx};
 
 }  // namespace jlocal

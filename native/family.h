@@ -58,9 +58,10 @@ struct Family {
                      size_t out_stride, int columns, uint8_t* scratch, Pass pass, Later& later);
     int (*panels_together)(int64_t K) = nullptr;
     size_t (*scratch_size)(int64_t K) = nullptr;  // bytes of scratch
-    // gate / (1 + exp(-gate)) * up, converted: `count` values of a row from `first` on, multiples of 32. For
-    // families whose converted rows are values in bfloat16, one after another; nullptr for others.
-    void (*convert_gated)(const float* gate, const float* up, int64_t first, int64_t count, uint8_t* row) = nullptr;
+    // gate / (1 + exp(-gate)) * up, converted: `count` values from `first` on of a row of K, multiples of 32.
+    void (*convert_gated)(const float* gate, const float* up, int64_t first, int64_t count, int64_t K, uint8_t* row) = nullptr;
+    // Converted rows are values in bfloat16, one after another.
+    bool rows_in_bf16 = false;
     // Takes the matrices in Q8_0, whose values it need not widen before they are used.
     const Family* for_q8_0 = nullptr;
 };

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #include "family.h"
+#include "gate_avx512.h"
 
 namespace jlocal {
 namespace {
@@ -50,24 +51,32 @@ void pack(const Rows& rows, int64_t K, uint8_t* panel) {
 
 size_t row_size(int64_t K) { return ((size_t)K + (size_t)(K / kBlock) * 4 + 63) / 64 * 64 + 64; }
 
-void convert(const float* x, int64_t K, uint8_t* row) {
+// Convert a block of a row; returns its scale.
+inline float convert_block(__m512 u, __m512 v, uint8_t* row) {
     const __m512i positive = _mm512_set1_epi32(0x7fffffff);
+    // As integers, NaN is above infinity and infinity above all numbers, so that the scale of a
+    // block with one of them is not finite, and no product with it is.
+    const __m512i top = _mm512_max_epi32(_mm512_and_epi32((__m512i)u, positive), _mm512_and_epi32((__m512i)v, positive));
+    const int bits = _mm512_reduce_max_epi32(top);
+    float most;
+    __builtin_memcpy(&most, &bits, sizeof most);
+    // Below this the inverse would be infinite; the values are as good as zero.
+    const __m512 inverse = _mm512_set1_ps(most >= 1e-36f ? 127.f / most : 0.f);
+    const __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(u, inverse)), q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+    const __m256i bytes = _mm256_set_m128i(_mm512_cvtsepi32_epi8(q), _mm512_cvtsepi32_epi8(p));
+    _mm256_storeu_si256((__m256i*)row, _mm256_xor_si256(bytes, _mm256_set1_epi8((char)0x80)));
+    return most / 127.f;
+}
+
+void convert(const float* x, int64_t K, uint8_t* row) {
     float* scales = (float*)(row + K);
-    for (int64_t b = 0; b < K / kBlock; b++, x += kBlock, row += kBlock) {
-        const __m512 u = _mm512_loadu_ps(x), v = _mm512_loadu_ps(x + 16);
-        // As integers, NaN is above infinity and infinity above all numbers, so that the scale of a
-        // block with one of them is not finite, and no product with it is.
-        const __m512i top = _mm512_max_epi32(_mm512_and_epi32((__m512i)u, positive), _mm512_and_epi32((__m512i)v, positive));
-        const int bits = _mm512_reduce_max_epi32(top);
-        float most;
-        __builtin_memcpy(&most, &bits, sizeof most);
-        scales[b] = most / 127.f;
-        // Below this the inverse would be infinite; the values are as good as zero.
-        const __m512 inverse = _mm512_set1_ps(most >= 1e-36f ? 127.f / most : 0.f);
-        const __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(u, inverse)), q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-        const __m256i bytes = _mm256_set_m128i(_mm512_cvtsepi32_epi8(q), _mm512_cvtsepi32_epi8(p));
-        _mm256_storeu_si256((__m256i*)row, _mm256_xor_si256(bytes, _mm256_set1_epi8((char)0x80)));
-    }
+    for (int64_t i = 0; i < K; i += kBlock) scales[i / kBlock] = convert_block(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16), row + i);
+}
+
+void convert_gated(const float* gate, const float* up, int64_t first, int64_t count, int64_t K, uint8_t* row) {
+    float* scales = (float*)(row + K) + first / kBlock;
+    for (int64_t i = 0; i < count; i += kBlock)
+        scales[i / kBlock] = convert_block(gated(gate + i, up + i), gated(gate + i + 16, up + i + 16), row + first + i);
 }
 
 // 128 times 16 of the sums, and 16 of the scales.
@@ -76,7 +85,11 @@ inline __m512i correction(const uint8_t* sums) {
 }
 inline __m512 scale_of(const uint8_t* scales) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)scales)); }
 
-template <int R>
+// While few rows pass, the weights are waited for, and fetched ahead; for more, that would only take the place
+// of other loads.
+constexpr int64_t kFewRows = 32;
+
+template <int R, bool kFew>
 inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     __m512 sum[R][2];
 #pragma GCC unroll 8
@@ -90,8 +103,10 @@ inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, f
 #pragma GCC unroll 8
         for (int k = 0; k < kBlock / 4; k++) {
             const __m512i w0 = _mm512_loadu_si512(w + k * 128), w1 = _mm512_loadu_si512(w + k * 128 + 64);
-            _mm_prefetch((const char*)(w + 2 * kSize + k * 128), _MM_HINT_T0);
-            _mm_prefetch((const char*)(w + 2 * kSize + k * 128 + 64), _MM_HINT_T0);
+            if (kFew) {
+                _mm_prefetch((const char*)(w + 2 * kSize + k * 128), _MM_HINT_T0);
+                _mm_prefetch((const char*)(w + 2 * kSize + k * 128 + 64), _MM_HINT_T0);
+            }
 #pragma GCC unroll 8
             for (int i = 0; i < R; i++) {
                 int quad;
@@ -116,16 +131,17 @@ inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, f
     }
 }
 
+template <bool kFew>
 void panel_of(const uint8_t* x, size_t stride, int64_t count, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     for (int64_t tiles = (count + kRows - 1) / kRows; tiles > 0; tiles--) {
         const int64_t here = (count + tiles - 1) / tiles;
         switch (here) {
-            case 6: tile<6>(x, stride, w, K, c, c_stride); break;
-            case 5: tile<5>(x, stride, w, K, c, c_stride); break;
-            case 4: tile<4>(x, stride, w, K, c, c_stride); break;
-            case 3: tile<3>(x, stride, w, K, c, c_stride); break;
-            case 2: tile<2>(x, stride, w, K, c, c_stride); break;
-            default: tile<1>(x, stride, w, K, c, c_stride);
+            case 6: tile<6, kFew>(x, stride, w, K, c, c_stride); break;
+            case 5: tile<5, kFew>(x, stride, w, K, c, c_stride); break;
+            case 4: tile<4, kFew>(x, stride, w, K, c, c_stride); break;
+            case 3: tile<3, kFew>(x, stride, w, K, c, c_stride); break;
+            case 2: tile<2, kFew>(x, stride, w, K, c, c_stride); break;
+            default: tile<1, kFew>(x, stride, w, K, c, c_stride);
         }
         x += here * stride;
         c += here * c_stride;
@@ -133,21 +149,27 @@ void panel_of(const uint8_t* x, size_t stride, int64_t count, const uint8_t* w, 
     }
 }
 
-void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
-              size_t out_stride, int columns, uint8_t*, Pass, Later&) {
-    if (columns == kColumns) return panel_of(x, stride, rows, panel, K, out, out_stride);
+template <bool kFew>
+void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out, size_t out_stride, int columns) {
+    if (columns == kColumns) return panel_of<kFew>(x, stride, rows, panel, K, out, out_stride);
     float whole[kRows * kColumns];  // the columns that exist are copied from here
     for (int64_t m = 0; m < rows; m += kRows) {
         const int64_t here = rows - m < kRows ? rows - m : kRows;
-        panel_of(x + m * stride, stride, here, panel, K, whole, kColumns);
+        panel_of<kFew>(x + m * stride, stride, here, panel, K, whole, kColumns);
         for (int64_t i = 0; i < here; i++)
             __builtin_memcpy(out + (m + i) * out_stride, whole + i * kColumns, columns * sizeof(float));
     }
 }
 
+void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out, size_t out_stride, int columns, uint8_t*,
+              Pass pass, Later&) {
+    const bool few = pass == Pass::kOnly && rows <= kFewRows;
+    (few ? multiply<true> : multiply<false>)(x, stride, rows, panel, K, out, out_stride, columns);
+}
+
 }  // namespace
 
 extern const Family kFamilyInt8;
-const Family kFamilyInt8{"int8", Form::kInt8, kColumns, runs_on, panel_size, pack, row_size, convert, multiply};
+const Family kFamilyInt8{"int8", Form::kInt8, kColumns, runs_on, panel_size, pack, row_size, convert, multiply, nullptr, nullptr, convert_gated};
 
 }  // namespace jlocal

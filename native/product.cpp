@@ -124,7 +124,7 @@ bool multiply_gated(const Packed& gate, const Packed& up, const Input& x, bool c
                 family.multiply(rows + m * stride, stride, here, panel_at(*matrices[i], panel), gate.K, products[i], columns, columns,
                                 rows + size_of_rows(gate, x.M) + scratch_size * thread + scratch_size / 2 * i, pass, later[i]);
             for (int64_t row = 0; row < here; row++)
-                down.family->convert_gated(products[0] + row * columns, products[1] + row * columns, first, columns,
+                down.family->convert_gated(products[0] + row * columns, products[1] + row * columns, first, columns, down.K,
                                            made + (m + row) * down.family->row_size(down.K));
         }
     });

@@ -79,6 +79,6 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 }  // namespace
 
 extern const Family kFamilyQ8Amx;
-const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, amx::panels_together, scratch_size, convert_gated};
+const Family kFamilyQ8Amx{"bf16-amx-q8", Form::kQ8, kColumns, runs_on, q8_panel_size, q8_pack, row_size, convert, multiply, amx::panels_together, scratch_size, convert_gated, true};
 
 }  // namespace jlocal

@@ -135,7 +135,7 @@ def test_a_gate_within_the_products_gives_the_same_bits_as_beside_them(
     gate, up = (normal(rng, (n, k)) / np.float32(np.sqrt(k)) for _ in "gu")
     gate[n // 2] *= 1000  # products beyond 88, where the exponential ends
     out = kernels.feed_forward(family, x, gate, up, down, threads)
-    if family.startswith(("int8", "f32")):
+    if family in {"int8-vnni256", "int8-avx2", "f32-avx2"}:
         assert out is None
         return
     products = (kernels.multiply(family, x, w, F32, n) for w in (gate, up))
