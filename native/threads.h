@@ -38,7 +38,7 @@ public:
         run_job({[](const void* w, int64_t piece, int thread) { (*static_cast<const Work*>(w))(piece, thread); }, &work, pieces});
     }
 
-    // Keeps the threads awake from one job to the next for as long as it lives.
+    // Keeps the threads awake between jobs that follow each other closely, for as long as it lives.
     class Awake {
     public:
         explicit Awake(Threads& threads) : threads_(threads) { threads_.awake_.store(true); }
