@@ -79,7 +79,10 @@ class Kernels:
     def feed_forward(
         self, family: str, x: Floats, gate: Floats, up: Floats, down: Floats, threads: int = 1
     ) -> Floats | None:
-        """Return (M, O) for x (M, K), gate and up (N, K), down (O, N); None if it takes three products."""
+        """Return (M, O) for x (M, K), gate and up (N, K) and down (O, N).
+
+        None if the family takes three products for it.
+        """
         (m, k), (o, n) = x.shape, down.shape
         out = np.full((m, o), 7e7, np.float32)
         status = self.library.jlocal_kernels_test_gated(
