@@ -50,6 +50,19 @@ inline void fetch(Later& later) {
     later.begin += 128;
 }
 
+// Parts of `size` bytes of the rows that are multiplied after these, from `row` to `end`, `stride` bytes apart.
+struct NextRows {
+    const uint8_t *row = nullptr, *end = nullptr;
+    size_t stride = 0, size = 0, done = 0;
+};
+
+inline void fetch(NextRows& next) {
+    for (int i = 0; i < 4 && next.row < next.end; i++) {
+        _mm_prefetch((const char*)(next.row + next.done), _MM_HINT_T1);
+        if ((next.done += 64) >= next.size) next.done = 0, next.row += next.stride;
+    }
+}
+
 struct alignas(64) Configuration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
     uint16_t bytes[16] = {};
@@ -83,7 +96,7 @@ struct Sums {
 // to = x * w, or from + x * w, for the 32 columns from w on; with kTwo for more than 16 rows, with kTiled for
 // a panel of tiles. The stride of x in bytes; K a multiple of 32.
 template <bool kTiled, bool kTwo, bool kAdd>
-inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later) {
+inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later, NextRows& next) {
     constexpr int64_t kPairs = kTiled ? 64 : kColumns * 4, kNext = kTiled ? 1024 : 64;
     const size_t from_stride = 4 * from.stride, to_stride = 4 * to.stride;
     if (kAdd) {
@@ -101,6 +114,7 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
     }
     for (int64_t k = 0; k < K; k += 32, x += 64, w += 4096) {
         fetch(later);
+        fetch(next);
         // Streamed, weights do not take the place of the rows in the first-level cache.
         if (kTiled) JLOCAL_STREAM(6, w, kPairs);
         else JLOCAL_LOAD(6, w, kPairs);
@@ -125,13 +139,13 @@ inline void block(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, 
 
 // Up to 32 rows, for which the tiles are configured, past a panel.
 template <bool kTiled, bool kAdd>
-inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later) {
+inline void panel_of(int64_t rows, const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, Sums from, Sums to, Later& later, NextRows& next) {
     for (int column = 0; column < kColumns; column += 32, from.at += 32, to.at += 32) {
         const uint8_t* columns = w + (kTiled ? 64 : 4) * column;
         if (rows > 16) {
-            block<kTiled, true, kAdd>(x, stride, columns, K, from, to, later);
+            block<kTiled, true, kAdd>(x, stride, columns, K, from, to, later, next);
         } else {
-            block<kTiled, false, kAdd>(x, stride, columns, K, from, to, later);
+            block<kTiled, false, kAdd>(x, stride, columns, K, from, to, later, next);
         }
     }
 }
@@ -159,6 +173,9 @@ inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, f
         for (int64_t m = 0; m < rows; m += kRows) {
             const int64_t here = rows - m < kRows ? rows - m : kRows;
             if (here != configured) configure(configured = here);
+            const int64_t after = rows - m - here < kRows ? rows - m - here : kRows;
+            const uint8_t* first = x + (m + here) * stride + 2 * begin;
+            NextRows next{first, first + after * stride, stride, (size_t)(2 * (end - begin))};
             for (int64_t k = begin; k < end; k += chunk) {
                 const int64_t count = end - k < chunk ? end - k : chunk;
                 for (int panel = 0; panel * kColumns < columns; panel++) {
@@ -168,7 +185,7 @@ inline void multiply(const uint8_t* x, size_t stride, int64_t rows, int64_t K, f
                     if (!full && begins && k) copy(result, apart, here, existing);
                     const Sums from = full && begins ? result : apart, to = full && ends ? result : apart;
                     (k ? panel_of<true, true> : panel_of<true, false>)(here, x + m * stride + 2 * k, stride, weights(panel, k, count, m == 0 && !again), count,
-                                                                       from, to, later);
+                                                                       from, to, later, next);
                     if (!full && ends) copy(apart, result, here, existing);
                 }
             }

@@ -15,7 +15,8 @@ struct Products {
     static void end() { amx::release(); }
     static void multiply(const uint16_t* q, size_t q_row, int, const uint16_t* keys, int64_t D, float* scores, size_t score_row) {
         Later none;
-        amx::panel_of<false, false>(kTile, (const uint8_t*)q, 2 * q_row, (const uint8_t*)keys, D, {}, {scores, score_row}, none);
+        amx::NextRows nothing;
+        amx::panel_of<false, false>(kTile, (const uint8_t*)q, 2 * q_row, (const uint8_t*)keys, D, {}, {scores, score_row}, none, nothing);
     }
     static void add(const uint16_t* weights, size_t weight_row, int rows, const uint16_t* values, int64_t keys, float* o, size_t o_row, const float* keep) {
         for (int r = 0; r < rows; r++) {
@@ -26,7 +27,8 @@ struct Products {
             }
         }
         Later none;
-        amx::panel_of<false, true>(kTile, (const uint8_t*)weights, 2 * weight_row, (const uint8_t*)values, keys, {o, o_row}, {o, o_row}, none);
+        amx::NextRows nothing;
+        amx::panel_of<false, true>(kTile, (const uint8_t*)weights, 2 * weight_row, (const uint8_t*)values, keys, {o, o_row}, {o, o_row}, none, nothing);
     }
 };
 

@@ -25,6 +25,7 @@ PORTABLE = (
     "cpu",
     "dispatch",
     "entry",
+    "graph",
     "pack",
     "product",
     "threads",
