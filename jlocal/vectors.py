@@ -16,8 +16,6 @@ _Reals = TypeVar("_Reals", Floats, Doubles)
 
 PRECISIONS = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
 
-_SHORT = 1e-12  # the least length by which a row is divided
-
 
 def finish(vectors: Floats, truncate_dim: int | None, precision: str) -> Vectors:
     """Truncate, normalise and quantise vectors, in this order.
@@ -43,23 +41,18 @@ def normalize(vectors: _Reals) -> _Reals:
         stays so.
 
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = _lengths(vectors)
-        # The squares of very small and very large components leave float32.
-        ordinary = np.isfinite(lengths) & (lengths > _SHORT)
-        if not ordinary.all():
-            extreme = ~ordinary[:, 0]
-            peaks = np.abs(vectors[extreme]).max(axis=1, keepdims=True, initial=0)
-            vectors = vectors.copy()
-            vectors[extreme] /= np.where(np.isfinite(peaks) & (peaks > 0), peaks, 1)
-            lengths[extreme] = np.maximum(_lengths(vectors[extreme]), _SHORT)
-        dtype = np.float64 if vectors.dtype == np.float64 else np.float32
-        return np.ascontiguousarray(vectors / lengths, dtype=dtype)
-
-
-def _lengths(vectors: _Reals) -> _Reals:
-    """Return the L2 length of each row, (n, 1)."""
-    return np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # The squares of very small and very large components leave float32.
+    extreme = ~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 1e-12))
+    if extreme.any():
+        peaks = np.abs(vectors[extreme]).max(axis=1, keepdims=True, initial=0)
+        vectors = vectors.copy()
+        vectors[extreme] /= np.where(np.isfinite(peaks) & (peaks > 0), peaks, 1)
+        lengths[extreme] = np.linalg.norm(vectors[extreme], axis=1, keepdims=True)
+    dtype = np.float64 if vectors.dtype == np.float64 else np.float32
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=dtype)
 
 
 def quantize(vectors: Floats, precision: str) -> Vectors:

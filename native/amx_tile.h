@@ -32,9 +32,8 @@ constexpr int64_t kMostOfChunk = 384;
 // and for the weights that follow.
 constexpr size_t kBytesOfGroup = 1 << 19;
 constexpr int kMostTogether = 8;  // since the sums of 32 rows are kept apart
-// So many values of all rows, with the panels of a group and their sums, stay in the second-level cache.
-constexpr int64_t kDepth = 1024;
 
+// kDepth values of all rows, with the panels of a group and their sums, stay in the second-level cache.
 inline size_t depth(int64_t K) { return K < kDepth ? K : kDepth; }
 inline int panels_together(int64_t K) {
     const size_t fit = kBytesOfGroup / panel_size(depth(K));

@@ -35,7 +35,13 @@ struct Later {
     const uint8_t *begin = nullptr, *end = nullptr;
 };
 
-// Panels that pass many rows do so in one call, or in calls that follow each other with the same scratch.
+// So few rows wait for the weights, and are multiplied together.
+inline constexpr int64_t kFewRows = 32;
+// Of so many values of a row, families keep in their scratch what they make of a panel.
+inline constexpr int64_t kDepth = 1024;
+
+// kOnly: no other rows pass these panels, and these are few. Otherwise many pass them, in one call, or in calls
+// that follow each other with the same scratch and, from the second on, kAgain; K is then at most kDepth.
 enum class Pass { kOnly, kFirst, kAgain };
 
 // kQ8 has the rows of kInt8; its products are those of bfloat16.

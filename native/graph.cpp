@@ -28,6 +28,8 @@ struct Converted {
 Packed packed(const Tensor* w) { return {family_of(w->buffer->type, w), static_cast<const uint8_t*>(w->data), w->ne[1], w->ne[0]}; }
 int64_t row_count(const Tensor* x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
 
+bool is_product(const Tensor* op) { return op->op == kMulMat && !is_head(op); }
+
 bool reads(const Tensor* op, const Tensor* t) {
     return std::any_of(std::begin(op->src), std::end(op->src), [t](const Tensor* s) { return s && (s == t || s->view_src == t); });
 }
@@ -59,7 +61,7 @@ struct FeedForward {
 bool feeds_forward(const std::vector<Tensor*>& ops, size_t i, FeedForward& found) {
     if (i + 3 >= ops.size()) return false;
     const Tensor *first = ops[i], *second = ops[i + 1], *glu = ops[i + 2], *down = ops[i + 3];
-    if (first->op != kMulMat || second->op != kMulMat || glu->op != kGlu || down->op != kMulMat || is_head(down)) return false;
+    if (first->op != kMulMat || second->op != kMulMat || glu->op != kGlu || !is_product(down)) return false;
     const bool in_order = glu->src[0] == first && glu->src[1] == second, turned = glu->src[0] == second && glu->src[1] == first;
     if (!(in_order || turned) || first->src[1] != second->src[1] || down->src[1] != glu) return false;
     found = {in_order ? first : second, in_order ? second : first, down};
@@ -82,7 +84,7 @@ bool compute_feed_forward(State& state, const FeedForward& f, const Tensor* next
 // `next` is the operation after the run, or nullptr.
 bool compute_tokenwise(State& state, Tensor* const* run, int length, const Tensor* next, Converted& converted) {
     const Tensor* made = run[length - 1];
-    if (!next || next->op != kMulMat || next->src[1] != made || is_head(next))
+    if (!next || !is_product(next) || next->src[1] != made)
         return compute_run(run, length, nullptr, state.rotations, state.threads);
     const Packed w = packed(next->src[0]);
     const Conversion conversion{w.family, rows_for(w, row_count(made), state.scratch, state.threads)};
@@ -120,14 +122,14 @@ void use_large_pages(State& state, const Tensor* t) {
 }
 
 const Tensor* product_after(const std::vector<Tensor*>& ops, size_t i) {
-    const auto found = std::find_if(ops.begin() + (ptrdiff_t)i + 1, ops.end(), [](const Tensor* op) { return op->op == kMulMat && !is_head(op); });
+    const auto found = std::find_if(ops.begin() + (ptrdiff_t)i + 1, ops.end(), is_product);
     return found == ops.end() ? nullptr : *found;
 }
 
 // The product after attention ops[i] that alone reads its result, a row for each query; or nullptr.
 const Tensor* sole_product(const std::vector<Tensor*>& ops, size_t i) {
     const Tensor *op = ops[i], *next = i + 1 < ops.size() ? ops[i + 1] : nullptr;
-    if (!next || next->op != kMulMat || is_head(next)) return nullptr;
+    if (!next || !is_product(next)) return nullptr;
     const Tensor* x = next->src[1];
     const bool whole = (x == op || x->view_src == op) && x->data == op->data && x->ne[0] == op->ne[0] * op->ne[1] && row_count(x) == op->ne[2];
     return whole && is_done_after(op, ops, i + 1) ? next : nullptr;

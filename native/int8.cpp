@@ -85,10 +85,7 @@ inline __m512i correction(const uint8_t* sums) {
 }
 inline __m512 scale_of(const uint8_t* scales) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)scales)); }
 
-// While few rows pass, the weights are waited for, and fetched ahead; for more, that would only take the place
-// of other loads.
-constexpr int64_t kFewRows = 32;
-
+// While few rows pass, weights are fetched ahead; for more, that would only take the place of other loads.
 template <int R, bool kFew>
 inline void tile(const uint8_t* x, size_t stride, const uint8_t* w, int64_t K, float* c, size_t c_stride) {
     __m512 sum[R][2];
@@ -163,8 +160,7 @@ void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* pane
 
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out, size_t out_stride, int columns, uint8_t*,
               Pass pass, Later&) {
-    const bool few = pass == Pass::kOnly && rows <= kFewRows;
-    (few ? multiply<true> : multiply<false>)(x, stride, rows, panel, K, out, out_stride, columns);
+    (pass == Pass::kOnly ? multiply<true> : multiply<false>)(x, stride, rows, panel, K, out, out_stride, columns);
 }
 
 }  // namespace

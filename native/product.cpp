@@ -14,10 +14,7 @@ constexpr int64_t kLeastRows = 64;
 // So many pieces for each thread, if there are enough panels, that threads end at about the same time;
 // fewer for a family that takes panels together, since each of its pieces converts or fetches them anew.
 constexpr int64_t kPiecesOfThread = 8, kGroupsOfThread = 2;
-constexpr int64_t kRowsTogether = 32;  // of AMX
-// Gated products take so many panels of each matrix together at most, and families keep what they make of
-// so many values of a panel from one pass to the next.
-constexpr int64_t kPanelsGated = 2, kValuesKept = 1024;
+constexpr int64_t kPanelsGated = 2;  // at most so many of each matrix are taken together
 
 size_t size_of_rows(const Packed& w, int64_t M) { return w.family->row_size(w.K) * (size_t)M; }
 size_t size_of_scratch(const Family& family, int64_t K) { return family.scratch_size ? family.scratch_size(K) : 0; }
@@ -73,12 +70,12 @@ bool multiply(const Packed& w, const Input& x, bool converted, const Packed* nex
     }
     const int64_t groups = (panels + together - 1) / together;
     if (groups * parts < wanted) parts = std::max(parts, x.M / kLeastRows);
-    const int64_t height = (x.M + parts * kRowsTogether - 1) / (parts * kRowsTogether) * kRowsTogether;
+    const int64_t height = (x.M + parts * kFewRows - 1) / (parts * kFewRows) * kFewRows;
     parts = (x.M + height - 1) / height;
     // Threads take pieces in turn. While few rows pass, the weights themselves are all that is waited for.
     const auto later = [&](int64_t number) {
         number += threads.count();
-        if (x.M <= kRowsTogether) return Later{};
+        if (x.M <= kFewRows) return Later{};
         if (number < groups * parts) return panels_from(w, number % groups * together, together);
         return next ? panels_from(*next, (number - groups * parts) * together, together) : Later{};
     };
@@ -87,13 +84,13 @@ bool multiply(const Packed& w, const Input& x, bool converted, const Packed* nex
         Later fetched = later(number);
         family.multiply(rows + first * stride, stride, std::min(height, x.M - first), panel_at(w, panel), w.K,
                         out + first * w.N + column, w.N, (int)std::min<int64_t>(together * family.columns, w.N - column),
-                        rows + own + scratch_size * thread, Pass::kOnly, fetched);
+                        rows + own + scratch_size * thread, x.M <= kFewRows ? Pass::kOnly : Pass::kFirst, fetched);
     });
     return true;
 }
 
 bool can_gate(const Packed& gate, const Packed& up, const Packed& down) {
-    return gate.family == up.family && gate.K == up.K && gate.N == up.N && gate.N == down.K && gate.K <= kValuesKept &&
+    return gate.family == up.family && gate.K == up.K && gate.N == up.N && gate.N == down.K && gate.K <= kDepth &&
            down.family->convert_gated;
 }
 
@@ -111,15 +108,15 @@ bool multiply_gated(const Packed& gate, const Packed& up, const Input& x, bool c
     const int64_t together = std::clamp<int64_t>(panels / (kGroupsOfThread * threads.count()), 1, most);
     const int64_t groups = (panels + together - 1) / together;
     run(groups, 2 * x.M * gate.N * gate.K, threads, [&](int64_t number, int thread) {
-        alignas(64) float products[2][kRowsTogether * kPanelsGated * kMaxColumns];
+        alignas(64) float products[2][kFewRows * kPanelsGated * kMaxColumns];
         const int64_t panel = number * together, first = panel * family.columns;
         const int columns = (int)std::min<int64_t>(together * family.columns, gate.N - first);
         const Packed* const matrices[2] = {&gate, &up};
         Later later[2];
-        for (int i = 0; i < 2 && x.M > kRowsTogether; i++) later[i] = panels_from(*matrices[i], (number + threads.count()) * together, together);
-        for (int64_t m = 0; m < x.M; m += kRowsTogether) {
-            const int64_t here = std::min(kRowsTogether, x.M - m);
-            const Pass pass = x.M <= kRowsTogether ? Pass::kOnly : m ? Pass::kAgain : Pass::kFirst;
+        for (int i = 0; i < 2 && x.M > kFewRows; i++) later[i] = panels_from(*matrices[i], (number + threads.count()) * together, together);
+        for (int64_t m = 0; m < x.M; m += kFewRows) {
+            const int64_t here = std::min(kFewRows, x.M - m);
+            const Pass pass = x.M <= kFewRows ? Pass::kOnly : m ? Pass::kAgain : Pass::kFirst;
             for (int i = 0; i < 2; i++)
                 family.multiply(rows + m * stride, stride, here, panel_at(*matrices[i], panel), gate.K, products[i], columns, columns,
                                 rows + size_of_rows(gate, x.M) + scratch_size * thread + scratch_size / 2 * i, pass, later[i]);

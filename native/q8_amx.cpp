@@ -68,9 +68,10 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
 void multiply(const uint8_t* x, size_t stride, int64_t rows, const uint8_t* panel, int64_t K, float* out,
               size_t out_stride, int columns, uint8_t* scratch, Pass pass, Later& later) {
     // What is used once may be overwritten: it then stays in the first-level cache.
-    const bool once = pass == Pass::kOnly && rows <= amx::kRows;
-    amx::multiply(x, stride, rows, K, out, out_stride, columns, pass == Pass::kAgain && K <= amx::kDepth, later, [&](int number, int64_t k, int64_t count, bool first) {
-        uint8_t* widened = once ? scratch : scratch + number * panel_size(amx::depth(K)) + k % amx::kDepth * kColumns * 2;
+    static_assert(kFewRows <= amx::kRows);
+    const bool once = pass == Pass::kOnly;
+    amx::multiply(x, stride, rows, K, out, out_stride, columns, pass == Pass::kAgain, later, [&](int number, int64_t k, int64_t count, bool first) {
+        uint8_t* widened = once ? scratch : scratch + number * panel_size(amx::depth(K)) + k % kDepth * kColumns * 2;
         if (first) widen(panel + number * q8_panel_size(K) + k / kBlock * kSize, count / kBlock, widened);
         return (const uint8_t*)widened;
     });
