@@ -1,6 +1,6 @@
 """The rates of jlocal's matrix kernels on one core, beside the processor's peak and ggml's kernels.
 
-    python benchmarks/kernels.py [--rows 12 64 512]
+    python benchmarks/gemm.py [--rows 12 64 512]
 
 All take turns, and the processor time of one thread is measured, so other programs matter little.
 """
