@@ -43,7 +43,7 @@ def seconds(scheduler: Scheduler, texts: list[np.ndarray], calls: int) -> float:
     """Return the seconds that a call takes; one call follows the other, as in `encode`."""
     begin = time.perf_counter()
     for _ in range(calls):
-        if fits_one_batch([*map(len, texts)]):
+        if fits_one_batch([*map(len, texts)], scheduler.token_budget):
             scheduler.submit_group(texts).result()
         else:
             scheduler.submit_job(texts).result()

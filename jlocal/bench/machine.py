@@ -37,13 +37,13 @@ class Machine:
 def this_machine(options: ComputeOptions) -> Machine:
     """Return this machine's properties, as far as these options use them."""
     from jlocal.llama.kernels import kernels
-    from jlocal.llama.library import api
+    from jlocal.llama.library import api, device_for
     from jlocal.llama.threads import default_threads
 
     return Machine(
         cpu=_cpu(),
         threads=options.threads or default_threads(),
-        gpu=options.gpu_layers != 0 and bool(api.llama_supports_gpu_offload()),
+        gpu=device_for(options.gpu_layers) == "gpu",
         jlocal=__version__,
         llama_cpp=api.llama_version().decode(),
         llama_cpp_python=version("llama-cpp-python"),

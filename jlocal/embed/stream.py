@@ -145,7 +145,8 @@ class _Window:
         }
         unique = list(self._unique.values())
         self.work: Job | RequestGroup
-        if shared and journal is None and fits_one_batch([*map(len, unique)]):
+        lengths = [*map(len, unique)]
+        if shared and journal is None and fits_one_batch(lengths, scheduler.token_budget):
             self.work = scheduler.submit_group(unique)
         else:
             self.work = scheduler.submit_job(unique, journal)

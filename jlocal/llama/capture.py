@@ -1,7 +1,7 @@
 """Capture of hidden states: a callback that collects them, and ends the graph there.
 
-llama.cpp calls it for each tensor of a graph. The callback of the kernels takes no time for that;
-the one in Python takes a part of a millisecond for each batch.
+llama.cpp calls it for each tensor of a graph. The callback in C++ takes no time for that; the one
+in Python takes a part of a millisecond for each batch.
 """
 
 from __future__ import annotations

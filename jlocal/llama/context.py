@@ -34,7 +34,6 @@ POOLING = {
     "last": api.LLAMA_POOLING_TYPE_LAST,
 }
 
-_UBATCH = 512
 _CELLS = 256  # llama.cpp rounds a context up to this
 
 
@@ -44,7 +43,7 @@ def captures(profile: Profile) -> bool:
 
 
 def takes_pieces(profile: Profile) -> bool:
-    """Tell whether a model can compute a sequence in pieces of `_UBATCH` tokens.
+    """Tell whether a model can compute a sequence in pieces.
 
     Only a causal model with last-token pooling can; any other needs each sequence in one ubatch.
     """
@@ -56,10 +55,15 @@ class StoppedError(Exception):
 
 
 class Context:
-    """Computes batches of sequences; grows with the largest batch; not thread-safe."""
+    """Computes batches of sequences; grows with the largest batch; not thread-safe.
 
-    def __init__(self, model: Model, threads: int, capture: bool) -> None:
-        self._model, self._threads = model, threads
+    Attributes:
+        token_budget: as in `jlocal.llama.planning`: the tokens that llama.cpp computes at once.
+
+    """
+
+    def __init__(self, model: Model, threads: int, capture: bool, token_budget: int) -> None:
+        self._model, self._threads, self.token_budget = model, threads, token_budget
         self._handle: int | None = None
         self._free: weakref.finalize[..., Context] | None = None
         self._capacity = 0
@@ -138,10 +142,10 @@ class Context:
             return
         self.close()
         limit = _round_up(self._model.profile.context)
-        capacity = max(_UBATCH, min(limit, 1 << (tokens - 1).bit_length()))
+        capacity = max(self.token_budget, min(limit, 1 << (tokens - 1).bit_length()))
         params = api.llama_context_default_params()
         params.n_ctx = max(capacity, _round_up(tokens))
-        params.n_batch = params.n_ubatch = params.n_ctx if self._whole else _UBATCH
+        params.n_batch = params.n_ubatch = params.n_ctx if self._whole else self.token_budget
         params.n_seq_max = SEQUENCE_LIMIT
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = self._threads

@@ -12,7 +12,6 @@ from jlocal.errors import ModelError, TextError
 from jlocal.llama.context import Context, StoppedError
 from jlocal.llama.job import JobBatch
 from jlocal.llama.model import Model
-from jlocal.llama.planning import TOKEN_BUDGET
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request
 from jlocal.llama.stats import BatchMeter
@@ -111,7 +110,7 @@ class BatchExecutor:
             self._let_pass()
             return is_stopped()
 
-        is_long = len(sequences[0]) > TOKEN_BUDGET
+        is_long = len(sequences[0]) > self._context.token_budget
         return self._meter.embed(
             context or self._context, sequences, let_pass if is_long else is_stopped
         )
@@ -119,7 +118,7 @@ class BatchExecutor:
     def _let_pass(self) -> None:
         """Compute a batch of requests between two pieces of a long sequence."""
         if self._passing:
-            batch = self._queue.next_batch(TOKEN_BUDGET)
+            batch = self._queue.next_batch(self._queue.token_budget)
             if batch:
                 self._compute_requests(batch, self._passing)
 

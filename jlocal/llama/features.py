@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
+
+# Where a model computes.
+Device = Literal["cpu", "gpu"]
 
 # ggml_cpu_has_* in ggml's ggml-cpu.c, and /proc/cpuinfo.
 FLAGS: Mapping[str, str] = MappingProxyType(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
+from jlocal.llama.planning import SEQUENCE_LIMIT, plan_batches
 from jlocal.llama.tokenizer import Tokens
 from jlocal.vectors import Floats
 from jlocal.waiting import next_of
@@ -44,13 +44,15 @@ class Job:
 
     """
 
-    def __init__(self, sequences: Sequence[Tokens], dimensions: int, cache: Cache | None) -> None:
+    def __init__(
+        self, sequences: Sequence[Tokens], dimensions: int, token_budget: int, cache: Cache | None
+    ) -> None:
         self._sequences, self._cache = sequences, cache
         self.recalled: set[int] = set()
         self.running = 0
         self._cancelled, self._failed = Event(), Event()
         lengths = [len(sequence) for sequence in sequences]
-        self._batches = deque(plan_batches(lengths, TOKEN_BUDGET, SEQUENCE_LIMIT))
+        self._batches = deque(plan_batches(lengths, token_budget, SEQUENCE_LIMIT))
         self._unfinished = len(self._batches)
         self._finished: SimpleQueue[list[int] | BaseException] = SimpleQueue()
         self._vectors = np.empty((len(sequences), dimensions), np.float32)

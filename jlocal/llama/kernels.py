@@ -1,6 +1,8 @@
 """jlocal's own kernels: a backend of ggml, compiled from native/, which is found and loaded here.
 
-The library may be absent, or not fit this CPU; llama.cpp then computes without it.
+The library may be absent, or not fit this CPU; llama.cpp then computes without it. With a build of
+llama.cpp for a GPU, only its callback that captures hidden states is used, which reads tensors
+wherever they lie.
 """
 
 from __future__ import annotations
@@ -37,11 +39,13 @@ class Kernels:
     Attributes:
         families: names of the kernels that this CPU can run; empty if none can be used.
         reason: why none can be used; None if they can.
+        capture: whether the callback that captures hidden states can be used.
 
     """
 
     families: tuple[str, ...] = ()
     reason: str | None = None
+    capture: bool = False
 
 
 class _UnusableError(Exception):
@@ -58,7 +62,10 @@ def kernels() -> Kernels:
 @cache
 def _usable() -> Kernels:
     try:
-        return Kernels(families=_loaded()[1])
+        library = _library()
+        if api.llama_supports_gpu_offload():
+            return Kernels(reason="llama.cpp was built for a GPU", capture=True)
+        return Kernels(families=_registered(library), capture=True)
     except _UnusableError as error:
         return Kernels(reason=str(error))
 
@@ -73,10 +80,9 @@ def identity() -> tuple[object, ...]:
 
 def capture_function() -> int | None:
     """Return the address of the callback that captures hidden states (native/capture.h)."""
-    if not kernels().families:
+    if not kernels().capture:
         return None
-    library, _ = _loaded()
-    return ctypes.cast(library.jlocal_kernels_capture, ctypes.c_void_p).value
+    return ctypes.cast(_library().jlocal_kernels_capture, ctypes.c_void_p).value
 
 
 @contextlib.contextmanager
@@ -91,7 +97,7 @@ def offered(compute_type: str, *, capture: bool = False) -> Iterator[None]:
     if not kernels().families:
         yield
         return
-    library, _ = _loaded()
+    library = _library()
     with _lock:
         library.jlocal_kernels_configure(_NAMES[compute_type], bool(compute_type), capture)
         try:
@@ -101,8 +107,8 @@ def offered(compute_type: str, *, capture: bool = False) -> Iterator[None]:
 
 
 @cache
-def _loaded() -> tuple[ctypes.CDLL, tuple[str, ...]]:
-    """Load the library, and register it as a backend of ggml; return its families too."""
+def _library() -> ctypes.CDLL:
+    """Load the library, if it was compiled for this jlocal and this ggml."""
     library = _opened()
     for name in ("refusal", "ggml_version", "families"):
         getattr(library, f"jlocal_kernels_{name}").restype = ctypes.c_char_p
@@ -113,6 +119,11 @@ def _loaded() -> tuple[ctypes.CDLL, tuple[str, ...]]:
         )
     if refusal := library.jlocal_kernels_refusal():
         raise _UnusableError(refusal.decode())
+    return library
+
+
+def _registered(library: ctypes.CDLL) -> tuple[str, ...]:
+    """Register the library as a backend of ggml; return its families."""
     families = tuple(filter(None, library.jlocal_kernels_families().decode().split(",")))
     if not families:
         raise _UnusableError("there are none for this CPU")
@@ -120,14 +131,12 @@ def _loaded() -> tuple[ctypes.CDLL, tuple[str, ...]]:
     library.jlocal_kernels_configure(b"", 0, 0)
     if not ggml.ggml_backend_load(os.fsencode(LIBRARY)):
         raise _UnusableError("llama.cpp does not accept them")
-    return library, families
+    return families
 
 
 def _opened() -> ctypes.CDLL:
     if not LIBRARY.exists():
         raise _UnusableError(_why_not_built())
-    if api.llama_supports_gpu_offload():
-        raise _UnusableError("llama.cpp was built for a GPU")
     try:
         library = ctypes.CDLL(str(LIBRARY))
         abi = library.jlocal_kernels_abi()

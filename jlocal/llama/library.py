@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock, stack_size
 from typing import TypeVar
 
-from jlocal.llama.features import features_in
+from jlocal.llama.features import Device, features_in
 from jlocal.waiting import result_of
 
 
@@ -40,7 +40,16 @@ with _short_spins():
     import llama_cpp
     from llama_cpp import llama_cpp as api
 
-__all__ = ["FOLDER", "abandonable", "api", "features_here", "ggml", "interruptible", "last_errors"]
+__all__ = [
+    "FOLDER",
+    "abandonable",
+    "api",
+    "device_for",
+    "features_here",
+    "ggml",
+    "interruptible",
+    "last_errors",
+]
 
 # The shared libraries of llama.cpp and ggml.
 FOLDER = Path(llama_cpp.__file__).parent / "lib"
@@ -123,6 +132,11 @@ def abandonable(call: Callable[[], _T], stack: int = 0) -> _T:
 def features_here() -> frozenset[str]:
     """Return the instruction sets that llama.cpp was built for, by the names of `FLAGS`."""
     return features_in(api.llama_print_system_info().decode())
+
+
+def device_for(gpu_layers: int | None) -> Device:
+    """Return where a model computes that may have so many layers on a GPU; None allows all."""
+    return "gpu" if gpu_layers != 0 and api.llama_supports_gpu_offload() else "cpu"
 
 
 def last_errors() -> str:

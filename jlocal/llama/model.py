@@ -14,7 +14,7 @@ from jlocal.gguf.consistency import check_consistency
 from jlocal.gguf.header import Header
 from jlocal.llama.choice import ComputeType, check_possible, choose, computes, unpacked_pays
 from jlocal.llama.kernels import kernels, offered
-from jlocal.llama.library import api, features_here, interruptible, last_errors
+from jlocal.llama.library import api, device_for, features_here, interruptible, last_errors
 from jlocal.llama.trial import try_once
 from jlocal.llama.widen import Widened
 from jlocal.models.profile import Profile
@@ -27,6 +27,7 @@ class Model:
         dimensions: length of its vectors.
         vocabulary: number of tokens in its vocabulary.
         compute_type: "stored", "bfloat16" or "int8".
+        device: where it computes; a GPU may compute some of its layers only.
 
     """
 
@@ -62,9 +63,8 @@ class Model:
         """
         self.profile = profile
         check_consistency(profile.header)
-        on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
-        self.device = "gpu" if on_gpu else "cpu"
-        if gpu_layers and not on_gpu:
+        self.device = device_for(gpu_layers)
+        if gpu_layers and self.device == "cpu":
             warn(DeviceWarning("llama.cpp finds no GPU here; computing on the CPU"))
         self._writable = writable
         if writable:
@@ -107,6 +107,7 @@ class Model:
                 warn(
                     DeviceWarning(f"the GPU cannot take the model ({reason}); computing on the CPU")
                 )
+                self.device = "cpu"
                 return self._load(path, 0)
             raise ModelError(
                 f"llama.cpp cannot load {self.profile.path}: {reason}", path=self.profile.path
@@ -168,7 +169,7 @@ def resolve(
         ModelError: this machine cannot compute in the type.
 
     """
-    on_gpu = gpu_layers != 0 and bool(api.llama_supports_gpu_offload())
+    on_gpu = device_for(gpu_layers) == "gpu"
     families = kernels().families
     if compute_type == "auto":
         compute_type = "stored" if on_gpu else choose(header, features_here(), families)

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from threading import Lock
 
 from jlocal.errors import Overloaded
-from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
+from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.llama.requests import Request
 
 # Tokens of a caller's turn: few, so that one batch has room for the turns of many callers.
@@ -25,12 +25,13 @@ class RequestQueue:
     batch of theirs. Within a priority, callers take turns.
 
     Attributes:
+        token_budget: the most tokens of a batch of several requests.
         limit: the most tokens that may wait; None for no limit.
 
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
+    def __init__(self, token_budget: int, limit: int | None) -> None:
+        self.token_budget, self.limit = token_budget, limit
         self._lock = Lock()
         self._levels: dict[int, _Level] = {}
         self._count = self._tokens = 0
@@ -63,7 +64,7 @@ class RequestQueue:
         """How many batches the short requests fill."""
         with self._lock:
             self._drop_cancelled()
-            return max(self._short_tokens // TOKEN_BUDGET, self._short // SEQUENCE_LIMIT)
+            return max(self._short_tokens // self.token_budget, self._short // SEQUENCE_LIMIT)
 
     def add(self, requests: Sequence[Request]) -> None:
         """Add all of the requests, or none of them.
@@ -79,7 +80,8 @@ class RequestQueue:
                 raise Overloaded(self._tokens, self.limit)
             for request in requests:
                 request.on_cancel = self._cancelled.append
-                self._levels.setdefault(request.priority, _Level()).add(request)
+                level = self._levels.setdefault(request.priority, _Level(self.token_budget))
+                level.add(request)
                 self._count_in(request, 1)
 
     def next_batch(self, longest: int | None = None) -> list[Request]:
@@ -117,7 +119,7 @@ class RequestQueue:
     def _take(self, level: _Level, longest: int | None) -> list[Request]:
         """Take as many requests of a level as fit into a batch."""
         batch: list[Request] = []
-        room = TOKEN_BUDGET
+        room = self.token_budget
         while len(batch) < SEQUENCE_LIMIT and (request := level.next(longest)):
             if batch and len(request.tokens) > room:
                 break
@@ -142,7 +144,7 @@ class RequestQueue:
         tokens = len(request.tokens)
         self._count += sign
         self._tokens += sign * tokens
-        if tokens <= TOKEN_BUDGET:
+        if tokens <= self.token_budget:
             self._short += sign
             self._short_tokens += sign * tokens
 
@@ -165,7 +167,8 @@ class _Level:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, token_budget: int) -> None:
+        self._token_budget = token_budget
         self.owed = 0
         self._count = 0
         self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
@@ -196,7 +199,7 @@ class _Level:
     def is_overdue(self, longest: int | None) -> bool:
         """Return whether its credit covers its next batch."""
         request = self.next(longest)
-        return request is not None and self.owed >= max(TOKEN_BUDGET, len(request.tokens))
+        return request is not None and self.owed >= max(self._token_budget, len(request.tokens))
 
     def charge(self, request: Request) -> None:
         """Make the caller pay for a request that is taken for a batch."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from jlocal.llama.job import Job, JobBatch
-from jlocal.llama.planning import TOKEN_BUDGET, even_shares
+from jlocal.llama.planning import even_shares
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request
 
@@ -52,9 +52,9 @@ class RunQueue:
 
     def short_batches(self) -> int:
         """Return how many batches may begin at once, without those of long sequences."""
-        batches = len(self._shares)
-        batches += sum(job.waiting for job in self._jobs if job.longest <= TOKEN_BUDGET)
-        if self._may_begin(TOKEN_BUDGET):
+        batches, budget = len(self._shares), self._requests.token_budget
+        batches += sum(job.waiting for job in self._jobs if job.longest <= budget)
+        if self._may_begin(budget):
             batches += max(1, self._requests.full_batches)
         return batches
 

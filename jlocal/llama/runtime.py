@@ -6,6 +6,7 @@ from jlocal.errors import ModelError
 from jlocal.llama.choice import ComputeType
 from jlocal.llama.context import POOLING, Context, captures, takes_pieces
 from jlocal.llama.model import Model
+from jlocal.llama.planning import token_budget
 from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.side_by_side import SideBySide, choose_side_by_side
 from jlocal.llama.threads import default_threads
@@ -71,11 +72,12 @@ class Runtime:
             if model.device == "cpu"
             else SideBySide()
         )
+        budget = token_budget(model.device)
         self.scheduler = Scheduler(
             model,
-            Context(model, threads, capture),
-            passing=Context(model, threads, capture) if takes_pieces(profile) else None,
-            singles=[Context(model, 1, capture) for _ in range(chosen.contexts)],
+            Context(model, threads, capture, budget),
+            passing=Context(model, threads, capture, budget) if takes_pieces(profile) else None,
+            singles=[Context(model, 1, capture, budget) for _ in range(chosen.contexts)],
             lone_tokens=chosen.lone_tokens,
             least_share=chosen.least_share,
         )

@@ -15,7 +15,6 @@ from jlocal.llama.context import Context
 from jlocal.llama.executor import BatchExecutor, was_closed
 from jlocal.llama.job import Cache, Job
 from jlocal.llama.model import Model
-from jlocal.llama.planning import TOKEN_BUDGET
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request, RequestGroup, check_tokens
 from jlocal.llama.run_queue import RunQueue, Task, lengths_of
@@ -44,6 +43,10 @@ class Scheduler:
     computes one, on one thread. A batch of several calls is shared out among idle workers.
 
     Callbacks of futures run in a worker and must not wait for another vector.
+
+    Attributes:
+        token_budget: the most tokens of a batch of several sequences, that of the contexts.
+
     """
 
     def __init__(
@@ -60,7 +63,8 @@ class Scheduler:
 
         Args:
             model: the model of the contexts.
-            context: computes with all threads. From now on, only the scheduler uses and frees it.
+            context: computes with all threads; batches have its budget, as all other contexts do.
+                From now on, only the scheduler uses and frees it.
             token_limit: the most tokens that may wait in single requests; None for no limit.
             passing: another context, for requests that pass between the pieces of a long sequence;
                 None lets them wait.
@@ -69,8 +73,8 @@ class Scheduler:
             least_share: the fewest tokens for which a batch is shared out among idle workers.
 
         """
-        self._model = model
-        self._requests = RequestQueue(token_limit)
+        self._model, self.token_budget = model, context.token_budget
+        self._requests = RequestQueue(self.token_budget, token_limit)
         self._queue = RunQueue(self._requests, least_share)
         self._meter, self._closing = BatchMeter(), Event()
 
@@ -208,7 +212,7 @@ class Scheduler:
 
         """
         self._check_process()
-        job = Job(sequences, self._model.dimensions, cache)
+        job = Job(sequences, self._model.dimensions, self.token_budget, cache)
         with self._lock:
             self._check_open()
             if job.waiting:
@@ -297,7 +301,7 @@ class Scheduler:
             is_first = worker is self._workers[0]
             idle = sum(not other.is_computing for other in self._workers)
             idle = 1 if self._uses_all_threads else idle
-            task = self._queue.take(None if is_first else TOKEN_BUDGET, idle)
+            task = self._queue.take(None if is_first else self.token_budget, idle)
             worker.is_computing = task is not None
             executor = worker.executor
             if self._queue.shares:
@@ -341,7 +345,7 @@ class Scheduler:
     def _needs_all_threads(self, task: Task) -> bool:
         """Tell whether the first worker should compute a batch with all threads."""
         lengths = lengths_of(task)
-        if lengths[0] > TOKEN_BUDGET:
+        if lengths[0] > self.token_budget:
             return True
         others_sleep = not any(worker.is_awake for worker in self._workers[1:])
         return others_sleep and sum(lengths) > self._lone_tokens

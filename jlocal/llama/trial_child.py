@@ -10,6 +10,7 @@ from jlocal.errors import JlocalError
 from jlocal.llama.choice import ComputeType
 from jlocal.llama.context import POOLING, Context, captures
 from jlocal.llama.model import Model
+from jlocal.llama.planning import token_budget
 from jlocal.llama.threads import default_threads
 from jlocal.llama.tokenizer import Tokenizer
 from jlocal.llama.trial import REFUSED
@@ -47,7 +48,7 @@ def load(profile: Profile, compute_type: ComputeType) -> None:
     if profile.pooling not in POOLING or not all(map(len, sequences)):
         return
     for capture in {captures(profile), False}:
-        context = Context(model, threads, capture)
+        context = Context(model, threads, capture, token_budget(model.device))
         context.embed(sequences, lambda: False)
         context.close()
 

@@ -215,12 +215,12 @@ def test_the_buffer_is_as_large_as_the_tensor(sound) -> None:
     profile = read_profile(sound("qwen3"))
     model = Model(profile, threads=1, gpu_layers=0, compute_type="stored")
     model.dimensions = 1000
-    context = Context(model, 1, capture=True)
+    context = Context(model, 1, capture=True, token_budget=512)
     tokens = np.arange(8, dtype=np.int32)
     with pytest.raises(ModelError, match="1,000"):
         context.embed([tokens], lambda: False)
     model.dimensions = profile.dimensions
-    again = Context(model, 1, capture=True)
+    again = Context(model, 1, capture=True, token_budget=512)
     assert np.isfinite(again.embed([tokens], lambda: False)).all()
     context.close()
     again.close()

@@ -10,7 +10,7 @@ import pytest
 from jlocal import Embedder
 from jlocal.llama.context import Context
 from jlocal.llama.scheduler import Scheduler
-from support.schedulers import Bench, GatedContext
+from support.schedulers import BUDGET, Bench, GatedContext
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def plain(file: Path) -> Iterator[Embedder]:
 def bench(file: Path) -> Iterator[Bench]:
     with Embedder(file, threads=1) as model:
         runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True))
+        context = GatedContext(Context(runtime.model, 1, capture=True, token_budget=BUDGET))
         runtime.scheduler.close()
         runtime.scheduler = Scheduler(runtime.model, context)
         yield Bench(model, context)

@@ -15,7 +15,7 @@ from jlocal import Embedder, ModelError, Overloaded, TextError
 from jlocal.llama.context import Context
 from jlocal.llama.requests import Request, RequestGroup
 from jlocal.llama.scheduler import Scheduler
-from support.schedulers import DEADLINE, Bench, GatedContext, in_thread, wait_until
+from support.schedulers import BUDGET, DEADLINE, Bench, GatedContext, in_thread, wait_until
 
 
 def array(length: int, token: int = 5) -> np.ndarray:
@@ -27,10 +27,12 @@ def passing(file: Path) -> Iterator[Bench]:
     """Return a bench whose requests pass between the pieces of long texts."""
     with Embedder(file, threads=1) as model:
         runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True))
+        context = GatedContext(Context(runtime.model, 1, capture=True, token_budget=BUDGET))
         runtime.scheduler.close()
         runtime.scheduler = Scheduler(
-            runtime.model, context, passing=Context(runtime.model, 1, capture=True)
+            runtime.model,
+            context,
+            passing=Context(runtime.model, 1, capture=True, token_budget=BUDGET),
         )
         yield Bench(model, context)
         context.gate.set()

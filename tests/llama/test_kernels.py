@@ -196,6 +196,42 @@ def test_there_is_one_copy_of_ggml():
     assert done.stdout == "1\n"
 
 
+# llama.cpp says that it was built for a GPU; it computes on the CPU all the same.
+ON_A_GPU_BUILD = """
+import ctypes, sys
+from jlocal.llama.library import api, ggml
+api.llama_supports_gpu_offload = lambda: True
+import numpy as np
+from jlocal import Embedder
+from jlocal.llama import kernels
+found = kernels.kernels()
+print(found.families, found.reason, kernels.identity(), sep="|")
+ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
+with Embedder("starter", threads=1) as model:
+    capture = model._model.runtime.scheduler._executor._context._capture
+    np.save(sys.argv[1], model.encode(["a", "word " * 300, *map(str, range(50))]))
+    print(type(capture).__name__, model.compute_type, kernels.capture_function() is not None)
+print(ggml.ggml_backend_reg_by_name(b"JLOCAL"))
+"""
+
+
+@needed
+def test_a_build_for_a_gpu_has_the_capture_alone(tmp_path, monkeypatch):
+    """It gives the same bits as the one in Python; nothing is registered, and nothing computes."""
+    reasons = {"1": "llama.cpp was built for a GPU", "0": "JLOCAL_KERNELS=0 switches them off"}
+    for switch, (name, native) in {"1": ("_NativeCapture", True), "0": ("_Capture", False)}.items():
+        monkeypatch.setenv("JLOCAL_KERNELS", switch)
+        command = [sys.executable, "-c", ON_A_GPU_BUILD, str(tmp_path / f"{switch}.npy")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == [
+            f"()|{reasons[switch]}|()",
+            f"{name} stored {native}",
+            "None",
+        ]
+    native, python = (np.load(tmp_path / f"{switch}.npy") for switch in ("1", "0"))
+    np.testing.assert_array_equal(native, python)
+
+
 # Stands in for jlocal's library; each case replaces one of its answers.
 STUB = """
 extern "C" {
@@ -226,7 +262,7 @@ def test_a_library_that_does_not_fit_is_refused_and_nothing_changes(tmp_path, mo
         "import sys; from pathlib import Path; from jlocal.llama import kernels;"
         "kernels.LIBRARY = Path(sys.argv[1]); from jlocal import Embedder;"
         "model = Embedder('starter'); model.encode('a');"
-        "print(model.compute_type, kernels.kernels().reason)"
+        "print(model.compute_type, kernels.kernels().reason, kernels.capture_function())"
     )
     from jlocal.llama.library import ggml
 
@@ -242,6 +278,7 @@ def test_a_library_that_does_not_fit_is_refused_and_nothing_changes(tmp_path, mo
         command = [sys.executable, "-c", script, str(library)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert reason in done.stdout
+        assert done.stdout.endswith(" None\n")
         assert not done.stdout.startswith("int8")
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from jlocal import Overloaded
-from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
+from jlocal.llama.planning import SEQUENCE_LIMIT
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request
+from support.schedulers import BUDGET
 
 LOW, HIGH = 0, 1
 
@@ -22,14 +23,14 @@ def request(length: int, caller: Hashable = None, priority: int = LOW) -> Reques
 
 
 def queue_of(*requests: Request, limit: int | None = None) -> RequestQueue:
-    queue = RequestQueue(limit)
+    queue = RequestQueue(BUDGET, limit)
     queue.add(requests)
     return queue
 
 
 def batches(queue: RequestQueue) -> Iterator[list[Request]]:
     while batch := queue.next_batch():
-        assert len(batch) == 1 or sum(len(r.tokens) for r in batch) <= TOKEN_BUDGET
+        assert len(batch) == 1 or sum(len(r.tokens) for r in batch) <= BUDGET
         assert len(batch) <= SEQUENCE_LIMIT
         yield batch
 
@@ -68,7 +69,7 @@ def test_callers_take_turns_by_tokens_not_by_requests() -> None:
         taken += tokens_by_caller(batch)
         if max(taken.values()) > 10_000:
             break
-        assert max(taken.values()) - min(taken.get(c, 0) for c in taken) <= 900 + TOKEN_BUDGET
+        assert max(taken.values()) - min(taken.get(c, 0) for c in taken) <= 900 + BUDGET
 
 
 def test_a_caller_pays_for_a_long_text_also_if_it_asks_for_one_at_a_time() -> None:
@@ -79,7 +80,7 @@ def test_a_caller_pays_for_a_long_text_also_if_it_asks_for_one_at_a_time() -> No
         queue.add([long])
         while not long.running():
             taken += tokens_by_caller(queue.next_batch())
-    assert abs(taken["bulk"] - taken["long"]) <= 2000 + 2 * TOKEN_BUDGET
+    assert abs(taken["bulk"] - taken["long"]) <= 2000 + 2 * BUDGET
 
 
 def test_each_caller_keeps_its_order() -> None:
@@ -125,7 +126,7 @@ def test_a_low_priority_gets_its_share_beside_endless_high_ones(length: int) -> 
 def test_endless_queries_of_one_token_leave_a_share_as_well() -> None:
     low = request(12)
     queue = queue_of(low)
-    for _ in range(TOKEN_BUDGET + 1):
+    for _ in range(BUDGET + 1):
         queue.add([request(1, priority=HIGH)])
         queue.next_batch()
     assert low.running()

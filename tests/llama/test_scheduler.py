@@ -20,9 +20,9 @@ import pytest
 
 from jlocal import Embedder, ModelError, Overloaded, TextError, TextTooLongError
 from jlocal.llama.context import Context
-from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET, plan_batches
+from jlocal.llama.planning import SEQUENCE_LIMIT, plan_batches
 from support.interrupts import interrupt_before_wait, main_thread_waits
-from support.schedulers import DEADLINE, Bench, cosine, in_thread, wait_until
+from support.schedulers import BUDGET, DEADLINE, Bench, cosine, in_thread, wait_until
 
 
 def sequences(model: Embedder, count: int) -> list[np.ndarray]:
@@ -38,8 +38,8 @@ def test_a_job_is_what_its_planned_batches_are(plain: Embedder) -> None:
     inputs = sequences(plain, 90)
     runtime = plain._model.runtime
     expected = np.empty((len(inputs), plain.profile.dimensions), np.float32)
-    context = Context(runtime.model, 1, capture=True)
-    for batch in plan_batches([*map(len, inputs)], 512, 64):
+    context = Context(runtime.model, 1, capture=True, token_budget=BUDGET)
+    for batch in plan_batches([*map(len, inputs)], BUDGET, 64):
         expected[batch] = context.embed([inputs[i] for i in batch], lambda: False)
     context.close()
     assert np.array_equal(runtime.scheduler.submit_job(inputs).result(), expected)
@@ -64,7 +64,7 @@ def test_a_job_asks_its_cache_for_whole_batches(plain: Embedder) -> None:
     inputs, cache = sequences(plain, 90), Kept()
     scheduler = plain._model.runtime.scheduler
     expected = scheduler.submit_job(inputs, cache).result()
-    batches = list(plan_batches([*map(len, inputs)], 512, 64))
+    batches = list(plan_batches([*map(len, inputs)], BUDGET, 64))
     assert list(cache) == [tuple(inputs[i].tobytes() for i in batch) for batch in batches]
     first = next(iter(cache))
     cache = Kept({first: cache[first]})
@@ -132,7 +132,7 @@ def test_batches_have_a_budget(bench: Bench) -> None:
     assert sizes == [[1], [300, 200], [13], [600], [2] * 64, [2] * 6]
     for batch in sizes:
         assert len(batch) <= SEQUENCE_LIMIT
-        assert len(batch) == 1 or sum(batch) <= TOKEN_BUDGET
+        assert len(batch) == 1 or sum(batch) <= BUDGET
 
 
 def test_a_bad_sequence_fails_alone(bench: Bench, plain: Embedder) -> None:

@@ -20,7 +20,7 @@ from jlocal.llama.requests import Request
 from jlocal.llama.run_queue import RunQueue, lengths_of
 from jlocal.llama.scheduler import Scheduler
 from jlocal.llama.side_by_side import SideBySide, choose_side_by_side
-from support.schedulers import DEADLINE, GatedContext, cosine, in_thread, wait_until
+from support.schedulers import BUDGET, DEADLINE, GatedContext, cosine, in_thread, wait_until
 
 
 def array(length: int, token: int = 5) -> np.ndarray:
@@ -42,7 +42,7 @@ class Several:
         runtime = model._model.runtime
 
         def gated() -> GatedContext:
-            return GatedContext(Context(runtime.model, 1, capture=True))
+            return GatedContext(Context(runtime.model, 1, capture=True, token_budget=BUDGET))
 
         self.all, self.singles = gated(), [gated(), gated()]
         self.scheduler = Scheduler(
@@ -216,7 +216,7 @@ def test_a_bad_text_in_a_share_fails_alone(several: Several) -> None:
 
 
 def test_a_share_that_waits_is_failed_when_the_model_is_closed() -> None:
-    waiting = RequestQueue(None)
+    waiting = RequestQueue(BUDGET, None)
     requests = [Request(array(length)) for length in (30, 20, 20, 10)]
     waiting.add(requests)
     queue = RunQueue(waiting, least_share=15)
@@ -231,10 +231,10 @@ def test_a_share_that_waits_is_failed_when_the_model_is_closed() -> None:
 
 
 def test_work_for_other_workers_leaves_a_batch_whole(plain: Embedder) -> None:
-    waiting = RequestQueue(None)
+    waiting = RequestQueue(BUDGET, None)
     waiting.add([Request(array(length)) for length in (30, 20)])
     queue = RunQueue(waiting, least_share=15)
-    queue.add(Job([array(400)], plain.profile.dimensions, None))
+    queue.add(Job([array(400)], plain.profile.dimensions, BUDGET, None))
     task = queue.take(idle=2)
     assert task is not None
     assert lengths_of(task) == [30, 20]

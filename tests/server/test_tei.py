@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from jlocal import Embedder
+from jlocal.embed.options import ComputeOptions
+from jlocal.llama.library import api, device_for
+from jlocal.llama.planning import token_budget
+from jlocal.server.options import ServerOptions
 from support.alike import cosines
-from support.servers import Running, running
+from support.servers import Running, running, served
 
 TEXTS = ["restic runs every night", "two mirrored disks", "é 漢字"]
 LONG = "word " * 100
@@ -88,6 +92,20 @@ def test_the_limits_are_told(server: Running) -> None:
     assert (info["max_client_batch_size"], info["auto_truncate"]) == (2048, False)
     assert (info["model_id"], info["max_input_length"]) == ("starter-embedding", 4096)
     assert httpx.get(f"{server.url}/info?model=short").json()["max_input_length"] == 64
+    assert info["max_batch_tokens"] == token_budget(device_for(None))
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize(("layers", "budget"), [(None, 2048), (0, 512)])
+def test_the_budget_of_a_batch_is_told(
+    monkeypatch: pytest.MonkeyPatch, layers: int | None, budget: int, is_lazy: bool
+) -> None:
+    """It is that of the device on which the model computes, or will compute."""
+    monkeypatch.setattr(api, "llama_supports_gpu_offload", lambda: True)
+    compute = ComputeOptions(gpu_layers=layers)
+    with served(ServerOptions(("starter",), port=0, is_lazy=is_lazy, compute=compute)) as url:
+        info = httpx.get(f"{url}/info").json()
+    assert (info["max_batch_tokens"], info["max_batch_requests"]) == (budget, 64)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from jlocal.llama.context import Context
 from jlocal.llama.scheduler import Scheduler
 
 DEADLINE = 60
+BUDGET = 512  # of batches on a CPU
 
 
 class GatedContext:
     """A context that computes when its gate is open, and records its batches."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self.token_budget = context, context.token_budget
         self.batches: list[list[bytes]] = []
         self.gate = threading.Event()
         self.impossible = b""

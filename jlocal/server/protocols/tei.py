@@ -6,6 +6,7 @@ https://github.com/huggingface/text-embeddings-inference. Its requests name no m
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +20,8 @@ from starlette.routing import Route
 from jlocal._version import __version__
 from jlocal.errors import TextTooLongError
 from jlocal.gguf.types import file_type_name
+from jlocal.llama.features import Device
+from jlocal.llama.planning import SEQUENCE_LIMIT, token_budget
 from jlocal.server.answers import truncation_headers
 from jlocal.server.dialects import error_response, json_response
 from jlocal.server.fields import Fields, wrong
@@ -251,11 +254,22 @@ async def decode_ids(call: Call) -> Response:
     return json_response(texts)
 
 
+async def _token_budget(call: Call, model: ServedModel) -> int:
+    """Return the most tokens of a batch of several texts, also of a model that is not loaded."""
+
+    def device() -> Device:
+        from jlocal.llama.library import device_for
+
+        return device_for(call.service.options.compute.gpu_layers)
+
+    if model.scheduler:
+        return model.scheduler.token_budget
+    # Only llama.cpp knows whether there is a GPU, and loading it takes a moment.
+    return token_budget(await asyncio.to_thread(device))
+
+
 async def info(call: Call) -> Response:
     """Describe the model and the limits."""
-    # The scheduler's numbers are loaded with llama.cpp.
-    from jlocal.llama.planning import SEQUENCE_LIMIT, TOKEN_BUDGET
-
     served, _ = _model(call)
     profile, limits = served.profile, call.service.options.limits
     pooling = _POOLING.get(profile.pooling, profile.pooling)
@@ -268,7 +282,7 @@ async def info(call: Call) -> Response:
             "model_type": {"embedding": {"pooling": pooling}},
             "max_concurrent_requests": limits.connections,
             "max_input_length": profile.context,
-            "max_batch_tokens": TOKEN_BUDGET,
+            "max_batch_tokens": await _token_budget(call, served),
             "max_batch_requests": SEQUENCE_LIMIT,
             "max_client_batch_size": limits.inputs,
             "auto_truncate": False,
