@@ -2,7 +2,7 @@
 // Panels are widened to bfloat16, part by part, when the first rows pass them.
 //
 //   panel of weights, for each block of 32 values of each column:
-//     [16][4][2][16] int8   for each pair of k and each 16 columns, those of the first k and of the second
+//     [16][4][16][2] int8   for each pair of k and each 16 columns, the two values of each column
 //     [64] float16          the scales of the columns
 //
 // Widened, a panel has the layout drawn in amx_tile.h, and the bits that the panel of the same matrix
@@ -32,8 +32,11 @@ void q8_pack(const Rows& rows, int64_t K, uint8_t* panel) {
                 for (int i = 0; i < 16 && n + i < rows.count; i++)
                     column[i] = _mm_loadu_si128((const __m128i*)(rows.values + (n + i) * K + b * kBlock + 16 * half));
                 amx::transpose(column, pairs);
-                for (int k = 0; k < 16; k++)
-                    _mm_storeu_si128((__m128i*)(panel + (8 * half + k / 2) * 2 * kColumns + 2 * n + 16 * (k % 2)), pairs[k]);
+                for (int k = 0; k < 16; k += 2) {
+                    __m128i* to = (__m128i*)(panel + (8 * half + k / 2) * 2 * kColumns + 2 * n);
+                    _mm_storeu_si128(to, _mm_unpacklo_epi8(pairs[k], pairs[k + 1]));
+                    _mm_storeu_si128(to + 1, _mm_unpackhi_epi8(pairs[k], pairs[k + 1]));
+                }
             }
             _mm256_storeu_si256((__m256i*)(panel + kValues + 2 * n), _mm512_cvtps_ph(_mm512_loadu_ps(scales + n), _MM_FROUND_TO_NEAREST_INT));
         }
@@ -42,12 +45,12 @@ void q8_pack(const Rows& rows, int64_t K, uint8_t* panel) {
 
 // Blocks of a panel, as a panel of bfloat16.
 inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
-    // From 16 values of one k and 16 of the next to 16 pairs.
-    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18,
-                                           2, 17, 1, 16, 0);
+    // The scales of 8 columns, each twice, for a pair of values.
+    const __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
     for (int64_t b = 0; b < blocks; b++, panel += kSize) {
-        __m512 scale[4];
-        for (int g = 0; g < 4; g++) scale[g] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)(panel + kValues + 32 * g)));
+        __m512 scale[8];
+        for (int g = 0; g < 8; g++)
+            scale[g] = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(panel + kValues + 16 * g)))));
         for (int i = 0; i < kBlock / 2; i++) {
             // Each line is used once, and comes from far away.
             const char* ahead = (const char*)(panel + 4 * kSize + i * 2 * kColumns);
@@ -56,9 +59,9 @@ inline void widen(const uint8_t* panel, int64_t blocks, uint8_t* to) {
 #pragma GCC unroll 4
             for (int g = 0; g < 4; g++) {
                 const __m128i* from = (const __m128i*)(panel + i * 2 * kColumns + 32 * g);
-                const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from))), scale[g]);
-                const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from + 1))), scale[g]);
-                _mm512_storeu_si512(to + 1024 * g + 64 * i, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
+                const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from))), scale[2 * g]);
+                const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from + 1))), scale[2 * g + 1]);
+                _mm512_storeu_si512(to + 1024 * g + 64 * i, (__m512i)_mm512_cvtne2ps_pbh(y, x));
             }
         }
         to += kBlock * kColumns * 2;
