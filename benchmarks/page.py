@@ -29,10 +29,11 @@ Row = dict[str, Any]
 INTRODUCTION = """\
 # Benchmarks
 
-Made by `python benchmarks/run.py --output docs/benchmarks.md`; each part also runs alone, and
-updates its tables (`python benchmarks/startup.py --help`). All weights are random, since speed does
-not depend on their values. Peers take turns in one run, every round with fresh texts, after one
-round to warm up; times are medians, and every one is in the JSON file beside this page.
+Made by `python benchmarks/run.py --output docs/benchmarks.md`, and for a GPU by
+`benchmarks/gpu.sh`; each part also runs alone, and updates its tables (`python
+benchmarks/startup.py --help`). All weights are random, since speed does not depend on their values.
+Peers take turns in one run, every round with fresh texts, after one round to warm up; times are
+medians, and every one is in the JSON file beside this page.
 """
 
 
