@@ -135,7 +135,7 @@ def features_here() -> frozenset[str]:
 
 
 def device_for(gpu_layers: int | None) -> Device:
-    """Return where a model computes that may have so many layers on a GPU; None allows all."""
+    """Return where a model computes if a GPU may take so many layers; None means all."""
     return "gpu" if gpu_layers != 0 and api.llama_supports_gpu_offload() else "cpu"
 
 

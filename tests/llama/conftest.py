@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from jlocal import Embedder
-from jlocal.llama.context import Context
-from jlocal.llama.scheduler import Scheduler
-from support.schedulers import BUDGET, Bench, GatedContext
+from support.schedulers import Bench, bench_of
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +28,5 @@ def plain(file: Path) -> Iterator[Embedder]:
 
 @pytest.fixture
 def bench(file: Path) -> Iterator[Bench]:
-    with Embedder(file, threads=1) as model:
-        runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True, token_budget=BUDGET))
-        runtime.scheduler.close()
-        runtime.scheduler = Scheduler(runtime.model, context)
-        yield Bench(model, context)
-        context.gate.set()
+    with bench_of(file) as bench:
+        yield bench

@@ -19,10 +19,16 @@ from jlocal.llama.planning import fits_one_batch, token_budget
 from jlocal.llama.request_queue import RequestQueue
 from jlocal.llama.requests import Request
 from jlocal.llama.run_queue import RunQueue
-from jlocal.llama.scheduler import Scheduler
 from jlocal.models.profile import read_profile
 from support.alike import cosines
-from support.schedulers import BUDGET, DEADLINE, Bench, GatedContext, in_thread, wait_until
+from support.schedulers import (
+    BUDGET,
+    DEADLINE,
+    Bench,
+    bench_of,
+    in_thread,
+    wait_until,
+)
 
 SMALL = 96
 
@@ -40,13 +46,8 @@ def gpu_build(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small(file: Path) -> Iterator[Bench]:
     """Return a bench whose batches have a small budget."""
-    with Embedder(file, threads=1) as model:
-        runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True, token_budget=SMALL))
-        runtime.scheduler.close()
-        runtime.scheduler = Scheduler(runtime.model, context)
-        yield Bench(model, context)
-        context.gate.set()
+    with bench_of(file, SMALL) as bench:
+        yield bench
 
 
 def lengths_in(bench: Bench) -> list[list[int]]:

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 
 from jlocal import Embedder, ModelError, Overloaded, TextError
-from jlocal.llama.context import Context
 from jlocal.llama.requests import Request, RequestGroup
-from jlocal.llama.scheduler import Scheduler
-from support.schedulers import BUDGET, DEADLINE, Bench, GatedContext, in_thread, wait_until
+from support.schedulers import (
+    DEADLINE,
+    Bench,
+    bench_of,
+    in_thread,
+    wait_until,
+)
 
 
 def array(length: int, token: int = 5) -> np.ndarray:
@@ -25,17 +29,8 @@ def array(length: int, token: int = 5) -> np.ndarray:
 @pytest.fixture
 def passing(file: Path) -> Iterator[Bench]:
     """Return a bench whose requests pass between the pieces of long texts."""
-    with Embedder(file, threads=1) as model:
-        runtime = model._model.runtime
-        context = GatedContext(Context(runtime.model, 1, capture=True, token_budget=BUDGET))
-        runtime.scheduler.close()
-        runtime.scheduler = Scheduler(
-            runtime.model,
-            context,
-            passing=Context(runtime.model, 1, capture=True, token_budget=BUDGET),
-        )
-        yield Bench(model, context)
-        context.gate.set()
+    with bench_of(file, passing=True) as bench:
+        yield bench
 
 
 def test_a_query_is_in_the_next_batch_while_2048_documents_wait(bench: Bench) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -67,3 +69,19 @@ def in_thread(call: Callable[[], object]) -> threading.Thread:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@contextlib.contextmanager
+def bench_of(file: Path, token_budget: int = BUDGET, *, passing: bool = False) -> Iterator[Bench]:
+    """Load a model whose scheduler has a gated context, and perhaps one for passing requests."""
+    with Embedder(file, threads=1) as model:
+        runtime = model._model.runtime
+
+        def context() -> Context:
+            return Context(runtime.model, 1, capture=True, token_budget=token_budget)
+
+        gated = GatedContext(context())
+        runtime.scheduler.close()
+        runtime.scheduler = Scheduler(runtime.model, gated, passing=context() if passing else None)
+        yield Bench(model, gated)
+        gated.gate.set()
